@@ -10,12 +10,12 @@ COPY . .
 RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock \
       ! -name lib.rs ! -name main.rs ! -name build.rs ! -path '*/src/bin/*' \
       ! -path '*/benches/*' ! -path '*/examples/*' -delete \
- && find . -name '*.rs' -exec sh -c 'for file; do echo "fn main() {}" > "$file"; done' sh {} + \
+ && find . -name '*.rs' | while read -r file; do echo 'fn main() {}' > "$file"; done \
  && find . -type d -empty -delete
 
 FROM ${RUST_IMAGE} AS build
 RUN apt-get update \
- && apt-get install -y --no-install-recommends protobuf-compiler \
+ && apt-get install -y --no-install-recommends protobuf-compiler libprotobuf-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY --from=manifests /src .
