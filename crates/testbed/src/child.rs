@@ -1,0 +1,210 @@
+//! One direct child process: signals to it, waiting for it, its certain end.
+//!
+//! Invariant: it is reaped only in [`Child::end`], after the watchdog was told to forget it. Until then the kernel
+//! keeps its process id for it, so no signal sent from here can reach a stranger.
+//! Absence: nothing here knows what the process is for.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::error::TestbedError;
+use crate::watchdog::Watchdog;
+
+/// How a process is asked to end, and how long it may take before it is killed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Farewell {
+    signal: Signal,
+    grace: Duration,
+}
+
+impl Farewell {
+    /// At once, with nothing to lose.
+    pub(crate) const KILL: Self = Self {
+        signal: Signal::KILL,
+        grace: Duration::ZERO,
+    };
+    /// What Postgres calls *immediate*: it ends its children and gives back its shared memory.
+    pub(crate) const QUIT: Self = Self {
+        signal: Signal::QUIT,
+        grace: Duration::from_secs(5),
+    };
+
+    /// In good order, within `grace`.
+    pub(crate) const fn term(grace: Duration) -> Self {
+        Self {
+            signal: Signal::TERM,
+            grace,
+        }
+    }
+
+    fn signal_name(self) -> &'static str {
+        match self.signal {
+            Signal::QUIT => "QUIT",
+            Signal::TERM => "TERM",
+            _ => "KILL",
+        }
+    }
+}
+
+/// A running, or ended but not yet reaped, child of this process. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Child {
+    watchdog: &'static Watchdog,
+    inner: std::process::Child,
+    pid: Pid,
+    farewell: Farewell,
+    reaped: Option<ExitStatus>,
+}
+
+impl Child {
+    /// Starts `program`; `fill` adds arguments, environment, outputs, account.
+    pub(crate) fn spawn(
+        name: &str,
+        program: &Path,
+        farewell: Farewell,
+        fill: impl FnOnce(&mut Command),
+    ) -> Result<Self, TestbedError> {
+        let watchdog = Watchdog::get()?;
+        let inner = watchdog
+            .spawn(program, farewell.signal_name(), fill)
+            .map_err(|source| TestbedError::Spawn {
+                name: name.to_owned(),
+                source,
+            })?;
+        let pid = Pid::from_child(&inner);
+        Ok(Self {
+            watchdog,
+            inner,
+            pid,
+            farewell,
+            reaped: None,
+        })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.inner.id()
+    }
+
+    pub(crate) fn stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.inner.stdout.take()
+    }
+
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if self.reaped.is_none() {
+            // An error says that it has ended; whoever waits for it will see that.
+            let _ = kill_process(self.pid, signal);
+        }
+    }
+
+    /// Whether it has ended, without reaping it.
+    pub(crate) fn ended(&self) -> bool {
+        self.reaped.is_some()
+            || look(self.pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+                .is_some_and(|state| ended(&state))
+    }
+
+    /// Resolves when it is in the stopped state; `false` if it ended instead. Woken by SIGCHLD, never by a clock.
+    ///
+    /// # Cancel safety: nothing is consumed; it may be asked again.
+    pub(crate) async fn stopped(&self) -> io::Result<bool> {
+        Ok(self
+            .until(WaitIdOptions::STOPPED | WaitIdOptions::EXITED)
+            .await?
+            .is_some_and(|state| !ended(&state)))
+    }
+
+    /// Resolves when it has ended. It is not reaped.
+    ///
+    /// # Cancel safety: nothing is consumed; it may be asked again.
+    pub(crate) async fn until_ended(&self) -> io::Result<()> {
+        self.until(WaitIdOptions::EXITED).await.map(drop)
+    }
+
+    async fn until(&self, what: WaitIdOptions) -> io::Result<Option<WaitIdStatus>> {
+        // Listening before looking: a change in between is not missed.
+        let mut changes = signal(SignalKind::child())?;
+        while self.reaped.is_none() {
+            if let Some(state) = look(self.pid, what | WaitIdOptions::NOHANG) {
+                return Ok(Some(state));
+            }
+            changes.recv().await;
+        }
+        Ok(None)
+    }
+
+    /// Ends it as it was agreed at the start, off the async threads.
+    ///
+    /// # Cancel safety: a cancelled call still ends it, a moment later.
+    pub(crate) async fn finish(self, farewell: Farewell) -> Option<ExitStatus> {
+        let mut child = self;
+        tokio::task::spawn_blocking(move || child.end(farewell))
+            .await
+            .unwrap_or_default()
+    }
+
+    /// Ends it, waits, tells the watchdog, reaps: in this order. Blocks for at most the grace and a little.
+    fn end(&mut self, farewell: Farewell) -> Option<ExitStatus> {
+        if self.reaped.is_some() {
+            return self.reaped;
+        }
+        // The signal first: one that was paused finds it pending when it continues, and does nothing else.
+        self.signal(farewell.signal);
+        self.signal(Signal::CONT);
+        let (over, waiting) = mpsc::channel::<()>();
+        let pid = self.pid;
+        thread::scope(|scope| {
+            if farewell.signal != Signal::KILL {
+                scope.spawn(move || {
+                    if waiting.recv_timeout(farewell.grace) == Err(mpsc::RecvTimeoutError::Timeout)
+                    {
+                        let _ = kill_process(pid, Signal::KILL);
+                    }
+                });
+            }
+            look(pid, WaitIdOptions::EXITED);
+            drop(over);
+        });
+        // What it left in its group; the group is ours as long as its leader is not reaped.
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        self.watchdog.forget(self.inner.id());
+        self.reaped = self.inner.wait().ok();
+        self.reaped
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.end(self.farewell);
+    }
+}
+
+/// Looks at a child's state and leaves it as it is. `None`: nothing of the kind (yet), or no such child.
+fn look(pid: Pid, what: WaitIdOptions) -> Option<WaitIdStatus> {
+    loop {
+        match waitid(WaitId::Pid(pid), what | WaitIdOptions::NOWAIT) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.ok().flatten(),
+        }
+    }
+}
+
+fn ended(state: &WaitIdStatus) -> bool {
+    state.exited() || state.killed() || state.dumped()
+}

@@ -1,0 +1,3 @@
+//! The testbed against real servers.
+
+mod servers;
