@@ -1,0 +1,161 @@
+//! The wired service: built from its configuration, run until told to stop.
+//! Everything long-lived is here; everything that happens is elsewhere.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use fenced_lock::{Lease, Nodes, Options};
+use service_kit::{limits::Limits, serve};
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::Config, critical_section::CriticalSection, inventory_client::InventoryClient,
+    locks::LockSet, order::OrderLimits, orders_db::OrdersDb, payment::Provider, placing::Placing,
+    reconcile, router, strategy::Strategy,
+};
+
+/// Connections for the provider's books.
+const PAYMENT_CONNECTIONS: u32 = 4;
+/// A readiness probe wants an answer soon, or none.
+const READY_WITHIN: Duration = Duration::from_secs(1);
+
+/// What handlers share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The whole way of an order.
+    pub placing: Arc<Placing>,
+    /// Where a request does not name one.
+    pub default_strategy: Strategy,
+    /// Unsafe strategies may be named.
+    pub lab: bool,
+    /// How much one order may ask for.
+    pub limits: OrderLimits,
+    tasks: TaskTracker,
+}
+
+impl App {
+    /// Wires everything; connects to Postgres alone, to migrate it.
+    ///
+    /// # Errors
+    /// Configuration that cannot work, or a database that does not answer.
+    pub async fn build(config: &Config) -> anyhow::Result<Self> {
+        config.check()?;
+        let lease = Lease::new(config.lease()).context("ORDER_LOCK_LEASE_MS")?;
+        let nodes = Nodes::parse(&config.lock_nodes).context("ORDER_LOCK_NODES")?;
+        let first = nodes.first().clone();
+        let db = OrdersDb::new(&config.database_url, config.pool).context("ORDER_DATABASE_URL")?;
+        db.migrate()
+            .await
+            .context("the order database could not be migrated")?;
+        let payment = Duration::from_millis(config.payment_ms);
+        // A read or a claim that takes longer is better asked of another replica.
+        let call_timeout = (config.lease() / 3).min(Duration::from_secs(2));
+        let token = config.inventory_token.clone();
+        let section = CriticalSection {
+            locks: LockSet::new(first, nodes, Options::default()),
+            inventory: InventoryClient::new(config.inventory_urls.clone(), token, call_timeout)?,
+            payments: Provider::new(&config.database_url, PAYMENT_CONNECTIONS, payment)?,
+            lease,
+            wait: Duration::from_millis(config.lock_wait_ms),
+            hold: Duration::from_secs(config.hold_seconds),
+        };
+        Ok(Self {
+            placing: Arc::new(Placing { section, db }),
+            default_strategy: config.strategy,
+            lab: config.lab,
+            limits: OrderLimits {
+                lines: config.max_lines,
+                quantity: config.max_quantity,
+            },
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Runs to its end whoever stops waiting, within the trace of the caller.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tasks.spawn(service_kit::trace::carry(work))
+    }
+
+    /// Serves until `shutdown`, then lets orders in flight finish.
+    ///
+    /// # Errors
+    /// The listener failed.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        config: &Config,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let stop = CancellationToken::new();
+        let every = Duration::from_millis(config.reconcile_ms);
+        self.tasks
+            .spawn(reconcile::run((*self.placing).clone(), every, stop.clone()));
+        let limits = Limits {
+            body_bytes: config.max_body_bytes,
+            concurrency: config.max_concurrency,
+        };
+        let ready = {
+            let app = self.clone();
+            move || {
+                let app = app.clone();
+                Box::pin(async move { app.ready().await })
+                    as futures_util::future::BoxFuture<'static, _>
+            }
+        };
+        let served = serve::serve(
+            listener,
+            router::router(self.clone()),
+            ready,
+            limits,
+            shutdown,
+        )
+        .await;
+        stop.cancel();
+        self.drain().await;
+        served
+    }
+
+    /// Postgres and the lock quorum; inventory away is an answer, not a reason
+    /// to take this service out.
+    async fn ready(&self) -> Result<(), Vec<String>> {
+        let database = timeout(READY_WITHIN, self.placing.db.ready());
+        let locks = timeout(
+            READY_WITHIN,
+            self.placing.section.locks.ready(self.default_strategy),
+        );
+        let (database, locks) = tokio::join!(database, locks);
+        let missing: Vec<_> = [
+            ("postgres", matches!(database, Ok(Ok(())))),
+            ("lock quorum", matches!(locks, Ok(Ok(())))),
+        ]
+        .into_iter()
+        .filter(|(_, answers)| !answers)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(missing)
+        }
+    }
+
+    /// Orders whose client hung up, and writes nobody waits for, end too: but
+    /// not at any price, since whoever restarts us is waiting.
+    async fn drain(&self) {
+        self.tasks.close();
+        let ended = async {
+            self.tasks.wait().await;
+            self.placing.section.inventory.writes_ended().await;
+        };
+        if timeout(self.placing.patience(), ended).await.is_err() {
+            tracing::warn!(
+                "some orders did not end in time; they are reconciled at the next start"
+            );
+        }
+        self.placing.db.close().await;
+    }
+}

@@ -1,0 +1,170 @@
+//! Everything that can keep an order from being held, and what it means for
+//! the idempotency key. Knows no HTTP: `problem.rs` does the translation.
+
+use std::time::Duration;
+
+use fenced_lock::{LockError, Token};
+
+use crate::{
+    inventory_client::CallError,
+    order::{Fault, OrderStatus, Sku},
+    strategy::{Strategy, UnknownStrategy},
+};
+
+/// Why there is no order, or not yet.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// The request itself is wrong.
+    #[error("{} field(s) of the order are wrong", .0.len())]
+    Invalid(Vec<Fault>),
+    /// No strategy has the name that was asked for.
+    #[error("the strategy cannot be chosen")]
+    UnknownStrategy(#[source] UnknownStrategy),
+    /// The strategy exists, for the lab only.
+    #[error("strategy {0} is not allowed while the lab is switched off")]
+    StrategyNotAllowed(Strategy),
+    /// An order cannot be placed without a key.
+    #[error("the request has no idempotency key")]
+    KeyMissing,
+    /// The key was used for something else.
+    #[error("the idempotency key belongs to another request")]
+    KeyReused,
+    /// The key's first request is still being worked on.
+    #[error("the request with this idempotency key is still being worked on")]
+    InProgress {
+        /// Until when it may take.
+        at_most: Duration,
+    },
+    /// No order has this id.
+    #[error("there is no such order")]
+    NoSuchOrder,
+    /// The order is not in a state that allows it.
+    #[error("the order is {}", .0.as_str())]
+    InvalidState(OrderStatus),
+    /// The hold ended before it was confirmed.
+    #[error("the reservation expired")]
+    ReservationExpired,
+
+    /// Fewer units were seen than asked for.
+    #[error("only {available} unit(s) of {sku} are available")]
+    OutOfStock {
+        /// Which is short.
+        sku: Sku,
+        /// How many there are.
+        available: i64,
+    },
+    /// Inventory has never heard of it.
+    #[error("there is no such SKU")]
+    UnknownSku(Option<Sku>),
+    /// Somebody with a newer token was there first, again and again.
+    #[error("token {token} is older than {current}, which the storage has seen")]
+    StaleToken {
+        /// Which was refused; inventory may leave it out.
+        sku: Option<Sku>,
+        /// What was offered.
+        token: u64,
+        /// What the storage has.
+        current: Token,
+    },
+    /// This SKU's tokens come from another lock.
+    #[error("the SKU's tokens come from another source")]
+    TokenSourceMismatch,
+    /// Inventory holds a different reservation under this order's id.
+    #[error("inventory has another reservation for this order")]
+    Conflict,
+
+    /// Others held the lock all the time.
+    #[error("the lock was not had within {waited:?}")]
+    LockTimeout {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The lease ended before the write was asked for.
+    #[error("the lease ended before the write")]
+    LeaseLapsed,
+    /// Fewer than a quorum of lock nodes answered.
+    #[error("the lock quorum is lost")]
+    LockQuorum(#[source] LockError),
+    /// The database did not do its part; nothing was sold.
+    #[error("the order database is away")]
+    Database(#[from] sqlx::Error),
+    /// Inventory could not be reached, or could not work; nothing was sold.
+    #[error("inventory is away")]
+    Inventory(#[source] CallError),
+    /// Inventory has too much to do; nothing was sold.
+    #[error("inventory is overloaded")]
+    Overloaded,
+    /// A write was sent and nobody knows, yet, whether it was done.
+    #[error("it may have been reserved, or not; the same key finds out and never sells twice")]
+    Unheard,
+    /// Inventory said something that makes no sense between these two services.
+    #[error("inventory refused in a way that was not foreseen")]
+    Unforeseen(#[source] CallError),
+    /// A defect of this service.
+    #[error("defect: {0}")]
+    Defect(&'static str),
+}
+
+/// What becomes of the idempotency key when an attempt ends with an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFate {
+    /// The answer is final: store it, and give it again.
+    Done,
+    /// Definitely nothing was sold, and another try may do better.
+    Free,
+    /// Something may have been sold: another try must look it up first.
+    Unresolved,
+}
+
+impl OrderError {
+    /// Exhaustive on purpose: a new error must say whether it is final.
+    pub fn key_fate(&self) -> KeyFate {
+        match self {
+            Self::OutOfStock { .. }
+            | Self::UnknownSku(_)
+            | Self::TokenSourceMismatch
+            | Self::Conflict
+            | Self::ReservationExpired
+            | Self::InvalidState(_) => KeyFate::Done,
+            Self::Unheard => KeyFate::Unresolved,
+            Self::Invalid(_)
+            | Self::UnknownStrategy(_)
+            | Self::StrategyNotAllowed(_)
+            | Self::KeyMissing
+            | Self::KeyReused
+            | Self::InProgress { .. }
+            | Self::NoSuchOrder
+            | Self::StaleToken { .. }
+            | Self::LockTimeout { .. }
+            | Self::LeaseLapsed
+            | Self::LockQuorum(_)
+            | Self::Database(_)
+            | Self::Inventory(_)
+            | Self::Overloaded
+            | Self::Unforeseen(_)
+            | Self::Defect(_) => KeyFate::Free,
+        }
+    }
+
+    /// The machine-readable name, as problems carry it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "validation_failed",
+            Self::UnknownStrategy(_) | Self::StrategyNotAllowed(_) => "strategy_not_allowed",
+            Self::KeyMissing => "idempotency_key_missing",
+            Self::KeyReused | Self::Conflict => "idempotency_key_reused",
+            Self::InProgress { .. } => "idempotency_in_progress",
+            Self::NoSuchOrder | Self::UnknownSku(_) => "not_found",
+            Self::InvalidState(_) => "invalid_state",
+            Self::ReservationExpired => "reservation_expired",
+            Self::OutOfStock { .. } => "out_of_stock",
+            Self::StaleToken { .. } => "stale_fencing_token",
+            Self::TokenSourceMismatch => "token_source_mismatch",
+            Self::LockTimeout { .. } | Self::LeaseLapsed => "lock_timeout",
+            Self::LockQuorum(_) => "lock_quorum_unavailable",
+            Self::Database(_) | Self::Inventory(_) | Self::Unheard => "dependency_unavailable",
+            Self::Overloaded => "overloaded",
+            Self::Unforeseen(_) | Self::Defect(_) => "internal",
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The order service against real Postgres, real Redis nodes and the real
+//! inventory service. Nothing is mocked; what breaks is really broken.
+
+mod documented;
+mod failures;
+mod idempotency;
+mod life;
+mod lock_nodes;
+mod payments;
+mod placing;
+mod requests;
+mod stack;
+mod unheard;
