@@ -46,7 +46,12 @@ impl Farewell {
         }
     }
 
-    fn signal_name(self) -> &'static str {
+    pub(crate) fn grace(self) -> Duration {
+        self.grace
+    }
+
+    /// As `kill -s` spells it.
+    pub(crate) fn signal_name(self) -> &'static str {
         match self.signal {
             Signal::QUIT => "QUIT",
             Signal::TERM => "TERM",

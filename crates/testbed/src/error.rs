@@ -61,6 +61,33 @@ pub enum TestbedError {
         "postgres does not run as root, and there is no account `postgres` or `nobody` to run it as"
     )]
     NoAccount,
+    /// The container engine did not do what it was asked for.
+    #[error("`{command}` failed: {answer}")]
+    Engine {
+        /// The command line.
+        command: String,
+        /// What it printed.
+        answer: String,
+    },
+    /// A container could not be started.
+    #[error("no container of {image} could be started")]
+    Container {
+        /// The image.
+        image: String,
+        /// What testcontainers said.
+        #[source]
+        source: Box<testcontainers::TestcontainersError>,
+    },
+    /// A variable of the environment has a value that means nothing.
+    #[error("{variable}={value} is none of: {allowed}")]
+    BadSetting {
+        /// The variable.
+        variable: &'static str,
+        /// Its value.
+        value: String,
+        /// The values that mean something.
+        allowed: &'static str,
+    },
     /// A folder or a file could not be made or read.
     #[error("{what} {path}")]
     File {
@@ -105,6 +132,16 @@ pub enum TestbedError {
 }
 
 impl TestbedError {
+    /// Whether another port may succeed: somebody took this one between our look at it and the server's bind.
+    pub(crate) fn port_was_taken(&self) -> bool {
+        let said = match self {
+            Self::Ended { log, .. } => log.to_lowercase(),
+            Self::Container { source, .. } => format!("{source:?}").to_lowercase(),
+            _ => return false,
+        };
+        said.contains("address already in use") || said.contains("port is already allocated")
+    }
+
     pub(crate) fn file(
         what: &'static str,
         path: impl Into<PathBuf>,

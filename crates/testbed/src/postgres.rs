@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,13 +15,20 @@ use tokio::sync::OnceCell;
 
 use crate::account::Account;
 use crate::child::{Child, Farewell};
+use crate::container::Contents;
 use crate::error::TestbedError;
 use crate::find::{Wanted, is_executable};
 use crate::folder::{Folder, tail};
+use crate::mode::{Image, Mode};
 use crate::ports::random;
-use crate::server::{Recipe, Server, on_a_free_port};
+use crate::server::{Recipe, Server, on_a_free_port, open_log};
 
 const NAME: &str = "postgres";
+const IMAGE: Image = Image {
+    variable: "POSTGRES_IMAGE",
+    default: "postgres:17",
+    port: 5432,
+};
 
 static POSTGRES: Wanted = Wanted {
     names: &["postgres"],
@@ -54,6 +62,8 @@ impl Default for PostgresOptions {
 #[derive(Debug)]
 pub struct Postgres {
     server: Server,
+    /// Where a child process says that it is ready.
+    pid_file: PathBuf,
 }
 
 impl Postgres {
@@ -62,10 +72,14 @@ impl Postgres {
         Self::start_with(PostgresOptions::default()).await
     }
 
-    /// Starts a server on a free port and waits until it takes connections.
+    /// Starts a server on a free port, where `HOLDFAST_TESTBED` says, and waits until it takes connections.
     pub async fn start_with(options: PostgresOptions) -> Result<Self, TestbedError> {
-        let program = POSTGRES.find()?;
-        on_a_free_port(NAME, |addr| Self::start_at(addr, &program, options)).await
+        Self::start_in(Self::mode().await?, options).await
+    }
+
+    /// Starts a server as a child process or in a container.
+    pub async fn start_in(mode: Mode, options: PostgresOptions) -> Result<Self, TestbedError> {
+        on_a_free_port(NAME, |addr| Self::start_at(addr, mode, options)).await
     }
 
     /// The one server of this test process, without fsync; started when first asked for, ended with the process.
@@ -81,28 +95,28 @@ impl Postgres {
         SHARED.get_or_init(start).await
     }
 
+    /// Where [`start`](Self::start) starts it.
+    pub async fn mode() -> Result<Mode, TestbedError> {
+        Mode::choose(IMAGE).await
+    }
+
     async fn start_at(
         addr: SocketAddr,
-        program: &Path,
+        mode: Mode,
         options: PostgresOptions,
     ) -> Result<Self, TestbedError> {
-        let folder = Folder::new("postgres")?;
-        let account = Account::unprivileged()?;
-        if let Some(account) = &account {
-            folder.give_to(account)?;
-        }
-        let data = folder.path().join("data");
-        initdb(program, &folder, &data, account.as_ref()).await?;
-        let recipe = Recipe {
-            name: NAME,
-            program: program.to_owned(),
-            args: arguments(addr, &data, options),
-            account,
-            farewell: Farewell::QUIT,
+        let (server, pid_file) = match mode {
+            Mode::Native => {
+                let recipe = recipe(addr, options).await?;
+                let pid_file = recipe.folder.path().join("data/postmaster.pid");
+                (Server::native(NAME, addr, Farewell::QUIT, recipe), pid_file)
+            }
+            Mode::Containers => (
+                Server::container(NAME, addr, Farewell::QUIT, contents(options))?,
+                PathBuf::new(),
+            ),
         };
-        let mut postgres = Self {
-            server: Server::new(recipe, addr, folder),
-        };
+        let mut postgres = Self { server, pid_file };
         postgres.restart_immediate().await?;
         Ok(postgres)
     }
@@ -151,10 +165,7 @@ impl Postgres {
     /// Ends it without a checkpoint, as a crash of the server would, and starts it again on the same port: connections
     /// break, transactions in flight are gone, committed ones are recovered from the log.
     pub async fn restart_immediate(&mut self) -> Result<(), TestbedError> {
-        let (addr, pid_file) = (
-            self.addr(),
-            self.server.folder().join("data/postmaster.pid"),
-        );
+        let (addr, pid_file) = (self.addr(), self.pid_file.clone());
         self.server
             .start(|pid| answers(addr, pid, pid_file.clone()))
             .await
@@ -170,40 +181,75 @@ fn url(addr: SocketAddr, db: &str) -> String {
     format!("postgres://postgres@{addr}/{db}")
 }
 
-fn arguments(addr: SocketAddr, data: &Path, options: PostgresOptions) -> Vec<OsString> {
-    let mut args: Vec<OsString> = vec!["-D".into(), data.into(), "-k".into(), "".into()];
-    let fsync = if options.fsync { "on" } else { "off" };
-    for setting in [
-        "listen_addresses=127.0.0.1".to_owned(),
-        format!("port={}", addr.port()),
-        format!("fsync={fsync}"),
-        "synchronous_commit=on".to_owned(),
-        "max_connections=200".to_owned(),
-        "log_line_prefix=%m [%p] %q%a ".to_owned(),
-    ] {
-        args.extend(["-c".into(), setting.into()]);
-    }
-    args
+fn settings(options: PostgresOptions) -> [&'static str; 4] {
+    let fsync = if options.fsync {
+        "fsync=on"
+    } else {
+        "fsync=off"
+    };
+    [
+        fsync,
+        "synchronous_commit=on",
+        "max_connections=200",
+        "log_line_prefix=%m [%p] %q%a ",
+    ]
 }
 
-async fn initdb(
-    postgres: &Path,
-    folder: &Folder,
-    data: &Path,
-    account: Option<&Account>,
-) -> Result<(), TestbedError> {
-    use std::os::unix::process::CommandExt as _;
-    let program = beside(postgres, "initdb")?;
-    let log = folder.path().join("log");
-    let file = || {
-        std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
+async fn recipe(addr: SocketAddr, options: PostgresOptions) -> Result<Recipe, TestbedError> {
+    let program = POSTGRES.find()?;
+    let folder = Folder::new("postgres")?;
+    let account = Account::unprivileged()?;
+    if let Some(account) = &account {
+        folder.give_to(account)?;
+    }
+    let data = folder.path().join("data");
+    let mut args: Vec<OsString> = vec!["-D".into(), data.clone().into(), "-k".into(), "".into()];
+    args.extend([
+        "-h".into(),
+        "127.0.0.1".into(),
+        "-p".into(),
+        addr.port().to_string().into(),
+    ]);
+    args.extend(
+        settings(options)
+            .into_iter()
+            .flat_map(|setting| ["-c".into(), setting.into()]),
+    );
+    let recipe = Recipe {
+        program,
+        args,
+        account,
+        folder,
     };
-    let (out, err) = (file(), file());
-    let out = out.map_err(TestbedError::file("cannot write", &log))?;
-    let err = err.map_err(TestbedError::file("cannot write", &log))?;
+    initdb(&recipe, &data).await?;
+    Ok(recipe)
+}
+
+fn contents(options: PostgresOptions) -> Contents {
+    let mut args = vec!["postgres".to_owned()];
+    args.extend(
+        settings(options)
+            .into_iter()
+            .flat_map(|setting| ["-c".to_owned(), setting.to_owned()]),
+    );
+    let envs = vec![
+        ("POSTGRES_HOST_AUTH_METHOD", "trust".to_owned()),
+        (
+            "POSTGRES_INITDB_ARGS",
+            "--locale=C --encoding=UTF8 --no-sync".to_owned(),
+        ),
+    ];
+    Contents {
+        image: IMAGE,
+        args,
+        envs,
+    }
+}
+
+async fn initdb(recipe: &Recipe, data: &Path) -> Result<(), TestbedError> {
+    let program = beside(&recipe.program, "initdb")?;
+    let log = recipe.folder.path().join("log");
+    let (output, errors) = open_log(&log)?;
     let child = Child::spawn("initdb", &program, Farewell::KILL, |command| {
         command.args([
             "--locale=C",
@@ -217,10 +263,10 @@ async fn initdb(
         ]);
         command
             .arg(data)
-            .current_dir(folder.path())
-            .stdout(out)
-            .stderr(err);
-        if let Some(account) = account {
+            .current_dir(recipe.folder.path())
+            .stdout(output)
+            .stderr(errors);
+        if let Some(account) = &recipe.account {
             command.uid(account.uid).gid(account.gid);
         }
     })?;

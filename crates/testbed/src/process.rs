@@ -18,6 +18,7 @@ use crate::child::{Child, Farewell};
 use crate::error::TestbedError;
 use crate::find::{is_executable, on_path};
 use crate::folder::tail;
+use crate::server::open_log;
 
 const LOG_LINES: usize = 20;
 
@@ -64,11 +65,7 @@ impl Process {
         if let Some(folder) = log.parent() {
             fs::create_dir_all(folder).map_err(TestbedError::file("cannot create", folder))?;
         }
-        let file = File::options().create(true).append(true).open(&log);
-        let file = file.map_err(TestbedError::file("cannot write", &log))?;
-        let copy = file
-            .try_clone()
-            .map_err(TestbedError::file("cannot write", &log))?;
+        let (file, copy) = open_log(&log)?;
         let mut child = Child::spawn(&name, &program, Farewell::KILL, |command| {
             command
                 .args(args)

@@ -9,6 +9,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// One look may take this long.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Between two questions whether it has ended.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
 /// Why a server did not become ready.
 pub(crate) enum NotReady {
     /// It ended.
@@ -18,9 +21,11 @@ pub(crate) enum NotReady {
 }
 
 /// Looks until `look` is satisfied, the server has `ended`, or `deadline` passed.
+///
+/// `ended` is asked after the first look and then every [`ASK_AGAIN`]: for a container it is a question to the engine.
 pub(crate) async fn until<L, F>(
     deadline: Duration,
-    ended: impl Fn() -> bool,
+    ended: impl AsyncFn() -> bool,
     mut look: L,
 ) -> Result<(), NotReady>
 where
@@ -28,15 +33,22 @@ where
     F: Future<Output = Result<(), String>>,
 {
     let over = Instant::now() + deadline;
+    let mut ask = Instant::now();
     loop {
-        let found = timeout(LOOK, look())
-            .await
-            .unwrap_or_else(|_| Err("no answer".to_owned()));
-        match found {
-            _ if ended() => return Err(NotReady::Ended),
-            Ok(()) => return Ok(()),
-            Err(last) if Instant::now() >= over => return Err(NotReady::Late(last)),
-            Err(_) => sleep(PAUSE).await,
+        let last = match timeout(LOOK, look()).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(last)) => last,
+            Err(_) => "no answer".to_owned(),
+        };
+        if Instant::now() >= ask {
+            if ended().await {
+                return Err(NotReady::Ended);
+            }
+            ask = Instant::now() + ASK_AGAIN;
         }
+        if Instant::now() >= over {
+            return Err(NotReady::Late(last));
+        }
+        sleep(PAUSE).await;
     }
 }

@@ -5,7 +5,6 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -13,12 +12,19 @@ use redis::Value;
 use tokio::time::timeout;
 
 use crate::child::Farewell;
+use crate::container::Contents;
 use crate::error::TestbedError;
 use crate::find::Wanted;
 use crate::folder::Folder;
+use crate::mode::{Image, Mode};
 use crate::server::{Recipe, Server, on_a_free_port};
 
-const NAME: &str = "redis-server";
+const NAME: &str = "redis";
+const IMAGE: Image = Image {
+    variable: "REDIS_IMAGE",
+    default: "redis:8.0",
+    port: 6379,
+};
 /// One command of [`RedisNode::command`], connection included.
 const COMMAND_LIMIT: Duration = Duration::from_secs(2);
 
@@ -45,24 +51,27 @@ pub async fn redis_nodes(n: usize) -> Result<Vec<RedisNode>, TestbedError> {
 }
 
 impl RedisNode {
-    /// Starts a node on a free port and waits until it answers `PING`.
+    /// Starts a node on a free port, where `HOLDFAST_TESTBED` says, and waits until it answers `PING`.
     pub async fn start() -> Result<Self, TestbedError> {
-        let program = REDIS_SERVER.find()?;
-        on_a_free_port(NAME, |addr| Self::start_at(addr, &program)).await
+        Self::start_in(Self::mode().await?).await
     }
 
-    async fn start_at(addr: SocketAddr, program: &Path) -> Result<Self, TestbedError> {
-        let folder = Folder::new("redis")?;
-        let recipe = Recipe {
-            name: NAME,
-            program: program.to_owned(),
-            args: arguments(addr, folder.path()),
-            account: None,
-            farewell: Farewell::KILL,
+    /// Starts a node as a child process or in a container.
+    pub async fn start_in(mode: Mode) -> Result<Self, TestbedError> {
+        on_a_free_port(NAME, |addr| Self::start_at(addr, mode)).await
+    }
+
+    /// Where [`start`](Self::start) starts it.
+    pub async fn mode() -> Result<Mode, TestbedError> {
+        Mode::choose(IMAGE).await
+    }
+
+    async fn start_at(addr: SocketAddr, mode: Mode) -> Result<Self, TestbedError> {
+        let server = match mode {
+            Mode::Native => Server::native(NAME, addr, Farewell::KILL, recipe(addr)?),
+            Mode::Containers => Server::container(NAME, addr, Farewell::KILL, contents())?,
         };
-        let mut node = Self {
-            server: Server::new(recipe, addr, folder),
-        };
+        let mut node = Self { server };
         node.restart().await?;
         Ok(node)
     }
@@ -94,12 +103,12 @@ impl RedisNode {
         self.server.start(|pid| answers(addr, pid)).await
     }
 
-    /// SIGSTOP: connections stay open, commands are taken in and not answered until [`resume`](Self::resume).
+    /// SIGSTOP, or the engine's pause: connections stay open, commands are taken in and not answered until [`resume`](Self::resume).
     pub fn pause(&self) {
         self.server.pause();
     }
 
-    /// SIGCONT. What was sent meanwhile is executed now.
+    /// Ends the pause. What was sent meanwhile is executed now.
     pub fn resume(&self) {
         self.server.resume();
     }
@@ -141,26 +150,46 @@ fn url(addr: SocketAddr) -> String {
     format!("redis://{addr}")
 }
 
-fn arguments(addr: SocketAddr, dir: &Path) -> Vec<OsString> {
-    let mut args: Vec<OsString> = [
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-        "--maxmemory-policy",
-        "noeviction",
-        "--bind",
-        "127.0.0.1",
-        "--protected-mode",
-        "no",
-        "--daemonize",
-        "no",
-        "--port",
-    ]
-    .map(OsString::from)
-    .into();
-    args.extend([addr.port().to_string().into(), "--dir".into(), dir.into()]);
-    args
+/// What makes a lock node: nothing is kept on disk, and no live key is ever evicted.
+const SETTINGS: [&str; 10] = [
+    "--save",
+    "",
+    "--appendonly",
+    "no",
+    "--maxmemory-policy",
+    "noeviction",
+    "--protected-mode",
+    "no",
+    "--daemonize",
+    "no",
+];
+
+fn recipe(addr: SocketAddr) -> Result<Recipe, TestbedError> {
+    let folder = Folder::new("redis")?;
+    let mut args: Vec<OsString> = SETTINGS.map(OsString::from).into();
+    args.extend([
+        "--bind".into(),
+        "127.0.0.1".into(),
+        "--port".into(),
+        addr.port().to_string().into(),
+    ]);
+    args.extend(["--dir".into(), folder.path().into()]);
+    Ok(Recipe {
+        program: REDIS_SERVER.find()?,
+        args,
+        account: None,
+        folder,
+    })
+}
+
+fn contents() -> Contents {
+    let mut args = vec!["redis-server".to_owned()];
+    args.extend(SETTINGS.map(str::to_owned));
+    Contents {
+        image: IMAGE,
+        args,
+        envs: Vec::new(),
+    }
 }
 
 async fn ask(addr: SocketAddr, args: &[&str]) -> Result<Value, redis::RedisError> {

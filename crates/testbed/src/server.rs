@@ -1,7 +1,7 @@
 //! One server with its port and its throw-away data, wherever it runs: started, killed, started again, paused.
 //!
 //! Absence: what a server is called, which arguments it takes and when it is ready is known only to its own module
-//! (`redis_node`, `postgres`).
+//! (`redis_node`, `postgres`, `etcd`, `zookeeper`).
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use crate::account::Account;
 use crate::child::{Child, Farewell};
+use crate::container::{Container, Contents};
 use crate::error::TestbedError;
 use crate::folder::{Folder, tail};
 use crate::ports;
 use crate::ready::{self, NotReady};
 
 /// How long a server may take to start; generous, for machines that are busy with builds.
-pub(crate) const START_DEADLINE: Duration = Duration::from_mins(1);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 /// How many ports are tried before giving up.
 const PORTS: usize = 10;
 const LOG_LINES: usize = 20;
@@ -26,116 +27,142 @@ const LOG_LINES: usize = 20;
 /// How to run a server as a child process.
 #[derive(Debug)]
 pub(crate) struct Recipe {
-    pub(crate) name: &'static str,
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
     pub(crate) account: Option<Account>,
-    pub(crate) farewell: Farewell,
+    pub(crate) folder: Folder,
 }
 
-/// A server as a child process.
+/// A server that is running or down, and comes back on the same port.
 #[derive(Debug)]
 pub(crate) struct Server {
-    recipe: Recipe,
+    name: &'static str,
     addr: SocketAddr,
-    // Dropped in this order: the process, then its folder.
-    child: Option<Child>,
-    folder: Folder,
+    farewell: Farewell,
+    home: Home,
+}
+
+#[derive(Debug)]
+enum Home {
+    /// Dropped in this order: the process, then its folder.
+    Native {
+        child: Option<Child>,
+        recipe: Recipe,
+    },
+    Container(Container),
 }
 
 impl Server {
-    /// A server that is not running yet.
-    pub(crate) fn new(recipe: Recipe, addr: SocketAddr, folder: Folder) -> Self {
+    /// A server that will run as a child process.
+    pub(crate) fn native(
+        name: &'static str,
+        addr: SocketAddr,
+        farewell: Farewell,
+        recipe: Recipe,
+    ) -> Self {
         Self {
-            recipe,
+            name,
             addr,
-            child: None,
-            folder,
+            farewell,
+            home: Home::Native {
+                child: None,
+                recipe,
+            },
         }
+    }
+
+    /// A server that will run in a container.
+    pub(crate) fn container(
+        name: &'static str,
+        addr: SocketAddr,
+        farewell: Farewell,
+        contents: Contents,
+    ) -> Result<Self, TestbedError> {
+        let home = Home::Container(Container::new(name, addr, contents)?);
+        Ok(Self {
+            name,
+            addr,
+            farewell,
+            home,
+        })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
+    /// `None` while it is down, and in a container, whose processes are not ours to signal.
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+        match &self.home {
+            Home::Native { child, .. } => child.as_ref().map(Child::id),
+            Home::Container(_) => None,
+        }
     }
 
     pub(crate) fn pause(&self) {
-        if let Some(child) = &self.child {
-            child.pause();
+        match &self.home {
+            Home::Native { child, .. } => child.iter().for_each(Child::pause),
+            Home::Container(container) => container.pause(),
         }
     }
 
     pub(crate) fn resume(&self) {
-        if let Some(child) = &self.child {
-            child.resume();
+        match &self.home {
+            Home::Native { child, .. } => child.iter().for_each(Child::resume),
+            Home::Container(container) => container.resume(),
         }
     }
 
-    /// Starts it (again), on its port, and looks until it is ready.
-    pub(crate) async fn start<L, F>(&mut self, look: L) -> Result<(), TestbedError>
+    /// The last `lines` lines of its log.
+    pub(crate) fn log_tail(&self, lines: usize) -> String {
+        match &self.home {
+            Home::Native { recipe, .. } => tail(&log_of(recipe), lines),
+            Home::Container(container) => container.log_tail(lines),
+        }
+    }
+
+    /// Starts it (again), ending it first if it still runs, and looks until it is ready. `look` is told its process id, if
+    /// it has one, so that it can tell it from a stranger on the same port.
+    pub(crate) async fn start<L, F>(&mut self, mut look: L) -> Result<(), TestbedError>
     where
         L: FnMut(Option<u32>) -> F,
         F: Future<Output = Result<(), String>>,
     {
-        self.stop(self.recipe.farewell).await;
-        let child = self.spawn()?;
-        let pid = Some(child.id());
-        let mut look = look;
-        let outcome = ready::until(START_DEADLINE, || child.ended(), || look(pid)).await;
-        self.child = Some(child);
+        self.stop(self.farewell).await;
+        let (name, farewell) = (self.name, self.farewell);
+        let outcome = match &mut self.home {
+            Home::Native { child, recipe } => {
+                let child = child.insert(spawn(name, farewell, recipe)?);
+                let pid = Some(child.id());
+                ready::until(START_DEADLINE, async || child.ended(), || look(pid)).await
+            }
+            Home::Container(container) => {
+                container.start().await?;
+                ready::until(
+                    START_DEADLINE,
+                    async || container.ended().await,
+                    || look(None),
+                )
+                .await
+            }
+        };
         outcome.map_err(|reason| self.not_ready(reason))
     }
 
     /// Ends it and waits until it has ended.
     pub(crate) async fn stop(&mut self, farewell: Farewell) {
-        if let Some(child) = self.child.take() {
-            child.finish(farewell).await;
+        match &mut self.home {
+            Home::Native { child, .. } => {
+                if let Some(child) = child.take() {
+                    child.finish(farewell).await;
+                }
+            }
+            Home::Container(container) => container.stop(farewell).await,
         }
     }
 
-    fn spawn(&self) -> Result<Child, TestbedError> {
-        let path = self.log();
-        let log = File::options().create(true).append(true).open(&path);
-        let log = log.map_err(TestbedError::file("cannot write", &path))?;
-        let errors = log
-            .try_clone()
-            .map_err(TestbedError::file("cannot write", &path))?;
-        let Recipe {
-            name,
-            program,
-            args,
-            account,
-            farewell,
-        } = &self.recipe;
-        Child::spawn(name, program, *farewell, |command| {
-            command
-                .args(args)
-                .current_dir(self.folder.path())
-                .stdout(log)
-                .stderr(errors);
-            if let Some(account) = account {
-                command.uid(account.uid).gid(account.gid);
-            }
-        })
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder.path().join("log")
-    }
-
-    pub(crate) fn log_tail(&self, lines: usize) -> String {
-        tail(&self.log(), lines)
-    }
-
     fn not_ready(&self, reason: NotReady) -> TestbedError {
-        let (name, log) = (self.recipe.name.to_owned(), self.log_tail(LOG_LINES));
+        let (name, log) = (self.name.to_owned(), self.log_tail(LOG_LINES));
         match reason {
             NotReady::Ended => TestbedError::Ended { name, log },
             NotReady::Late(last) => TestbedError::NotReady {
@@ -148,6 +175,31 @@ impl Server {
     }
 }
 
+fn log_of(recipe: &Recipe) -> PathBuf {
+    recipe.folder.path().join("log")
+}
+
+/// Opens a log for both outputs of a child.
+pub(crate) fn open_log(path: &Path) -> Result<(File, File), TestbedError> {
+    let open = || File::options().create(true).append(true).open(path);
+    let both = open().and_then(|first| Ok((first, open()?)));
+    both.map_err(TestbedError::file("cannot write", path))
+}
+
+fn spawn(name: &str, farewell: Farewell, recipe: &Recipe) -> Result<Child, TestbedError> {
+    let (output, errors) = open_log(&log_of(recipe))?;
+    Child::spawn(name, &recipe.program, farewell, |command| {
+        command
+            .args(&recipe.args)
+            .current_dir(recipe.folder.path())
+            .stdout(output)
+            .stderr(errors);
+        if let Some(account) = &recipe.account {
+            command.uid(account.uid).gid(account.gid);
+        }
+    })
+}
+
 /// Calls `attempt` with free ports until one is not taken by somebody else meanwhile.
 pub(crate) async fn on_a_free_port<T, A, F>(name: &str, mut attempt: A) -> Result<T, TestbedError>
 where
@@ -157,8 +209,7 @@ where
     for _ in 0..PORTS {
         let Some(addr) = ports::free() else { break };
         match attempt(addr).await {
-            Err(TestbedError::Ended { log, .. })
-                if log.to_lowercase().contains("address already in use") => {}
+            Err(error) if error.port_was_taken() => {}
             other => return other,
         }
     }

@@ -31,6 +31,7 @@ const WATCHDOG: &str = r#"
 trap '' HUP INT QUIT TERM PIPE
 mkdir -m 711 "$1" || exit 1
 echo ready
+exec >/dev/null
 without() { kept=; for item in $1; do [ "${item%%:*}" = "$2" ] || kept="$kept $item"; done; }
 watched=; containers=
 while read -r verb name signal; do
@@ -51,6 +52,8 @@ while alive && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
 for item in $watched; do kill -s KILL -- "-${item%%:*}"; done 2>/dev/null
 [ -z "$containers" ] || docker rm -f -v $containers
 rm -rf "$1" || { sleep 1; rm -rf "$1"; }
+# The engine may have been busy creating one for us: once more when it has had the time.
+[ -z "$containers" ] || { sleep 2; docker rm -f -v $containers; }
 "#;
 
 /// Becomes the program when the line arrives, and ends when it never will.
@@ -119,6 +122,15 @@ impl Watchdog {
         &self.root
     }
 
+    /// A name that no other process on this machine uses, for things that are not files.
+    pub(crate) fn name(&self) -> String {
+        self.root
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    }
+
     /// Starts `program` as a direct child in a process group of its own, watched before it runs.
     ///
     /// `signal` (`KILL`, `QUIT`, …) is what the watchdog asks it to end with; after 5 s it kills.
@@ -154,6 +166,16 @@ impl Watchdog {
     /// Must be called before the child is reaped.
     pub(crate) fn forget(&self, pid: u32) {
         self.tell(&format!("forget {pid}"));
+    }
+
+    /// Must be called before the container is created.
+    pub(crate) fn watch_container(&self, name: &str) {
+        self.tell(&format!("container {name}"));
+    }
+
+    /// Must be called after the container is removed.
+    pub(crate) fn forget_container(&self, name: &str) {
+        self.tell(&format!("uncontainer {name}"));
     }
 
     fn tell(&self, line: &str) {

@@ -1,0 +1,76 @@
+//! `servers redis redis postgres etcd zookeeper`: starts what is named and prints one line for each, `name url pid`, then
+//! `folder PATH` and `ready`. Ends with its standard input.
+//!
+//! Absence: no signal is handled here. Whatever ends this process, the testbed's watchdog ends the servers; the
+//! testbed's own tests take it at its word.
+
+use std::io::{self, Read as _};
+use std::process::ExitCode;
+
+use testbed::{Etcd, Folder, Postgres, RedisNode, TestbedError, Zookeeper};
+
+/// Held until the end; dropping it ends the server.
+#[expect(dead_code, reason = "held for its Drop")]
+enum Held {
+    Redis(RedisNode),
+    Postgres(Postgres),
+    Etcd(Etcd),
+    Zookeeper(Zookeeper),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("servers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), TestbedError> {
+    let folder = Folder::new("servers")?;
+    let mut held = Vec::new();
+    for name in std::env::args().skip(1) {
+        let (server, url, pid) = start(&name).await?;
+        held.push(server);
+        let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+        println!("{name} {url} {pid}");
+    }
+    println!("folder {}\nready", folder.path().display());
+    let _ = io::stdin().read_to_end(&mut Vec::new());
+    Ok(())
+}
+
+async fn start(name: &str) -> Result<(Held, String, Option<u32>), TestbedError> {
+    Ok(match name {
+        "redis" => {
+            let node = RedisNode::start().await?;
+            let (url, pid) = (node.url(), node.pid());
+            (Held::Redis(node), url, pid)
+        }
+        "postgres" => {
+            let postgres = Postgres::start().await?;
+            let (url, pid) = (postgres.url("postgres"), postgres.pid());
+            (Held::Postgres(postgres), url, pid)
+        }
+        "etcd" => {
+            let etcd = Etcd::start().await?;
+            let (url, pid) = (etcd.url(), etcd.pid());
+            (Held::Etcd(etcd), url, pid)
+        }
+        "zookeeper" => {
+            let zookeeper = Zookeeper::start().await?;
+            let (url, pid) = (zookeeper.url(), zookeeper.pid());
+            (Held::Zookeeper(zookeeper), url, pid)
+        }
+        other => {
+            return Err(TestbedError::BadSetting {
+                variable: "server",
+                value: other.to_owned(),
+                allowed: "redis, postgres, etcd, zookeeper",
+            });
+        }
+    })
+}

@@ -1,0 +1,88 @@
+//! Where servers run: as child processes or as containers. `HOLDFAST_TESTBED` forces either.
+//!
+//! Absence: no server is started here.
+
+use std::collections::HashMap;
+
+use tokio::sync::Mutex;
+
+use crate::docker;
+use crate::error::TestbedError;
+
+const VARIABLE: &str = "HOLDFAST_TESTBED";
+
+/// Where a server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A child process of this one.
+    Native,
+    /// A container, its port published on 127.0.0.1.
+    Containers,
+}
+
+/// A public image, and the variable that names another one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Image {
+    pub(crate) variable: &'static str,
+    pub(crate) default: &'static str,
+    /// The port the server listens on inside.
+    pub(crate) port: u16,
+}
+
+impl Image {
+    /// The image to use, as `repository:tag`.
+    pub(crate) fn reference(&self) -> String {
+        let named = std::env::var(self.variable)
+            .ok()
+            .filter(|name| !name.is_empty());
+        named.unwrap_or_else(|| self.default.to_owned())
+    }
+}
+
+impl Mode {
+    /// What `HOLDFAST_TESTBED` forces: `native`, `containers`, or nothing (`auto`, or unset).
+    ///
+    /// # Errors
+    /// [`TestbedError::BadSetting`] for any other value.
+    pub fn forced() -> Result<Option<Self>, TestbedError> {
+        match std::env::var(VARIABLE).unwrap_or_default().as_str() {
+            "" | "auto" => Ok(None),
+            "native" => Ok(Some(Self::Native)),
+            "containers" => Ok(Some(Self::Containers)),
+            value => Err(TestbedError::BadSetting {
+                variable: VARIABLE,
+                value: value.to_owned(),
+                allowed: "auto, native, containers",
+            }),
+        }
+    }
+
+    /// What was forced; else containers where an engine answers and has `image` or can get it; else native.
+    pub(crate) async fn choose(image: Image) -> Result<Self, TestbedError> {
+        match Self::forced()? {
+            Some(mode) => Ok(mode),
+            None if available(image.reference()).await => Ok(Self::Containers),
+            None => Ok(Self::Native),
+        }
+    }
+}
+
+/// Asked once per image and process: a registry that cannot be reached is not waited for again.
+async fn available(image: String) -> bool {
+    static KNOWN: Mutex<Option<HashMap<String, bool>>> = Mutex::const_new(None);
+    let mut known = KNOWN.lock().await;
+    let known = known.get_or_insert_default();
+    if let Some(available) = known.get(&image) {
+        return *available;
+    }
+    let found = async {
+        docker::answers().await?;
+        docker::have_image(&image).await
+    };
+    let found = found.await;
+    if let Err(reason) = &found {
+        tracing::info!(image, %reason, "no container of this image can be had; the server runs as a child process");
+    }
+    known.insert(image, found.is_ok());
+    found.is_ok()
+}
