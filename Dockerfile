@@ -23,7 +23,7 @@ COPY --from=manifests /src .
 RUN cargo build --release --locked -p inventory -p order -p load-tests
 COPY . .
 # Cargo goes by time stamps, and a checkout may be older than the layer above.
-RUN find . -name '*.rs' -exec touch {} + \
+RUN find crates services load-tests -name '*.rs' -exec touch {} + \
  && cargo build --release --locked -p inventory -p order -p load-tests \
  && mkdir /out && cp target/release/inventory target/release/order target/release/oversell /out/
 
