@@ -1,46 +1,123 @@
-//! Credentials between services: one bearer token, compared in constant time.
-//! Absence: no user accounts; the public face is not authenticated here.
+//! Who may call: one shared bearer token between services. No users, no roles.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    str::FromStr,
+    task::{Context, Poll},
+};
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::header,
-    middleware::Next,
-    response::{IntoResponse, Response},
+    response::{IntoResponse as _, Response},
 };
-use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
+use futures_util::future::Either;
+use secrecy::{ExposeSecret as _, SecretString};
+use subtle::ConstantTimeEq as _;
+use tower::{Layer, Service};
 
 use crate::problem::Problem;
 
-/// The token both sides know. `Debug` does not show it.
+/// A secret that opens a service. Not shown by `Debug`, wiped when dropped.
+/// An empty one opens nothing.
 #[derive(Debug, Clone)]
 pub struct BearerToken(SecretString);
 
 impl BearerToken {
-    /// Wraps a token as it stands in the environment.
-    pub fn new(token: impl Into<String>) -> Self {
-        Self(SecretString::from(token.into()))
+    /// Takes the secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(SecretString::from(secret.into()))
     }
 
-    fn admits(&self, request: &Request) -> bool {
-        let value = request
-            .headers()
-            .get(header::AUTHORIZATION)
-            .map(axum::http::HeaderValue::as_bytes);
-        let offered = value.and_then(|v| v.strip_prefix(b"Bearer "));
-        offered.is_some_and(|offered| self.0.expose_secret().as_bytes().ct_eq(offered).into())
+    /// The secret, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Takes as long for a near miss as for a wild guess; only the length shows.
+    fn opens_with(&self, offered: &[u8]) -> bool {
+        let secret = self.expose().as_bytes();
+        !secret.is_empty() && bool::from(secret.ct_eq(offered))
     }
 }
 
-/// For `axum::middleware::from_fn_with_state(token, require_bearer)`.
-pub async fn require_bearer(
-    State(token): State<BearerToken>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if token.admits(&request) {
-        next.run(request).await
-    } else {
-        Problem::unauthorized().into_response()
+impl From<String> for BearerToken {
+    fn from(secret: String) -> Self {
+        Self::new(secret)
     }
+}
+
+impl From<&str> for BearerToken {
+    fn from(secret: &str) -> Self {
+        Self::new(secret)
+    }
+}
+
+impl FromStr for BearerToken {
+    type Err = Infallible;
+
+    fn from_str(secret: &str) -> Result<Self, Infallible> {
+        Ok(Self::new(secret))
+    }
+}
+
+/// A layer that lets only `Authorization: Bearer <token>` through, and answers
+/// 401 `unauthorized` to everybody else.
+pub fn require_bearer(token: impl Into<BearerToken>) -> RequireBearer {
+    RequireBearer {
+        token: token.into(),
+    }
+}
+
+/// Made by [`require_bearer`].
+#[derive(Debug, Clone)]
+pub struct RequireBearer {
+    token: BearerToken,
+}
+
+impl<S> Layer<S> for RequireBearer {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded {
+            token: self.token.clone(),
+            inner,
+        }
+    }
+}
+
+/// A service behind [`RequireBearer`].
+#[derive(Debug, Clone)]
+pub struct Guarded<S> {
+    token: BearerToken,
+    inner: S,
+}
+
+impl<S> Service<Request> for Guarded<S>
+where
+    S: Service<Request, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, Ready<Result<Response, S::Error>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if offered(&request).is_some_and(|offered| self.token.opens_with(offered)) {
+            Either::Left(self.inner.call(request))
+        } else {
+            Either::Right(ready(Ok(Problem::unauthorized().into_response())))
+        }
+    }
+}
+
+/// The scheme is case-insensitive (RFC 9110, 11.1), the token is not.
+fn offered(request: &Request) -> Option<&[u8]> {
+    let value = request.headers().get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
 }

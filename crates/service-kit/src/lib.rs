@@ -1,6 +1,31 @@
-//! What every service here shares: problem+json, extractors, limits, traces, telemetry, serving and
-//! shutting down. Invariant: whatever goes wrong, the caller gets a [`problem::Problem`].
-//! Absence: no domain; nothing here knows stock, orders or locks.
+//! What every service shares: the way it is configured, run, stopped, watched,
+//! and the way it says no. It knows no domain, and no database.
+//!
+//! A service brings a [`axum::Router`] and a readiness check; [`serve::serve`]
+//! puts the rest around it. Every failure leaves as a [`problem::Problem`]
+//! (RFC 9457), the framework's own rejections included.
+//!
+//! ```no_run
+//! use axum::{Router, routing::post};
+//! use service_kit::{extract::Json, limits::Limits, problem::Problem, serve};
+//!
+//! #[derive(serde::Deserialize, garde::Validate)]
+//! struct Greet {
+//!     #[garde(length(min = 1))]
+//!     name: String,
+//! }
+//!
+//! async fn greet(Json(body): Json<Greet>) -> Result<String, Problem> {
+//!     Ok(format!("good day, {}", body.name))
+//! }
+//!
+//! # async fn run() -> std::io::Result<()> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let router = Router::new().route("/v1/greetings", post(greet));
+//! let ready = || Box::pin(async { Ok(()) }) as serve::Readiness;
+//! serve::serve(listener, router, ready, Limits::default(), serve::shutdown_signal()).await
+//! # }
+//! ```
 
 pub mod auth;
 pub mod config;
@@ -10,3 +35,9 @@ pub mod problem;
 pub mod serve;
 pub mod telemetry;
 pub mod trace;
+
+mod body;
+mod observe;
+mod openapi;
+mod rejections;
+mod traceparent;

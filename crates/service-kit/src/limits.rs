@@ -1,60 +1,55 @@
-//! How much a service takes on at once: bytes a body, requests in flight.
-//! Invariant: what is over the limit is answered at once (413, 429), never queued.
+//! How much a service takes on: bytes of one body, requests at once. What is
+//! over the limit is refused at once, never queued.
 
 use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::header,
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::{IntoResponse as _, Response},
 };
 use tokio::sync::Semaphore;
 
 use crate::problem::Problem;
 
-/// Limits of one service.
-#[derive(Debug, Clone, Copy)]
+/// What one replica takes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest body, in bytes.
+    /// Longest body; a longer one is answered 413 `body_too_large`.
     pub body_bytes: usize,
-    /// Requests worked on at the same time; health and metrics do not count.
+    /// Most requests worked on at once; one more is answered 429 `overloaded`.
+    /// `/livez`, `/readyz` and `/metrics` are not counted.
     pub concurrency: usize,
 }
 
-/// Tells the extractor what to name in a 413.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct BodyLimit(pub(crate) usize);
-
-#[derive(Clone)]
-pub(crate) struct Gate {
-    limits: Limits,
-    places: Arc<Semaphore>,
-}
-
-impl Gate {
-    pub(crate) fn new(limits: Limits) -> Self {
+impl Default for Limits {
+    fn default() -> Self {
         Self {
-            limits,
-            places: Arc::new(Semaphore::new(limits.concurrency)),
+            body_bytes: 1 << 20,
+            concurrency: 512,
         }
     }
 }
 
-pub(crate) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let Ok(_place) = gate.places.try_acquire() else {
-        return Problem::overloaded().into_response();
-    };
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok());
-    let announced = announced.and_then(|v| v.parse::<usize>().ok());
-    if announced.is_some_and(|bytes| bytes > gate.limits.body_bytes) {
-        return Problem::body_too_large(gate.limits.body_bytes).into_response();
+/// The places of [`Limits::concurrency`].
+#[derive(Debug, Clone)]
+pub(crate) struct Places(Arc<Semaphore>);
+
+impl Places {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let places = limits.concurrency.min(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Semaphore::new(places)))
     }
-    request
-        .extensions_mut()
-        .insert(BodyLimit(gate.limits.body_bytes));
-    next.run(request).await
+}
+
+/// Holds a place while the request is worked on; a caller that hangs up frees it.
+pub(crate) async fn concurrency(
+    State(Places(places)): State<Places>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match places.try_acquire() {
+        Ok(_place) => next.run(request).await,
+        Err(_full) => Problem::overloaded().into_response(),
+    }
 }

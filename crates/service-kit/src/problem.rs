@@ -1,235 +1,270 @@
-//! RFC 9457 problem details: the one shape of every failure.
-//! Invariant: `code` is stable and `detail` is for the person who reads it. Absence: no source chain
-//! leaves the process; that goes to the log.
+//! Failures as RFC 9457 problem details. A problem says what went wrong, in
+//! words for people and a code for programs, and whether trying again may help.
+//! It never carries an internal error: those are logged, and named by `trace_id`.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use problem_details::{JsonProblemDetails, ProblemDetails};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-/// A failure as the caller sees it (`application/problem+json`).
+use crate::trace;
+
+/// What a retry after a passing trouble should wait at least.
+const SOON: Duration = Duration::from_secs(1);
+/// Ten thousand wrong lines must not make an answer of a megabyte.
+const MOST_FIELD_ERRORS: usize = 256;
+
+/// One failure, ready to be sent as `application/problem+json`.
+///
+/// `instance` and `trace_id` are those of the request it is sent in.
 #[derive(Debug, Clone)]
+#[must_use = "a problem does nothing until it is returned"]
 pub struct Problem {
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
-    detail: String,
-    retryable: bool,
+    // Boxed, so that a `Result` with a problem stays small.
+    details: Box<ProblemDetails<Members>>,
     retry_after: Option<Duration>,
-    members: Map<String, Value>,
 }
 
-/// One field that was not acceptable.
+/// The members beyond RFC 9457.
 #[derive(Debug, Clone, Serialize)]
+struct Members {
+    code: &'static str,
+    retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+/// One field that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// JSON pointer (RFC 6901) of the field.
+    /// JSON pointer (RFC 6901) into the body, such as `/lines/0/quantity`;
+    /// `/query/…` and `/headers/…` name what is not in the body.
+    #[schema(example = "/lines/0/quantity")]
     pub pointer: String,
     /// What is wrong with it.
+    #[schema(example = "lower than 1")]
     pub detail: String,
 }
 
 impl Problem {
-    /// A problem with a stable `code`, not retryable.
+    /// A problem that a retry does not cure. `code` is what programs match on,
+    /// `title` is the same for every problem of that code, `detail` is not.
     pub fn new(
         status: StatusCode,
         code: &'static str,
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        let (detail, members) = (detail.into(), Map::new());
-        Self {
-            status,
+        let members = Members {
             code,
-            title,
-            detail,
             retryable: false,
+            trace_id: None,
+            more: Map::new(),
+        };
+        let details = ProblemDetails::from_status_code(status)
+            .with_title(title)
+            .with_detail(detail)
+            .with_extensions(members);
+        let details = match Uri::try_from(format!("/problems/{code}")) {
+            Ok(kind) => details.with_type(kind),
+            Err(_not_a_uri) => details,
+        };
+        Self {
+            details: Box::new(details),
             retry_after: None,
-            members,
         }
     }
+
     /// The same request may succeed later.
-    #[must_use]
     pub fn retryable(mut self) -> Self {
-        self.retryable = true;
+        self.details.extensions.retryable = true;
         self
     }
-    /// Sets `Retry-After` (whole seconds, at least 1) and [`Problem::retryable`].
-    #[must_use]
-    pub fn retry_after(mut self, after: Duration) -> Self {
-        self.retry_after = Some(after);
+
+    /// As [`Problem::retryable`], and says when: `Retry-After`, in whole seconds, rounded up.
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
         self.retryable()
     }
-    /// Adds an extension member.
-    #[must_use]
+
+    /// Adds a member. One whose value is no JSON is left out, and logged.
     pub fn with(mut self, key: &'static str, value: impl Serialize) -> Self {
-        let value = serde_json::to_value(value).unwrap_or(Value::Null);
-        self.members.insert(key.to_owned(), value);
+        match serde_json::to_value(value) {
+            Ok(value) => {
+                self.details.extensions.more.insert(key.to_owned(), value);
+            }
+            Err(error) => tracing::error!(%error, key, "a member of a problem is no JSON"),
+        }
         self
     }
-    /// The HTTP status.
+
+    /// The HTTP status it is sent with.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.details
+            .status
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
-    /// The stable code.
+
+    /// What programs match on.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.details.extensions.code
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        self.details.extensions.retryable
     }
 }
 
-/// The failures every service can meet.
+/// The problems that every service has.
 impl Problem {
-    /// 400: the body is not JSON.
+    /// 400: the body or a header cannot be read at all.
     pub fn malformed_json(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "malformed_json",
-            "The body is not valid JSON",
-            detail,
-        )
+        let status = StatusCode::BAD_REQUEST;
+        Self::new(status, "malformed_json", "The body is not JSON", detail)
     }
-    /// 422: every field that was not acceptable, by JSON pointer.
-    pub fn validation_failed(errors: &[FieldError]) -> Self {
-        let named: Vec<_> = errors
-            .iter()
-            .map(|e| format!("{}: {}", e.pointer, e.detail))
-            .collect();
-        let title = "The request is not acceptable";
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "validation_failed",
-            title,
-            named.join("; "),
-        )
-        .with("errors", errors)
+
+    /// 422: JSON, but not what was asked for. Every field is named in `errors`;
+    /// of a great many, the first ones are, and `errors_left_out` counts the rest.
+    pub fn validation_failed<'a>(errors: impl Into<Cow<'a, [FieldError]>>) -> Self {
+        let errors = errors.into();
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        let detail = match &*errors {
+            [only] => format!("{}: {}", only.pointer, only.detail),
+            many => format!("{} fields are not acceptable", many.len()),
+        };
+        let left_out = errors.len().saturating_sub(MOST_FIELD_ERRORS);
+        let told = &errors[..errors.len() - left_out];
+        let problem = Self::new(status, "validation_failed", "Validation failed", detail)
+            .with("errors", told);
+        match left_out {
+            0 => problem,
+            more => problem.with("errors_left_out", more),
+        }
     }
-    /// 415.
+
+    /// 415: the body is not declared to be JSON.
     pub fn unsupported_media_type() -> Self {
-        let detail = "send the body with `Content-Type: application/json`";
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
-            "The body is not JSON",
-            detail,
+            "Unsupported media type",
+            "the body must be sent as application/json",
         )
     }
-    /// 413.
+
+    /// 413: longer than `limit` bytes.
     pub fn body_too_large(limit: usize) -> Self {
-        let detail = format!("the body may have {limit} bytes at most");
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
-            "The body is too large",
-            detail,
+            "Body too large",
+            format!("the body must not be longer than {limit} bytes"),
         )
     }
-    /// 404, for a thing or for a path.
-    pub fn not_found(detail: impl Into<String>) -> Self {
+
+    /// 408: the body did not arrive in time.
+    pub fn request_timeout() -> Self {
         Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "There is no such thing here",
-            detail,
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "Request timeout",
+            "the body did not arrive in time",
         )
+        .retryable()
     }
-    /// 405.
+
+    /// 404: no such path, or nothing of that name.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
+    }
+
+    /// 405: the path exists, the method does not; `Allow` tells which do.
     pub fn method_not_allowed() -> Self {
-        let detail = "this path does not take that method; see /openapi.json";
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             "Method not allowed",
-            detail,
+            "the Allow header names the methods of this path",
         )
     }
-    /// 401.
+
+    /// 401: no credentials, or wrong ones. Which of both is not told.
     pub fn unauthorized() -> Self {
-        let detail =
-            "send `Authorization: Bearer …` with the token both services were configured with";
         Self::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
-            "No or wrong credentials",
-            detail,
+            "Unauthorized",
+            "a valid bearer token is needed",
         )
     }
-    /// 429 with `Retry-After`.
+
+    /// 429: more requests at once than this replica works on.
     pub fn overloaded() -> Self {
-        let detail = "more requests are being worked on than this process takes at once";
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,
             "overloaded",
-            "Too much work at once",
-            detail,
+            "Overloaded",
+            "too many requests are being worked on",
         )
-        .retry_after(Duration::from_secs(1))
+        .retry_after(SOON)
     }
-    /// 503 with `Retry-After`: something this service leans on is away.
-    pub fn dependency_unavailable(name: &str) -> Self {
-        let detail =
-            format!("{name} did not answer in time; nothing is known to have been written");
-        let title = "Something this service leans on is away";
+
+    /// 503: `name` does not answer, and nothing can be decided without it.
+    pub fn dependency_unavailable(name: impl fmt::Display) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "dependency_unavailable",
-            title,
-            detail,
+            "A dependency is unavailable",
+            format!("{name} does not answer"),
         )
-        .retry_after(Duration::from_secs(1))
+        .retry_after(SOON)
     }
-    /// 500: our fault; the cause is in the log under the same `trace_id`.
+
+    /// 500: a defect. What it was is in the log, under the `trace_id`.
     pub fn internal() -> Self {
-        let detail =
-            "this is a fault of the service; its log has the cause under the same trace_id";
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
             "Internal error",
-            detail,
+            "this should not have happened; the log knows more",
         )
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.status.as_u16(), self.code, self.detail)
+        let detail = self.details.detail.as_deref().unwrap_or_default();
+        write!(f, "{} {}: {detail}", self.status().as_u16(), self.code())
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = Map::from_iter([
-            ("type".to_owned(), format!("/problems/{}", self.code).into()),
-            ("title".to_owned(), self.title.into()),
-            ("status".to_owned(), self.status.as_u16().into()),
-            ("detail".to_owned(), self.detail.into()),
-            ("code".to_owned(), self.code.into()),
-            ("retryable".to_owned(), self.retryable.into()),
-        ]);
-        if let Some(path) = crate::trace::current_path() {
-            body.insert("instance".to_owned(), path.into());
-        }
-        if let Some(id) = crate::trace::current_trace_id() {
-            body.insert("trace_id".to_owned(), id.into());
-        }
-        body.extend(self.members);
-        let mut response = (self.status, Value::Object(body).to_string()).into_response();
+        let Self {
+            mut details,
+            retry_after,
+        } = self;
+        details.instance = trace::current_path().and_then(|path| Uri::try_from(&*path).ok());
+        details.extensions.trace_id = trace::current_trace_id();
+        let unauthorized = details.status == Some(StatusCode::UNAUTHORIZED);
+
+        let mut response = JsonProblemDetails::from(*details).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        if let Some(after) = self.retry_after {
-            let seconds = after.as_millis().div_ceil(1000).max(1);
-            headers.insert(
-                header::RETRY_AFTER,
-                HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)),
-            );
+        if let Some(wait) = retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if unauthorized {
+            // RFC 9110, 15.5.2: a 401 names the scheme that would be accepted.
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

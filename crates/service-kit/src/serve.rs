@@ -1,139 +1,229 @@
-//! Serving one router on one listener until told to stop.
-//! Invariant: stdout carries one line, the address, once connections are accepted; requests in flight
-//! are finished within [`DRAIN`]. Absence: nothing here knows what the routes do.
+//! Runs a service: what is around its routes, the line that tells its address,
+//! and an end that lets requests in flight finish. No route of any domain.
 
-use std::{future::Future, io, io::Write as _, time::Duration};
+use std::{
+    convert::identity,
+    future::{Future, IntoFuture as _},
+    io::{self, Write as _},
+    net::SocketAddr,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
     extract::DefaultBodyLimit,
-    http::StatusCode,
-    middleware,
-    response::{IntoResponse, Response},
+    http::{StatusCode, header},
+    middleware::{from_fn, from_fn_with_state, map_response},
+    response::{IntoResponse as _, Response},
     routing::get,
+    serve::ListenerExt as _,
 };
-use futures_util::future::BoxFuture;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    limits::{self, Gate, Limits},
+    body::{self, BodyLimit},
+    limits::{self, Limits, Places},
+    observe,
     problem::Problem,
-    telemetry, trace,
+    rejections, telemetry, trace,
 };
 
-/// How long requests in flight may take to end after the signal.
-pub const DRAIN: Duration = Duration::from_secs(20);
+/// Requests in flight get this long after the signal to stop. Whoever stops
+/// containers usually waits a little longer than this before it kills.
+pub const DRAIN: Duration = Duration::from_secs(10);
+/// A probe wants an answer soon, or none.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+/// Samples are folded into histograms this often; else they pile up unread.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// Serves `router`, with `/livez`, `/readyz`, `/metrics`, limits, traces and problems around it.
+/// What a readiness check returns: nothing, or the names of what is missing.
+pub type Readiness = Pin<Box<dyn Future<Output = Result<(), Vec<String>>> + Send>>;
+
+/// Serves `router` until `shutdown` resolves and the requests in flight are
+/// answered, or [`DRAIN`] has passed. Prints `http://ADDR` on stdout, once, when
+/// connections are accepted.
 ///
-/// `ready` names what is missing. Returns after `shutdown` once requests in flight have ended, or after [`DRAIN`].
+/// Adds `/livez`, `/readyz` (503 with `missing` unless `ready` says yes),
+/// `/metrics`, limits, tracing, and problems for everything that goes wrong.
+/// `router` brings no fallback of its own.
 ///
 /// # Errors
-/// The listener failed, or stdout is closed.
-pub async fn serve<R>(
+/// The listener has no address.
+///
+/// # Cancel safety: dropped, it stops accepting; connections go on detached.
+pub async fn serve(
     listener: TcpListener,
     router: Router,
-    ready: R,
+    ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static,
     limits: Limits,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()>
-where
-    R: Fn() -> BoxFuture<'static, Result<(), Vec<String>>> + Clone + Send + Sync + 'static,
-{
-    let app = dress(router, ready, limits);
-    let mut stdout = io::stdout();
-    writeln!(stdout, "http://{}", listener.local_addr()?)?;
-    stdout.flush()?;
-    let (told, hear) = tokio::sync::oneshot::channel();
+) -> io::Result<()> {
+    serve_and_drain(listener, router, ready, limits, shutdown, DRAIN).await
+}
+
+/// As [`serve`], with another limit for the requests in flight.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_and_drain(
+    listener: TcpListener,
+    router: Router,
+    ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static,
+    limits: Limits,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    drain: Duration,
+) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    let mut background = JoinSet::new();
+    background.spawn(upkeep());
+
+    let (stopping, stop_seen) = oneshot::channel::<()>();
     let stop = async move {
         shutdown.await;
-        tracing::info!("shutting down: no new requests, those in flight are finished");
-        let _nobody_listens = told.send(());
+        tracing::info!("stopping: requests in flight finish, no new ones are taken");
+        drop(stopping);
     };
-    let drained_too_long = async {
-        if hear.await.is_err() {
-            std::future::pending::<()>().await;
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "Nagle's algorithm stays on");
         }
-        tokio::time::sleep(DRAIN).await;
-    };
+    });
+    let server = axum::serve(listener, complete(router, ready, limits));
+    let mut server = pin!(server.with_graceful_shutdown(stop).into_future());
+    tell(address);
+
     tokio::select! {
-        served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future() => served,
-        () = drained_too_long => {
-            tracing::warn!(seconds = DRAIN.as_secs(), "requests were still in flight and are dropped");
+        ended = &mut server => return ended,
+        _ = stop_seen => {}
+    }
+    match timeout(drain, server).await {
+        Ok(ended) => ended,
+        Err(_elapsed) => {
+            tracing::warn!(?drain, "some requests did not finish in time");
             Ok(())
         }
     }
 }
 
-fn dress<R>(router: Router, ready: R, limits: Limits) -> Router
-where
-    R: Fn() -> BoxFuture<'static, Result<(), Vec<String>>> + Clone + Send + Sync + 'static,
-{
-    let metrics = telemetry::metrics_handle();
-    let guarded = router
-        .fallback(async || Problem::not_found("no route has this path; see /openapi.json"))
-        .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(DefaultBodyLimit::max(limits.body_bytes))
-        .layer(middleware::from_fn_with_state(
-            Gate::new(limits),
-            limits::admit,
-        ));
-    let own = Router::new()
-        .route(
-            "/livez",
-            get(async || Json(serde_json::json!({"status": "alive"}))),
-        )
-        .route("/readyz", get(move || readiness(ready())))
-        .route("/metrics", get(async || metrics.render()))
-        .method_not_allowed_fallback(async || Problem::method_not_allowed());
-    own.merge(guarded)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(trace::trace))
-}
-
-async fn readiness(ready: BoxFuture<'static, Result<(), Vec<String>>>) -> Response {
-    match ready.await {
-        Ok(()) => Json(serde_json::json!({"status": "ready"})).into_response(),
-        Err(missing) => {
-            let detail = format!("not ready: {} did not answer", missing.join(", "));
-            Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "not_ready",
-                "Not ready",
-                detail,
-            )
-            .retry_after(Duration::from_secs(1))
-            .with("missing", missing)
-            .into_response()
+/// Resolves on SIGTERM or SIGINT. Listens from the moment it is called, not
+/// from when it is polled: a signal right after the start is not lost.
+///
+/// # Panics
+/// Outside of a tokio runtime with signals enabled.
+pub fn shutdown_signal() -> impl Future<Output = ()> + Send + 'static {
+    let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+    let (mut terminate, mut interrupt) = (listen(terminate), listen(interrupt));
+    async move {
+        tokio::select! {
+            () = arrives(&mut terminate) => tracing::info!("SIGTERM"),
+            () = arrives(&mut interrupt) => tracing::info!("SIGINT"),
         }
     }
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature the layer wants"
-)]
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    tracing::error!(
-        panic = text.as_deref().unwrap_or("not a text"),
-        "a handler panicked"
-    );
-    Problem::internal().into_response()
+fn listen(kind: SignalKind) -> Option<Signal> {
+    signal(kind)
+        .inspect_err(|error| tracing::error!(%error, ?kind, "this signal will end us at once"))
+        .ok()
 }
 
-/// Resolves on SIGTERM or SIGINT.
-///
-/// # Panics
-/// No signal handler could be registered: start-up, not traffic.
-pub async fn shutdown_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be listened for");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be listened for");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+async fn arrives(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
+}
+
+/// The router with everything around it; what comes last is outermost.
+fn complete(
+    router: Router,
+    ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static,
+    limits: Limits,
+) -> Router {
+    router
+        .fallback(rejections::unknown_path)
+        .method_not_allowed_fallback(rejections::wrong_method)
+        .layer(from_fn_with_state(
+            BodyLimit(limits.body_bytes),
+            body::limit,
+        ))
+        .layer(DefaultBodyLimit::max(limits.body_bytes))
+        .layer(from_fn_with_state(Places::new(limits), limits::concurrency))
+        .merge(operations(ready))
+        .layer(map_response(rejections::as_problem))
+        .layer(CatchPanicLayer::custom(rejections::panicked))
+        .layer(from_fn(observe::middleware))
+        .layer(from_fn(trace::middleware))
+}
+
+#[derive(serde::Serialize)]
+struct Status {
+    status: &'static str,
+}
+
+/// What operators ask, limits or not.
+fn operations(ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static) -> Router {
+    Router::new()
+        .route("/livez", get(async || Json(Status { status: "alive" })))
+        .route("/readyz", get(async move || readiness(ready()).await))
+        .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(rejections::wrong_method)
+}
+
+async fn readiness(ready: Readiness) -> Response {
+    let late = || Err(vec!["an answer in time".to_owned()]);
+    let missing = match timeout(READY_WITHIN, ready)
+        .await
+        .map_or_else(|_| late(), identity)
+    {
+        Ok(()) => return Json(Status { status: "ready" }).into_response(),
+        Err(missing) => missing,
+    };
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "not_ready",
+        "Not ready",
+        format!("missing: {}", missing.join(", ")),
+    )
+    .with("missing", missing)
+    .retry_after(Duration::from_secs(1))
+    .into_response()
+}
+
+async fn metrics() -> Response {
+    let Some(handle) = telemetry::metrics_handle() else {
+        return Problem::internal().into_response();
+    };
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (content_type, handle.render()).into_response()
+}
+
+async fn upkeep() {
+    let Some(handle) = telemetry::metrics_handle() else {
+        return;
+    };
+    let mut every = interval(UPKEEP_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        handle.run_upkeep();
+    }
+}
+
+/// Whoever started us may have closed stdout; that is no reason to stop.
+fn tell(address: SocketAddr) {
+    let mut stdout = io::stdout().lock();
+    let told = writeln!(stdout, "http://{address}").and_then(|()| stdout.flush());
+    if let Err(error) = told {
+        tracing::debug!(%error, "nobody reads our address");
+    }
+    tracing::info!(%address, "serving");
 }

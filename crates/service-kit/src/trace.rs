@@ -1,112 +1,86 @@
-//! W3C trace context: taken from the caller or begun here, shown in logs and problems, passed on.
-//! Source: W3C Trace Context, <https://www.w3.org/TR/trace-context/>. Absence: no exporter.
+//! Which request is at work, so that logs, problems and calls to others can say
+//! so: W3C trace context in, the same trace out. `tracestate` is not carried.
 
-use std::{future::Future, time::Instant};
+use std::{future::Future, sync::Arc};
 
 use axum::{
-    extract::{MatchedPath, Request},
+    extract::{OriginalUri, Request},
+    http::HeaderMap,
     middleware::Next,
     response::Response,
 };
-use tracing::Instrument;
-use uuid::Uuid;
+use tracing::Instrument as _;
+
+use crate::traceparent::TraceContext;
+
+const TRACEPARENT: &str = "traceparent";
 
 tokio::task_local! {
-    static CURRENT: Trace;
+    static CURRENT: Current;
 }
 
+/// What a task knows about the request it works for.
 #[derive(Debug, Clone)]
-struct Trace {
-    id: String,
-    flags: String,
-    path: String,
+struct Current {
+    context: TraceContext,
+    path: Arc<str>,
 }
 
-impl Trace {
-    fn of(request: &Request) -> Self {
-        let path = request.uri().path().to_owned();
-        let header = request
-            .headers()
-            .get("traceparent")
-            .and_then(|v| v.to_str().ok());
-        match header.and_then(parse) {
-            Some((id, flags)) => Self { id, flags, path },
-            None => Self {
-                id: Uuid::new_v4().simple().to_string(),
-                flags: "01".to_owned(),
-                path,
-            },
-        }
-    }
-}
-
-/// `00-{32 hex}-{16 hex}-{2 hex}`, neither id all zeros; anything else begins a new trace.
-fn parse(header: &str) -> Option<(String, String)> {
-    let hex = |part: &str, length| {
-        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let parts: Vec<_> = header.trim().split('-').collect();
-    let [version, id, parent, flags, later @ ..] = parts.as_slice() else {
-        return None;
-    };
-    let known = hex(version, 2) && *version != "ff" && (*version != "00" || later.is_empty());
-    let sound = hex(id, 32) && hex(parent, 16) && hex(flags, 2);
-    let zeros = |part: &str| part.bytes().all(|b| b == b'0');
-    (known && sound && !zeros(id) && !zeros(parent))
-        .then(|| ((*id).to_owned(), (*flags).to_owned()))
-}
-
-/// The trace this task works for.
-pub fn current_trace_id() -> Option<String> {
-    CURRENT.try_with(|trace| trace.id.clone()).ok()
-}
-
-/// A `traceparent` for a call made on behalf of this task, with a span id of its own.
+/// The `traceparent` header to send with calls made for this request; its span
+/// is the one this service works in. `None` outside of a request: a task that
+/// was spawned is outside, unless by [`carry`].
 pub fn current_traceparent() -> Option<String> {
-    let span = Uuid::new_v4().simple().to_string();
-    CURRENT
-        .try_with(|trace| format!("00-{}-{}-{}", trace.id, &span[..16], trace.flags))
-        .ok()
+    CURRENT.try_with(|current| current.context.to_string()).ok()
 }
 
-pub(crate) fn current_path() -> Option<String> {
-    CURRENT.try_with(|trace| trace.path.clone()).ok()
+/// 32 lower-case hex digits; `None` as for [`current_traceparent`].
+pub fn current_trace_id() -> Option<String> {
+    CURRENT.try_with(|current| current.context.trace_id()).ok()
 }
 
-/// Lets work that is spawned go on within the trace (and the log span) of whoever spawned it.
-pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    let (trace, span) = (
-        CURRENT.try_with(Clone::clone).ok(),
-        tracing::Span::current(),
-    );
+pub(crate) fn current_path() -> Option<Arc<str>> {
+    CURRENT.try_with(|current| Arc::clone(&current.path)).ok()
+}
+
+/// Takes the request of the caller along into `work`, which may then be spawned:
+/// its logs, problems and calls belong to the same trace. Captured when called,
+/// not when polled.
+///
+/// # Cancel safety: that of `work`.
+pub fn carry<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    let current = CURRENT.try_with(Clone::clone).ok();
+    let work = work.in_current_span();
     async move {
-        match trace {
-            Some(trace) => CURRENT.scope(trace, work).await,
+        match current {
+            Some(current) => CURRENT.scope(current, work).await,
             None => work.await,
         }
     }
-    .instrument(span)
 }
 
-/// Middleware: one trace and one log span a request, and its metrics.
-pub(crate) async fn trace(request: Request, next: Next) -> Response {
-    let trace = Trace::of(&request);
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("unmatched", MatchedPath::as_str)
-        .to_owned();
-    let method = request.method().to_string();
-    let span = tracing::info_span!("request", trace_id = %trace.id, %method, path = %trace.path);
-    let began = Instant::now();
-    let response = CURRENT
-        .scope(trace, next.run(request))
+/// Opens a span for the request, in the caller's trace if it named one.
+pub(crate) async fn middleware(request: Request, next: Next) -> Response {
+    let context = incoming(request.headers()).map_or_else(TraceContext::new, TraceContext::child);
+    let path: Arc<str> = match request.extensions().get::<OriginalUri>() {
+        Some(OriginalUri(uri)) => uri.path().into(),
+        None => request.uri().path().into(),
+    };
+    let span = tracing::info_span!(
+        "request",
+        method = %request.method(),
+        path = %path,
+        trace_id = %context.trace_id(),
+        span_id = %context.span_id(),
+    );
+    CURRENT
+        .scope(Current { context, path }, next.run(request))
         .instrument(span)
-        .await;
-    let status = response.status().as_u16().to_string();
-    let labels = [("method", method), ("route", route), ("status", status)];
-    metrics::counter!("http_requests_total", &labels).increment(1);
-    metrics::histogram!("http_request_duration_seconds", &labels)
-        .record(began.elapsed().as_secs_f64());
-    response
+        .await
+}
+
+/// Two of them are as good as none (W3C Trace Context, 3.2.2).
+fn incoming(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut all = headers.get_all(TRACEPARENT).iter();
+    let only = all.next().filter(|_| all.next().is_none())?;
+    TraceContext::parse(only.to_str().ok()?)
 }
