@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::server::Home;
+
 /// Between two looks at a server that is starting.
 const PAUSE: Duration = Duration::from_millis(10);
 /// One look may take this long.
@@ -20,12 +22,12 @@ pub(crate) enum NotReady {
     Late(String),
 }
 
-/// Looks until `look` is satisfied, the server has `ended`, or `deadline` passed.
+/// Looks until `look` is satisfied, the server has ended, or `deadline` passed.
 ///
-/// `ended` is asked after the first look and then every [`ASK_AGAIN`]: for a container it is a question to the engine.
+/// Whether it has ended is asked after the first look and then every [`ASK_AGAIN`]: for a container it is a question to the engine.
 pub(crate) async fn until<L, F>(
     deadline: Duration,
-    ended: impl AsyncFn() -> bool,
+    home: &Home,
     mut look: L,
 ) -> Result<(), NotReady>
 where
@@ -41,7 +43,7 @@ where
             Err(_) => "no answer".to_owned(),
         };
         if Instant::now() >= ask {
-            if ended().await {
+            if home.ended().await {
                 return Err(NotReady::Ended);
             }
             ask = Instant::now() + ASK_AGAIN;

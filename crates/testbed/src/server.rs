@@ -43,13 +43,23 @@ pub(crate) struct Server {
 }
 
 #[derive(Debug)]
-enum Home {
+pub(crate) enum Home {
     /// Dropped in this order: the process, then its folder.
     Native {
         child: Option<Child>,
         recipe: Recipe,
     },
     Container(Container),
+}
+
+impl Home {
+    /// Whether it is certain that it does not run.
+    pub(crate) async fn ended(&self) -> bool {
+        match self {
+            Self::Native { child, .. } => child.as_ref().is_none_or(Child::ended),
+            Self::Container(container) => container.ended().await,
+        }
+    }
 }
 
 impl Server {
@@ -129,23 +139,16 @@ impl Server {
         F: Future<Output = Result<(), String>>,
     {
         self.stop(self.farewell).await;
-        let (name, farewell) = (self.name, self.farewell);
-        let outcome = match &mut self.home {
+        let pid = match &mut self.home {
             Home::Native { child, recipe } => {
-                let child = child.insert(spawn(name, farewell, recipe)?);
-                let pid = Some(child.id());
-                ready::until(START_DEADLINE, async || child.ended(), || look(pid)).await
+                Some(child.insert(spawn(self.name, self.farewell, recipe)?).id())
             }
             Home::Container(container) => {
                 container.start().await?;
-                ready::until(
-                    START_DEADLINE,
-                    async || container.ended().await,
-                    || look(None),
-                )
-                .await
+                None
             }
         };
+        let outcome = ready::until(START_DEADLINE, &self.home, || look(pid)).await;
         outcome.map_err(|reason| self.not_ready(reason))
     }
 

@@ -1,36 +1,217 @@
-//! Every server starts, answers, and comes back on its port.
+//! Every server starts, answers, can be paused and killed, and comes back on its port.
 
-use testbed::{Postgres, redis_nodes};
+use std::time::Duration;
 
-#[tokio::test]
-async fn a_killed_redis_node_comes_back_on_its_port_and_empty() {
-    let mut nodes = redis_nodes(3).await.expect("three nodes");
-    let node = &mut nodes[0];
-    let addr = node.addr();
-    assert_eq!(
-        node.command(&["SET", "lock:x", "1"])
-            .await
-            .expect("a reply"),
-        "OK"
-    );
-    node.kill().await;
-    node.command(&["PING"])
-        .await
-        .expect_err("a killed node answers nobody");
-    node.restart().await.expect("it starts again");
-    assert_eq!(node.addr(), addr);
-    assert_eq!(node.command(&["GET", "lock:x"]).await.expect("a reply"), "");
+use testbed::{Mode, TestbedError};
+
+fn assert_send<F: Future + Send>(future: F) -> F {
+    future
 }
 
-#[tokio::test]
-async fn postgres_recovers_what_was_committed_before_an_immediate_restart() {
-    let mut postgres = Postgres::start().await.expect("a server");
-    let url = postgres.fresh_database("kept").await.expect("a database");
-    postgres.restart_immediate().await.expect("it starts again");
-    let name = url.rsplit('/').next().expect("a name").to_owned();
-    assert_eq!(postgres.url(&name), url);
-    postgres
-        .create_database(&name)
-        .await
-        .expect_err("the database was committed, so it is still there");
+mod redis {
+    use super::{Duration, Mode, TestbedError, assert_send};
+    use crate::each_mode::in_each_mode;
+    use testbed::RedisNode;
+
+    in_each_mode!(RedisNode: a_killed_node_comes_back_on_its_port_and_empty, a_paused_node_answers_after_its_pause, nothing_live_is_evicted_or_kept);
+
+    async fn a_killed_node_comes_back_on_its_port_and_empty(mode: Mode) {
+        let mut node = assert_send(RedisNode::start_in(mode))
+            .await
+            .expect("a node");
+        let addr = node.addr();
+        assert_eq!(node.pid().is_some(), mode == Mode::Native);
+        assert_eq!(
+            node.command(&["SET", "lock:x", "1"])
+                .await
+                .expect("a reply"),
+            "OK"
+        );
+        node.kill().await;
+        assert_eq!(node.pid(), None);
+        node.command(&["PING"])
+            .await
+            .expect_err("a killed node answers nobody");
+        assert_send(node.restart()).await.expect("it starts again");
+        assert_eq!(node.addr(), addr);
+        assert_eq!(node.command(&["GET", "lock:x"]).await.expect("a reply"), "");
+    }
+
+    async fn a_paused_node_answers_after_its_pause(mode: Mode) {
+        let mut node = RedisNode::start_in(mode).await.expect("a node");
+        node.pause();
+        let silence = node
+            .command(&["INCR", "n"])
+            .await
+            .expect_err("a paused node is silent");
+        assert!(
+            matches!(
+                silence,
+                TestbedError::RedisSilent { .. } | TestbedError::Redis { .. }
+            ),
+            "{silence:?}"
+        );
+        node.resume();
+        node.command(&["INCR", "n"])
+            .await
+            .expect("a resumed node answers");
+        node.pause();
+        node.kill().await;
+        node.restart()
+            .await
+            .expect("a paused node can be killed and started again");
+        node.shutdown().await;
+    }
+
+    async fn nothing_live_is_evicted_or_kept(mode: Mode) {
+        let node = RedisNode::start_in(mode).await.expect("a node");
+        let setting = async |name: &str| {
+            node.command(&["CONFIG", "GET", name])
+                .await
+                .expect("a reply")
+        };
+        assert!(setting("maxmemory-policy").await.ends_with("noeviction"));
+        assert!(setting("appendonly").await.ends_with("no"));
+        assert_eq!(setting("save").await.trim_end(), "save");
+    }
+
+    #[tokio::test]
+    async fn several_nodes_are_independent_of_each_other() {
+        let nodes = assert_send(testbed::redis_nodes(3))
+            .await
+            .expect("three nodes");
+        nodes[0].command(&["SET", "x", "1"]).await.expect("a reply");
+        for node in &nodes[1..] {
+            assert_eq!(node.command(&["EXISTS", "x"]).await.expect("a reply"), "0");
+        }
+        assert_eq!(nodes[0].url(), format!("redis://{}", nodes[0].addr()));
+        let refused = nodes[0]
+            .command(&["INCR", "x", "y"])
+            .await
+            .expect_err("a wrong command is an error");
+        assert!(matches!(refused, TestbedError::Redis { .. }), "{refused:?}");
+        tokio::time::timeout(Duration::from_mins(1), async { drop(nodes) })
+            .await
+            .expect("they end");
+    }
+}
+
+mod postgres {
+    use super::{Mode, assert_send};
+    use crate::each_mode::in_each_mode;
+    use sqlx::{Connection as _, PgConnection};
+    use testbed::{Postgres, PostgresOptions};
+
+    in_each_mode!(Postgres: what_was_committed_survives_an_immediate_restart, commits_are_as_durable_as_asked);
+
+    const FAST: PostgresOptions = PostgresOptions { fsync: false };
+
+    async fn setting(url: &str, name: &str) -> String {
+        let mut connection = PgConnection::connect(url).await.expect("a connection");
+        let ask = sqlx::query_scalar("select current_setting($1)").bind(name);
+        ask.fetch_one(&mut connection).await.expect("a setting")
+    }
+
+    async fn what_was_committed_survives_an_immediate_restart(mode: Mode) {
+        let mut postgres = assert_send(Postgres::start_in(mode, FAST))
+            .await
+            .expect("a server");
+        let url = assert_send(postgres.fresh_database("kept"))
+            .await
+            .expect("a database");
+        let mut connection = PgConnection::connect(&url).await.expect("a connection");
+        assert_send(postgres.restart_immediate())
+            .await
+            .expect("it starts again");
+        connection
+            .ping()
+            .await
+            .expect_err("connections do not survive");
+        let name = url.rsplit('/').next().expect("a name").to_owned();
+        assert_eq!(postgres.url(&name), url);
+        postgres
+            .create_database(&name)
+            .await
+            .expect_err("the database was committed, so it is still there");
+        assert_eq!(setting(&url, "server_encoding").await, "UTF8");
+    }
+
+    async fn commits_are_as_durable_as_asked(mode: Mode) {
+        let fast = Postgres::start_in(mode, FAST).await.expect("a server");
+        let safe = Postgres::start_in(mode, PostgresOptions::default())
+            .await
+            .expect("a server");
+        assert_eq!(setting(&fast.url("postgres"), "fsync").await, "off");
+        assert_eq!(setting(&safe.url("postgres"), "fsync").await, "on");
+        for postgres in [fast, safe] {
+            assert_eq!(
+                setting(&postgres.url("postgres"), "synchronous_commit").await,
+                "on"
+            );
+            assert_eq!(
+                setting(&postgres.url("postgres"), "max_connections").await,
+                "200"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_shared_server_gives_everybody_a_database_of_their_own() {
+        let (one, two) = tokio::join!(Postgres::shared(), Postgres::shared());
+        assert!(std::ptr::eq(one, two));
+        let (first, second) = tokio::join!(one.fresh_database("mine"), two.fresh_database("mine"));
+        assert_ne!(first.expect("a database"), second.expect("a database"));
+    }
+}
+
+mod etcd {
+    use super::{Mode, assert_send};
+    use crate::each_mode::in_each_mode;
+    use testbed::Etcd;
+    use tokio::net::TcpStream;
+
+    in_each_mode!(Etcd: a_killed_server_comes_back_on_its_port);
+
+    async fn a_killed_server_comes_back_on_its_port(mode: Mode) {
+        let mut etcd = assert_send(Etcd::start_in(mode)).await.expect("a server");
+        let url = etcd.url();
+        etcd.kill().await;
+        TcpStream::connect(etcd.addr())
+            .await
+            .expect_err("a killed server refuses");
+        etcd.restart().await.expect("it starts again");
+        assert_eq!(etcd.url(), url);
+        etcd.pause();
+        etcd.resume();
+        TcpStream::connect(etcd.addr())
+            .await
+            .expect("it takes connections");
+    }
+}
+
+mod zookeeper {
+    use super::{Mode, assert_send};
+    use crate::each_mode::in_each_mode;
+    use testbed::Zookeeper;
+    use tokio::net::TcpStream;
+
+    in_each_mode!(Zookeeper: a_killed_server_comes_back_on_its_port);
+
+    async fn a_killed_server_comes_back_on_its_port(mode: Mode) {
+        let mut zookeeper = assert_send(Zookeeper::start_in(mode))
+            .await
+            .expect("a server");
+        let url = zookeeper.url();
+        zookeeper.kill().await;
+        TcpStream::connect(zookeeper.addr())
+            .await
+            .expect_err("a killed server refuses");
+        zookeeper.restart().await.expect("it starts again");
+        assert_eq!(zookeeper.url(), url);
+        zookeeper.pause();
+        zookeeper.resume();
+        TcpStream::connect(zookeeper.addr())
+            .await
+            .expect("it takes connections");
+    }
 }

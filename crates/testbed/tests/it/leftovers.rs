@@ -1,0 +1,246 @@
+//! Nothing is left: no process, no port, no folder, no container, however the process that started them ended.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use testbed::{Folder, Mode, RedisNode};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::time::{Instant, sleep};
+
+/// Servers of a dead parent are nobody's children here, so nobody tells when they are gone.
+const LIMIT: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let over = Instant::now() + LIMIT;
+    while !holds() {
+        assert!(Instant::now() < over, "after {LIMIT:?} still not: {what}");
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Gone, or dead and waiting for its new parent to notice.
+fn gone(pid: u32) -> bool {
+    let output = Command::new("ps")
+        .args(["-o", "stat=", "-p", &pid.to_string()])
+        .output()
+        .expect("ps runs");
+    let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    state.is_empty() || state.starts_with('Z')
+}
+
+pub(crate) async fn until_gone(pid: u32) {
+    eventually(&format!("process {pid} is gone"), || gone(pid)).await;
+}
+
+fn is_free(addr: SocketAddr) -> bool {
+    TcpListener::bind(addr).is_ok()
+}
+
+#[tokio::test]
+async fn nothing_is_left_after_a_drop() {
+    let node = RedisNode::start_in(Mode::Native).await.expect("a node");
+    let folder = Folder::new("dropped").expect("a folder");
+    let (pid, addr, path) = (
+        node.pid().expect("a child process"),
+        node.addr(),
+        folder.path().to_owned(),
+    );
+    node.pause();
+    drop((node, folder));
+    assert!(gone(pid));
+    assert!(is_free(addr));
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn nothing_is_left_after_a_panic() {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let task = tokio::spawn(async move {
+        let node = RedisNode::start_in(Mode::Native).await.expect("a node");
+        let folder = Folder::new("panicked").expect("a folder");
+        tell.send((
+            node.pid().expect("a child process"),
+            node.addr(),
+            folder.path().to_owned(),
+        ))
+        .expect("a listener");
+        panic!("on purpose");
+    });
+    let (pid, addr, path) = told.await.expect("it got that far");
+    assert!(task.await.expect_err("it panicked").is_panic());
+    assert!(gone(pid));
+    assert!(is_free(addr));
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn nothing_is_left_after_an_interrupt_from_the_terminal() {
+    nothing_is_left_after(Signal::INT, "native", &["redis", "postgres"]).await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_after_sigterm() {
+    nothing_is_left_after(Signal::TERM, "native", &["redis", "postgres"]).await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_after_the_terminal_hung_up() {
+    nothing_is_left_after(Signal::HUP, "native", &["redis"]).await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_after_sigkill() {
+    nothing_is_left_after(
+        Signal::KILL,
+        "native",
+        &["redis", "redis", "postgres", "etcd", "zookeeper"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_after_an_abort() {
+    nothing_is_left_after(Signal::ABORT, "native", &["redis"]).await;
+}
+
+#[tokio::test]
+async fn no_container_is_left_after_sigkill() {
+    let test = "no_container_is_left_after_sigkill";
+    if crate::each_mode::offered(Mode::Containers, RedisNode::mode().await, test) {
+        nothing_is_left_after(Signal::KILL, "containers", &["redis"]).await;
+    }
+}
+
+/// What a `servers` process told about itself.
+struct Parent {
+    process: tokio::process::Child,
+    pids: Vec<u32>,
+    addrs: Vec<SocketAddr>,
+    root: PathBuf,
+}
+
+impl Parent {
+    async fn start(mode: &str, servers: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_servers"));
+        command
+            .args(servers)
+            .env("HOLDFAST_TESTBED", mode)
+            .process_group(0);
+        let mut command = tokio::process::Command::from(command);
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a parent");
+        let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
+        let (mut pids, mut addrs, mut root) = (Vec::new(), Vec::new(), PathBuf::new());
+        while let Some(line) = lines.next_line().await.expect("its output") {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["ready"] => {
+                    return Self {
+                        process,
+                        pids,
+                        addrs,
+                        root,
+                    };
+                }
+                ["folder", path] => root = root_of(path),
+                [_, url, pid] => {
+                    pids.extend(pid.parse::<u32>());
+                    addrs.push(addr_of(url));
+                }
+                _ => panic!("an unexpected line: {line}"),
+            }
+        }
+        panic!("the parent ended before its servers were ready");
+    }
+
+    fn id(&self) -> u32 {
+        self.process.id().expect("it runs")
+    }
+}
+
+/// The one folder that holds everything of that parent.
+fn root_of(folder: &str) -> PathBuf {
+    Path::new(folder)
+        .parent()
+        .expect("a parent folder")
+        .to_owned()
+}
+
+fn addr_of(url: &str) -> SocketAddr {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+    rest.split('/')
+        .next()
+        .and_then(|addr| addr.parse().ok())
+        .expect("an address")
+}
+
+fn containers_of(name: &str) -> String {
+    let output = Command::new("docker")
+        .args([
+            "ps",
+            "--all",
+            "--quiet",
+            "--filter",
+            &format!("name={name}"),
+        ])
+        .output();
+    output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
+}
+
+async fn nothing_is_left_after(signal: Signal, mode: &str, servers: &[&str]) {
+    let mut parent = Parent::start(mode, servers).await;
+    let name = parent
+        .root
+        .file_name()
+        .expect("a name")
+        .to_string_lossy()
+        .into_owned();
+    let native = mode == "native";
+    assert_eq!(parent.pids.len(), if native { servers.len() } else { 0 });
+    assert!(parent.pids.iter().all(|pid| !gone(*pid)), "they ran");
+    assert!(
+        parent.addrs.iter().all(|addr| !is_free(*addr)),
+        "they listened"
+    );
+    assert!(parent.root.is_dir(), "there was a folder");
+    assert_eq!(
+        containers_of(&name).is_empty(),
+        native,
+        "there was a container where there should be"
+    );
+
+    // The whole group, as a terminal does it.
+    let group = i32::try_from(parent.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a process id");
+    kill_process_group(group, signal).expect("the parent runs");
+    assert!(
+        !parent.process.wait().await.expect("a status").success(),
+        "it did not end by itself"
+    );
+
+    for pid in &parent.pids {
+        until_gone(*pid).await;
+    }
+    for addr in &parent.addrs {
+        eventually(&format!("{addr} is free"), || is_free(*addr)).await;
+    }
+    eventually(&format!("{} is gone", parent.root.display()), || {
+        !parent.root.exists()
+    })
+    .await;
+    eventually("no container is left", || containers_of(&name).is_empty()).await;
+}
