@@ -1,0 +1,328 @@
+//! Locks that were obtained, and what can be done with them.
+//! A grant never says that it *is* valid — the answer would be old before it is used — only
+//! until when it is, and when it was lost.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+
+#[cfg(feature = "redis")]
+use crate::redlock;
+use crate::{Lease, LockError, Resource, Token, observe};
+
+/// What [`Grant::release`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// The lock was ours until now.
+    WasOurs,
+    /// The lock had gone before, by expiry or with its nodes; nothing of anybody else's was touched.
+    WasGone,
+}
+
+/// What a backend hands out.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    pub(crate) owner: Arc<str>,
+    /// One for each resource of the request, in its order.
+    pub(crate) tokens: Vec<Option<Token>>,
+    pub(crate) valid_until: Instant,
+    pub(crate) held: Held,
+}
+
+/// What a backend needs to extend a lock and to give it back.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Off,
+    #[cfg(feature = "redis")]
+    Redlock(redlock::Held),
+}
+
+impl Held {
+    /// May be cancelled; [`Held::give_up`] finishes the work then.
+    async fn release(&self) -> Result<Released, LockError> {
+        match self {
+            Self::Off => Ok(Released::WasOurs),
+            #[cfg(feature = "redis")]
+            Self::Redlock(held) => held.release().await,
+        }
+    }
+
+    async fn extend(&self, lease: Lease) -> Result<Instant, LockError> {
+        match self {
+            Self::Off => Ok(Instant::now() + lease.usable()),
+            #[cfg(feature = "redis")]
+            Self::Redlock(held) => held.extend(lease).await,
+        }
+    }
+
+    /// Releases in a detached task. Called from drops: must not block, may run outside of a task.
+    fn give_up(&self, runtime: &Handle) {
+        match self {
+            Self::Off => {}
+            #[cfg(feature = "redis")]
+            Self::Redlock(held) => held.give_up(runtime),
+        }
+    }
+}
+
+/// How long a grant is good for, as known now.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    valid_until: Instant,
+    lost: bool,
+}
+
+/// One acquisition: what [`Grant`] and [`Grants`] have in common.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    backend: &'static str,
+    resources: Arc<[Resource]>,
+    tokens: Vec<Option<Token>>,
+    owner: Arc<str>,
+    since: Instant,
+    term: watch::Sender<Term>,
+    /// One extension at a time, so that `valid_until` is that of the last one the nodes saw.
+    extending: Mutex<()>,
+    /// `None` once released or abandoned.
+    held: Option<Held>,
+    runtime: Handle,
+}
+
+impl Holding {
+    /// Must be called inside a runtime: a dropped grant is released in a task of it.
+    pub(crate) fn new(backend: &'static str, resources: Arc<[Resource]>, lent: Lent) -> Self {
+        Self {
+            backend,
+            resources,
+            tokens: lent.tokens,
+            owner: lent.owner,
+            since: Instant::now(),
+            term: watch::Sender::new(Term {
+                valid_until: lent.valid_until,
+                lost: false,
+            }),
+            extending: Mutex::new(()),
+            held: Some(lent.held),
+            runtime: Handle::current(),
+        }
+    }
+
+    fn valid_until(&self) -> Instant {
+        self.term.borrow().valid_until
+    }
+
+    async fn lost(&self) {
+        let mut changes = self.term.subscribe();
+        loop {
+            let term = *changes.borrow_and_update();
+            if term.lost || Instant::now() >= term.valid_until {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(term.valid_until) => {}
+                // The sender lives in self, which is borrowed for as long as we wait.
+                _ = changes.changed() => {}
+            }
+        }
+    }
+
+    async fn extend(&self, lease: Lease) -> Result<(), LockError> {
+        let _one_at_a_time = self.extending.lock().await;
+        if self.term.borrow().lost {
+            return Err(LockError::Lost {
+                resource: self.resources[0].clone(),
+            });
+        }
+        let Some(held) = &self.held else {
+            return Ok(());
+        };
+        // A shorter lease may reach some nodes although the extension as a whole fails or is
+        // cancelled: from here on only the earlier of both ends can be relied upon.
+        let at_worst = Instant::now() + lease.usable();
+        self.term
+            .send_modify(|term| term.valid_until = term.valid_until.min(at_worst));
+        let outcome = held.extend(lease).await;
+        match &outcome {
+            Ok(valid_until) => self
+                .term
+                .send_modify(|term| term.valid_until = *valid_until),
+            Err(LockError::Lost { .. }) => {
+                self.term.send_modify(|term| term.lost = true);
+                observe::lost(self.backend);
+            }
+            Err(_) => {}
+        }
+        outcome.map(|_| ())
+    }
+
+    async fn release(mut self) -> Result<Released, LockError> {
+        let outcome = match &self.held {
+            Some(held) => held.release().await,
+            None => Ok(Released::WasGone),
+        };
+        // Only now: until here a cancelled release is finished by the drop.
+        self.held = None;
+        observe::held(self.backend, self.since.elapsed());
+        outcome
+    }
+
+    fn abandon(mut self) {
+        self.held = None;
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.give_up(&self.runtime);
+            observe::held(self.backend, self.since.elapsed());
+        }
+    }
+}
+
+/// A lock on one resource.
+///
+/// Dropping it releases it on all nodes in a detached task; [`release`](Self::release) does so
+/// at once and tells whether it was still ours.
+#[derive(Debug)]
+#[must_use = "a grant that is dropped is released"]
+pub struct Grant(Holding);
+
+impl Grant {
+    pub(crate) fn new(holding: Holding) -> Self {
+        Self(holding)
+    }
+
+    /// The fencing token, where the backend issues them. Hand it to the storage with every
+    /// claim and write.
+    pub fn token(&self) -> Option<Token> {
+        self.0.tokens[0]
+    }
+
+    /// What is locked.
+    pub fn resource(&self) -> &Resource {
+        &self.0.resources[0]
+    }
+
+    /// Who holds it: a name that is never used for another acquisition.
+    pub fn owner(&self) -> &str {
+        &self.0.owner
+    }
+
+    /// Until when the lock may be relied upon, as seen by this machine's clock: the lease
+    /// without what acquiring took and without the allowance for clock drift.
+    ///
+    /// A process can be paused right after looking: this narrows the window, only the fencing
+    /// token closes it.
+    pub fn valid_until(&self) -> Instant {
+        self.0.valid_until()
+    }
+
+    /// Resolves when the lock cannot be relied upon any more: at [`valid_until`](Self::valid_until),
+    /// or earlier when an extension found that it was gone.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is lost by dropping the future and asking again.
+    pub async fn lost(&self) {
+        self.0.lost().await;
+    }
+
+    /// Replaces the lease, counted from now; a shorter one too.
+    ///
+    /// # Errors
+    /// [`LockError::Lost`] when a quorum of the nodes does not hold it for us any more: an
+    /// expired lock is never created again, that would need a new token.
+    /// [`LockError::QuorumUnavailable`] when that could not be found out; the lock then lasts
+    /// until [`valid_until`](Self::valid_until).
+    ///
+    /// # Cancel safety
+    /// Some nodes may have the new lease; `valid_until` is the earlier of both ends then.
+    pub async fn extend(&self, lease: Lease) -> Result<(), LockError> {
+        self.0.extend(lease).await
+    }
+
+    /// Gives the lock back and tells whether it was still ours. Wakes whoever waits for it.
+    ///
+    /// # Errors
+    /// [`LockError::QuorumUnavailable`] when too few nodes answered to tell. The release has been
+    /// sent to all of them, and what it did not reach ends with the lease.
+    ///
+    /// # Cancel safety
+    /// Once polled, or dropped, the lock is released in any case.
+    pub async fn release(self) -> Result<Released, LockError> {
+        self.0.release().await
+    }
+
+    /// Neither extends nor releases: the lease lapses by itself.
+    ///
+    /// For the outcome that nobody heard: a write was sent and no answer came, so nobody else
+    /// should be let in early.
+    pub fn abandon(self) {
+        self.0.abandon();
+    }
+}
+
+/// Locks on several resources, obtained together and given back together.
+///
+/// Dropping it releases them on all nodes in a detached task.
+#[derive(Debug)]
+#[must_use = "grants that are dropped are released"]
+pub struct Grants(Holding);
+
+impl Grants {
+    pub(crate) fn new(holding: Holding) -> Self {
+        Self(holding)
+    }
+
+    /// The resources with their tokens, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&Resource, Option<Token>)> {
+        self.0.resources.iter().zip(self.0.tokens.iter().copied())
+    }
+
+    /// The fencing token of `resource`; `None` as well when it is not among the locked.
+    pub fn token_of(&self, resource: &Resource) -> Option<Token> {
+        let position = self.0.resources.binary_search(resource).ok()?;
+        self.0.tokens[position]
+    }
+
+    /// Who holds them: a name that is never used for another acquisition.
+    pub fn owner(&self) -> &str {
+        &self.0.owner
+    }
+
+    /// Until when all of the locks may be relied upon. See [`Grant::valid_until`].
+    pub fn valid_until(&self) -> Instant {
+        self.0.valid_until()
+    }
+
+    /// Resolves when one of the locks cannot be relied upon any more. See [`Grant::lost`].
+    pub async fn lost(&self) {
+        self.0.lost().await;
+    }
+
+    /// Replaces the lease of all of them. See [`Grant::extend`].
+    ///
+    /// # Errors
+    /// As [`Grant::extend`]; one lost lock is enough.
+    pub async fn extend(&self, lease: Lease) -> Result<(), LockError> {
+        self.0.extend(lease).await
+    }
+
+    /// Gives all of them back; [`Released::WasGone`] when one of them was not ours any more.
+    ///
+    /// # Errors
+    /// As [`Grant::release`].
+    ///
+    /// # Cancel safety
+    /// As [`Grant::release`].
+    pub async fn release(self) -> Result<Released, LockError> {
+        self.0.release().await
+    }
+
+    /// Neither extends nor releases. See [`Grant::abandon`].
+    pub fn abandon(self) {
+        self.0.abandon();
+    }
+}

@@ -1,0 +1,69 @@
+//! How long a grant may live, and the arithmetic of how much of it is left.
+//! Nothing here reads a clock.
+
+use std::time::Duration;
+
+/// How long a grant may live without being extended; the lock nodes delete it after that.
+///
+/// Between 10 ms and 24 h: below, clock drift and a single round trip eat the lease; above, a
+/// crashed holder would block a resource for longer than anybody would wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lease(Duration);
+
+/// A lease outside of the range in which a lock can keep its promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a lease of {asked:?} is not between {min:?} and {max:?}", min = Lease::MIN, max = Lease::MAX)]
+pub struct LeaseOutOfRange {
+    /// What was asked for.
+    pub asked: Duration,
+}
+
+impl Lease {
+    /// The shortest lease: 10 ms.
+    pub const MIN: Duration = Duration::from_millis(10);
+    /// The longest lease: 24 hours.
+    pub const MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// A lease of `duration`, cut to whole milliseconds, the unit of the lock nodes.
+    pub fn new(duration: Duration) -> Result<Self, LeaseOutOfRange> {
+        if (Self::MIN..=Self::MAX).contains(&duration) {
+            let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+            Ok(Self(Duration::from_millis(millis)))
+        } else {
+            Err(LeaseOutOfRange { asked: duration })
+        }
+    }
+
+    /// The lease as a duration.
+    pub fn get(self) -> Duration {
+        self.0
+    }
+
+    /// What the clocks of the nodes and ours may disagree on during the lease: 1 % and 2 ms.
+    ///
+    /// Source: Redis documentation, "Distributed Locks with Redis", the safety argument.
+    pub(crate) fn drift(self) -> Duration {
+        self.0 / 100 + Duration::from_millis(2)
+    }
+
+    /// How much of the lease may be relied upon, counted from before the first node was asked.
+    pub(crate) fn usable(self) -> Duration {
+        self.0 - self.drift()
+    }
+
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "only nodes are told in milliseconds")
+    )]
+    pub(crate) fn millis(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl TryFrom<Duration> for Lease {
+    type Error = LeaseOutOfRange;
+
+    fn try_from(duration: Duration) -> Result<Self, Self::Error> {
+        Self::new(duration)
+    }
+}

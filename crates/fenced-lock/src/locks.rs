@@ -1,0 +1,217 @@
+//! The front door: one type for every backend, one match per operation.
+//! What is the same for all of them lives here (order, duplicates, the queue inside the
+//! process); how a lock is taken does not.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::grant::{Grant, Grants, Holding, Lent};
+use crate::queue::Queues;
+use crate::{Lease, LockError, Options, Resource, Token, Wait, observe, off};
+#[cfg(feature = "redis")]
+use crate::{NodeUrl, Nodes, redis_single::RedisSingle, redlock::Redlock};
+
+/// Distributed locks of one kind. Cheap to clone; clones share connections and queues.
+#[derive(Clone, Debug)]
+pub struct Locks {
+    backend: Backend,
+    queues: Queues,
+    max_waiters: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Backend {
+    Off,
+    #[cfg(feature = "redis")]
+    Redis(RedisSingle),
+    #[cfg(feature = "redis")]
+    Redlock(Arc<Redlock>),
+}
+
+/// What a backend is asked for.
+///
+/// A backend's `acquire` may be dropped at any await and then cleans up by itself, detached.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// Sorted, without duplicates, at least one.
+    pub(crate) resources: Arc<[Resource]>,
+    pub(crate) lease: Lease,
+    /// When contention is no longer waited out.
+    pub(crate) deadline: Instant,
+    /// Whether the caller waits at all.
+    pub(crate) waits: bool,
+}
+
+impl Locks {
+    /// The most resources that one grant can cover.
+    pub const MAX_RESOURCES: usize = 128;
+
+    /// No lock: grants at once, without a token.
+    pub fn off() -> Self {
+        Self::with(Backend::Off, &Options::default())
+    }
+
+    /// One Redis node, without tokens, in the manner of Redisson's `RLock`.
+    ///
+    /// Connects when it is first used; never fails because the node is down.
+    #[cfg(feature = "redis")]
+    pub fn redis(node: NodeUrl, options: Options) -> Self {
+        Self::with(Backend::Redis(RedisSingle::new(node, &options)), &options)
+    }
+
+    /// Redlock over independent nodes, with fencing tokens sealed by a quorum.
+    ///
+    /// Connects when it is first used; never fails because a node is down.
+    #[cfg(feature = "redis")]
+    pub fn redlock(nodes: Nodes, options: Options) -> Self {
+        Self::with(Backend::Redlock(Redlock::new(nodes, &options)), &options)
+    }
+
+    fn with(backend: Backend, options: &Options) -> Self {
+        Self {
+            backend,
+            queues: Queues::default(),
+            max_waiters: options.max_waiters().get(),
+        }
+    }
+
+    /// The name of the backend, as used in metrics.
+    pub fn backend(&self) -> &'static str {
+        match &self.backend {
+            Backend::Off => "off",
+            #[cfg(feature = "redis")]
+            Backend::Redis(_) => "redis",
+            #[cfg(feature = "redis")]
+            Backend::Redlock(_) => "redlock",
+        }
+    }
+
+    /// Asks for the lock on `resource`, waiting for up to `wait` while somebody else has it.
+    ///
+    /// `None` means that somebody else still had it when the wait was over.
+    ///
+    /// # Errors
+    /// [`LockError::QuorumUnavailable`] when too few nodes answered within the node timeout;
+    /// [`LockError::Lapsed`] when they answered so late that nothing of the lease was left.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives back, in a detached task, whatever it had obtained on any node.
+    /// On a node that cannot be reached the key remains until its lease ends.
+    pub async fn try_lock(
+        &self,
+        resource: &Resource,
+        wait: Wait,
+        lease: Lease,
+    ) -> Result<Option<Grant>, LockError> {
+        let holding = self
+            .acquire(Arc::new([resource.clone()]), wait, lease)
+            .await?;
+        Ok(holding.map(Grant::new))
+    }
+
+    /// Asks for the locks on all of `resources` at once: all of them or none.
+    ///
+    /// They are sorted and freed of duplicates first, so overlapping sets never deadlock. Each
+    /// resource gets its own token.
+    ///
+    /// # Errors
+    /// As [`try_lock`](Self::try_lock), and [`LockError::ResourceCount`] for an empty list or one
+    /// longer than [`MAX_RESOURCES`](Self::MAX_RESOURCES).
+    ///
+    /// # Cancel safety
+    /// As [`try_lock`](Self::try_lock).
+    pub async fn try_lock_all(
+        &self,
+        resources: &[Resource],
+        wait: Wait,
+        lease: Lease,
+    ) -> Result<Option<Grants>, LockError> {
+        let mut sorted = resources.to_vec();
+        sorted.sort();
+        sorted.dedup();
+        if !(1..=Self::MAX_RESOURCES).contains(&sorted.len()) {
+            return Err(LockError::ResourceCount {
+                asked: sorted.len(),
+                limit: Self::MAX_RESOURCES,
+            });
+        }
+        let holding = self.acquire(sorted.into(), wait, lease).await?;
+        Ok(holding.map(Grants::new))
+    }
+
+    /// Makes every later token of `resource` greater than `at_least`.
+    ///
+    /// For the moment when storage says "stale, the current token is `c`": counters may be lost
+    /// in a crash of a node, and this heals them.
+    ///
+    /// # Errors
+    /// [`LockError::QuorumUnavailable`], and [`LockError::NoTokens`] where the backend has none.
+    ///
+    /// # Cancel safety
+    /// The floor may be raised on some nodes and not on others; that does no harm. Call again.
+    pub async fn raise_floor(&self, resource: &Resource, at_least: Token) -> Result<(), LockError> {
+        match &self.backend {
+            Backend::Off => Err(LockError::NoTokens { backend: "off" }),
+            #[cfg(feature = "redis")]
+            Backend::Redis(_) => Err(LockError::NoTokens { backend: "redis" }),
+            #[cfg(feature = "redis")]
+            Backend::Redlock(redlock) => redlock.raise_floor(resource, at_least).await,
+        }
+    }
+
+    /// Whether a quorum of the nodes answers.
+    ///
+    /// # Errors
+    /// [`LockError::QuorumUnavailable`] when it does not.
+    pub async fn ready(&self) -> Result<(), LockError> {
+        match &self.backend {
+            Backend::Off => Ok(()),
+            #[cfg(feature = "redis")]
+            Backend::Redis(node) => node.ready().await,
+            #[cfg(feature = "redis")]
+            Backend::Redlock(redlock) => redlock.ready().await,
+        }
+    }
+
+    async fn acquire(
+        &self,
+        resources: Arc<[Resource]>,
+        wait: Wait,
+        lease: Lease,
+    ) -> Result<Option<Holding>, LockError> {
+        let began = Instant::now();
+        let waits = wait > Wait::none();
+        let request = Request {
+            resources,
+            lease,
+            deadline: began + wait.get(),
+            waits,
+        };
+        let outcome = self.queue_and_lend(&request).await;
+        observe::acquired(self.backend(), began.elapsed(), &outcome);
+        Ok(outcome?.map(|lent| Holding::new(self.backend(), request.resources, lent)))
+    }
+
+    async fn queue_and_lend(&self, request: &Request) -> Result<Option<Lent>, LockError> {
+        // Places are taken in sorted order and kept until the nodes have spoken: two callers
+        // with overlapping sets meet at their first common resource and cannot wait in a circle.
+        let mut places = Vec::with_capacity(request.resources.len());
+        if !matches!(self.backend, Backend::Off) {
+            for resource in request.resources.iter() {
+                let mut place = self.queues.enter(resource, self.max_waiters)?;
+                if !place.head(request.deadline).await {
+                    return Ok(None);
+                }
+                places.push(place);
+            }
+        }
+        match &self.backend {
+            Backend::Off => Ok(Some(off::lend(request))),
+            #[cfg(feature = "redis")]
+            Backend::Redis(node) => node.acquire(request).await,
+            #[cfg(feature = "redis")]
+            Backend::Redlock(redlock) => redlock.acquire(request).await,
+        }
+    }
+}

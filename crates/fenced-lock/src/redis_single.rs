@@ -1,0 +1,32 @@
+//! One Redis node, in the manner of Redisson's `RLock`: the same scripts and the same waiting as
+//! Redlock with a quorum of one. It issues no tokens — a counter on a single node is lost with
+//! it, and would promise what it cannot keep.
+
+use std::sync::Arc;
+
+use crate::grant::Lent;
+use crate::locks::Request;
+use crate::redlock::Redlock;
+use crate::{LockError, NodeUrl, Options};
+
+/// A lock on one node.
+#[derive(Clone, Debug)]
+pub(crate) struct RedisSingle(Arc<Redlock>);
+
+impl RedisSingle {
+    pub(crate) fn new(node: NodeUrl, options: &Options) -> Self {
+        Self(Redlock::of(vec![node], options))
+    }
+
+    pub(crate) async fn acquire(&self, request: &Request) -> Result<Option<Lent>, LockError> {
+        let mut lent = self.0.acquire(request).await?;
+        if let Some(lent) = &mut lent {
+            lent.tokens.fill(None);
+        }
+        Ok(lent)
+    }
+
+    pub(crate) async fn ready(&self) -> Result<(), LockError> {
+        self.0.ready().await
+    }
+}

@@ -1,0 +1,317 @@
+//! One lock node: a connection that is made when it is needed and made again when it broke.
+//!
+//! Nobody waits for a node longer than they want to: every call is a future that may be dropped,
+//! connecting happens in a task of its own, and a node that has gone silent is not sent more
+//! until it answers again. Commands over one connection are executed in the order in which they
+//! were polled first; release after acquire rests on that.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, PushInfo, PushKind, RedisError, Value};
+
+use crate::redlock::scripts;
+use crate::redlock::wake::Hub;
+use crate::{Cause, NodeError, NodeUrl, Options};
+
+/// How long connecting may take, TLS and scripts included. Nobody waits that long; it bounds the
+/// task.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// After so many commands without hearing anything, ask whether anybody is there.
+const UNANSWERED: u32 = 64;
+
+/// Room for commands on their way to the socket.
+const PIPELINE: usize = 1024;
+
+pub(crate) type Answer = Result<Reply, NodeError>;
+
+/// A node's answer, and whether the command may have been executed once before.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) value: Value,
+    pub(crate) resent: bool,
+}
+
+pub(crate) struct Node {
+    index: usize,
+    name: Arc<str>,
+    /// An address or certificate that cannot be used is told whenever the node is.
+    client: Result<Client, RedisError>,
+    client_id: Arc<str>,
+    hub: Arc<Hub>,
+    timeout: Duration,
+    link: Mutex<Link>,
+    /// Tells one connection from the next, so that an old one's end does not end the new one.
+    generation: AtomicU64,
+    unanswered: AtomicU32,
+}
+
+enum Link {
+    Down,
+    Dialing(Shared<BoxFuture<'static, Result<Up, NodeError>>>),
+    Up(Up),
+}
+
+#[derive(Clone)]
+struct Up {
+    connection: MultiplexedConnection,
+    generation: u64,
+}
+
+impl Node {
+    pub(crate) fn new(
+        index: usize,
+        url: &NodeUrl,
+        options: &Options,
+        client_id: &Arc<str>,
+        hub: &Arc<Hub>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            index,
+            name: url.name().into(),
+            client: client(url, options),
+            client_id: Arc::clone(client_id),
+            hub: Arc::clone(hub),
+            timeout: options.node_timeout(),
+            link: Mutex::new(Link::Down),
+            generation: AtomicU64::new(0),
+            unanswered: AtomicU32::new(0),
+        })
+    }
+
+    /// Sends `cmd` and waits for the answer, for as long as the caller likes.
+    ///
+    /// With a connection at hand the command is on its way after the first poll. A connection
+    /// that proves to be broken is replaced once.
+    pub(crate) async fn call(self: Arc<Self>, cmd: Arc<Cmd>) -> Answer {
+        let mut resent = false;
+        loop {
+            let mut up = self.up().await?;
+            self.count_unanswered(&up);
+            let mut answer = up
+                .connection
+                .send_packed_command(&cmd)
+                .await
+                .and_then(Value::extract_error);
+            if answer.as_ref().is_err_and(is_noscript) {
+                // SCRIPT FLUSH, or a failover. Nothing was executed.
+                answer = match scripts::load_all().exec_async(&mut up.connection).await {
+                    Ok(()) => up
+                        .connection
+                        .send_packed_command(&cmd)
+                        .await
+                        .and_then(Value::extract_error),
+                    Err(error) => Err(error),
+                };
+            }
+            match answer {
+                Ok(value) => {
+                    self.unanswered.store(0, Ordering::Relaxed);
+                    return Ok(Reply { value, resent });
+                }
+                Err(error) if error.is_io_error() || error.is_connection_dropped() => {
+                    self.hang_up(up.generation);
+                    if resent {
+                        return Err(self.silent(error));
+                    }
+                    resent = true;
+                }
+                Err(error) => return Err(self.wrong(error)),
+            }
+        }
+    }
+
+    pub(crate) fn silent(&self, error: impl Error + Send + Sync + 'static) -> NodeError {
+        NodeError::NoAnswer {
+            node: Arc::clone(&self.name),
+            source: Cause::new(error),
+        }
+    }
+
+    pub(crate) fn wrong(&self, error: impl Error + Send + Sync + 'static) -> NodeError {
+        NodeError::WrongAnswer {
+            node: Arc::clone(&self.name),
+            source: Cause::new(error),
+        }
+    }
+
+    /// The connection, made now if need be; made once for all who want it.
+    async fn up(self: &Arc<Self>) -> Result<Up, NodeError> {
+        let dialing = {
+            let mut link = self.link();
+            match &*link {
+                Link::Up(up) => return Ok(up.clone()),
+                Link::Dialing(dialing) => dialing.clone(),
+                Link::Down => {
+                    let dialing = self.start_dialing();
+                    *link = Link::Dialing(dialing.clone());
+                    dialing
+                }
+            }
+        };
+        dialing.await
+    }
+
+    /// In a task: a caller who has its quorum already goes away, and the next one should find a
+    /// connection all the same.
+    fn start_dialing(self: &Arc<Self>) -> Shared<BoxFuture<'static, Result<Up, NodeError>>> {
+        let node = Arc::clone(self);
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let task = tokio::spawn(async move {
+            let outcome = node.dial(generation).await;
+            let mut link = node.link();
+            // The new connection may have broken before it was put here; the next call sees that.
+            *link = outcome
+                .as_ref()
+                .map_or(Link::Down, |up| Link::Up(up.clone()));
+            drop(link);
+            outcome
+        });
+        let node = Arc::clone(self);
+        async move {
+            task.await
+                .unwrap_or_else(|aborted| Err(node.silent(aborted)))
+        }
+        .boxed()
+        .shared()
+    }
+
+    async fn dial(self: &Arc<Self>, generation: u64) -> Result<Up, NodeError> {
+        let node = Arc::downgrade(self);
+        let hub = Arc::clone(&self.hub);
+        let index = self.index;
+        let push = move |info: PushInfo| {
+            hear(&hub, index, generation, &node, &info);
+            Ok::<_, std::convert::Infallible>(())
+        };
+        // No timeouts in the client: one for a whole round is cheaper than one for each command.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(PIPELINE)
+            .set_push_sender(push);
+        let connect = async {
+            let mut connection = self
+                .client
+                .clone()?
+                .get_multiplexed_async_connection_with_config(&config)
+                .await?;
+            scripts::load_all().exec_async(&mut connection).await?;
+            connection
+                .subscribe(scripts::channel(&self.client_id))
+                .await?;
+            Ok::<_, RedisError>(Up {
+                connection,
+                generation,
+            })
+        };
+        let source = match tokio::time::timeout(CONNECT, connect).await {
+            Ok(Ok(up)) => {
+                tracing::debug!(node = %self.name, "connected to lock node");
+                self.unanswered.store(0, Ordering::Relaxed);
+                return Ok(up);
+            }
+            Ok(Err(error)) => Cause::new(error),
+            Err(_) => Cause::new(Silence(CONNECT)),
+        };
+        tracing::debug!(node = %self.name, error = %source, "could not connect to lock node");
+        Err(NodeError::Refused {
+            node: Arc::clone(&self.name),
+            source,
+        })
+    }
+
+    fn hang_up(&self, generation: u64) {
+        let mut link = self.link();
+        if matches!(&*link, Link::Up(up) if up.generation == generation) {
+            *link = Link::Down;
+        }
+    }
+
+    /// Callers drop their futures when they have heard enough, so nobody may ever notice that a
+    /// node is silent. Now and then somebody has to wait for it: a task, not a caller.
+    fn count_unanswered(self: &Arc<Self>, up: &Up) {
+        if self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 == UNANSWERED {
+            let (node, mut up) = (Arc::clone(self), up.clone());
+            tokio::spawn(async move {
+                let ping = redis::cmd("PING");
+                match tokio::time::timeout(node.timeout, up.connection.send_packed_command(&ping))
+                    .await
+                {
+                    Ok(Ok(_)) => node.unanswered.store(0, Ordering::Relaxed),
+                    _ => node.hang_up(up.generation),
+                }
+            });
+        }
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({})", self.name)
+    }
+}
+
+/// No answer within this time.
+#[derive(Debug, thiserror::Error)]
+#[error("silent for {0:?}")]
+pub(crate) struct Silence(pub(crate) Duration);
+
+fn hear(hub: &Hub, index: usize, generation: u64, node: &Weak<Node>, info: &PushInfo) {
+    match (&info.kind, info.data.as_slice()) {
+        (PushKind::Message, [_channel, Value::BulkString(key)]) => {
+            if let Ok(key) = std::str::from_utf8(key) {
+                hub.ring(index, key);
+            }
+        }
+        (PushKind::Disconnection, _) => {
+            if let Some(node) = node.upgrade() {
+                node.hang_up(generation);
+            }
+            hub.ring_all();
+        }
+        _ => {}
+    }
+}
+
+fn is_noscript(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(redis::ServerErrorKind::NoScript)
+}
+
+fn client(url: &NodeUrl, options: &Options) -> Result<Client, RedisError> {
+    use redis::IntoConnectionInfo;
+
+    let info = url.as_url().clone().into_connection_info()?;
+    let settings = info
+        .redis_settings()
+        .clone()
+        .set_protocol(redis::ProtocolVersion::RESP3);
+    let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
+    let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
+    if !url.is_tls() {
+        return Client::open(info);
+    }
+    // Whoever installed a provider before us keeps it.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match options.root_certificate() {
+        None => Client::open(info),
+        Some(pem) => {
+            let tls = redis::TlsCertificates {
+                client_tls: None,
+                root_cert: Some(pem.to_vec()),
+            };
+            Client::build_with_tls(info, tls)
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! One command to many nodes at once, answers in the order in which they come.
+//! Knows nothing of locks: who decides when enough was heard is the reader.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use redis::Cmd;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep};
+
+use crate::NodeError;
+use crate::redlock::node::{Answer, Node, Silence};
+
+/// The calls that have not been answered yet. Dropping it cancels what has not been sent.
+pub(crate) struct Round {
+    calls: Vec<Call>,
+    started: Instant,
+}
+
+struct Call {
+    node: Arc<Node>,
+    index: usize,
+    state: State,
+}
+
+enum State {
+    Waiting(BoxFuture<'static, Answer>),
+    Answered(Answer),
+    Told,
+}
+
+impl Round {
+    /// Sends `cmd` to the nodes picked, at once where there is a connection: what is sent by a
+    /// later round over the same connection is executed later.
+    ///
+    /// Must be called inside a runtime.
+    pub(crate) fn send(nodes: &[Arc<Node>], picked: NodeSet, cmd: &Arc<Cmd>) -> Self {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut calls = Vec::with_capacity(nodes.len());
+        for (index, node) in nodes
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| picked.has(*index))
+        {
+            let mut call: BoxFuture<'static, Answer> =
+                Box::pin(Arc::clone(node).call(Arc::clone(cmd)));
+            let state = match call.as_mut().poll(&mut context) {
+                Poll::Ready(answer) => State::Answered(answer),
+                Poll::Pending => State::Waiting(call),
+            };
+            calls.push(Call {
+                node: Arc::clone(node),
+                index,
+                state,
+            });
+        }
+        Self {
+            calls,
+            started: Instant::now(),
+        }
+    }
+
+    /// The next answer, or `None` when all are in or `alarm` went off.
+    pub(crate) async fn next(&mut self, mut alarm: Pin<&mut Sleep>) -> Option<(usize, Answer)> {
+        poll_fn(|cx| {
+            let mut waiting = false;
+            for call in &mut self.calls {
+                if let Some(answer) = call.poll(cx) {
+                    return Poll::Ready(Some((call.index, answer)));
+                }
+                waiting |= matches!(call.state, State::Waiting(_));
+            }
+            if waiting {
+                alarm.as_mut().poll(cx).map(|()| None)
+            } else {
+                Poll::Ready(None)
+            }
+        })
+        .await
+    }
+
+    /// The nodes that have not answered, as errors.
+    pub(crate) fn silent(&self) -> impl Iterator<Item = NodeError> {
+        let waited = self.started.elapsed();
+        self.waiting()
+            .map(move |call| call.node.silent(Silence(waited)))
+    }
+
+    /// The nodes that have not answered.
+    pub(crate) fn unanswered(&self) -> NodeSet {
+        self.waiting()
+            .fold(NodeSet::NONE, |set, call| set.with(call.index))
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &Call> {
+        self.calls
+            .iter()
+            .filter(|call| matches!(call.state, State::Waiting(_)))
+    }
+
+    /// Sees the calls through in a task, for at most `limit`: the answers matter to nobody.
+    pub(crate) fn finish_detached(mut self, runtime: &Handle, limit: Duration) {
+        if self.waiting().next().is_none() {
+            return;
+        }
+        runtime.spawn(async move {
+            let alarm = tokio::time::sleep(limit);
+            tokio::pin!(alarm);
+            while let Some((_, answer)) = self.next(alarm.as_mut()).await {
+                if let Err(error) = answer {
+                    tracing::debug!(%error, "a lock node was not reached");
+                }
+            }
+        });
+    }
+}
+
+impl Call {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<Answer> {
+        match &mut self.state {
+            State::Waiting(call) => match call.as_mut().poll(cx) {
+                Poll::Ready(answer) => {
+                    self.state = State::Told;
+                    Some(answer)
+                }
+                Poll::Pending => None,
+            },
+            State::Answered(_) => match std::mem::replace(&mut self.state, State::Told) {
+                State::Answered(answer) => Some(answer),
+                State::Waiting(_) | State::Told => None,
+            },
+            State::Told => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Round {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Round(unanswered: {:?})", self.unanswered())
+    }
+}
+
+/// Some of the nodes, by their index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NodeSet(u32);
+
+impl NodeSet {
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const ALL: Self = Self(u32::MAX);
+
+    pub(crate) fn with(self, index: usize) -> Self {
+        Self(self.0 | 1 << index)
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) fn has(self, index: usize) -> bool {
+        self.0 & (1 << index) != 0
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}

@@ -1,0 +1,192 @@
+//! What is asked of a node: keys, arguments and scripts. All of the protocol's Lua is here, and
+//! the names of all keys; nothing here talks to anybody.
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use redis::{Cmd, Script};
+
+use crate::{Lease, Resource, Token};
+
+/// How long a node remembers who waits, unless reminded. Waiters remind it more often.
+pub(crate) const WAITING_TTL: Duration = Duration::from_secs(300);
+
+static ACQUIRE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/acquire.lua")));
+static SEAL: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/seal.lua")));
+static EXTEND: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/extend.lua")));
+static RELEASE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/release.lua")));
+static YIELD: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/yield.lua")));
+static RAISE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/raise.lua")));
+
+struct Lua {
+    source: &'static str,
+    hash: String,
+}
+
+impl Lua {
+    fn new(source: &'static str) -> Self {
+        Self {
+            source,
+            hash: Script::new(source).get_hash().to_owned(),
+        }
+    }
+}
+
+/// Loads every script, so that a node is only ever asked for them by their hash.
+pub(crate) fn load_all() -> redis::Pipeline {
+    let mut load = redis::pipe();
+    for script in [&ACQUIRE, &SEAL, &EXTEND, &RELEASE, &YIELD, &RAISE] {
+        load.cmd("SCRIPT").arg("LOAD").arg(script.source).ignore();
+    }
+    load
+}
+
+/// The keys of the resources of one grant.
+#[derive(Debug)]
+pub(crate) struct Keys(Vec<[String; 3]>);
+
+impl Keys {
+    pub(crate) fn of(resources: &[Resource]) -> Self {
+        let keys = |resource: &Resource| {
+            let name = resource.as_str();
+            [
+                format!("lock:{name}"),
+                format!("fence:{name}"),
+                wait_key(resource),
+            ]
+        };
+        Self(resources.iter().map(keys).collect())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// EVALSHA of `script` with the `picked` keys of each resource.
+    fn call(&self, script: &Lua, picked: &[usize]) -> Cmd {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(&script.hash).arg(self.0.len() * picked.len());
+        for keys in &self.0 {
+            for &pick in picked {
+                cmd.arg(&keys[pick]);
+            }
+        }
+        cmd
+    }
+}
+
+const LOCK: usize = 0;
+const FENCE: usize = 1;
+const WAIT: usize = 2;
+
+/// The sorted set of those who wait for `resource`, by when they came.
+pub(crate) fn wait_key(resource: &Resource) -> String {
+    format!("wait:{resource}")
+}
+
+/// Where a client hears that it is its turn.
+pub(crate) fn channel(client: &str) -> String {
+    format!("wake:{client}")
+}
+
+/// One who waits, as the nodes know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiter {
+    /// `client:number`; the client is what comes before the colon.
+    pub(crate) name: String,
+    /// Unix time in microseconds: the order of the waiting, as far as their clocks agree.
+    pub(crate) since: u64,
+}
+
+pub(crate) fn acquire(
+    keys: &Keys,
+    owner: &str,
+    lease: Lease,
+    counter_ttl: Duration,
+    waiter: Option<(&Waiter, bool)>,
+) -> Arc<Cmd> {
+    let mut cmd = keys.call(&ACQUIRE, &[LOCK, FENCE, WAIT]);
+    cmd.arg(prefix(owner))
+        .arg(lease.millis())
+        .arg(expiry(lease))
+        .arg(millis(counter_ttl));
+    match waiter {
+        Some((waiter, registered)) => cmd
+            .arg(&waiter.name)
+            .arg(waiter.since)
+            .arg(u8::from(registered))
+            .arg(millis(WAITING_TTL)),
+        None => cmd.arg("").arg(0).arg(0).arg(0),
+    };
+    Arc::new(cmd)
+}
+
+pub(crate) fn seal(
+    keys: &Keys,
+    owner: &str,
+    lease: Lease,
+    counter_ttl: Duration,
+    tokens: &[u64],
+) -> Arc<Cmd> {
+    let mut cmd = keys.call(&SEAL, &[LOCK, FENCE]);
+    cmd.arg(prefix(owner))
+        .arg(lease.millis())
+        .arg(expiry(lease))
+        .arg(millis(counter_ttl))
+        .arg(tokens);
+    Arc::new(cmd)
+}
+
+pub(crate) fn extend(keys: &Keys, owner: &str, lease: Lease) -> Arc<Cmd> {
+    let mut cmd = keys.call(&EXTEND, &[LOCK]);
+    cmd.arg(prefix(owner))
+        .arg(lease.millis())
+        .arg(expiry(lease));
+    Arc::new(cmd)
+}
+
+pub(crate) fn release(keys: &Keys, owner: &str, waiter: Option<&Waiter>) -> Arc<Cmd> {
+    let mut cmd = keys.call(&RELEASE, &[LOCK, WAIT]);
+    cmd.arg(prefix(owner))
+        .arg(waiter.map_or("", |waiter| &waiter.name));
+    Arc::new(cmd)
+}
+
+pub(crate) fn yield_to_others(keys: &Keys, owner: &str, waiter: &Waiter) -> Arc<Cmd> {
+    let mut cmd = keys.call(&YIELD, &[LOCK, WAIT]);
+    cmd.arg(prefix(owner))
+        .arg(&waiter.name)
+        .arg(waiter.since)
+        .arg(millis(WAITING_TTL));
+    Arc::new(cmd)
+}
+
+pub(crate) fn raise(resource: &Resource, at_least: Token, counter_ttl: Duration) -> Arc<Cmd> {
+    let mut cmd = Keys::of(std::slice::from_ref(resource)).call(&RAISE, &[FENCE]);
+    cmd.arg(at_least.get()).arg(millis(counter_ttl));
+    Arc::new(cmd)
+}
+
+pub(crate) fn ping() -> Arc<Cmd> {
+    Arc::new(redis::cmd("PING"))
+}
+
+pub(crate) fn unix_micros() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn prefix(owner: &str) -> String {
+    format!("owner:{owner}:")
+}
+
+/// For people who look at the key: nodes go by `PX`, in their own time.
+fn expiry(lease: Lease) -> u64 {
+    unix_micros() / 1000 + lease.millis()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,118 @@
+//! Being woken when a lock is released. A node that releases a lock publishes the name of the
+//! resource on the channel of the client whose turn it is; the message arrives on the same
+//! connection over which the waiter was registered, so there is no window between the two.
+//!
+//! A wake-up is a hint and never a grant: lost ones cost time (until the holder's lease ends),
+//! superfluous ones a round trip.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::Resource;
+use crate::redlock::scripts::wait_key;
+
+/// How long the rest of a quorum of nodes may take to tell of a release after the first did.
+const GRACE: Duration = Duration::from_millis(1);
+
+/// Everybody of this process who stands at the nodes: by wait key, at most one each.
+#[derive(Debug, Default)]
+pub(crate) struct Hub(Mutex<HashMap<String, Arc<Bell>>>);
+
+/// Rung by the nodes, at most once each until it is reset.
+#[derive(Debug, Default)]
+struct Bell {
+    nodes: AtomicU32,
+    rung: Notify,
+}
+
+/// A bell hung up in the hub, taken down when dropped.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    hub: Arc<Hub>,
+    keys: Vec<String>,
+    bell: Arc<Bell>,
+}
+
+impl Hub {
+    pub(crate) fn listen(self: &Arc<Self>, resources: &[Resource]) -> Listening {
+        let bell = Arc::new(Bell::default());
+        let keys: Vec<_> = resources.iter().map(wait_key).collect();
+        let mut bells = self.bells();
+        for key in &keys {
+            bells.insert(key.clone(), Arc::clone(&bell));
+        }
+        Listening {
+            hub: Arc::clone(self),
+            keys,
+            bell,
+        }
+    }
+
+    /// Node `index` says that what belongs to `key` is free.
+    pub(crate) fn ring(&self, index: usize, key: &str) {
+        if let Some(bell) = self.bells().get(key) {
+            bell.ring(1 << index);
+        }
+    }
+
+    /// A connection is gone, and with it the registrations of whoever waits: all ask again.
+    pub(crate) fn ring_all(&self) {
+        for bell in self.bells().values() {
+            bell.ring(u32::MAX);
+        }
+    }
+
+    fn bells(&self) -> MutexGuard<'_, HashMap<String, Arc<Bell>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bell {
+    fn ring(&self, nodes: u32) {
+        self.nodes.fetch_or(nodes, Ordering::AcqRel);
+        self.rung.notify_one();
+    }
+
+    fn count(&self) -> usize {
+        self.nodes.load(Ordering::Acquire).count_ones() as usize
+    }
+}
+
+impl Listening {
+    /// Forgets what was heard so far; done before asking, so that what is heard while asking
+    /// still counts.
+    pub(crate) fn reset(&self) {
+        self.bell.nodes.store(0, Ordering::Release);
+    }
+
+    /// Resolves when a quorum of nodes has rung, or some have and the rest took too long.
+    pub(crate) async fn rung(&self, quorum: usize) {
+        while self.bell.count() == 0 {
+            self.bell.rung.notified().await;
+        }
+        let rest = async {
+            while self.bell.count() < quorum {
+                self.bell.rung.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(GRACE, rest).await;
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut bells = self.hub.bells();
+        for key in &self.keys {
+            if bells
+                .get(key)
+                .is_some_and(|bell| Arc::ptr_eq(bell, &self.bell))
+            {
+                bells.remove(key);
+            }
+        }
+    }
+}

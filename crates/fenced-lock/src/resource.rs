@@ -1,0 +1,60 @@
+//! The name of what a lock protects.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The name of what a lock protects, for example `sku:42`.
+///
+/// 1 to 256 bytes of printable ASCII without spaces: the name becomes part of keys on the nodes.
+/// Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Resource(Arc<str>);
+
+/// A name that cannot be a resource.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is no resource name: 1 to 256 bytes of printable ASCII without spaces")]
+pub struct InvalidResource {
+    /// The refused name.
+    pub name: String,
+}
+
+impl Resource {
+    /// The longest name, in bytes.
+    pub const MAX_BYTES: usize = 256;
+
+    /// Parses a resource name.
+    pub fn new(name: impl Into<String>) -> Result<Self, InvalidResource> {
+        let name = name.into();
+        let fits = !name.is_empty() && name.len() <= Self::MAX_BYTES;
+        if fits && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(name.into()))
+        } else {
+            Err(InvalidResource { name })
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Resource({})", self.0)
+    }
+}
+
+impl TryFrom<&str> for Resource {
+    type Error = InvalidResource;
+
+    fn try_from(name: &str) -> Result<Self, Self::Error> {
+        Self::new(name)
+    }
+}

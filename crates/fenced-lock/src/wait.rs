@@ -1,0 +1,32 @@
+//! How long a caller is willing to wait for a lock.
+
+use std::time::Duration;
+
+/// How long a caller is willing to wait for a lock that somebody else has.
+///
+/// Contention is waited out; a lost quorum is not, it is told at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wait(Duration);
+
+impl Wait {
+    /// The longest wait: 24 hours. Longer ones are cut to it.
+    pub const MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// Ask once, do not wait.
+    pub fn none() -> Self {
+        Self(Duration::ZERO)
+    }
+
+    /// Wait for up to `limit` while somebody else has the lock.
+    ///
+    /// The round trip that is under way when the limit is reached is allowed to end, so a call
+    /// can take longer by one node timeout.
+    pub fn up_to(limit: Duration) -> Self {
+        Self(limit.min(Self::MAX))
+    }
+
+    /// The wait as a duration.
+    pub fn get(self) -> Duration {
+        self.0
+    }
+}

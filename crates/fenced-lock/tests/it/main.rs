@@ -1,0 +1,4 @@
+//! What the locks promise, shown on real servers.
+
+mod redlock;
+mod support;
