@@ -4,8 +4,11 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use fenced_lock::{Lease, Nodes, Options};
-use service_kit::{limits::Limits, serve};
+use fenced_lock::{ClientName, Lease, Nodes, Options};
+use service_kit::{
+    limits::Limits,
+    serve::{self, Readiness},
+};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -43,7 +46,12 @@ impl App {
         config.check()?;
         let lease = Lease::new(config.lease()).context("ORDER_LOCK_LEASE_MS")?;
         let nodes = Nodes::parse(&config.lock_nodes).context("ORDER_LOCK_NODES")?;
-        let first = nodes.first().clone();
+        let first = nodes
+            .iter()
+            .next()
+            .cloned()
+            .context("ORDER_LOCK_NODES is empty")?;
+        let owner = ClientName::new(format!("order-{}", std::process::id()))?;
         let db = OrdersDb::new(&config.database_url, config.pool).context("ORDER_DATABASE_URL")?;
         db.migrate()
             .await
@@ -52,8 +60,9 @@ impl App {
         // A read or a claim that takes longer is better asked of another replica.
         let call_timeout = (config.lease() / 3).min(Duration::from_secs(2));
         let token = config.inventory_token.clone();
+        let key_life = Duration::from_secs(60 * 60 * config.key_hours);
         let section = CriticalSection {
-            locks: LockSet::new(first, nodes, Options::default()),
+            locks: LockSet::new(first, nodes, Options::default().with_client_name(owner)),
             inventory: InventoryClient::new(config.inventory_urls.clone(), token, call_timeout)?,
             payments: Provider::new(&config.database_url, PAYMENT_CONNECTIONS, payment)?,
             lease,
@@ -61,7 +70,11 @@ impl App {
             hold: Duration::from_secs(config.hold_seconds),
         };
         Ok(Self {
-            placing: Arc::new(Placing { section, db }),
+            placing: Arc::new(Placing {
+                section,
+                db,
+                key_life,
+            }),
             default_strategy: config.strategy,
             lab: config.lab,
             limits: OrderLimits {
@@ -98,22 +111,13 @@ impl App {
             body_bytes: config.max_body_bytes,
             concurrency: config.max_concurrency,
         };
-        let ready = {
-            let app = self.clone();
-            move || {
-                let app = app.clone();
-                Box::pin(async move { app.ready().await })
-                    as futures_util::future::BoxFuture<'static, _>
-            }
+        let (app, calls) = (self.clone(), router::router(self.clone()));
+        let ready = move || -> Readiness {
+            let app = app.clone();
+            Box::pin(async move { app.ready().await })
         };
-        let served = serve::serve(
-            listener,
-            router::router(self.clone()),
-            ready,
-            limits,
-            shutdown,
-        )
-        .await;
+        let drain = self.placing.patience();
+        let served = serve::serve_and_drain(listener, calls, ready, limits, shutdown, drain).await;
         stop.cancel();
         self.drain().await;
         served

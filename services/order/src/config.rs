@@ -61,6 +61,9 @@ pub struct Config {
     /// How often orders that a crash left half done are looked for.
     #[arg(long, env = "ORDER_RECONCILE_MS", default_value_t = 1_000)]
     pub reconcile_ms: u64,
+    /// How long an idempotency key keeps its answer; after that it is a new key.
+    #[arg(long, env = "ORDER_KEY_HOURS", default_value_t = 24)]
+    pub key_hours: u64,
     /// Most lines in one order.
     #[arg(long, env = "ORDER_MAX_LINES", default_value_t = 100)]
     pub max_lines: usize,

@@ -14,11 +14,12 @@ use uuid::Uuid;
 
 use crate::{
     decide::{self, Snapshot},
-    inventory_client::{CallError, ClaimLine, InventoryClient, Refusal, Reserve, ReserveLine},
+    inventory_client::{CallError, ClaimLine, InventoryClient, Reserve, ReserveLine},
     locks::LockSet,
-    order::{Line, Reservation},
+    order::{Line, Reservation, Sku},
     order_error::OrderError,
     payment::Provider,
+    setback::{Setback, not_granted, nothing_written, standing},
     strategy::Strategy,
     timings::{Step, Timings},
 };
@@ -39,17 +40,6 @@ pub struct Attempt {
     pub maybe_sent: bool,
     /// Where the time went.
     pub timings: Timings,
-}
-
-/// How a pass ends without a reservation.
-#[derive(Debug)]
-pub enum Setback {
-    /// This pass wrote nothing, and another would not either.
-    Refused(OrderError),
-    /// This pass wrote nothing; another grant may do better.
-    TryAgain(OrderError),
-    /// The write was sent, and nobody answered.
-    Unheard,
 }
 
 /// What the critical section needs.
@@ -119,16 +109,15 @@ impl CriticalSection {
     }
 
     async fn acquire(&self, attempt: &mut Attempt) -> Result<Grants, Setback> {
-        let wait = self
-            .wait
-            .min(attempt.deadline.saturating_duration_since(Instant::now()));
+        let left = attempt.deadline.saturating_duration_since(Instant::now());
+        let wait = self.wait.min(left);
         let locks = self.locks.of(attempt.strategy);
         let resources = crate::locks::resources(&attempt.lines).map_err(Setback::Refused)?;
         let asking = locks.try_lock_all(&resources, Wait::up_to(wait), self.lease);
         match attempt.timings.measure(Step::Lock, asking).await {
             Ok(Some(grants)) => Ok(grants),
             Ok(None) => Err(Setback::Refused(OrderError::LockTimeout { waited: wait })),
-            Err(error) => Err(Setback::Refused(OrderError::LockQuorum(error))),
+            Err(error) => Err(not_granted(error)),
         }
     }
 
@@ -139,33 +128,14 @@ impl CriticalSection {
         attempt: &mut Attempt,
         grants: &Grants,
     ) -> Result<Vec<Snapshot>, Setback> {
-        let Attempt {
-            lines,
-            strategy,
-            timings,
-            ..
-        } = attempt;
-        let by = grants.valid_until();
-        let observed = if strategy.claims() {
-            let claims: Vec<_> = lines
-                .iter()
-                .map(|Line { sku, .. }| {
-                    Some(ClaimLine {
-                        sku: sku.clone(),
-                        fencing_token: token(grants, sku)?.get(),
-                    })
-                })
-                .collect::<Option<_>>()
-                .ok_or(Setback::Refused(OrderError::Defect(
-                    "a lock that claims must issue tokens",
-                )))?;
-            timings
-                .measure(Step::Claim, self.inventory.claim(&claims, *strategy, by))
-                .await
+        let (by, lines) = (grants.valid_until(), &attempt.lines);
+        let observed = if attempt.strategy.claims() {
+            let claims = claim_lines(lines, grants).map_err(Setback::Refused)?;
+            let claiming = self.inventory.claim(&claims, attempt.strategy, by);
+            attempt.timings.measure(Step::Claim, claiming).await
         } else {
-            timings
-                .measure(Step::Claim, self.inventory.observe(lines, by))
-                .await
+            let observing = self.inventory.observe(lines, by);
+            attempt.timings.measure(Step::Claim, observing).await
         };
         observed.map_err(nothing_written)
     }
@@ -180,14 +150,10 @@ impl CriticalSection {
         if !attempt.maybe_sent {
             return Ok(None);
         }
-        let asking = self
-            .inventory
-            .find_reservation(attempt.order_id, grants.valid_until());
-        let found = attempt
-            .timings
-            .measure(Step::Claim, asking)
-            .await
-            .map_err(nothing_written)?;
+        let (order, by) = (attempt.order_id, grants.valid_until());
+        let asking = self.inventory.find_reservation(order, by);
+        let found = attempt.timings.measure(Step::Claim, asking).await;
+        let found = found.map_err(nothing_written)?;
         attempt.maybe_sent = !attempt.strategy.claims();
         Ok(found)
     }
@@ -212,27 +178,14 @@ impl CriticalSection {
         grants: &Grants,
         observed: &[Snapshot],
     ) -> Result<Reservation, Setback> {
-        let lines = attempt.lines.iter().map(|line| {
-            let seen = observed.iter().find(|seen| seen.sku == line.sku);
-            ReserveLine {
-                sku: line.sku.clone(),
-                quantity: line.quantity,
-                fencing_token: token(grants, &line.sku)
-                    .filter(|_| attempt.strategy.sends_token())
-                    .map(Token::get),
-                observed_available: seen.map(|seen| seen.available),
-                observed_version: seen.and_then(|seen| seen.version),
-            }
-        });
         let write = Reserve {
             order_id: attempt.order_id,
-            lines: lines.collect(),
+            lines: reserve_lines(attempt, grants, observed),
             hold_seconds: self.hold.as_secs(),
         };
         let keep_open = 3 * self.lease.get();
-        let asking =
-            self.inventory
-                .reserve(write, attempt.strategy, grants.valid_until(), keep_open);
+        let (strategy, by) = (attempt.strategy, grants.valid_until());
+        let asking = self.inventory.reserve(write, strategy, by, keep_open);
         match attempt.timings.measure(Step::Reserve, asking).await {
             Ok(reservation) => standing(reservation),
             Err(CallError::NoAnswer(_) | CallError::Failed { .. }) => Err(Setback::Unheard),
@@ -252,56 +205,31 @@ async fn release(strategy: Strategy, grants: Grants, ended: &Result<Reservation,
     }
 }
 
-fn token(grants: &Grants, sku: &crate::order::Sku) -> Option<Token> {
-    crate::locks::resource(sku)
-        .ok()
-        .and_then(|resource| grants.token_of(&resource))
-}
-
-fn standing(reservation: Reservation) -> Result<Reservation, Setback> {
-    if reservation.stands() {
-        Ok(reservation)
-    } else {
-        Err(Setback::Refused(OrderError::ReservationExpired))
-    }
-}
-
-/// What a failed call means where it certainly wrote nothing.
-fn nothing_written(error: CallError) -> Setback {
-    let CallError::Refused(refusal) = &error else {
-        return match error {
-            CallError::NoAnswer(_) => Setback::TryAgain(OrderError::Inventory(error)),
-            _ => Setback::Refused(OrderError::Inventory(error)),
-        };
+fn claim_lines(lines: &[Line], grants: &Grants) -> Result<Vec<ClaimLine>, OrderError> {
+    let claim = |Line { sku, .. }: &Line| {
+        let token = token(grants, sku).ok_or(OrderError::Defect("a lock without a token"))?;
+        let (sku, fencing_token) = (sku.clone(), token.get());
+        Ok(ClaimLine { sku, fencing_token })
     };
-    let Refusal {
-        status,
-        code,
-        sku,
-        available,
-        token,
-        current,
-    } = refusal.clone();
-    match (
-        code.as_str(),
-        current.and_then(|current| Token::new(current).ok()),
-    ) {
-        ("stale_fencing_token", Some(current)) => Setback::TryAgain(OrderError::StaleToken {
-            sku,
-            token: token.unwrap_or(0),
-            current,
-        }),
-        ("out_of_stock", _) => match sku {
-            Some(sku) => Setback::Refused(OrderError::OutOfStock {
-                sku,
-                available: available.unwrap_or(0),
-            }),
-            None => Setback::Refused(OrderError::Unforeseen(error)),
-        },
-        ("not_found", _) => Setback::Refused(OrderError::UnknownSku(sku)),
-        ("token_source_mismatch", _) => Setback::Refused(OrderError::TokenSourceMismatch),
-        ("overloaded", _) => Setback::Refused(OrderError::Overloaded),
-        _ if status == 409 => Setback::Refused(OrderError::Conflict),
-        _ => Setback::Refused(OrderError::Unforeseen(error)),
-    }
+    lines.iter().map(claim).collect()
+}
+
+fn reserve_lines(attempt: &Attempt, grants: &Grants, observed: &[Snapshot]) -> Vec<ReserveLine> {
+    let reserve = |line: &Line| {
+        let seen = observed.iter().find(|seen| seen.sku == line.sku);
+        let token = token(grants, &line.sku).filter(|_| attempt.strategy.sends_token());
+        ReserveLine {
+            sku: line.sku.clone(),
+            quantity: line.quantity,
+            fencing_token: token.map(Token::get),
+            observed_available: seen.map(|seen| seen.available),
+            observed_version: seen.and_then(|seen| seen.version),
+        }
+    };
+    attempt.lines.iter().map(reserve).collect()
+}
+
+fn token(grants: &Grants, sku: &Sku) -> Option<Token> {
+    let resource = crate::locks::resource(sku).ok()?;
+    grants.token_of(&resource)
 }

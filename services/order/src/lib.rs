@@ -23,5 +23,6 @@ pub mod problem;
 pub mod reconcile;
 pub mod replicas;
 pub mod router;
+pub mod setback;
 pub mod strategy;
 pub mod timings;

@@ -85,14 +85,17 @@ pub enum OrderError {
     /// Fewer than a quorum of lock nodes answered.
     #[error("the lock quorum is lost")]
     LockQuorum(#[source] LockError),
+    /// The lock cannot be had in this way at all.
+    #[error("the lock was asked for what it cannot do")]
+    Lock(#[source] LockError),
     /// The database did not do its part; nothing was sold.
     #[error("the order database is away")]
     Database(#[from] sqlx::Error),
     /// Inventory could not be reached, or could not work; nothing was sold.
     #[error("inventory is away")]
     Inventory(#[source] CallError),
-    /// Inventory has too much to do; nothing was sold.
-    #[error("inventory is overloaded")]
+    /// Inventory, or the queue for a lock, has too much to do; nothing was sold.
+    #[error("there is too much to do")]
     Overloaded,
     /// A write was sent and nobody knows, yet, whether it was done.
     #[error("it may have been reserved, or not; the same key finds out and never sells twice")]
@@ -138,12 +141,25 @@ impl OrderError {
             | Self::LockTimeout { .. }
             | Self::LeaseLapsed
             | Self::LockQuorum(_)
+            | Self::Lock(_)
             | Self::Database(_)
             | Self::Inventory(_)
             | Self::Overloaded
             | Self::Unforeseen(_)
             | Self::Defect(_) => KeyFate::Free,
         }
+    }
+
+    /// No earlier write of the same order can stand: inventory knows of it and
+    /// it ended, or it never could have been accepted.
+    pub fn rules_out_an_earlier_write(&self) -> bool {
+        matches!(
+            self,
+            Self::ReservationExpired
+                | Self::Conflict
+                | Self::UnknownSku(_)
+                | Self::TokenSourceMismatch
+        )
     }
 
     /// The machine-readable name, as problems carry it.
@@ -164,7 +180,7 @@ impl OrderError {
             Self::LockQuorum(_) => "lock_quorum_unavailable",
             Self::Database(_) | Self::Inventory(_) | Self::Unheard => "dependency_unavailable",
             Self::Overloaded => "overloaded",
-            Self::Unforeseen(_) | Self::Defect(_) => "internal",
+            Self::Unforeseen(_) | Self::Lock(_) | Self::Defect(_) => "internal",
         }
     }
 }

@@ -460,6 +460,24 @@ impl OrdersDb {
         Ok(concluded == 1)
     }
 
+    /// Forgets keys of that age whose orders ended: the same key means a new
+    /// order then. Orders themselves stay.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn forget_keys(&self, older_than: Duration) -> Result<u64, sqlx::Error> {
+        let forgotten = sqlx::query(
+            "delete from idempotency_keys k using orders o
+              where o.id = k.order_id and o.status <> 'pending' and k.state <> 'in_flight'
+                and k.created_at < now() - make_interval(secs => $1)",
+        );
+        let done = forgotten
+            .bind(older_than.as_secs_f64())
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected())
+    }
+
     /// Settles authorisations that were written down after their order had ended.
     ///
     /// # Errors

@@ -7,14 +7,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use service_kit::extract::{Json, Path};
+use service_kit::{
+    extract::{Json, Path},
+    problem::Problem,
+};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     app::App,
     inventory_client::Transition,
-    openapi::ProblemBody,
     order::{Fault, OrderStatus, Reservation, Wanted},
     order_error::OrderError,
     order_life,
@@ -117,16 +119,17 @@ impl From<StoredOrder> for OrderView {
     request_body = PlaceOrder,
     responses(
         (status = 201, description = "Held", body = OrderView, headers(("Location" = String), ("Server-Timing" = String))),
-        (status = 400, description = "malformed_json, idempotency_key_missing", content_type = "application/problem+json", body = ProblemBody),
-        (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = ProblemBody),
-        (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = ProblemBody),
-        (status = 409, description = "out_of_stock, idempotency_in_progress, stale_fencing_token, token_source_mismatch, reservation_expired", content_type = "application/problem+json", body = ProblemBody),
-        (status = 413, description = "body_too_large", content_type = "application/problem+json", body = ProblemBody),
-        (status = 415, description = "unsupported_media_type", content_type = "application/problem+json", body = ProblemBody),
-        (status = 422, description = "validation_failed, idempotency_key_reused, strategy_not_allowed", content_type = "application/problem+json", body = ProblemBody),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = ProblemBody),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = ProblemBody),
-        (status = 503, description = "lock_timeout, lock_quorum_unavailable, dependency_unavailable", content_type = "application/problem+json", body = ProblemBody),
+        (status = 400, description = "malformed_json, idempotency_key_missing", content_type = "application/problem+json", body = Problem),
+        (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = Problem),
+        (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
+        (status = 408, description = "request_timeout: the body came too slowly", content_type = "application/problem+json", body = Problem),
+        (status = 409, description = "out_of_stock, idempotency_in_progress, stale_fencing_token, token_source_mismatch, reservation_expired", content_type = "application/problem+json", body = Problem),
+        (status = 413, description = "body_too_large", content_type = "application/problem+json", body = Problem),
+        (status = 415, description = "unsupported_media_type", content_type = "application/problem+json", body = Problem),
+        (status = 422, description = "validation_failed, idempotency_key_reused, strategy_not_allowed", content_type = "application/problem+json", body = Problem),
+        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
+        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
+        (status = 503, description = "lock_timeout, lock_quorum_unavailable, dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn place(
@@ -168,10 +171,10 @@ pub async fn place(
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "The order", body = OrderView),
-        (status = 404, description = "not_found", content_type = "application/problem+json", body = ProblemBody),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = ProblemBody),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = ProblemBody),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = ProblemBody),
+        (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
+        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
+        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
+        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn show(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
@@ -186,11 +189,11 @@ pub async fn show(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Respon
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "Confirmed, now or before", body = OrderView),
-        (status = 404, description = "not_found", content_type = "application/problem+json", body = ProblemBody),
-        (status = 409, description = "invalid_state, reservation_expired", content_type = "application/problem+json", body = ProblemBody),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = ProblemBody),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = ProblemBody),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = ProblemBody),
+        (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
+        (status = 409, description = "invalid_state, reservation_expired", content_type = "application/problem+json", body = Problem),
+        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
+        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
+        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn confirm(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
@@ -204,11 +207,11 @@ pub async fn confirm(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Res
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "Cancelled, now or before", body = OrderView),
-        (status = 404, description = "not_found", content_type = "application/problem+json", body = ProblemBody),
-        (status = 409, description = "invalid_state, reservation_expired", content_type = "application/problem+json", body = ProblemBody),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = ProblemBody),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = ProblemBody),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = ProblemBody),
+        (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
+        (status = 409, description = "invalid_state, reservation_expired", content_type = "application/problem+json", body = Problem),
+        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
+        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
+        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn cancel(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {

@@ -12,12 +12,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     answer::Answer,
-    critical_section::{Attempt, CriticalSection, Setback},
+    critical_section::{Attempt, CriticalSection},
     order::{OrderStatus, Reservation, Sku, Wanted},
     order_error::{KeyFate, OrderError},
     orders_db::{Begun, Ending, OrdersDb, Owned, Request, StoredOrder},
     orders_http::OrderView,
     problem,
+    setback::Setback,
     timings::{Step, Timings},
 };
 
@@ -46,6 +47,8 @@ pub struct Placing {
     pub section: CriticalSection,
     /// The books.
     pub db: OrdersDb,
+    /// How long a key keeps its answer.
+    pub key_life: Duration,
 }
 
 impl Placing {
@@ -225,10 +228,10 @@ impl Placing {
     }
 }
 
-/// While an earlier write is unaccounted for, no error is a definite failure.
+/// While an earlier write is unaccounted for, no error is a definite failure,
+/// except those that say what became of it.
 fn accounted_for(attempt: &Attempt, error: OrderError) -> OrderError {
-    if !attempt.maybe_sent || matches!(error, OrderError::ReservationExpired | OrderError::Conflict)
-    {
+    if !attempt.maybe_sent || error.rules_out_an_earlier_write() {
         return error;
     }
     tracing::info!(%error, order = %attempt.order_id, "an outcome stays unknown for now");

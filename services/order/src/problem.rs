@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// As `From`, and logged, once, if somebody should look into it.
 pub fn problem(error: OrderError) -> Problem {
     match &error {
-        OrderError::Unforeseen(_) | OrderError::Defect(_) => {
+        OrderError::Unforeseen(_) | OrderError::Lock(_) | OrderError::Defect(_) => {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "an order failed unexpectedly"
@@ -44,7 +44,7 @@ impl From<OrderError> for Problem {
         let (code, detail) = (error.code(), error.to_string());
         let new = |status, title| Self::new(status, code, title, detail.clone());
         match error {
-            OrderError::Invalid(faults) => Self::validation_failed(&field_errors(faults)),
+            OrderError::Invalid(faults) => Self::validation_failed(field_errors(faults)),
             OrderError::UnknownStrategy(_) => {
                 new(StatusCode::UNPROCESSABLE_ENTITY, "No such strategy")
             }
@@ -95,7 +95,9 @@ impl From<OrderError> for Problem {
                 new(StatusCode::SERVICE_UNAVAILABLE, title).retry_after(SOON)
             }
             OrderError::Overloaded => Self::overloaded(),
-            OrderError::Unforeseen(_) | OrderError::Defect(_) => Self::internal(),
+            OrderError::Unforeseen(_) | OrderError::Lock(_) | OrderError::Defect(_) => {
+                Self::internal()
+            }
         }
     }
 }

@@ -8,13 +8,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    critical_section::{Attempt, Setback},
-    order::Reservation,
-    order_error::OrderError,
-    order_life,
-    orders_db::Owned,
-    placing::Placing,
-    timings::Timings,
+    critical_section::Attempt, order::Reservation, order_error::OrderError, order_life,
+    orders_db::Owned, placing::Placing, setback::Setback, timings::Timings,
 };
 
 /// How many orders one round takes; the next round takes the next.
@@ -71,6 +66,10 @@ pub async fn round(placing: &Placing) -> Result<u64, OrderError> {
             }
         }
     }
+    let forgotten = placing.db.forget_keys(placing.key_life).await?;
+    if forgotten > 0 {
+        tracing::debug!(forgotten, "idempotency keys expired");
+    }
     Ok(settled + placing.db.settle_open_payments().await?)
 }
 
@@ -102,6 +101,7 @@ async fn found_out(placing: &Placing, attempt: &mut Attempt) -> Result<Reservati
             placing.heal(attempt, None, current).await;
             Err(OrderError::Unheard)
         }
+        Err(Setback::Refused(error)) if error.rules_out_an_earlier_write() => Err(error),
         Err(_unknown) => Err(OrderError::Unheard),
     }
 }

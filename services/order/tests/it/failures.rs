@@ -143,7 +143,7 @@ async fn token_source_mismatch_is_409_and_final() {
 }
 
 #[tokio::test]
-async fn stale_fencing_token_is_409_when_the_deadline_allows_no_other_try() {
+async fn stale_fencing_token_is_409_when_no_newer_one_helps() {
     let stack = Stack::with(Setup {
         lease_ms: 200,
         wait_ms: 100,
@@ -151,20 +151,25 @@ async fn stale_fencing_token_is_409_when_the_deadline_allows_no_other_try() {
     })
     .await;
     stack.put_stock("chair", 1).await;
-    // No token can ever be newer than the largest there is.
-    sqlx::query("update stock set fence = 9007199254740991 where sku = 'chair'")
-        .execute(&stack.stock)
-        .await
-        .expect("update");
+    // Storage that refuses whatever token is offered.
+    sqlx::raw_sql(
+        "update stock set fence = 1000000;
+         create function refuse() returns trigger language plpgsql as 'begin return null; end';
+         create trigger refuse before update of fence on stock for each row execute function refuse()",
+    )
+    .execute(&stack.stock)
+    .await
+    .expect("a trigger");
 
     let refused = stack.place("k", "chair", 1).await;
 
     refused.is(409, "stale_fencing_token");
-    assert_eq!(
-        refused.body["current"].as_u64(),
-        Some(9_007_199_254_740_991)
+    assert_eq!(refused.body["current"].as_u64(), Some(1_000_000));
+    assert!(
+        refused.body["token"].as_u64() > Some(1_000_000),
+        "the floor was raised: {}",
+        refused.body
     );
-    assert!(refused.body["token"].as_u64().is_some());
     assert_eq!(stack.order_status("k").await, "failed");
 }
 

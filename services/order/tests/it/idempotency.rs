@@ -225,6 +225,34 @@ async fn a_worker_that_was_taken_over_records_nothing_any_more() {
     assert_eq!(stack.payments().await, ["captured"]);
 }
 
+#[tokio::test]
+async fn a_key_that_expired_is_a_new_key() {
+    let stack = Stack::start().await;
+    stack.put_stock("chair", 5).await;
+    let first = stack.place("k", "chair", 1).await;
+    order::reconcile::round(&stack.app.placing)
+        .await
+        .expect("a round");
+    assert_eq!(
+        stack.place("k", "chair", 1).await.bytes,
+        first.bytes,
+        "it is young yet"
+    );
+    sqlx::query("update idempotency_keys set created_at = now() - interval '25 hours'")
+        .execute(&stack.orders)
+        .await
+        .expect("update");
+
+    order::reconcile::round(&stack.app.placing)
+        .await
+        .expect("a round");
+
+    let second = stack.place("k", "chair", 1).await;
+    assert_eq!(second.status, 201, "{}", second.body);
+    assert_ne!(second.body["id"], first.body["id"]);
+    assert_eq!(stack.available("chair").await, 3);
+}
+
 fn request(key: &str, sku: &str, stack: &Stack) -> Request {
     let wanted = Wanted::parse("ada", [(sku, 1)].into_iter(), stack.app.limits).expect("valid");
     let strategy = Strategy::RedlockFenced;

@@ -1,0 +1,90 @@
+//! How a pass through the critical section ends without a reservation, and what
+//! inventory's refusals mean for it. Invariant: `Refused` and `TryAgain` are
+//! said only where this pass certainly wrote nothing.
+
+use fenced_lock::{LockError, Token};
+
+use crate::{
+    inventory_client::{CallError, Refusal},
+    order::Reservation,
+    order_error::OrderError,
+};
+
+/// How a pass ends without a reservation.
+#[derive(Debug)]
+pub enum Setback {
+    /// This pass wrote nothing, and another would not either.
+    Refused(OrderError),
+    /// This pass wrote nothing; another grant may do better.
+    TryAgain(OrderError),
+    /// The write was sent, and nobody answered.
+    Unheard,
+}
+
+/// A reservation that was cancelled or has expired meanwhile is none.
+///
+/// # Errors
+/// It does not stand.
+pub(crate) fn standing(reservation: Reservation) -> Result<Reservation, Setback> {
+    if reservation.stands() {
+        Ok(reservation)
+    } else {
+        Err(Setback::Refused(OrderError::ReservationExpired))
+    }
+}
+
+/// What it means that the lock could not be asked for.
+pub(crate) fn not_granted(error: LockError) -> Setback {
+    match error {
+        LockError::QuorumUnavailable { .. } | LockError::Unavailable { .. } => {
+            Setback::Refused(OrderError::LockQuorum(error))
+        }
+        LockError::Lapsed { .. } | LockError::Lost { .. } => {
+            Setback::TryAgain(OrderError::LeaseLapsed)
+        }
+        LockError::TooManyWaiters { .. } => Setback::Refused(OrderError::Overloaded),
+        LockError::ResourceCount { .. }
+        | LockError::NoTokens { .. }
+        | LockError::TokensExhausted { .. } => Setback::Refused(OrderError::Lock(error)),
+    }
+}
+
+/// What a failed call means where it certainly wrote nothing.
+pub(crate) fn nothing_written(error: CallError) -> Setback {
+    let CallError::Refused(refusal) = &error else {
+        return match error {
+            CallError::NoAnswer(_) => Setback::TryAgain(OrderError::Inventory(error)),
+            _ => Setback::Refused(OrderError::Inventory(error)),
+        };
+    };
+    let Refusal {
+        status,
+        code,
+        sku,
+        available,
+        token,
+        current,
+    } = refusal.clone();
+    match (
+        code.as_str(),
+        current.and_then(|current| Token::new(current).ok()),
+    ) {
+        ("stale_fencing_token", Some(current)) => Setback::TryAgain(OrderError::StaleToken {
+            sku,
+            token: token.unwrap_or(0),
+            current,
+        }),
+        ("out_of_stock", _) => match sku {
+            Some(sku) => Setback::Refused(OrderError::OutOfStock {
+                sku,
+                available: available.unwrap_or(0),
+            }),
+            None => Setback::Refused(OrderError::Unforeseen(error)),
+        },
+        ("not_found", _) => Setback::Refused(OrderError::UnknownSku(sku)),
+        ("token_source_mismatch", _) => Setback::Refused(OrderError::TokenSourceMismatch),
+        ("overloaded", _) => Setback::Refused(OrderError::Overloaded),
+        _ if status == 409 => Setback::Refused(OrderError::Conflict),
+        _ => Setback::Refused(OrderError::Unforeseen(error)),
+    }
+}
