@@ -59,7 +59,7 @@ impl Etcd {
         Mode::choose(IMAGE).await
     }
 
-    async fn start_at(addr: SocketAddr, mode: Mode) -> Result<Self, TestbedError> {
+    pub(crate) async fn start_at(addr: SocketAddr, mode: Mode) -> Result<Self, TestbedError> {
         let member = format!("holdfast-{:016x}", random());
         let server = match mode {
             Mode::Native => Server::native(NAME, addr, Farewell::KILL, recipe(addr, &member)?),

@@ -100,7 +100,7 @@ impl Postgres {
         Mode::choose(IMAGE).await
     }
 
-    async fn start_at(
+    pub(crate) async fn start_at(
         addr: SocketAddr,
         mode: Mode,
         options: PostgresOptions,

@@ -66,7 +66,7 @@ impl RedisNode {
         Mode::choose(IMAGE).await
     }
 
-    async fn start_at(addr: SocketAddr, mode: Mode) -> Result<Self, TestbedError> {
+    pub(crate) async fn start_at(addr: SocketAddr, mode: Mode) -> Result<Self, TestbedError> {
         let server = match mode {
             Mode::Native => Server::native(NAME, addr, Farewell::KILL, recipe(addr)?),
             Mode::Containers => Server::container(NAME, addr, Farewell::KILL, contents())?,

@@ -221,3 +221,41 @@ where
         attempts: PORTS,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mode::Mode::Native;
+    use crate::{Etcd, Postgres, PostgresOptions, RedisNode, Zookeeper};
+
+    /// A stranger's Redis would answer `PING`: it must not be taken for the node that could not bind.
+    #[tokio::test]
+    async fn a_port_that_somebody_took_is_given_up_for_another_one() {
+        if crate::Mode::forced().expect("a setting that means something")
+            == Some(crate::Mode::Containers)
+        {
+            return;
+        }
+        let stranger = RedisNode::start_in(Native).await.expect("a node");
+        let taken = stranger.addr();
+        let redis = RedisNode::start_at(taken, Native)
+            .await
+            .expect_err("the port is taken");
+        let postgres = Postgres::start_at(taken, Native, PostgresOptions::default()).await;
+        let postgres = postgres.expect_err("the port is taken");
+        let etcd = Etcd::start_at(taken, Native)
+            .await
+            .expect_err("the port is taken");
+        let zookeeper = Zookeeper::start_at(taken, Native)
+            .await
+            .expect_err("the port is taken");
+        for error in [redis, postgres, etcd, zookeeper] {
+            assert!(error.port_was_taken(), "{error}");
+        }
+        let mut offers = vec![taken];
+        let node = on_a_free_port("redis", |addr| {
+            RedisNode::start_at(offers.pop().unwrap_or(addr), Native)
+        });
+        assert_ne!(node.await.expect("another port").addr(), taken);
+    }
+}

@@ -3,7 +3,7 @@
 //! Invariant: what answers on the port is the server that was started here.
 //! Absence: no ensemble, no admin server, no scripts of the distribution: those want folders of their own.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -45,6 +45,11 @@ const JARS: [&str; 4] = [
     "/opt/zookeeper/lib",
 ];
 
+const LOGBACK: &str = r#"<configuration>
+  <appender name="out" class="ch.qos.logback.core.ConsoleAppender"><encoder><pattern>%d %p %m%n</pattern></encoder></appender>
+  <root level="WARN"><appender-ref ref="out"/></root>
+</configuration>"#;
+
 /// A ZooKeeper server. Dropping it ends it and removes its data.
 #[derive(Debug)]
 pub struct Zookeeper {
@@ -69,7 +74,7 @@ impl Zookeeper {
         Mode::choose(IMAGE).await
     }
 
-    async fn start_at(addr: SocketAddr, mode: Mode) -> Result<Self, TestbedError> {
+    pub(crate) async fn start_at(addr: SocketAddr, mode: Mode) -> Result<Self, TestbedError> {
         let (server, mark) = match mode {
             Mode::Native => {
                 let recipe = recipe(addr)?;
@@ -129,8 +134,9 @@ impl Zookeeper {
 }
 
 fn recipe(addr: SocketAddr) -> Result<Recipe, TestbedError> {
-    let (program, jars) = (JAVA.find()?, jars()?);
+    let program = JAVA.find()?;
     let folder = Folder::new("zookeeper")?;
+    let class_path = class_path(folder.path())?;
     let config = folder.path().join("zoo.cfg");
     let lines = [
         // A session lasts at least two ticks.
@@ -150,6 +156,7 @@ fn recipe(addr: SocketAddr) -> Result<Recipe, TestbedError> {
         "-XX:TieredStopAtLevel=1",
         // Java leaves a file in the system's temporary folder otherwise.
         "-XX:-UsePerfData",
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     ]
     .map(OsString::from)
     .into();
@@ -157,7 +164,7 @@ fn recipe(addr: SocketAddr) -> Result<Recipe, TestbedError> {
     args.push(format!("-Dzookeeper.log.dir={}", folder.path().display()).into());
     args.extend([
         "-cp".into(),
-        jars,
+        class_path,
         "org.apache.zookeeper.server.quorum.QuorumPeerMain".into(),
         config.into(),
     ]);
@@ -169,17 +176,26 @@ fn recipe(addr: SocketAddr) -> Result<Recipe, TestbedError> {
     })
 }
 
-fn jars() -> Result<OsString, TestbedError> {
-    let found = JARS
+/// The class path. What comes first decides how it logs: Debian's folder holds several loggers, one of which says nothing;
+/// the project's own archive has logback, which says everything unless it is configured.
+fn class_path(folder: &Path) -> Result<OsString, TestbedError> {
+    let jars = JARS
         .iter()
         .map(Path::new)
         .find(|folder| has_zookeeper(folder));
-    let found = found.ok_or_else(|| TestbedError::NotInstalled {
+    let jars = jars.ok_or_else(|| TestbedError::NotInstalled {
         program: "zookeeper.jar".to_owned(),
         usual_places: format!(" or in {}", JARS.join(", ")),
         hint: HINT,
     })?;
-    Ok(found.join("*").into_os_string())
+    let logback = folder.join("logback.xml");
+    fs::write(&logback, LOGBACK).map_err(TestbedError::file("cannot write", &logback))?;
+    let parts = [
+        jars.join("slf4j-simple.jar"),
+        folder.to_owned(),
+        jars.join("*"),
+    ];
+    Ok(parts.map(PathBuf::into_os_string).join(OsStr::new(":")))
 }
 
 /// `zookeeper.jar`, or with its version.

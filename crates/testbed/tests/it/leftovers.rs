@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group};
 use testbed::{Folder, Mode, RedisNode};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::{Instant, sleep};
+
+use crate::each_mode::offered;
 
 /// Servers of a dead parent are nobody's children here, so nobody tells when they are gone.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -21,6 +23,13 @@ async fn eventually(what: &str, holds: impl Fn() -> bool) {
         assert!(Instant::now() < over, "after {LIMIT:?} still not: {what}");
         sleep(LOOK_AGAIN).await;
     }
+}
+
+fn pid_of(pid: u32) -> Pid {
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a process id")
 }
 
 /// Gone, or dead and waiting for its new parent to notice.
@@ -37,18 +46,31 @@ pub(crate) async fn until_gone(pid: u32) {
     eventually(&format!("process {pid} is gone"), || gone(pid)).await;
 }
 
+fn native_is_offered(test: &str) -> bool {
+    offered(Mode::Native, Ok(Mode::Native), test)
+}
+
 fn is_free(addr: SocketAddr) -> bool {
     TcpListener::bind(addr).is_ok()
 }
 
 #[tokio::test]
 async fn nothing_is_left_after_a_drop() {
+    if !native_is_offered("nothing_is_left_after_a_drop") {
+        return;
+    }
     let node = RedisNode::start_in(Mode::Native).await.expect("a node");
     let folder = Folder::new("dropped").expect("a folder");
     let (pid, addr, path) = (
         node.pid().expect("a child process"),
         node.addr(),
         folder.path().to_owned(),
+    );
+    let group = getpgid(Some(pid_of(pid))).expect("it runs");
+    assert_eq!(
+        group,
+        pid_of(pid),
+        "a group of its own, which a terminal's Ctrl-C does not reach"
     );
     node.pause();
     drop((node, folder));
@@ -59,6 +81,9 @@ async fn nothing_is_left_after_a_drop() {
 
 #[tokio::test]
 async fn nothing_is_left_after_a_panic() {
+    if !native_is_offered("nothing_is_left_after_a_panic") {
+        return;
+    }
     let (tell, told) = tokio::sync::oneshot::channel();
     let task = tokio::spawn(async move {
         let node = RedisNode::start_in(Mode::Native).await.expect("a node");
@@ -80,24 +105,23 @@ async fn nothing_is_left_after_a_panic() {
 
 #[tokio::test]
 async fn nothing_is_left_after_an_interrupt_from_the_terminal() {
-    nothing_is_left_after(Signal::INT, "native", &["redis", "postgres"]).await;
+    no_child_is_left_after(Signal::INT, &["redis", "postgres"]).await;
 }
 
 #[tokio::test]
 async fn nothing_is_left_after_sigterm() {
-    nothing_is_left_after(Signal::TERM, "native", &["redis", "postgres"]).await;
+    no_child_is_left_after(Signal::TERM, &["redis", "postgres"]).await;
 }
 
 #[tokio::test]
 async fn nothing_is_left_after_the_terminal_hung_up() {
-    nothing_is_left_after(Signal::HUP, "native", &["redis"]).await;
+    no_child_is_left_after(Signal::HUP, &["redis"]).await;
 }
 
 #[tokio::test]
 async fn nothing_is_left_after_sigkill() {
-    nothing_is_left_after(
+    no_child_is_left_after(
         Signal::KILL,
-        "native",
         &["redis", "redis", "postgres", "etcd", "zookeeper"],
     )
     .await;
@@ -105,13 +129,13 @@ async fn nothing_is_left_after_sigkill() {
 
 #[tokio::test]
 async fn nothing_is_left_after_an_abort() {
-    nothing_is_left_after(Signal::ABORT, "native", &["redis"]).await;
+    no_child_is_left_after(Signal::ABORT, &["redis"]).await;
 }
 
 #[tokio::test]
 async fn no_container_is_left_after_sigkill() {
     let test = "no_container_is_left_after_sigkill";
-    if crate::each_mode::offered(Mode::Containers, RedisNode::mode().await, test) {
+    if offered(Mode::Containers, RedisNode::mode().await, test) {
         nothing_is_left_after(Signal::KILL, "containers", &["redis"]).await;
     }
 }
@@ -199,6 +223,12 @@ fn containers_of(name: &str) -> String {
     )
 }
 
+async fn no_child_is_left_after(signal: Signal, servers: &[&str]) {
+    if native_is_offered(&format!("nothing is left after {signal:?}")) {
+        nothing_is_left_after(signal, "native", servers).await;
+    }
+}
+
 async fn nothing_is_left_after(signal: Signal, mode: &str, servers: &[&str]) {
     let mut parent = Parent::start(mode, servers).await;
     let name = parent
@@ -220,6 +250,11 @@ async fn nothing_is_left_after(signal: Signal, mode: &str, servers: &[&str]) {
         native,
         "there was a container where there should be"
     );
+
+    // One that is stopped must be continued to be ended in good order.
+    for pid in &parent.pids {
+        kill_process(pid_of(*pid), Signal::STOP).expect("it runs");
+    }
 
     // The whole group, as a terminal does it.
     let group = i32::try_from(parent.id())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testbed::{Mode, Proxy, RedisNode};
+use testbed::{Proxy, RedisNode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_millis(200);
 
 async fn through_a_proxy() -> (RedisNode, Proxy) {
-    let node = RedisNode::start_in(Mode::Native).await.expect("a node");
+    let node = RedisNode::start().await.expect("a node");
     let proxy = Proxy::start(node.addr()).await.expect("a proxy");
     (node, proxy)
 }
