@@ -1,0 +1,19 @@
+//! Wiring only: configuration in, service up, signal down.
+
+use anyhow::Context as _;
+use clap::Parser;
+use inventory::{app::App, config::Config};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::parse();
+    service_kit::telemetry::init(&config.log);
+    let app = App::build(&config).await?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .context("INVENTORY_LISTEN")?;
+    app.run(listener, &config, service_kit::serve::shutdown_signal())
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! The rules of stock, with no I/O: what a SKU is, what a reservation asks for.
+//! Invariant: a value of these types was checked. Absence: no SQL, no HTTP.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use uuid::Uuid;
+
+use crate::{stock_error::StockError, strategy::Strategy};
+
+/// The highest token: exact in every JSON reader.
+pub const MAX_TOKEN: i64 = (1 << 53) - 1;
+/// The most units one line may move.
+pub const MAX_QUANTITY: i64 = 1_000_000;
+
+/// 1 to 64 letters, digits, `_` or `-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sku(String);
+
+impl FromStr for Sku {
+    type Err = &'static str;
+
+    fn from_str(sku: &str) -> Result<Self, Self::Err> {
+        let sound = sku
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        let fits = (1..=64).contains(&sku.len());
+        if sound && fits {
+            Ok(Self(sku.to_owned()))
+        } else {
+            Err("must be 1 to 64 letters, digits, _ or -")
+        }
+    }
+}
+
+impl fmt::Display for Sku {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<str> for Sku {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What an order asks for of one SKU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Units.
+    pub quantity: i64,
+    /// The token it was claimed with, where the strategy has one.
+    pub token: Option<i64>,
+    /// What the decision was made on.
+    pub observed: i64,
+}
+
+/// Units to set aside for one order, by SKU: sorted, each once.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// For which order.
+    pub order_id: Uuid,
+    /// How it is guarded.
+    pub strategy: Strategy,
+    /// What, in SKU order.
+    pub lines: BTreeMap<Sku, Asked>,
+    /// How long.
+    pub hold_seconds: i64,
+}
+
+impl Wanted {
+    /// Adds a line; a SKU that is there already gets the sum.
+    ///
+    /// # Errors
+    /// Tokens or observations of one SKU differ, or the sum is too large.
+    pub fn add(&mut self, at: usize, sku: Sku, asked: Asked) -> Result<(), StockError> {
+        let wrong = |field: &str, why: &str| {
+            Err(StockError::Invalid(
+                format!("/lines/{at}/{field}"),
+                why.to_owned(),
+            ))
+        };
+        let Some(line) = self.lines.get_mut(&sku) else {
+            self.lines.insert(sku, asked);
+            return Ok(());
+        };
+        if line.token != asked.token {
+            return wrong(
+                "fencing_token",
+                "differs from an earlier line of the same SKU",
+            );
+        }
+        if line.observed != asked.observed {
+            return wrong(
+                "observed_available",
+                "differs from an earlier line of the same SKU",
+            );
+        }
+        line.quantity += asked.quantity;
+        if line.quantity > MAX_QUANTITY {
+            return wrong(
+                "quantity",
+                "the lines of this SKU add up to more than 1000000",
+            );
+        }
+        Ok(())
+    }
+
+    /// What was asked for, in canonical form; tokens are left out, since a retry brings new ones.
+    pub fn fingerprint(&self) -> String {
+        let lines: Vec<_> = self
+            .lines
+            .iter()
+            .map(|(sku, line)| format!("{sku}×{}", line.quantity))
+            .collect();
+        lines.join(" ")
+    }
+}
