@@ -1,5 +1,6 @@
 //! Everything that can keep a server from running, told so that the reader knows what to do next.
 
+use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -132,6 +133,12 @@ pub enum TestbedError {
 }
 
 impl TestbedError {
+    /// The whole chain in one line, for the edge where it is shown to somebody.
+    pub fn with_causes(&self) -> String {
+        let causes = std::iter::successors(self.source(), |&error| error.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+
     /// Whether another port may succeed: somebody took this one between our look at it and the server's bind.
     pub(crate) fn port_was_taken(&self) -> bool {
         let said = match self {

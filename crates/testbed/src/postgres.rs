@@ -90,7 +90,10 @@ impl Postgres {
         static SHARED: OnceCell<Postgres> = OnceCell::const_new();
         let start = async || match Self::start_with(PostgresOptions { fsync: false }).await {
             Ok(postgres) => postgres,
-            Err(error) => panic!("the shared Postgres could not be started: {error}"),
+            Err(error) => panic!(
+                "the shared Postgres could not be started: {}",
+                error.with_causes()
+            ),
         };
         SHARED.get_or_init(start).await
     }

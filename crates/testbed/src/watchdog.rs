@@ -29,6 +29,7 @@ use crate::ports::random;
 /// Lines: `watch PID SIGNAL`, `forget PID`, `container NAME`, `uncontainer NAME`. `$1` is the folder.
 const WATCHDOG: &str = r#"
 trap '' HUP INT QUIT TERM PIPE
+PATH=$PATH:/usr/local/bin:/usr/bin:/bin
 mkdir -m 711 "$1" || exit 1
 echo ready
 exec >/dev/null

@@ -23,7 +23,7 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("servers: {error}");
+            eprintln!("servers: {}", error.with_causes());
             ExitCode::FAILURE
         }
     }
