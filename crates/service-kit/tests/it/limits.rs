@@ -1,0 +1,99 @@
+//! More requests at once than there are places.
+
+use std::sync::Arc;
+
+use axum::{Router, routing::get};
+use service_kit::{limits::Limits, serve};
+use tokio::sync::Semaphore;
+
+use crate::server::Server;
+
+/// One place; whoever has it says so and keeps it until let go.
+struct OnePlace {
+    server: Server,
+    entered: Arc<Semaphore>,
+    let_go: Arc<Semaphore>,
+}
+
+impl OnePlace {
+    async fn start() -> Self {
+        let (entered, let_go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (enter, leave) = (Arc::clone(&entered), Arc::clone(&let_go));
+        let work = move || {
+            let (enter, leave) = (Arc::clone(&enter), Arc::clone(&leave));
+            async move {
+                enter.add_permits(1);
+                drop(leave.acquire().await);
+                "done"
+            }
+        };
+        let router = Router::new().route("/v1/work", get(work));
+        let limits = Limits {
+            concurrency: 1,
+            ..Limits::default()
+        };
+        let server = Server::with(router, limits, serve::DRAIN).await;
+        Self {
+            server,
+            entered,
+            let_go,
+        }
+    }
+
+    fn send(&self) -> tokio::task::JoinHandle<reqwest::Result<reqwest::Response>> {
+        let (http, url) = (self.server.http.clone(), self.server.url("/v1/work"));
+        tokio::spawn(async move { http.get(url).send().await })
+    }
+
+    async fn entered(&self) {
+        self.entered.acquire().await.expect("never closed").forget();
+    }
+}
+
+#[tokio::test]
+async fn one_request_too_many_is_429_and_may_come_back() {
+    let one = OnePlace::start().await;
+    let first = one.send();
+    one.entered().await;
+
+    let reply = one.server.get("/v1/work").await;
+    assert_eq!(reply.problem(429, "overloaded")["retryable"], true);
+    assert_eq!(reply.header("retry-after"), "1");
+
+    one.let_go.add_permits(10);
+    let first = first.await.expect("no panic").expect("a reply");
+    assert_eq!(first.text().await.expect("a whole reply"), "done");
+    assert_eq!(one.server.get("/v1/work").await.text, "done");
+}
+
+#[tokio::test]
+async fn probes_and_metrics_are_answered_however_much_there_is_to_do() {
+    let one = OnePlace::start().await;
+    let _first = one.send();
+    one.entered().await;
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(one.server.get(path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_frees_its_place() {
+    let one = OnePlace::start().await;
+    let first = one.send();
+    one.entered().await;
+    first.abort();
+    // The server learns of it from the closed connection, at a time of its own.
+    let second = loop {
+        let mut reply = one.send();
+        tokio::select! {
+            () = one.entered() => break reply,
+            refused = &mut reply => {
+                let refused = refused.expect("no panic").expect("a reply");
+                assert_eq!(refused.status(), 429);
+            }
+        }
+    };
+    one.let_go.add_permits(10);
+    let second = second.await.expect("no panic").expect("a reply");
+    assert_eq!(second.status(), 200);
+}

@@ -1,0 +1,13 @@
+//! The kit as a client sees it: over a real listener, with a real client, and
+//! byte by byte where a client would not send such a thing.
+
+mod auth;
+mod bodies;
+mod child;
+mod limits;
+mod metrics;
+mod openapi;
+mod problems;
+mod server;
+mod shutdown;
+mod tracing;
