@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::{RequestBuilder, StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -44,13 +45,11 @@ pub enum CallError {
 }
 
 /// What inventory says when it refuses.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub struct Refusal {
     /// HTTP status.
-    #[serde(default)]
     pub status: u16,
     /// The problem's code.
-    #[serde(default)]
     pub code: String,
     /// Which SKU, where there is one.
     pub sku: Option<Sku>,
@@ -60,6 +59,23 @@ pub struct Refusal {
     pub token: Option<u64>,
     /// The token that the storage has.
     pub current: Option<u64>,
+}
+
+impl Refusal {
+    /// Members mean different things under different codes, so none of them
+    /// being odd makes the others unreadable.
+    fn read(status: StatusCode, body: &[u8]) -> Self {
+        let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+        let sku = problem["sku"].as_str();
+        Self {
+            status: status.as_u16(),
+            code: problem["code"].as_str().unwrap_or_default().to_owned(),
+            sku: sku.and_then(|sku| Sku::parse(sku).ok()),
+            available: problem["available"].as_i64(),
+            token: problem["token"].as_u64(),
+            current: problem["current"].as_u64(),
+        }
+    }
 }
 
 /// A token to register.
@@ -327,17 +343,13 @@ impl InventoryClient {
 
 async fn read<T: DeserializeOwned>(response: reqwest::Response) -> Result<T, CallError> {
     let status = response.status();
-    let body = response
-        .bytes()
-        .await
-        .map_err(|error| CallError::NoAnswer(Some(error)))?;
+    let body = response.bytes().await;
+    let body = body.map_err(|error| CallError::NoAnswer(Some(error)))?;
     if status.is_success() {
         return serde_json::from_slice(&body).map_err(|_| CallError::Failed { status });
     }
     if !status.is_client_error() {
         return Err(CallError::Failed { status });
     }
-    let mut refusal: Refusal = serde_json::from_slice(&body).unwrap_or_default();
-    refusal.status = status.as_u16();
-    Err(CallError::Refused(refusal))
+    Err(CallError::Refused(Refusal::read(status, &body)))
 }

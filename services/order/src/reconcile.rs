@@ -14,6 +14,8 @@ use crate::{
 
 /// How many orders one round takes; the next round takes the next.
 const BATCH: i64 = 64;
+/// A token that is stale twice is stale for a reason; the next round is soon.
+const MOST_PASSES: usize = 4;
 
 /// Works until it is told to stop; a round that fails is tried again.
 pub async fn run(placing: Placing, every: Duration, stop: CancellationToken) {
@@ -93,15 +95,18 @@ async fn settle(placing: &Placing, owned: &Owned) -> Result<(), OrderError> {
 /// Absent is a definite failure after a claim; without one it is believed all
 /// the same, because the write was given its time before anybody came to look.
 async fn found_out(placing: &Placing, attempt: &mut Attempt) -> Result<Reservation, OrderError> {
-    match placing.section.find_out(attempt).await {
-        Ok(Some(reservation)) if reservation.stands() => Ok(reservation),
-        Ok(Some(_ended)) => Err(OrderError::ReservationExpired),
-        Ok(None) => Err(OrderError::LeaseLapsed),
-        Err(Setback::TryAgain(OrderError::StaleToken { current, .. })) => {
-            placing.heal(attempt, None, current).await;
-            Err(OrderError::Unheard)
-        }
-        Err(Setback::Refused(error)) if error.rules_out_an_earlier_write() => Err(error),
-        Err(_unknown) => Err(OrderError::Unheard),
+    for _ in 0..MOST_PASSES {
+        return match placing.section.find_out(attempt).await {
+            Ok(Some(reservation)) if reservation.stands() => Ok(reservation),
+            Ok(Some(_ended)) => Err(OrderError::ReservationExpired),
+            Ok(None) => Err(OrderError::LeaseLapsed),
+            Err(Setback::TryAgain(OrderError::StaleToken { sku, current, .. })) => {
+                placing.heal(attempt, sku.as_ref(), current).await;
+                continue;
+            }
+            Err(Setback::Refused(error)) if error.rules_out_an_earlier_write() => Err(error),
+            Err(_unknown) => Err(OrderError::Unheard),
+        };
     }
+    Err(OrderError::Unheard)
 }

@@ -58,12 +58,12 @@ pub(crate) fn nothing_written(error: CallError) -> Setback {
         };
     };
     let Refusal {
-        status,
         code,
         sku,
         available,
         token,
         current,
+        ..
     } = refusal.clone();
     match (
         code.as_str(),
@@ -84,7 +84,7 @@ pub(crate) fn nothing_written(error: CallError) -> Setback {
         ("not_found", _) => Setback::Refused(OrderError::UnknownSku(sku)),
         ("token_source_mismatch", _) => Setback::Refused(OrderError::TokenSourceMismatch),
         ("overloaded", _) => Setback::Refused(OrderError::Overloaded),
-        _ if status == 409 => Setback::Refused(OrderError::Conflict),
+        ("invalid_state", _) => Setback::Refused(OrderError::Conflict),
         _ => Setback::Refused(OrderError::Unforeseen(error)),
     }
 }

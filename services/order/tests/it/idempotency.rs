@@ -164,11 +164,8 @@ async fn a_reservation_whose_order_was_not_recorded_is_found_without_anybody_ask
     let first = stack.place("k", "chair", 1).await;
     forget_the_worker(&stack).await;
 
-    order::reconcile::round(&stack.app.placing)
-        .await
-        .expect("a round");
+    stack.reconcile_until("k", "held").await;
 
-    assert_eq!(stack.order_status("k").await, "held");
     assert_eq!(stack.payments().await, ["captured"]);
     let again = stack.place("k", "chair", 1).await;
     assert_eq!((again.status, &again.body["id"]), (201, &first.body["id"]));
@@ -191,11 +188,8 @@ async fn an_order_that_never_got_as_far_as_its_write_fails_and_can_be_tried_agai
         panic!("{begun:?}")
     };
 
-    order::reconcile::round(&stack.app.placing)
-        .await
-        .expect("a round");
+    stack.reconcile_until("k", "failed").await;
 
-    assert_eq!(stack.order_status("k").await, "failed");
     let placed = stack.place("k", "chair", 1).await;
     assert_eq!(
         (placed.status, placed.body["id"].as_str()),

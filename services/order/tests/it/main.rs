@@ -4,7 +4,6 @@
 mod documented;
 mod failures;
 mod idempotency;
-mod life;
 mod lock_nodes;
 mod payments;
 mod placing;

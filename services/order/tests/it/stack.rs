@@ -240,6 +240,19 @@ impl Stack {
     }
 }
 
+impl Stack {
+    /// Rounds of reconciliation, until the order stands so. More than one, because
+    /// the service has a round of its own at start, and never two work on one order.
+    pub(crate) async fn reconcile_until(&self, key: &str, status: &str) {
+        eventually(status, async || {
+            let round = order::reconcile::round(&self.app.placing).await;
+            round.expect("a round");
+            self.order_status(key).await == status
+        })
+        .await;
+    }
+}
+
 /// Everything a test looks at in a reply.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
