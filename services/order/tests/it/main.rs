@@ -7,6 +7,7 @@ mod idempotency;
 mod lock_nodes;
 mod payments;
 mod placing;
+mod process;
 mod requests;
 mod stack;
 mod unheard;
