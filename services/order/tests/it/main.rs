@@ -5,6 +5,7 @@ mod documented;
 mod failures;
 mod idempotency;
 mod lock_nodes;
+mod paused;
 mod payments;
 mod placing;
 mod process;

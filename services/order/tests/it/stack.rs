@@ -21,6 +21,8 @@ static UNIQUE: AtomicUsize = AtomicUsize::new(0);
 /// What differs between tests.
 pub(crate) struct Setup {
     pub(crate) redis_nodes: usize,
+    /// The first is behind a proxy; all share one database.
+    pub(crate) inventories: usize,
     pub(crate) lab: bool,
     pub(crate) lease_ms: u64,
     pub(crate) wait_ms: u64,
@@ -34,6 +36,7 @@ impl Default for Setup {
         let flags = &["--reconcile-ms=3600000"];
         Self {
             redis_nodes: 3,
+            inventories: 1,
             lab: true,
             lease_ms: 3_000,
             wait_ms: 10_000,
@@ -58,7 +61,7 @@ pub(crate) struct Stack {
     pub(crate) orders_url: String,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<std::io::Result<()>>,
-    _inventory: Process,
+    pub(crate) inventories: Vec<Inventory>,
 }
 
 impl Stack {
@@ -75,7 +78,11 @@ impl Stack {
         );
         let (stock_url, orders_url) = (stock_url.expect("database"), orders_url.expect("database"));
         let redis = redis.expect("redis nodes");
-        let (inventory, inventory_url) = start_inventory(&stock_url).await;
+        let mut inventories = Vec::new();
+        for _ in 0..setup.inventories {
+            inventories.push(start_inventory(&stock_url).await);
+        }
+        let inventory_url = inventories[0].url.clone();
         let inventory_line = Proxy::start(address_of(&inventory_url))
             .await
             .expect("proxy");
@@ -87,10 +94,12 @@ impl Stack {
             .collect::<Vec<_>>()
             .join(",");
         let through = through(&orders_url, database_line.addr());
+        let mut replicas = vec![format!("http://{}", inventory_line.addr())];
+        replicas.extend(inventories[1..].iter().map(|other| other.url.clone()));
         let mut flags = vec![
             "order".to_owned(),
             format!("--database-url={through}"),
-            format!("--inventory-urls=http://{}", inventory_line.addr()),
+            format!("--inventory-urls={}", replicas.join(",")),
             format!("--lock-nodes={nodes}"),
             format!("--lock-lease-ms={}", setup.lease_ms),
             format!("--lock-wait-ms={}", setup.wait_ms),
@@ -132,7 +141,7 @@ impl Stack {
             orders_url,
             stop: Some(stop),
             served,
-            _inventory: inventory,
+            inventories,
         }
     }
 
@@ -253,6 +262,12 @@ impl Stack {
     }
 }
 
+/// One replica of the real inventory service.
+pub(crate) struct Inventory {
+    pub(crate) process: Process,
+    pub(crate) url: String,
+}
+
 /// Everything a test looks at in a reply.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
@@ -321,7 +336,7 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
         .unwrap_or_else(|_| panic!("never happened: {what}"));
 }
 
-async fn start_inventory(database: &str) -> (Process, String) {
+async fn start_inventory(database: &str) -> Inventory {
     let program = beside_this_test("inventory");
     let number = UNIQUE.fetch_add(1, Ordering::Relaxed);
     let log = format!(
@@ -347,7 +362,10 @@ async fn start_inventory(database: &str) -> (Process, String) {
     .expect("inventory starts");
     let url = inventory.first_line(PATIENCE).await;
     let url = url.unwrap_or_else(|error| panic!("{error}\n{}", inventory.log_tail(20)));
-    (inventory, url)
+    Inventory {
+        process: inventory,
+        url,
+    }
 }
 
 /// Tests run from `target/<profile>/deps`; binaries lie one folder up.

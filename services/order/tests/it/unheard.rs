@@ -4,6 +4,7 @@ use crate::stack::{Reply, Setup, Stack, eventually, wanted};
 
 const SETUP: Setup = Setup {
     redis_nodes: 3,
+    inventories: 1,
     lab: true,
     lease_ms: 1_500,
     wait_ms: 10_000,
