@@ -210,6 +210,10 @@ pub async fn list_stock(
             "must be 1 to 1000".to_owned(),
         ));
     }
+    if !page.after.is_empty() {
+        is_sku(&page.after, &())
+            .map_err(|why| StockError::Invalid("/after".to_owned(), why.to_string()))?;
+    }
     let mut found = app.db.page(&page.after, limit + 1).await?;
     let more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

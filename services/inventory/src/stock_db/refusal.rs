@@ -28,6 +28,10 @@ pub(super) fn understand(error: sqlx::Error, step: Step) -> StockError {
             order_id: Uuid::nil(),
         };
     }
+    if database.constraint() == Some("stock_available_within") {
+        let why = "more was observed than there is";
+        return StockError::Invalid("/lines".to_owned(), why.to_owned());
+    }
     let detail = database
         .try_downcast_ref::<PgDatabaseError>()
         .and_then(PgDatabaseError::detail);
