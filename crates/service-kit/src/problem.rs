@@ -138,6 +138,7 @@ impl Problem {
         let errors = errors.into();
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         let detail = match &*errors {
+            [whole] if whole.pointer.is_empty() => whole.detail.clone(),
             [only] => format!("{}: {}", only.pointer, only.detail),
             many => format!("{} fields are not acceptable", many.len()),
         };
