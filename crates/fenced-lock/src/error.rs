@@ -13,10 +13,7 @@ use crate::Resource;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LockError {
     /// Too few nodes answered to decide. Fail closed: nobody was given anything.
-    #[error(
-        "no quorum: {answered} of {of} lock nodes answered, {needed} are needed ({})",
-        List(nodes)
-    )]
+    #[error("no quorum: {answered} of {of} lock nodes answered, {needed} are needed ({})", List(nodes))]
     QuorumUnavailable {
         /// The quorum of the configured nodes.
         needed: usize,
@@ -87,10 +84,9 @@ impl LockError {
             | Self::Unavailable { .. }
             | Self::Lapsed { .. }
             | Self::TooManyWaiters { .. } => true,
-            Self::Lost { .. }
-            | Self::ResourceCount { .. }
-            | Self::NoTokens { .. }
-            | Self::TokensExhausted { .. } => false,
+            Self::Lost { .. } | Self::ResourceCount { .. } | Self::NoTokens { .. } | Self::TokensExhausted { .. } => {
+                false
+            }
         }
     }
 }
@@ -128,9 +124,7 @@ impl NodeError {
     /// Host and port of the node.
     pub fn node(&self) -> &str {
         match self {
-            Self::Refused { node, .. }
-            | Self::NoAnswer { node, .. }
-            | Self::WrongAnswer { node, .. } => node,
+            Self::Refused { node, .. } | Self::NoAnswer { node, .. } | Self::WrongAnswer { node, .. } => node,
         }
     }
 }
@@ -140,10 +134,7 @@ impl NodeError {
 pub struct Cause(Arc<dyn Error + Send + Sync>);
 
 impl Cause {
-    #[cfg_attr(
-        not(feature = "redis"),
-        expect(dead_code, reason = "only backends fail")
-    )]
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only backends fail"))]
     pub(crate) fn new(error: impl Error + Send + Sync + 'static) -> Self {
         Self(Arc::new(error))
     }

@@ -99,10 +99,7 @@ impl Holding {
             tokens: lent.tokens,
             owner: lent.owner,
             since: Instant::now(),
-            term: watch::Sender::new(Term {
-                valid_until: lent.valid_until,
-                lost: false,
-            }),
+            term: watch::Sender::new(Term { valid_until: lent.valid_until, lost: false }),
             extending: Mutex::new(()),
             held: Some(lent.held),
             runtime: Handle::current(),
@@ -131,9 +128,7 @@ impl Holding {
     async fn extend(&self, lease: Lease) -> Result<(), LockError> {
         let _one_at_a_time = self.extending.lock().await;
         if self.term.borrow().lost {
-            return Err(LockError::Lost {
-                resource: self.resources[0].clone(),
-            });
+            return Err(LockError::Lost { resource: self.resources[0].clone() });
         }
         let Some(held) = &self.held else {
             return Ok(());
@@ -141,13 +136,10 @@ impl Holding {
         // A shorter lease may reach some nodes although the extension as a whole fails or is
         // cancelled: from here on only the earlier of both ends can be relied upon.
         let at_worst = Instant::now() + lease.usable();
-        self.term
-            .send_modify(|term| term.valid_until = term.valid_until.min(at_worst));
+        self.term.send_modify(|term| term.valid_until = term.valid_until.min(at_worst));
         let outcome = held.extend(lease).await;
         match &outcome {
-            Ok(valid_until) => self
-                .term
-                .send_modify(|term| term.valid_until = *valid_until),
+            Ok(valid_until) => self.term.send_modify(|term| term.valid_until = *valid_until),
             Err(LockError::Lost { .. }) => {
                 self.term.send_modify(|term| term.lost = true);
                 observe::lost(self.backend);

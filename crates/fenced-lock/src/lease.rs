@@ -22,7 +22,7 @@ impl Lease {
     /// The shortest lease: 10 ms.
     pub const MIN: Duration = Duration::from_millis(10);
     /// The longest lease: 24 hours.
-    pub const MAX: Duration = Duration::from_secs(24 * 60 * 60);
+    pub const MAX: Duration = Duration::from_hours(24);
 
     /// A lease of `duration`, cut to whole milliseconds, the unit of the lock nodes.
     pub fn new(duration: Duration) -> Result<Self, LeaseOutOfRange> {
@@ -48,13 +48,10 @@ impl Lease {
 
     /// How much of the lease may be relied upon, counted from before the first node was asked.
     pub(crate) fn usable(self) -> Duration {
-        self.0 - self.drift()
+        self.0.saturating_sub(self.drift())
     }
 
-    #[cfg_attr(
-        not(feature = "redis"),
-        expect(dead_code, reason = "only nodes are told in milliseconds")
-    )]
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only nodes are told in milliseconds"))]
     pub(crate) fn millis(self) -> u64 {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
@@ -65,5 +62,29 @@ impl TryFrom<Duration> for Lease {
 
     fn try_from(duration: Duration) -> Result<Self, Self::Error> {
         Self::new(duration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_usable_of_a_lease_is_less_than_it_by_a_hundredth_and_two_milliseconds(millis in 10..86_400_000u64) {
+            let lease = Lease::new(Duration::from_millis(millis)).expect("in range");
+            let drift = lease.get().saturating_sub(lease.usable());
+            prop_assert_eq!(drift, Duration::from_micros(millis * 10) + Duration::from_millis(2));
+            prop_assert!(lease.usable() > Duration::ZERO);
+        }
+
+        #[test]
+        fn a_lease_is_in_range_or_refused(nanos in any::<u64>()) {
+            let asked = Duration::from_nanos(nanos);
+            let in_range = (Lease::MIN..=Lease::MAX).contains(&asked);
+            prop_assert_eq!(Lease::new(asked).is_ok(), in_range);
+        }
     }
 }

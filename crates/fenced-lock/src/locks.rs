@@ -69,11 +69,7 @@ impl Locks {
     }
 
     fn with(backend: Backend, options: &Options) -> Self {
-        Self {
-            backend,
-            queues: Queues::default(),
-            max_waiters: options.max_waiters().get(),
-        }
+        Self { backend, queues: Queues::default(), max_waiters: options.max_waiters().get() }
     }
 
     /// The name of the backend, as used in metrics.
@@ -98,15 +94,8 @@ impl Locks {
     /// # Cancel safety
     /// Dropping the future gives back, in a detached task, whatever it had obtained on any node.
     /// On a node that cannot be reached the key remains until its lease ends.
-    pub async fn try_lock(
-        &self,
-        resource: &Resource,
-        wait: Wait,
-        lease: Lease,
-    ) -> Result<Option<Grant>, LockError> {
-        let holding = self
-            .acquire(Arc::new([resource.clone()]), wait, lease)
-            .await?;
+    pub async fn try_lock(&self, resource: &Resource, wait: Wait, lease: Lease) -> Result<Option<Grant>, LockError> {
+        let holding = self.acquire(Arc::new([resource.clone()]), wait, lease).await?;
         Ok(holding.map(Grant::new))
     }
 
@@ -131,10 +120,7 @@ impl Locks {
         sorted.sort();
         sorted.dedup();
         if !(1..=Self::MAX_RESOURCES).contains(&sorted.len()) {
-            return Err(LockError::ResourceCount {
-                asked: sorted.len(),
-                limit: Self::MAX_RESOURCES,
-            });
+            return Err(LockError::ResourceCount { asked: sorted.len(), limit: Self::MAX_RESOURCES });
         }
         let holding = self.acquire(sorted.into(), wait, lease).await?;
         Ok(holding.map(Grants::new))
@@ -182,12 +168,7 @@ impl Locks {
     ) -> Result<Option<Holding>, LockError> {
         let began = Instant::now();
         let waits = wait > Wait::none();
-        let request = Request {
-            resources,
-            lease,
-            deadline: began + wait.get(),
-            waits,
-        };
+        let request = Request { resources, lease, deadline: began + wait.get(), waits };
         let outcome = self.queue_and_lend(&request).await;
         observe::acquired(self.backend(), began.elapsed(), &outcome);
         Ok(outcome?.map(|lent| Holding::new(self.backend(), request.resources, lent)))

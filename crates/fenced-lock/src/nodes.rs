@@ -44,10 +44,7 @@ impl NodeUrl {
     pub fn parse(address: &str) -> Result<Self, InvalidNodes> {
         let address = address.trim();
         let url = Url::parse(address).map_err(|source| {
-            let given = address
-                .rsplit_once('@')
-                .map_or(address, |(_, host)| host)
-                .to_owned();
+            let given = address.rsplit_once('@').map_or(address, |(_, host)| host).to_owned();
             InvalidNodes::NotAUrl { given, source }
         })?;
         let node = Self(url);
@@ -55,9 +52,7 @@ impl NodeUrl {
         if scheme && node.0.host_str().is_some_and(|host| !host.is_empty()) {
             Ok(node)
         } else {
-            Err(InvalidNodes::NotANode {
-                given: node.to_string(),
-            })
+            Err(InvalidNodes::NotANode { given: node.to_string() })
         }
     }
 
@@ -96,14 +91,11 @@ impl Nodes {
 
     /// Checks that the number is odd and that no node is named twice.
     pub fn new(nodes: Vec<NodeUrl>) -> Result<Self, InvalidNodes> {
-        if nodes.len() % 2 == 0 || nodes.len() > Self::MAX {
+        if nodes.len().is_multiple_of(2) || nodes.len() > Self::MAX {
             return Err(InvalidNodes::Even(nodes.len()));
         }
         for (i, node) in nodes.iter().enumerate() {
-            if nodes[..i]
-                .iter()
-                .any(|earlier| earlier.name() == node.name())
-            {
+            if nodes[..i].iter().any(|earlier| earlier.name() == node.name()) {
                 return Err(InvalidNodes::Twice(node.name()));
             }
         }
@@ -112,10 +104,7 @@ impl Nodes {
 
     /// Parses addresses separated by commas.
     pub fn parse(list: &str) -> Result<Self, InvalidNodes> {
-        let addresses = list
-            .split(',')
-            .map(str::trim)
-            .filter(|address| !address.is_empty());
+        let addresses = list.split(',').map(str::trim).filter(|address| !address.is_empty());
         Self::new(addresses.map(NodeUrl::parse).collect::<Result<_, _>>()?)
     }
 

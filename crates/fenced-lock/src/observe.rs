@@ -7,18 +7,13 @@ use crate::grant::Lent;
 use crate::{LockError, NodeError};
 
 /// An acquisition ended: how, and how long it took, waiting included.
-pub(crate) fn acquired(
-    backend: &'static str,
-    took: Duration,
-    outcome: &Result<Option<Lent>, LockError>,
-) {
+pub(crate) fn acquired(backend: &'static str, took: Duration, outcome: &Result<Option<Lent>, LockError>) {
     let outcome = match outcome {
         Ok(Some(_)) => "granted",
         Ok(None) => "contended",
         Err(_) => "failed",
     };
-    metrics::histogram!("lock_wait_seconds", "backend" => backend, "outcome" => outcome)
-        .record(took);
+    metrics::histogram!("lock_wait_seconds", "backend" => backend, "outcome" => outcome).record(took);
 }
 
 /// A grant ended: how long it was held.

@@ -20,7 +20,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             node_timeout: NodeTimeout(Duration::from_millis(200)),
-            counter_ttl: CounterTtl(Duration::from_secs(30 * 24 * 60 * 60)),
+            counter_ttl: CounterTtl(Duration::from_hours(720)),
             max_waiters: NonZeroUsize::MIN.saturating_add(9_999),
             client_name: ClientName("client".into()),
             root_certificate: None,
@@ -34,48 +34,33 @@ impl Options {
     /// hanging minority is never waited for.
     #[must_use]
     pub fn with_node_timeout(self, node_timeout: NodeTimeout) -> Self {
-        Self {
-            node_timeout,
-            ..self
-        }
+        Self { node_timeout, ..self }
     }
 
     /// How long the counter of an unused resource is kept on the nodes. 30 days by default.
     #[must_use]
     pub fn with_counter_ttl(self, counter_ttl: CounterTtl) -> Self {
-        Self {
-            counter_ttl,
-            ..self
-        }
+        Self { counter_ttl, ..self }
     }
 
     /// How many callers of this process may stand in the queue of one resource. 10 000 by default.
     #[must_use]
     pub fn with_max_waiters(self, max_waiters: NonZeroUsize) -> Self {
-        Self {
-            max_waiters,
-            ..self
-        }
+        Self { max_waiters, ..self }
     }
 
     /// What owners are called on the nodes, before the part that makes them unique. `client` by
     /// default.
     #[must_use]
     pub fn with_client_name(self, client_name: ClientName) -> Self {
-        Self {
-            client_name,
-            ..self
-        }
+        Self { client_name, ..self }
     }
 
     /// The certificate authority (PEM) that signed the nodes' certificates, for `rediss://` nodes;
     /// the system's own by default.
     #[must_use]
     pub fn with_root_certificate(self, pem: impl Into<Vec<u8>>) -> Self {
-        Self {
-            root_certificate: Some(pem.into().into()),
-            ..self
-        }
+        Self { root_certificate: Some(pem.into().into()), ..self }
     }
 
     pub(crate) fn max_waiters(&self) -> NonZeroUsize {
@@ -121,11 +106,7 @@ impl NodeTimeout {
         if (Duration::from_millis(1)..=Duration::from_secs(10)).contains(&timeout) {
             Ok(Self(timeout))
         } else {
-            Err(InvalidOption {
-                option: "the node timeout",
-                rule: "1 ms to 10 s",
-                given: format!("{timeout:?}"),
-            })
+            Err(InvalidOption { option: "the node timeout", rule: "1 ms to 10 s", given: format!("{timeout:?}") })
         }
     }
 }
@@ -140,11 +121,7 @@ impl CounterTtl {
         if (Lease::MAX..=Lease::MAX * 3650).contains(&ttl) {
             Ok(Self(ttl))
         } else {
-            Err(InvalidOption {
-                option: "the counter TTL",
-                rule: "24 h to 10 years",
-                given: format!("{ttl:?}"),
-            })
+            Err(InvalidOption { option: "the counter TTL", rule: "24 h to 10 years", given: format!("{ttl:?}") })
         }
     }
 }
@@ -163,11 +140,7 @@ impl ClientName {
             Ok(Self(name))
         } else {
             let rule = "1 to 64 letters, digits, '.', '_' or '-'";
-            Err(InvalidOption {
-                option: "the client name",
-                rule,
-                given: format!("{name:?}"),
-            })
+            Err(InvalidOption { option: "the client name", rule, given: format!("{name:?}") })
         }
     }
 }

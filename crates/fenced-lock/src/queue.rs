@@ -44,10 +44,7 @@ impl Queues {
         lines.next_number += 1;
         let line = lines.by_resource.entry(resource.clone()).or_default();
         if line.len() >= limit {
-            return Err(LockError::TooManyWaiters {
-                resource: resource.clone(),
-                limit,
-            });
+            return Err(LockError::TooManyWaiters { resource: resource.clone(), limit });
         }
         let (call, called) = if line.is_empty() {
             (None, None)
@@ -56,12 +53,7 @@ impl Queues {
             (Some(call), Some(called))
         };
         line.push_back(Waiter { number, call });
-        Ok(Place {
-            queues: self.clone(),
-            resource: resource.clone(),
-            number,
-            called,
-        })
+        Ok(Place { queues: self.clone(), resource: resource.clone(), number, called })
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
@@ -122,7 +114,7 @@ mod tests {
     use super::*;
 
     fn far() -> Instant {
-        Instant::now() + Duration::from_secs(60)
+        Instant::now() + Duration::from_mins(1)
     }
 
     #[tokio::test]
@@ -179,9 +171,6 @@ mod tests {
         let sku = Resource::new("sku:1").expect("a name");
         let _first = queues.enter(&sku, 1).expect("room");
         let refused = queues.enter(&sku, 1).expect_err("no room");
-        assert!(matches!(
-            refused,
-            LockError::TooManyWaiters { limit: 1, .. }
-        ));
+        assert!(matches!(refused, LockError::TooManyWaiters { limit: 1, .. }));
     }
 }

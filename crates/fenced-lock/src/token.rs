@@ -19,11 +19,7 @@ impl Token {
 
     /// Parses a token.
     pub fn new(number: u64) -> Result<Self, TokenOutOfRange> {
-        if (1..=Self::MAX).contains(&number) {
-            Ok(Self(number))
-        } else {
-            Err(TokenOutOfRange(number))
-        }
+        if (1..=Self::MAX).contains(&number) { Ok(Self(number)) } else { Err(TokenOutOfRange(number)) }
     }
 
     /// The token as a number.

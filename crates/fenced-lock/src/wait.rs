@@ -10,7 +10,7 @@ pub struct Wait(Duration);
 
 impl Wait {
     /// The longest wait: 24 hours. Longer ones are cut to it.
-    pub const MAX: Duration = Duration::from_secs(24 * 60 * 60);
+    pub const MAX: Duration = Duration::from_hours(24);
 
     /// Ask once, do not wait.
     pub fn none() -> Self {

@@ -9,10 +9,7 @@ use redis::Value;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::{
-    CLEAN_UP, Contention, Held, Keys, NodeSet, Redlock, Reply, Round, Said, Tally, Verdict,
-    Waiting, quorum, scripts,
-};
+use super::{Contention, Held, Keys, NodeSet, Redlock, Reply, Round, Said, Tally, Verdict, Waiting, quorum, scripts};
 use crate::grant::{self, Lent};
 use crate::locks::Request;
 use crate::{LockError, NodeError, Token, observe};
@@ -53,10 +50,7 @@ impl<'a> Attempt<'a> {
         let started = Instant::now();
         let waiter = waiting.as_mut().map(|waiting| {
             waiting.listening.reset();
-            (
-                &waiting.waiter,
-                std::mem::replace(&mut waiting.registered, true),
-            )
+            (&waiting.waiter, std::mem::replace(&mut waiting.registered, true))
         });
         let cmd = scripts::acquire(keys, &owner, request.lease, redlock.counter_ttl, waiter);
         let round = Round::send(&redlock.nodes, NodeSet::ALL, &cmd);
@@ -88,21 +82,12 @@ impl<'a> Attempt<'a> {
         let valid_until = self.started + self.request.lease.usable();
         if Instant::now() >= valid_until {
             let elapsed = self.started.elapsed();
-            return Err(LockError::Lapsed {
-                lease: self.request.lease.get(),
-                elapsed,
-            });
+            return Err(LockError::Lapsed { lease: self.request.lease.get(), elapsed });
         }
         let tokens = self.parse(&tokens)?;
         let waiter = self.waiting.as_ref().map(|waiting| waiting.waiter.clone());
-        let held = Held::new(
-            self.redlock,
-            self.keys,
-            &self.request.resources[0],
-            &self.owner,
-            waiter,
-            self.round.take(),
-        );
+        let held =
+            Held::new(self.redlock, self.keys, &self.request.resources[0], &self.owner, waiter, self.round.take());
         Ok(Outcome::Granted(Lent {
             owner: Arc::clone(&self.owner),
             tokens,
@@ -167,9 +152,7 @@ impl<'a> Attempt<'a> {
     fn count(&mut self, index: usize, reply: &Reply) -> Result<bool, NodeError> {
         match &reply.value {
             Value::Int(remaining) => {
-                self.remaining.push(Duration::from_millis(
-                    u64::try_from(*remaining).unwrap_or(0),
-                ));
+                self.remaining.push(Duration::from_millis(u64::try_from(*remaining).unwrap_or(0)));
                 Ok(false)
             }
             Value::Array(counters) if counters.len() == self.keys.len() => {
@@ -178,9 +161,8 @@ impl<'a> Attempt<'a> {
                     Value::Int(counter) => u64::try_from(*counter).map_err(|_| ()),
                     _ => Err(()),
                 });
-                let counters = counters
-                    .collect::<Result<Vec<u64>, ()>>()
-                    .map_err(|()| self.redlock.unexpected(index, reply))?;
+                let counters =
+                    counters.collect::<Result<Vec<u64>, ()>>().map_err(|()| self.redlock.unexpected(index, reply))?;
                 self.counters.push(counters);
                 Ok(true)
             }
@@ -191,10 +173,7 @@ impl<'a> Attempt<'a> {
     /// The fast path: the nodes of the quorum that granted it had counted alike.
     fn agreed(&self) -> Option<Vec<u64>> {
         let (first, others) = self.counters.split_first()?;
-        others
-            .iter()
-            .all(|counters| counters == first)
-            .then(|| first.clone())
+        others.iter().all(|counters| counters == first).then(|| first.clone())
     }
 
     /// The slow path: the highest counter becomes the token, once a quorum has it.
@@ -202,64 +181,36 @@ impl<'a> Attempt<'a> {
     /// Whoever starts acquiring after that meets at least one of these nodes, and gets more.
     async fn seal(&mut self) -> Result<Vec<u64>, LockError> {
         let tokens: Vec<u64> = (0..self.keys.len())
-            .map(|resource| {
-                self.counters
-                    .iter()
-                    .map(|counters| counters[resource])
-                    .max()
-                    .unwrap_or(0)
-            })
+            .map(|resource| self.counters.iter().map(|counters| counters[resource]).max().unwrap_or(0))
             .collect();
         let redlock = self.redlock;
-        let cmd = scripts::seal(
-            self.keys,
-            &self.owner,
-            self.request.lease,
-            redlock.counter_ttl,
-            &tokens,
-        );
+        let cmd = scripts::seal(self.keys, &self.owner, self.request.lease, redlock.counter_ttl, &tokens);
         let round = Round::send(&redlock.nodes, NodeSet::ALL, &cmd);
         observe::sealed();
-        let poll = redlock
-            .poll(round, redlock.node_timeout, Said::one_or_zero)
-            .await;
+        let poll = redlock.poll(round, redlock.node_timeout, Said::one_or_zero).await;
         if poll.outcome? {
             // Late acquisitions and late seals have been sent; nobody needs their answers.
-            poll.rest.finish_detached(&self.runtime, CLEAN_UP);
+            redlock.janitor.see_through(poll.rest, &self.runtime);
             Ok(tokens)
         } else {
             // Expired under us, or its nodes forgot: nothing of the lease is left.
-            Err(LockError::Lapsed {
-                lease: self.request.lease.get(),
-                elapsed: self.started.elapsed(),
-            })
+            Err(LockError::Lapsed { lease: self.request.lease.get(), elapsed: self.started.elapsed() })
         }
     }
 
     fn parse(&self, tokens: &[u64]) -> Result<Vec<Option<Token>>, LockError> {
-        let exhausted = |resource: usize| LockError::TokensExhausted {
-            resource: self.request.resources[resource].clone(),
-        };
-        let token =
-            |(resource, &token)| Token::new(token).map(Some).map_err(|_| exhausted(resource));
+        let exhausted =
+            |resource: usize| LockError::TokensExhausted { resource: self.request.resources[resource].clone() };
+        let token = |(resource, &token)| Token::new(token).map(Some).map_err(|_| exhausted(resource));
         tokens.iter().enumerate().map(token).collect()
     }
 
     fn contention(&mut self) -> Contention {
         // Free again when so many of the holders' leases have ended that a quorum could grant it.
         self.remaining.sort_unstable();
-        let missing = quorum(self.redlock.nodes.len())
-            .saturating_sub(self.counters.len())
-            .max(1);
-        let remaining = self
-            .remaining
-            .get(missing - 1)
-            .or(self.remaining.last())
-            .copied();
-        Contention {
-            remaining: remaining.unwrap_or_default(),
-            split: !self.counters.is_empty(),
-        }
+        let missing = quorum(self.redlock.nodes.len()).saturating_sub(self.counters.len()).max(1);
+        let remaining = self.remaining.get(missing - 1).or(self.remaining.last()).copied();
+        Contention { remaining: remaining.unwrap_or_default(), split: !self.counters.is_empty() }
     }
 
     /// Gives back what some nodes granted, and goes on waiting there.
@@ -273,13 +224,10 @@ impl<'a> Attempt<'a> {
             _ if picked.is_empty() => {}
             Some(waiting) => {
                 let cmd = scripts::yield_to_others(self.keys, &self.owner, &waiting.waiter);
-                Round::send(&self.redlock.nodes, picked, &cmd)
-                    .finish_detached(&self.runtime, CLEAN_UP);
+                let round = Round::send(&self.redlock.nodes, picked, &cmd);
+                self.redlock.janitor.see_through(round, &self.runtime);
             }
-            None => {
-                self.redlock
-                    .release_detached(picked, self.keys, &self.owner, None, &self.runtime)
-            }
+            None => self.redlock.release_detached(picked, self.keys, &self.owner, None, &self.runtime),
         }
     }
 }
@@ -290,8 +238,7 @@ impl Drop for Attempt<'_> {
             let picked = self.granted.and(round.unanswered());
             // Calls that were not sent yet go unsent; those that were are executed before the release.
             drop(round);
-            self.redlock
-                .release_detached(picked, self.keys, &self.owner, None, &self.runtime);
+            self.redlock.release_detached(picked, self.keys, &self.owner, None, &self.runtime);
         }
     }
 }

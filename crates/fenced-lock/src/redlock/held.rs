@@ -1,11 +1,14 @@
 //! A lock that was granted: extending it and giving it back.
 
-use std::sync::{Arc, Mutex};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::{CLEAN_UP, Keys, NodeSet, Redlock, Reply, Round, Said, Waiter, scripts};
+use super::{Keys, NodeSet, Redlock, Reply, Round, Said, Waiter, scripts};
 use crate::grant::Released;
 use crate::{Lease, LockError, Resource};
 
@@ -17,9 +20,7 @@ pub(crate) struct Held {
     resource: Resource,
     owner: Arc<str>,
     waiter: Option<Waiter>,
-    /// The calls to the nodes that the quorum did not wait for. Kept so that they are still sent:
-    /// the lock is to be on all nodes, and survive the loss of any minority.
-    _late: Mutex<Option<Round>>,
+    late: Late,
 }
 
 impl Held {
@@ -37,29 +38,21 @@ impl Held {
             resource: resource.clone(),
             owner: Arc::clone(owner),
             waiter,
-            _late: Mutex::new(late),
+            late: Late::new(late),
         }
     }
 
     pub(crate) async fn release(&self) -> Result<Released, LockError> {
+        self.late.stop();
         let cmd = scripts::release(&self.keys, &self.owner, self.waiter.as_ref());
         let round = Round::send(&self.redlock.nodes, NodeSet::ALL, &cmd);
         let understand = |reply: &Reply| match Said::one_or_zero(reply) {
             Said::No if reply.resent => Said::Ambiguous,
             said => said,
         };
-        let poll = self
-            .redlock
-            .poll(round, self.redlock.node_timeout, understand)
-            .await;
-        poll.rest.finish_detached(&Handle::current(), CLEAN_UP);
-        poll.outcome.map(|ours| {
-            if ours {
-                Released::WasOurs
-            } else {
-                Released::WasGone
-            }
-        })
+        let poll = self.redlock.poll(round, self.redlock.node_timeout, understand).await;
+        self.redlock.janitor.see_through(poll.rest, &Handle::current());
+        poll.outcome.map(|ours| if ours { Released::WasOurs } else { Released::WasGone })
     }
 
     pub(crate) async fn extend(&self, lease: Lease) -> Result<Instant, LockError> {
@@ -68,23 +61,59 @@ impl Held {
         let round = Round::send(&self.redlock.nodes, NodeSet::ALL, &cmd);
         let limit = self.redlock.node_timeout.min(lease.usable());
         let poll = self.redlock.poll(round, limit, Said::one_or_zero).await;
-        poll.rest.finish_detached(&Handle::current(), CLEAN_UP);
+        self.redlock.janitor.see_through(poll.rest, &Handle::current());
         if poll.outcome? {
             Ok(started + lease.usable())
         } else {
-            Err(LockError::Lost {
-                resource: self.resource.clone(),
-            })
+            Err(LockError::Lost { resource: self.resource.clone() })
         }
     }
 
     pub(crate) fn give_up(&self, runtime: &Handle) {
-        self.redlock.release_detached(
-            NodeSet::ALL,
-            &self.keys,
-            &self.owner,
-            self.waiter.as_ref(),
-            runtime,
-        );
+        self.late.stop();
+        self.redlock.release_detached(NodeSet::ALL, &self.keys, &self.owner, self.waiter.as_ref(), runtime);
     }
+}
+
+/// The calls to the nodes that the quorum did not wait for. They are still sent — the lock is to be
+/// on all nodes, and survive the loss of any minority — but never after the release.
+#[derive(Debug)]
+struct Late {
+    round: Arc<Mutex<Option<Round>>>,
+    /// Only where some call has to wait for a connection first.
+    task: Option<AbortHandle>,
+}
+
+impl Late {
+    fn new(round: Option<Round>) -> Self {
+        let unsent = round.as_ref().is_some_and(|round| round.has_unsent() && round.is_waiting());
+        let round = Arc::new(Mutex::new(round));
+        let task = unsent.then(|| {
+            let round = Arc::clone(&round);
+            let sending = poll_fn(move |cx| match &mut *lock(&round) {
+                Some(round) => round.poll_all(cx),
+                None => Poll::Ready(()),
+            });
+            tokio::spawn(sending).abort_handle()
+        });
+        Self { round, task }
+    }
+
+    /// What has been sent by now is executed before whatever is sent next; the rest never is.
+    fn stop(&self) {
+        drop(lock(&self.round).take());
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn lock(round: &Mutex<Option<Round>>) -> MutexGuard<'_, Option<Round>> {
+    round.lock().unwrap_or_else(PoisonError::into_inner)
 }

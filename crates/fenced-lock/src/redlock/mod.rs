@@ -8,6 +8,7 @@
 
 mod attempt;
 mod held;
+mod janitor;
 mod node;
 mod round;
 mod scripts;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 
 use self::attempt::{Attempt, Outcome};
 pub(crate) use self::held::Held;
+use self::janitor::Janitor;
 use self::node::{Node, Reply};
 use self::round::{NodeSet, Round};
 use self::scripts::{Keys, Waiter};
@@ -34,7 +36,7 @@ use crate::locks::Request;
 use crate::{LockError, NodeError, NodeUrl, Nodes, Options, Resource, Token, observe};
 
 /// The longest a waiter sleeps before it asks again, and reminds the nodes that it waits.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
 /// The nodes and everything that callers share.
 #[derive(Debug)]
@@ -46,6 +48,7 @@ pub(crate) struct Redlock {
     client_id: Arc<str>,
     next_number: AtomicU64,
     hub: Arc<Hub>,
+    janitor: Janitor,
 }
 
 impl Redlock {
@@ -55,12 +58,7 @@ impl Redlock {
 
     /// `urls` must be an odd number of different nodes.
     pub(crate) fn of(urls: Vec<NodeUrl>, options: &Options) -> Arc<Self> {
-        let client_id: Arc<str> = format!(
-            "{}.{}",
-            options.client_name(),
-            uuid::Uuid::now_v7().simple()
-        )
-        .into();
+        let client_id: Arc<str> = format!("{}.{}", options.client_name(), uuid::Uuid::now_v7().simple()).into();
         let hub = Arc::new(Hub::default());
         let node = |(index, url)| Node::new(index, url, options, &client_id, &hub);
         Arc::new(Self {
@@ -70,14 +68,12 @@ impl Redlock {
             next_number: AtomicU64::new(1),
             client_id,
             hub,
+            janitor: Janitor::default(),
         })
     }
 
     /// Tries until granted, or until the deadline while somebody else has it.
-    pub(crate) async fn acquire(
-        self: &Arc<Self>,
-        request: &Request,
-    ) -> Result<Option<Lent>, LockError> {
+    pub(crate) async fn acquire(self: &Arc<Self>, request: &Request) -> Result<Option<Lent>, LockError> {
         let keys = Arc::new(Keys::of(&request.resources));
         let mut waiting = request.waits.then(|| Waiting::new(self, request, &keys));
         loop {
@@ -97,22 +93,15 @@ impl Redlock {
             let Some(waiting) = &mut waiting else {
                 return Ok(None);
             };
-            waiting
-                .until_it_may_be_free(&contention, request.deadline)
-                .await;
+            waiting.until_it_may_be_free(&contention, request.deadline).await;
             if Instant::now() >= request.deadline {
                 return Ok(None);
             }
         }
     }
 
-    pub(crate) async fn raise_floor(
-        &self,
-        resource: &Resource,
-        at_least: Token,
-    ) -> Result<(), LockError> {
-        self.ask_all(&scripts::raise(resource, at_least, self.counter_ttl))
-            .await?;
+    pub(crate) async fn raise_floor(&self, resource: &Resource, at_least: Token) -> Result<(), LockError> {
+        self.ask_all(&scripts::raise(resource, at_least, self.counter_ttl)).await?;
         observe::raised();
         Ok(())
     }
@@ -126,17 +115,12 @@ impl Redlock {
         let round = Round::send(&self.nodes, NodeSet::ALL, cmd);
         let poll = self.poll(round, self.node_timeout, |_| Said::Yes).await;
         // The others are to hear of it too.
-        poll.rest.finish_detached(&Handle::current(), CLEAN_UP);
+        self.janitor.see_through(poll.rest, &Handle::current());
         poll.outcome.map(|_| ())
     }
 
     /// Reads answers until a quorum said yes or cannot any more.
-    async fn poll(
-        &self,
-        mut round: Round,
-        limit: Duration,
-        understand: impl Fn(&Reply) -> Said,
-    ) -> Poll {
+    async fn poll(&self, mut round: Round, limit: Duration, understand: impl Fn(&Reply) -> Said) -> Poll {
         let alarm = tokio::time::sleep(limit);
         tokio::pin!(alarm);
         let mut tally = Tally::new(self.nodes.len());
@@ -164,10 +148,7 @@ impl Redlock {
             }
         };
         observe::node_errors(&errors);
-        Poll {
-            outcome,
-            rest: round,
-        }
+        Poll { outcome, rest: round }
     }
 
     fn understood(&self, index: usize, said: Said, reply: &Reply) -> Result<bool, NodeError> {
@@ -186,38 +167,23 @@ impl Redlock {
     fn unavailable(&self, tally: &Tally, nodes: Vec<NodeError>) -> LockError {
         observe::node_errors(&nodes);
         let of = self.nodes.len();
-        LockError::QuorumUnavailable {
-            needed: quorum(of),
-            answered: tally.answered(),
-            of,
-            nodes,
-        }
+        LockError::QuorumUnavailable { needed: quorum(of), answered: tally.answered(), of, nodes }
     }
 
     /// Releases on the nodes `picked`, detached. May be called from a drop.
-    fn release_detached(
-        &self,
-        picked: NodeSet,
-        keys: &Keys,
-        owner: &str,
-        waiter: Option<&Waiter>,
-        on: &Handle,
-    ) {
+    fn release_detached(&self, picked: NodeSet, keys: &Keys, owner: &str, waiter: Option<&Waiter>, on: &Handle) {
         if picked.is_empty() {
             return;
         }
         let _inside = on.enter();
-        Round::send(&self.nodes, picked, &scripts::release(keys, owner, waiter))
-            .finish_detached(on, CLEAN_UP);
+        let round = Round::send(&self.nodes, picked, &scripts::release(keys, owner, waiter));
+        self.janitor.see_through(round, on);
     }
 
     fn number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 }
-
-/// How long a detached release keeps trying to reach a node.
-const CLEAN_UP: Duration = Duration::from_secs(10);
 
 /// What an answer means.
 #[derive(Clone, Copy, Debug)]
@@ -300,20 +266,14 @@ impl Waiting {
             // Whoever collided here must not collide again: each waits differently long.
             self.splits += 1;
             let most = Duration::from_millis(1 << self.splits.min(6));
-            most.mul_f64(random())
-                .min(contention.remaining + Duration::from_millis(1))
+            most.mul_f64(random()).min(contention.remaining + Duration::from_millis(1))
         } else {
             self.splits = 0;
-            let most = (contention.remaining / 20)
-                .clamp(Duration::from_millis(1), Duration::from_millis(20));
+            let most = (contention.remaining / 20).clamp(Duration::from_millis(1), Duration::from_millis(20));
             contention.remaining + Duration::from_millis(1) + most.mul_f64(random())
         };
         let latest = deadline.min(Instant::now() + sleep.min(LONGEST_SLEEP));
-        let _ = tokio::time::timeout_at(
-            latest,
-            self.listening.rung(quorum(self.redlock.nodes.len())),
-        )
-        .await;
+        let _ = tokio::time::timeout_at(latest, self.listening.rung(quorum(self.redlock.nodes.len()))).await;
     }
 
     /// The grant leaves the lists when it is released; nothing is left to do here.
@@ -326,13 +286,7 @@ impl Drop for Waiting {
     /// Gives up waiting: off the lists, and if it was our turn just now, it is the next one's.
     fn drop(&mut self) {
         if self.registered {
-            self.redlock.release_detached(
-                NodeSet::ALL,
-                &self.keys,
-                "-",
-                Some(&self.waiter),
-                &self.runtime,
-            );
+            self.redlock.release_detached(NodeSet::ALL, &self.keys, "-", Some(&self.waiter), &self.runtime);
         }
     }
 }

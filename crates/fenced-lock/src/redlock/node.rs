@@ -95,19 +95,11 @@ impl Node {
         loop {
             let mut up = self.up().await?;
             self.count_unanswered(&up);
-            let mut answer = up
-                .connection
-                .send_packed_command(&cmd)
-                .await
-                .and_then(Value::extract_error);
+            let mut answer = up.connection.send_packed_command(&cmd).await.and_then(Value::extract_error);
             if answer.as_ref().is_err_and(is_noscript) {
                 // SCRIPT FLUSH, or a failover. Nothing was executed.
                 answer = match scripts::load_all().exec_async(&mut up.connection).await {
-                    Ok(()) => up
-                        .connection
-                        .send_packed_command(&cmd)
-                        .await
-                        .and_then(Value::extract_error),
+                    Ok(()) => up.connection.send_packed_command(&cmd).await.and_then(Value::extract_error),
                     Err(error) => Err(error),
                 };
             }
@@ -128,18 +120,17 @@ impl Node {
         }
     }
 
+    /// Whether there is a connection, so that a call is sent when it is polled first.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(*self.link(), Link::Up(_))
+    }
+
     pub(crate) fn silent(&self, error: impl Error + Send + Sync + 'static) -> NodeError {
-        NodeError::NoAnswer {
-            node: Arc::clone(&self.name),
-            source: Cause::new(error),
-        }
+        NodeError::NoAnswer { node: Arc::clone(&self.name), source: Cause::new(error) }
     }
 
     pub(crate) fn wrong(&self, error: impl Error + Send + Sync + 'static) -> NodeError {
-        NodeError::WrongAnswer {
-            node: Arc::clone(&self.name),
-            source: Cause::new(error),
-        }
+        NodeError::WrongAnswer { node: Arc::clone(&self.name), source: Cause::new(error) }
     }
 
     /// The connection, made now if need be; made once for all who want it.
@@ -168,19 +159,12 @@ impl Node {
             let outcome = node.dial(generation).await;
             let mut link = node.link();
             // The new connection may have broken before it was put here; the next call sees that.
-            *link = outcome
-                .as_ref()
-                .map_or(Link::Down, |up| Link::Up(up.clone()));
+            *link = outcome.as_ref().map_or(Link::Down, |up| Link::Up(up.clone()));
             drop(link);
             outcome
         });
         let node = Arc::clone(self);
-        async move {
-            task.await
-                .unwrap_or_else(|aborted| Err(node.silent(aborted)))
-        }
-        .boxed()
-        .shared()
+        async move { task.await.unwrap_or_else(|aborted| Err(node.silent(aborted))) }.boxed().shared()
     }
 
     async fn dial(self: &Arc<Self>, generation: u64) -> Result<Up, NodeError> {
@@ -198,19 +182,10 @@ impl Node {
             .set_pipeline_buffer_size(PIPELINE)
             .set_push_sender(push);
         let connect = async {
-            let mut connection = self
-                .client
-                .clone()?
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?;
+            let mut connection = self.client.clone()?.get_multiplexed_async_connection_with_config(&config).await?;
             scripts::load_all().exec_async(&mut connection).await?;
-            connection
-                .subscribe(scripts::channel(&self.client_id))
-                .await?;
-            Ok::<_, RedisError>(Up {
-                connection,
-                generation,
-            })
+            connection.subscribe(scripts::channel(&self.client_id)).await?;
+            Ok::<_, RedisError>(Up { connection, generation })
         };
         let source = match tokio::time::timeout(CONNECT, connect).await {
             Ok(Ok(up)) => {
@@ -222,10 +197,7 @@ impl Node {
             Err(_) => Cause::new(Silence(CONNECT)),
         };
         tracing::debug!(node = %self.name, error = %source, "could not connect to lock node");
-        Err(NodeError::Refused {
-            node: Arc::clone(&self.name),
-            source,
-        })
+        Err(NodeError::Refused { node: Arc::clone(&self.name), source })
     }
 
     fn hang_up(&self, generation: u64) {
@@ -242,9 +214,7 @@ impl Node {
             let (node, mut up) = (Arc::clone(self), up.clone());
             tokio::spawn(async move {
                 let ping = redis::cmd("PING");
-                match tokio::time::timeout(node.timeout, up.connection.send_packed_command(&ping))
-                    .await
-                {
+                match tokio::time::timeout(node.timeout, up.connection.send_packed_command(&ping)).await {
                     Ok(Ok(_)) => node.unanswered.store(0, Ordering::Relaxed),
                     _ => node.hang_up(up.generation),
                 }
@@ -296,7 +266,9 @@ fn client(url: &NodeUrl, options: &Options) -> Result<Client, RedisError> {
     let settings = info
         .redis_settings()
         .clone()
-        .set_protocol(redis::ProtocolVersion::RESP3);
+        .set_protocol(redis::ProtocolVersion::RESP3)
+        // CLIENT SETINFO would be one more command for the least-privileged user.
+        .set_skip_set_lib_name();
     let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
     let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
     if !url.is_tls() {
@@ -307,10 +279,7 @@ fn client(url: &NodeUrl, options: &Options) -> Result<Client, RedisError> {
     match options.root_certificate() {
         None => Client::open(info),
         Some(pem) => {
-            let tls = redis::TlsCertificates {
-                client_tls: None,
-                root_cert: Some(pem.to_vec()),
-            };
+            let tls = redis::TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) };
             Client::build_with_tls(info, tls)
         }
     }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use redis::Cmd;
-use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
 use crate::NodeError;
@@ -19,6 +18,7 @@ use crate::redlock::node::{Answer, Node, Silence};
 pub(crate) struct Round {
     calls: Vec<Call>,
     started: Instant,
+    unsent: bool,
 }
 
 struct Call {
@@ -41,27 +41,17 @@ impl Round {
     pub(crate) fn send(nodes: &[Arc<Node>], picked: NodeSet, cmd: &Arc<Cmd>) -> Self {
         let mut context = Context::from_waker(Waker::noop());
         let mut calls = Vec::with_capacity(nodes.len());
-        for (index, node) in nodes
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| picked.has(*index))
-        {
-            let mut call: BoxFuture<'static, Answer> =
-                Box::pin(Arc::clone(node).call(Arc::clone(cmd)));
+        let mut unsent = false;
+        for (index, node) in nodes.iter().enumerate().filter(|(index, _)| picked.has(*index)) {
+            unsent |= !node.is_up();
+            let mut call: BoxFuture<'static, Answer> = Box::pin(Arc::clone(node).call(Arc::clone(cmd)));
             let state = match call.as_mut().poll(&mut context) {
                 Poll::Ready(answer) => State::Answered(answer),
                 Poll::Pending => State::Waiting(call),
             };
-            calls.push(Call {
-                node: Arc::clone(node),
-                index,
-                state,
-            });
+            calls.push(Call { node: Arc::clone(node), index, state });
         }
-        Self {
-            calls,
-            started: Instant::now(),
-        }
+        Self { calls, started: Instant::now(), unsent }
     }
 
     /// The next answer, or `None` when all are in or `alarm` went off.
@@ -74,11 +64,7 @@ impl Round {
                 }
                 waiting |= matches!(call.state, State::Waiting(_));
             }
-            if waiting {
-                alarm.as_mut().poll(cx).map(|()| None)
-            } else {
-                Poll::Ready(None)
-            }
+            if waiting { alarm.as_mut().poll(cx).map(|()| None) } else { Poll::Ready(None) }
         })
         .await
     }
@@ -86,36 +72,46 @@ impl Round {
     /// The nodes that have not answered, as errors.
     pub(crate) fn silent(&self) -> impl Iterator<Item = NodeError> {
         let waited = self.started.elapsed();
-        self.waiting()
-            .map(move |call| call.node.silent(Silence(waited)))
+        self.waiting().map(move |call| call.node.silent(Silence(waited)))
     }
 
     /// The nodes that have not answered.
     pub(crate) fn unanswered(&self) -> NodeSet {
-        self.waiting()
-            .fold(NodeSet::NONE, |set, call| set.with(call.index))
+        self.waiting().fold(NodeSet::NONE, |set, call| set.with(call.index))
     }
 
     fn waiting(&self) -> impl Iterator<Item = &Call> {
-        self.calls
-            .iter()
-            .filter(|call| matches!(call.state, State::Waiting(_)))
+        self.calls.iter().filter(|call| matches!(call.state, State::Waiting(_)))
     }
 
-    /// Sees the calls through in a task, for at most `limit`: the answers matter to nobody.
-    pub(crate) fn finish_detached(mut self, runtime: &Handle, limit: Duration) {
-        if self.waiting().next().is_none() {
-            return;
-        }
-        runtime.spawn(async move {
-            let alarm = tokio::time::sleep(limit);
-            tokio::pin!(alarm);
-            while let Some((_, answer)) = self.next(alarm.as_mut()).await {
-                if let Err(error) = answer {
-                    tracing::debug!(%error, "a lock node was not reached");
-                }
+    /// Whether any call has not been answered.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting().next().is_some()
+    }
+
+    /// Whether some calls may still have to wait for a connection before they are sent.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.unsent
+    }
+
+    /// Looks once who has answered. What is left of the round, if anything is.
+    pub(crate) fn glance(mut self) -> Option<Self> {
+        self.poll_all(&mut Context::from_waker(Waker::noop())).is_pending().then_some(self)
+    }
+
+    /// Resolves when every call has been answered, well or badly.
+    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for call in &mut self.calls {
+            if let Some(Err(error)) = call.poll(cx) {
+                tracing::debug!(%error, "a lock node was not reached");
             }
-        });
+        }
+        if self.is_waiting() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Sees the calls through, for at most `limit`: the answers matter to nobody.
+    pub(crate) async fn finish(mut self, limit: Duration) {
+        let _ = tokio::time::timeout(limit, poll_fn(|cx| self.poll_all(cx))).await;
     }
 }
 

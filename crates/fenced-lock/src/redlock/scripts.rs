@@ -9,7 +9,7 @@ use redis::{Cmd, Script};
 use crate::{Lease, Resource, Token};
 
 /// How long a node remembers who waits, unless reminded. Waiters remind it more often.
-pub(crate) const WAITING_TTL: Duration = Duration::from_secs(300);
+pub(crate) const WAITING_TTL: Duration = Duration::from_mins(5);
 
 static ACQUIRE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/acquire.lua")));
 static SEAL: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/seal.lua")));
@@ -25,10 +25,7 @@ struct Lua {
 
 impl Lua {
     fn new(source: &'static str) -> Self {
-        Self {
-            source,
-            hash: Script::new(source).get_hash().to_owned(),
-        }
+        Self { source, hash: Script::new(source).get_hash().to_owned() }
     }
 }
 
@@ -49,11 +46,7 @@ impl Keys {
     pub(crate) fn of(resources: &[Resource]) -> Self {
         let keys = |resource: &Resource| {
             let name = resource.as_str();
-            [
-                format!("lock:{name}"),
-                format!("fence:{name}"),
-                wait_key(resource),
-            ]
+            [format!("lock:{name}"), format!("fence:{name}"), wait_key(resource)]
         };
         Self(resources.iter().map(keys).collect())
     }
@@ -62,13 +55,18 @@ impl Keys {
         self.0.len()
     }
 
-    /// EVALSHA of `script` with the `picked` keys of each resource.
-    fn call(&self, script: &Lua, picked: &[usize]) -> Cmd {
+    /// EVALSHA of `script` with the `picked` keys of each resource, then the `last` of each.
+    fn call(&self, script: &Lua, picked: &[usize], last: Option<usize>) -> Cmd {
         let mut cmd = redis::cmd("EVALSHA");
-        cmd.arg(&script.hash).arg(self.0.len() * picked.len());
+        cmd.arg(&script.hash).arg(self.0.len() * (picked.len() + usize::from(last.is_some())));
         for keys in &self.0 {
             for &pick in picked {
                 cmd.arg(&keys[pick]);
+            }
+        }
+        if let Some(last) = last {
+            for keys in &self.0 {
+                cmd.arg(&keys[last]);
             }
         }
         cmd
@@ -105,64 +103,43 @@ pub(crate) fn acquire(
     counter_ttl: Duration,
     waiter: Option<(&Waiter, bool)>,
 ) -> Arc<Cmd> {
-    let mut cmd = keys.call(&ACQUIRE, &[LOCK, FENCE, WAIT]);
-    cmd.arg(prefix(owner))
+    let mut cmd = keys.call(&ACQUIRE, &[LOCK, FENCE], waiter.map(|_| WAIT));
+    cmd.arg(format!("owner:{owner}:token:"))
+        .arg(format!(":expiry:{}", expiry(lease)))
         .arg(lease.millis())
-        .arg(expiry(lease))
         .arg(millis(counter_ttl));
-    match waiter {
-        Some((waiter, registered)) => cmd
-            .arg(&waiter.name)
-            .arg(waiter.since)
-            .arg(u8::from(registered))
-            .arg(millis(WAITING_TTL)),
-        None => cmd.arg("").arg(0).arg(0).arg(0),
-    };
+    if let Some((waiter, registered)) = waiter {
+        cmd.arg(&waiter.name).arg(waiter.since).arg(u8::from(registered)).arg(millis(WAITING_TTL));
+    }
     Arc::new(cmd)
 }
 
-pub(crate) fn seal(
-    keys: &Keys,
-    owner: &str,
-    lease: Lease,
-    counter_ttl: Duration,
-    tokens: &[u64],
-) -> Arc<Cmd> {
-    let mut cmd = keys.call(&SEAL, &[LOCK, FENCE]);
-    cmd.arg(prefix(owner))
-        .arg(lease.millis())
-        .arg(expiry(lease))
-        .arg(millis(counter_ttl))
-        .arg(tokens);
+pub(crate) fn seal(keys: &Keys, owner: &str, lease: Lease, counter_ttl: Duration, tokens: &[u64]) -> Arc<Cmd> {
+    let mut cmd = keys.call(&SEAL, &[LOCK, FENCE], None);
+    cmd.arg(prefix(owner)).arg(lease.millis()).arg(expiry(lease)).arg(millis(counter_ttl)).arg(tokens);
     Arc::new(cmd)
 }
 
 pub(crate) fn extend(keys: &Keys, owner: &str, lease: Lease) -> Arc<Cmd> {
-    let mut cmd = keys.call(&EXTEND, &[LOCK]);
-    cmd.arg(prefix(owner))
-        .arg(lease.millis())
-        .arg(expiry(lease));
+    let mut cmd = keys.call(&EXTEND, &[LOCK], None);
+    cmd.arg(prefix(owner)).arg(lease.millis()).arg(expiry(lease));
     Arc::new(cmd)
 }
 
 pub(crate) fn release(keys: &Keys, owner: &str, waiter: Option<&Waiter>) -> Arc<Cmd> {
-    let mut cmd = keys.call(&RELEASE, &[LOCK, WAIT]);
-    cmd.arg(prefix(owner))
-        .arg(waiter.map_or("", |waiter| &waiter.name));
+    let mut cmd = keys.call(&RELEASE, &[LOCK, WAIT], None);
+    cmd.arg(prefix(owner)).arg(waiter.map_or("", |waiter| &waiter.name));
     Arc::new(cmd)
 }
 
 pub(crate) fn yield_to_others(keys: &Keys, owner: &str, waiter: &Waiter) -> Arc<Cmd> {
-    let mut cmd = keys.call(&YIELD, &[LOCK, WAIT]);
-    cmd.arg(prefix(owner))
-        .arg(&waiter.name)
-        .arg(waiter.since)
-        .arg(millis(WAITING_TTL));
+    let mut cmd = keys.call(&YIELD, &[LOCK, WAIT], None);
+    cmd.arg(prefix(owner)).arg(&waiter.name).arg(waiter.since).arg(millis(WAITING_TTL));
     Arc::new(cmd)
 }
 
 pub(crate) fn raise(resource: &Resource, at_least: Token, counter_ttl: Duration) -> Arc<Cmd> {
-    let mut cmd = Keys::of(std::slice::from_ref(resource)).call(&RAISE, &[FENCE]);
+    let mut cmd = Keys::of(std::slice::from_ref(resource)).call(&RAISE, &[FENCE], None);
     cmd.arg(at_least.get()).arg(millis(counter_ttl));
     Arc::new(cmd)
 }
@@ -172,9 +149,7 @@ pub(crate) fn ping() -> Arc<Cmd> {
 }
 
 pub(crate) fn unix_micros() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -24,18 +24,14 @@ pub(crate) enum Verdict {
     Yes,
     /// No quorum can say yes any more, and a quorum has answered.
     No,
-    /// No quorum can say yes any more, and too many have failed to tell why.
+    /// Everybody has answered or failed, and too many have failed. Not told earlier, so that what
+    /// is told of each node is complete.
     Unavailable,
 }
 
 impl Tally {
     pub(crate) fn new(configured: usize) -> Self {
-        Self {
-            configured,
-            yes: 0,
-            no: 0,
-            failed: 0,
-        }
+        Self { configured, yes: 0, no: 0, failed: 0 }
     }
 
     pub(crate) fn yes(&mut self) {
@@ -59,14 +55,77 @@ impl Tally {
         let outstanding = self.configured - self.answered() - self.failed;
         if self.yes >= needed {
             Verdict::Yes
-        } else if self.yes + outstanding >= needed {
+        } else if self.yes + outstanding < needed && self.answered() >= needed {
+            Verdict::No
+        } else if outstanding > 0 {
             Verdict::Open
         } else if self.answered() >= needed {
             Verdict::No
-        } else if self.answered() + outstanding >= needed {
-            Verdict::Open
         } else {
             Verdict::Unavailable
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The answers of some nodes, in the order in which they came.
+    fn answers() -> impl Strategy<Value = (usize, Vec<u8>)> {
+        (0..8usize).prop_flat_map(|half| {
+            let of = 2 * half + 1;
+            (Just(of), proptest::collection::vec(0..3u8, 0..=of))
+        })
+    }
+
+    fn tally(of: usize, answers: &[u8]) -> Tally {
+        let mut tally = Tally::new(of);
+        for answer in answers {
+            match answer {
+                0 => tally.yes(),
+                1 => tally.no(),
+                _ => tally.failed(),
+            }
+        }
+        tally
+    }
+
+    proptest! {
+        #[test]
+        fn any_two_quorums_share_a_node(of in 1..100usize) {
+            prop_assert!(2 * quorum(of) > of);
+            prop_assert!(quorum(of) <= of);
+        }
+
+        #[test]
+        fn yes_needs_a_quorum_of_the_configured((of, answers) in answers()) {
+            let yes = answers.iter().filter(|answer| **answer == 0).count();
+            prop_assert_eq!(tally(of, &answers).verdict() == Verdict::Yes, 2 * yes > of);
+        }
+
+        #[test]
+        fn a_verdict_is_never_taken_back((of, answers) in answers()) {
+            let mut decided = Verdict::Open;
+            for heard in 0..=answers.len() {
+                let verdict = tally(of, &answers[..heard]).verdict();
+                prop_assert!(decided == Verdict::Open || verdict == decided || decided == Verdict::No);
+                // A late yes cannot turn a no around either.
+                prop_assert!(decided != Verdict::No || verdict != Verdict::Yes);
+                decided = verdict;
+            }
+        }
+
+        #[test]
+        fn when_all_have_answered_or_failed_it_is_decided((of, answers) in answers()) {
+            if answers.len() == of {
+                let answered = answers.iter().filter(|answer| **answer < 2).count();
+                let verdict = tally(of, &answers).verdict();
+                prop_assert_ne!(verdict, Verdict::Open);
+                prop_assert_eq!(verdict == Verdict::Unavailable, 2 * answered < of);
+            }
         }
     }
 }

@@ -45,11 +45,7 @@ impl Hub {
         for key in &keys {
             bells.insert(key.clone(), Arc::clone(&bell));
         }
-        Listening {
-            hub: Arc::clone(self),
-            keys,
-            bell,
-        }
+        Listening { hub: Arc::clone(self), keys, bell }
     }
 
     /// Node `index` says that what belongs to `key` is free.
@@ -107,10 +103,7 @@ impl Drop for Listening {
     fn drop(&mut self) {
         let mut bells = self.hub.bells();
         for key in &self.keys {
-            if bells
-                .get(key)
-                .is_some_and(|bell| Arc::ptr_eq(bell, &self.bell))
-            {
+            if bells.get(key).is_some_and(|bell| Arc::ptr_eq(bell, &self.bell)) {
                 bells.remove(key);
             }
         }

@@ -1,4 +1,16 @@
-//! What the locks promise, shown on real servers.
+//! What the locks promise, shown on real servers. `conformance` holds what every backend must
+//! show and is run against each; the other files are about what only one of them can.
 
-mod redlock;
+mod conformance;
+mod edges;
+mod fixtures;
+mod nodes;
+mod secured;
+mod sets;
 mod support;
+mod tokens;
+mod waiting;
+mod watchdog;
+
+conformance::suite!(redis, crate::fixtures::SingleNode);
+conformance::suite!(redlock, crate::fixtures::FiveNodes);

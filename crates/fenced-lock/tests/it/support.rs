@@ -1,9 +1,13 @@
-//! What the tests have in common. No assertion lives here.
+//! What the tests have in common. No claim about the locks is made here.
 
 use std::time::Duration;
 
-use fenced_lock::{Lease, Locks, NodeTimeout, NodeUrl, Nodes, Options, Resource};
+use fenced_lock::{Grant, Lease, Locks, NodeTimeout, NodeUrl, Nodes, Options, Resource, Wait};
 use testbed::RedisNode;
+use tokio::time::Instant;
+
+/// Longer than anything here takes unless it hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn resource(name: &str) -> Resource {
     Resource::new(name).expect("a resource name")
@@ -13,28 +17,55 @@ pub(crate) fn lease(millis: u64) -> Lease {
     Lease::new(Duration::from_millis(millis)).expect("a lease")
 }
 
+/// A lease that no test outlives.
+pub(crate) fn long() -> Lease {
+    lease(600_000)
+}
+
+pub(crate) fn patiently() -> Wait {
+    Wait::up_to(PATIENCE)
+}
+
 pub(crate) async fn nodes(n: usize) -> Vec<RedisNode> {
     testbed::redis_nodes(n).await.expect("redis nodes")
 }
 
 pub(crate) fn redlock(nodes: &[RedisNode]) -> Locks {
-    redlock_with(nodes, Options::default())
+    redlock_with(nodes, Options::default().with_node_timeout(node_timeout(2_000)))
 }
 
 pub(crate) fn redlock_with(nodes: &[RedisNode], options: Options) -> Locks {
-    let urls = nodes
-        .iter()
-        .map(|node| NodeUrl::parse(&node.url()).expect("a node's address"));
-    Locks::redlock(
-        Nodes::new(urls.collect()).expect("an odd number of nodes"),
-        options,
-    )
+    let urls = nodes.iter().map(|node| NodeUrl::parse(&node.url()).expect("a node's address"));
+    Locks::redlock(Nodes::new(urls.collect()).expect("an odd number of nodes"), options)
 }
 
 /// Options for tests in which a majority is silent.
 pub(crate) fn impatient() -> Options {
-    Options::default()
-        .with_node_timeout(NodeTimeout::new(Duration::from_millis(100)).expect("a timeout"))
+    Options::default().with_node_timeout(node_timeout(100))
+}
+
+pub(crate) fn node_timeout(millis: u64) -> NodeTimeout {
+    NodeTimeout::new(Duration::from_millis(millis)).expect("a timeout")
+}
+
+/// Asks once and must get it.
+pub(crate) async fn granted(locks: &Locks, resource: &Resource, lease: Lease) -> Grant {
+    locks.try_lock(resource, Wait::none(), lease).await.expect("the nodes answer").expect("nobody has it")
+}
+
+/// Waits and must get it.
+pub(crate) async fn granted_in_time(locks: &Locks, resource: &Resource, lease: Lease) -> Grant {
+    locks.try_lock(resource, patiently(), lease).await.expect("the nodes answer").expect("it becomes free")
+}
+
+/// Asks once and must not get it.
+pub(crate) async fn refused(locks: &Locks, resource: &Resource) {
+    let grant = locks.try_lock(resource, Wait::none(), long()).await.expect("the nodes answer");
+    assert!(grant.is_none(), "somebody else has {resource}, and yet: {grant:?}");
+}
+
+pub(crate) fn token(grant: &Grant) -> u64 {
+    grant.token().expect("a token").get()
 }
 
 /// What each node has for `key`, "" where it has nothing.
@@ -44,4 +75,50 @@ pub(crate) async fn values(nodes: &[RedisNode], key: &str) -> Vec<String> {
         values.push(node.command(&["GET", key]).await.expect("a value"));
     }
     values
+}
+
+/// Every lock and every list of waiters for `resource`, on any node.
+pub(crate) async fn keys(nodes: &[RedisNode], resource: &str) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (i, node) in nodes.iter().enumerate() {
+        for kind in ["lock", "wait"] {
+            let key = format!("{kind}:{resource}");
+            if node.command(&["EXISTS", &key]).await.expect("an answer") == "1" {
+                keys.push(format!("{key} on node {i}"));
+            }
+        }
+    }
+    keys
+}
+
+/// Looks again and again until `look` finds what it looks for. For what servers do by themselves
+/// and tell nobody.
+pub(crate) async fn eventually<F>(what: &str, mut look: impl FnMut() -> F)
+where
+    F: Future<Output = bool>,
+{
+    let deadline = Instant::now() + PATIENCE;
+    while !look().await {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Resolves when `locks` has a working connection to every one of `nodes`: a grant is on all of them.
+pub(crate) async fn connected(locks: &Locks, nodes: &[RedisNode]) {
+    let warm_up = resource("warm-up");
+    eventually("a grant is on all nodes", async || {
+        let grant = granted_in_time(locks, &warm_up, long()).await;
+        let mut everywhere = false;
+        for _ in 0..20 {
+            everywhere = values(nodes, "lock:warm-up").await.iter().all(|value| value.contains(grant.owner()));
+            if everywhere {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        grant.release().await.expect("a quorum");
+        everywhere
+    })
+    .await;
 }

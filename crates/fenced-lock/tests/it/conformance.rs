@@ -1,0 +1,371 @@
+//! What every backend must show. One function a behaviour, generic over the backend's fixture;
+//! `suite!` makes them into tests of one backend.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use fenced_lock::{LockError, Locks, Released, Wait};
+use tokio::time::Instant;
+
+use crate::fixtures::Fixture;
+use crate::support::{eventually, granted, granted_in_time, long, patiently, refused, resource, token};
+
+/// Runs every behaviour of this file against a backend.
+macro_rules! suite {
+    ($backend:ident, $fixture:ty) => {
+        mod $backend {
+            crate::conformance::suite!(@tests $fixture:
+                who_has_it_keeps_it,
+                a_released_lock_is_free,
+                release_tells_that_it_was_ours,
+                release_by_a_stranger_keeps_the_lock,
+                release_after_expiry_says_so,
+                extend_after_expiry_says_so,
+                extend_replaces_the_lease_by_a_longer_one,
+                extend_replaces_the_lease_by_a_shorter_one,
+                a_grant_is_lost_when_its_validity_ends,
+                validity_ends_before_the_lease,
+                a_wait_that_was_in_vain_took_its_time,
+                a_crashed_holders_lock_expires_and_the_next_one_gets_it,
+                an_abandoned_grant_keeps_others_out_until_its_lease_ends,
+                a_release_wakes_a_waiter_of_another_client,
+                a_release_wakes_a_waiter_of_the_same_client,
+                a_dropped_grant_is_released,
+                a_cancelled_acquire_leaves_nothing_behind,
+                a_cancelled_waiter_leaves_nothing_behind,
+                waiters_of_a_client_are_served_in_order,
+                the_middle_waiter_dies_and_order_is_kept,
+                owners_differ_from_one_acquisition_to_the_next,
+                one_at_a_time_under_contention,
+                tokens_grow_across_release,
+                tokens_grow_across_expiry,
+                sets_are_granted_whole_or_not_at_all,
+                overlapping_sets_never_deadlock,
+            );
+        }
+    };
+    (@tests $fixture:ty: $($behaviour:ident,)*) => {
+        $(
+            #[tokio::test]
+            async fn $behaviour() {
+                crate::conformance::$behaviour::<$fixture>().await;
+            }
+        )*
+    };
+}
+pub(crate) use suite;
+
+pub(crate) async fn who_has_it_keeps_it<F: Fixture>() {
+    let backend = F::start().await;
+    let (ours, theirs) = (backend.client(), backend.client());
+    let grant = granted(&ours, &resource("sku:1"), long()).await;
+    refused(&theirs, &resource("sku:1")).await;
+    refused(&ours, &resource("sku:1")).await;
+    let other = granted(&theirs, &resource("sku:2"), long()).await;
+    assert_eq!((grant.resource().as_str(), other.resource().as_str()), ("sku:1", "sku:2"));
+}
+
+pub(crate) async fn a_released_lock_is_free<F: Fixture>() {
+    let backend = F::start().await;
+    granted(&backend.client(), &resource("sku:1"), long()).await.release().await.expect("an answer");
+    granted_in_time(&backend.client(), &resource("sku:1"), long()).await.release().await.expect("an answer");
+    eventually("nothing is left behind", async || backend.left_behind("sku:1").await.is_empty()).await;
+}
+
+pub(crate) async fn release_tells_that_it_was_ours<F: Fixture>() {
+    let backend = F::start().await;
+    let grant = granted(&backend.client(), &resource("sku:1"), long()).await;
+    assert_eq!(grant.release().await.expect("an answer"), Released::WasOurs);
+}
+
+pub(crate) async fn release_by_a_stranger_keeps_the_lock<F: Fixture>() {
+    let backend = F::start().await;
+    let late = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
+    let holder = granted_in_time(&backend.client(), &resource("sku:1"), long()).await;
+    assert_eq!(late.release().await.expect("an answer"), Released::WasGone);
+    refused(&backend.client(), &resource("sku:1")).await;
+    assert_eq!(holder.release().await.expect("an answer"), Released::WasOurs);
+}
+
+pub(crate) async fn release_after_expiry_says_so<F: Fixture>() {
+    let backend = F::start().await;
+    let grant = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
+    eventually("the lease ends", async || backend.left_behind("sku:1").await.is_empty()).await;
+    assert_eq!(grant.release().await.expect("an answer"), Released::WasGone);
+}
+
+pub(crate) async fn extend_after_expiry_says_so<F: Fixture>() {
+    let backend = F::start().await;
+    let grant = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
+    eventually("the lease ends", async || backend.left_behind("sku:1").await.is_empty()).await;
+    let refusal = grant.extend(long()).await.expect_err("an expired lock is not made again");
+    assert!(matches!(&refusal, LockError::Lost { resource } if resource.as_str() == "sku:1"), "{refusal}");
+    assert!(!refusal.retryable());
+    grant.lost().await;
+    assert_eq!(backend.left_behind("sku:1").await, Vec::<String>::new());
+    granted(&backend.client(), &resource("sku:1"), long()).await.release().await.expect("an answer");
+}
+
+pub(crate) async fn extend_replaces_the_lease_by_a_longer_one<F: Fixture>() {
+    let backend = F::start().await;
+    let grant = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
+    let first_end = grant.valid_until();
+    grant.extend(long()).await.expect("still ours");
+    assert!(grant.valid_until() > first_end + Duration::from_mins(1));
+    tokio::time::sleep_until(first_end + backend.short_lease().get()).await;
+    refused(&backend.client(), &resource("sku:1")).await;
+    assert_eq!(grant.release().await.expect("an answer"), Released::WasOurs);
+}
+
+pub(crate) async fn extend_replaces_the_lease_by_a_shorter_one<F: Fixture>() {
+    let backend = F::start().await;
+    let grant = granted(&backend.client(), &resource("sku:1"), long()).await;
+    grant.extend(backend.short_lease()).await.expect("still ours");
+    grant.lost().await;
+    granted_in_time(&backend.client(), &resource("sku:1"), long()).await.release().await.expect("an answer");
+}
+
+pub(crate) async fn a_grant_is_lost_when_its_validity_ends<F: Fixture>() {
+    let backend = F::start().await;
+    let grant = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
+    grant.lost().await;
+    assert!(Instant::now() >= grant.valid_until());
+}
+
+pub(crate) async fn validity_ends_before_the_lease<F: Fixture>() {
+    let backend = F::start().await;
+    let before = Instant::now();
+    let grant = granted(&backend.client(), &resource("sku:1"), long()).await;
+    assert!(grant.valid_until() < Instant::now() + long().get());
+    assert!(grant.valid_until() >= before, "a grant is handed out only while it is valid");
+}
+
+pub(crate) async fn a_wait_that_was_in_vain_took_its_time<F: Fixture>() {
+    let backend = F::start().await;
+    let _holder = granted(&backend.client(), &resource("sku:1"), long()).await;
+    let (before, wait) = (Instant::now(), Duration::from_millis(300));
+    let grant = backend.client().try_lock(&resource("sku:1"), Wait::up_to(wait), long()).await.expect("an answer");
+    assert!(grant.is_none() && before.elapsed() >= wait);
+}
+
+pub(crate) async fn a_crashed_holders_lock_expires_and_the_next_one_gets_it<F: Fixture>() {
+    let backend = F::start().await;
+    let crashed = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
+    // A process that is killed runs no destructor.
+    std::mem::forget(crashed);
+    granted_in_time(&backend.client(), &resource("sku:1"), long()).await.release().await.expect("an answer");
+}
+
+pub(crate) async fn an_abandoned_grant_keeps_others_out_until_its_lease_ends<F: Fixture>() {
+    let backend = F::start().await;
+    let grant = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
+    let valid_until = grant.valid_until();
+    grant.abandon();
+    granted_in_time(&backend.client(), &resource("sku:1"), long()).await.release().await.expect("an answer");
+    assert!(Instant::now() >= valid_until);
+}
+
+pub(crate) async fn a_release_wakes_a_waiter_of_another_client<F: Fixture>() {
+    let backend = F::start().await;
+    wakes::<F>(&backend, backend.client(), backend.client()).await;
+}
+
+pub(crate) async fn a_release_wakes_a_waiter_of_the_same_client<F: Fixture>() {
+    let backend = F::start().await;
+    let client = backend.client();
+    wakes::<F>(&backend, client.clone(), client).await;
+}
+
+/// With this lease a waiter that nobody wakes does not get the lock before its patience ends.
+async fn wakes<F: Fixture>(backend: &F, holder: Locks, waiter: Locks) {
+    let grant = granted(&holder, &resource("sku:1"), long()).await;
+    let waiting = tokio::spawn(async move { granted_in_time(&waiter, &resource("sku:1"), long()).await });
+    // Wherever the waiter is in its waiting by now, it must not miss the release.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    grant.release().await.expect("an answer");
+    waiting.await.expect("it was woken").release().await.expect("an answer");
+    eventually("nothing is left behind", async || backend.left_behind("sku:1").await.is_empty()).await;
+}
+
+pub(crate) async fn a_dropped_grant_is_released<F: Fixture>() {
+    let backend = F::start().await;
+    let grant = granted(&backend.client(), &resource("sku:1"), long()).await;
+    // Where no runtime is entered, as in a destructor that runs on some other thread.
+    std::thread::spawn(move || drop(grant)).join().expect("dropping does not panic");
+    eventually("it is released everywhere", async || backend.left_behind("sku:1").await.is_empty()).await;
+}
+
+pub(crate) async fn a_cancelled_acquire_leaves_nothing_behind<F: Fixture>() {
+    let backend = F::start().await;
+    let client = backend.client();
+    client.ready().await.expect("an answer");
+    for polls in 1..=20 {
+        let name = resource("sku:1");
+        let mut acquire = Box::pin(client.try_lock(&name, patiently(), long()));
+        for _ in 0..polls {
+            if acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(acquire);
+        granted_in_time(&backend.client(), &name, long()).await.release().await.expect("an answer");
+    }
+    eventually("nothing is left behind", async || backend.left_behind("sku:1").await.is_empty()).await;
+}
+
+pub(crate) async fn a_cancelled_waiter_leaves_nothing_behind<F: Fixture>() {
+    let backend = F::start().await;
+    let holder = granted(&backend.client(), &resource("sku:1"), long()).await;
+    let waiter = backend.client();
+    let name = resource("sku:1");
+    let waiting = waiter.try_lock(&name, patiently(), long());
+    assert!(tokio::time::timeout(Duration::from_millis(100), waiting).await.is_err(), "it had to be waiting");
+    holder.release().await.expect("an answer");
+    eventually("nothing is left behind", async || backend.left_behind("sku:1").await.is_empty()).await;
+}
+
+pub(crate) async fn waiters_of_a_client_are_served_in_order<F: Fixture>() {
+    let backend = F::start().await;
+    assert_eq!(order_of_service(&backend, &[]).await, [0, 1, 2, 3, 4]);
+}
+
+pub(crate) async fn the_middle_waiter_dies_and_order_is_kept<F: Fixture>() {
+    let backend = F::start().await;
+    assert_eq!(order_of_service(&backend, &[0, 2]).await, [1, 3, 4]);
+}
+
+/// Five waiters of one client queue up behind a holder, `dying` ones give up, the holder releases.
+async fn order_of_service<F: Fixture>(backend: &F, dying: &[usize]) -> Vec<usize> {
+    let client = backend.client();
+    let holder = granted(&client, &resource("sku:1"), long()).await;
+    let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let mut waiters = Vec::new();
+    for number in 0..5 {
+        let (client, served) = (client.clone(), served.clone());
+        let mut waiter = Box::pin(async move {
+            let grant = granted_in_time(&client, &resource("sku:1"), long()).await;
+            served.send(number).expect("the test listens");
+            grant.release().await.expect("an answer");
+        });
+        // The first poll takes the place in the queue.
+        let first = waiter.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(first.is_pending());
+        waiters.push(tokio::spawn(waiter));
+    }
+    drop(served);
+    for &number in dying {
+        waiters[number].abort();
+    }
+    holder.release().await.expect("an answer");
+    let mut numbers = Vec::new();
+    while let Some(number) = order.recv().await {
+        numbers.push(number);
+    }
+    numbers
+}
+
+pub(crate) async fn owners_differ_from_one_acquisition_to_the_next<F: Fixture>() {
+    let backend = F::start().await;
+    let client = backend.client();
+    let first = granted(&client, &resource("sku:1"), long()).await;
+    let second = granted(&client, &resource("sku:2"), long()).await;
+    assert_ne!(first.owner(), second.owner());
+    assert!(!first.owner().contains(':'));
+}
+
+pub(crate) async fn one_at_a_time_under_contention<F: Fixture>() {
+    let backend = F::start().await;
+    let inside = Arc::new(AtomicBool::new(false));
+    let done = Arc::new(AtomicU64::new(0));
+    let mut callers = Vec::new();
+    for client in [backend.client(), backend.client(), backend.client()] {
+        for _ in 0..4 {
+            let (client, inside, done) = (client.clone(), Arc::clone(&inside), Arc::clone(&done));
+            callers.push(tokio::spawn(async move {
+                for _ in 0..5 {
+                    let grant = granted_in_time(&client, &resource("sku:1"), long()).await;
+                    assert!(!inside.swap(true, Ordering::SeqCst), "two inside at once");
+                    tokio::task::yield_now().await;
+                    inside.store(false, Ordering::SeqCst);
+                    done.fetch_add(1, Ordering::SeqCst);
+                    assert_eq!(grant.release().await.expect("an answer"), Released::WasOurs);
+                }
+            }));
+        }
+    }
+    for caller in callers {
+        caller.await.expect("a caller that was served");
+    }
+    assert_eq!(done.load(Ordering::SeqCst), 60);
+    eventually("nothing is left behind", async || backend.left_behind("sku:1").await.is_empty()).await;
+}
+
+pub(crate) async fn tokens_grow_across_release<F: Fixture>() {
+    if let Some(why) = F::NO_TOKENS {
+        println!("skipped: {why}");
+        return;
+    }
+    let backend = F::start().await;
+    let mut last = 0;
+    for _ in 0..10 {
+        let grant = granted_in_time(&backend.client(), &resource("sku:1"), long()).await;
+        assert!(token(&grant) > last);
+        last = token(&grant);
+        grant.release().await.expect("an answer");
+    }
+}
+
+pub(crate) async fn tokens_grow_across_expiry<F: Fixture>() {
+    if let Some(why) = F::NO_TOKENS {
+        println!("skipped: {why}");
+        return;
+    }
+    let backend = F::start().await;
+    let expired = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
+    let next = granted_in_time(&backend.client(), &resource("sku:1"), long()).await;
+    assert!(token(&next) > token(&expired));
+}
+
+pub(crate) async fn sets_are_granted_whole_or_not_at_all<F: Fixture>() {
+    let backend = F::start().await;
+    let [a, b, c] = ["sku:a", "sku:b", "sku:c"].map(resource);
+    let holder = granted(&backend.client(), &b, long()).await;
+    let set = [c.clone(), b.clone(), a.clone(), b.clone()];
+    let none = backend.client().try_lock_all(&set, Wait::none(), long()).await.expect("an answer");
+    assert!(none.is_none());
+    eventually("nothing is held of the others", async || {
+        backend.left_behind("sku:a").await.is_empty() && backend.left_behind("sku:c").await.is_empty()
+    })
+    .await;
+    holder.release().await.expect("an answer");
+    let all = backend.client().try_lock_all(&set, patiently(), long()).await.expect("an answer").expect("all free");
+    assert_eq!(all.iter().map(|(resource, _)| resource.as_str()).collect::<Vec<_>>(), ["sku:a", "sku:b", "sku:c"]);
+    for resource in [&a, &b, &c] {
+        refused(&backend.client(), resource).await;
+        assert_eq!(all.token_of(resource).is_none(), F::NO_TOKENS.is_some());
+    }
+    assert_eq!(all.release().await.expect("an answer"), Released::WasOurs);
+}
+
+pub(crate) async fn overlapping_sets_never_deadlock<F: Fixture>() {
+    let backend = F::start().await;
+    let sets = [["a", "b"], ["b", "c"], ["c", "a"], ["b", "a"], ["c", "b"], ["a", "c"]];
+    let mut callers = Vec::new();
+    for client in [backend.client(), backend.client()] {
+        for set in sets {
+            let (client, set) = (client.clone(), set.map(resource));
+            callers.push(tokio::spawn(async move {
+                for _ in 0..4 {
+                    let grants = client.try_lock_all(&set, patiently(), long()).await.expect("an answer");
+                    grants.expect("no deadlock").release().await.expect("an answer");
+                }
+            }));
+        }
+    }
+    for caller in callers {
+        caller.await.expect("a caller that was served");
+    }
+}

@@ -1,0 +1,325 @@
+//! Redlock when nodes are down, silent, forgetful or wrong.
+
+use std::time::Duration;
+
+use fenced_lock::{LockError, NodeError, NodeUrl, Nodes, Options, Released, Wait};
+use testbed::{Proxy, RedisNode};
+
+use crate::support::{
+    connected, eventually, granted, granted_in_time, impatient, keys, lease, long, node_timeout, nodes, patiently,
+    redlock, redlock_with, refused, resource, token, values,
+};
+
+#[tokio::test]
+async fn a_grant_is_on_every_node_in_the_documented_format() {
+    let nodes = nodes(5).await;
+    let locks = redlock(&nodes);
+    let grant = granted(&locks, &resource("sku:42"), long()).await;
+    let start = format!("owner:{}:token:1:expiry:", grant.owner());
+    eventually("the lock is on all nodes", async || {
+        let values = values(&nodes, "lock:sku:42").await;
+        values.iter().all(|value| {
+            let expiry = value.strip_prefix(&start).and_then(|expiry| expiry.parse::<u64>().ok());
+            expiry.is_some_and(|millis| millis > 1_600_000_000_000)
+        })
+    })
+    .await;
+    assert_eq!(values(&nodes, "fence:sku:42").await, ["1"; 5]);
+    let ttl = nodes[0].command(&["PTTL", "fence:sku:42"]).await.expect("a TTL");
+    assert!(ttl.parse::<u64>().is_ok_and(|ttl| ttl > 24 * 3600 * 1000), "a counter outlives every lease: {ttl}");
+}
+
+#[tokio::test]
+async fn with_a_minority_down_everything_works() {
+    let mut nodes = nodes(5).await;
+    let locks = redlock(&nodes);
+    let before = granted(&locks, &resource("sku:1"), long()).await;
+    nodes[0].kill().await;
+    nodes[3].kill().await;
+    before.extend(long()).await.expect("three nodes have it");
+    refused(&locks, &resource("sku:1")).await;
+    assert_eq!(before.release().await.expect("three nodes answer"), Released::WasOurs);
+    let after = granted(&locks, &resource("sku:1"), long()).await;
+    assert_eq!(after.release().await.expect("three nodes answer"), Released::WasOurs);
+}
+
+#[tokio::test]
+async fn with_a_majority_down_it_fails_closed_and_leaves_nothing_behind() {
+    let mut nodes = nodes(5).await;
+    let locks = redlock(&nodes);
+    connected(&locks, &nodes).await;
+    for node in &mut nodes[..3] {
+        node.kill().await;
+    }
+    let error = locks.try_lock(&resource("sku:1"), patiently(), long()).await.expect_err("no quorum");
+    assert!(error.retryable());
+    let LockError::QuorumUnavailable { needed: 3, answered: 2, of: 5, nodes: errors } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(errors.len(), 3);
+    for error in errors {
+        assert!(matches!(error, NodeError::Refused { .. }), "{error:?}");
+        assert!(nodes[..3].iter().any(|node| node.addr().to_string() == error.node()), "{error}");
+    }
+    assert!(locks.ready().await.is_err());
+    eventually("nothing is left behind", async || keys(&nodes[3..], "sku:1").await.is_empty()).await;
+    for node in &mut nodes[..3] {
+        node.restart().await.expect("a node that starts");
+    }
+    granted(&locks, &resource("sku:1"), long()).await.release().await.expect("five nodes answer");
+}
+
+#[tokio::test]
+async fn with_a_majority_hanging_it_fails_within_its_deadline_and_leaves_nothing_behind() {
+    let nodes = nodes(5).await;
+    let locks = redlock_with(&nodes, impatient());
+    connected(&locks, &nodes).await;
+    for node in &nodes[..3] {
+        node.pause();
+    }
+    let sku = resource("sku:1");
+    let acquire = locks.try_lock(&sku, patiently(), long());
+    let error =
+        tokio::time::timeout(Duration::from_secs(10), acquire).await.expect("a deadline").expect_err("no quorum");
+    let LockError::QuorumUnavailable { answered: 2, nodes: errors, .. } = &error else { panic!("{error:?}") };
+    assert!(errors.iter().all(|error| matches!(error, NodeError::NoAnswer { .. })), "{errors:?}");
+    for node in &nodes[..3] {
+        node.resume();
+    }
+    // The stopped nodes execute what they were sent: the acquire, and then its release.
+    eventually("they have executed it all", async || {
+        values(&nodes, "fence:sku:1").await.iter().all(|counter| counter == "1")
+            && keys(&nodes, "sku:1").await.is_empty()
+    })
+    .await;
+    granted(&locks, &resource("sku:1"), long()).await.release().await.expect("five nodes answer");
+}
+
+#[tokio::test]
+async fn a_stopped_minority_is_not_waited_for() {
+    let nodes = nodes(5).await;
+    // Were it waited for, the test would not end before its own patience.
+    let locks = redlock_with(&nodes, Options::default().with_node_timeout(node_timeout(10_000)));
+    connected(&locks, &nodes).await;
+    nodes[1].pause();
+    nodes[4].pause();
+    let work = async {
+        // More than enough for the node to be noticed as silent in between.
+        for _ in 0..200 {
+            let grant = granted(&locks, &resource("sku:1"), long()).await;
+            grant.extend(long()).await.expect("three nodes have it");
+            assert_eq!(grant.release().await.expect("three nodes answer"), Released::WasOurs);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(9), work).await.expect("nothing is waited for");
+    nodes[1].resume();
+    nodes[4].resume();
+    eventually("nothing is left on the nodes that were stopped", async || keys(&nodes, "sku:1").await.is_empty()).await;
+    // They take part again.
+    connected(&locks, &nodes).await;
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_reached_at_first_is_used_later() {
+    let mut nodes = nodes(5).await;
+    for node in &mut nodes {
+        node.kill().await;
+    }
+    let locks = redlock(&nodes);
+    assert!(locks.ready().await.is_err());
+    for node in &mut nodes {
+        node.restart().await.expect("a node that starts");
+    }
+    locks.ready().await.expect("a quorum answers");
+}
+
+#[tokio::test]
+async fn a_node_that_answers_wrongly_is_told_as_such() {
+    let nodes = nodes(3).await;
+    for node in &nodes[..2] {
+        node.command(&["LPUSH", "fence:sku:1", "no counter"]).await.expect("a list");
+    }
+    let error = redlock(&nodes).try_lock(&resource("sku:1"), Wait::none(), long()).await.expect_err("no quorum");
+    let LockError::QuorumUnavailable { answered: 1, nodes: errors, .. } = &error else { panic!("{error:?}") };
+    assert!(errors.iter().all(|error| matches!(error, NodeError::WrongAnswer { .. })), "{errors:?}");
+    assert!(error.to_string().contains("WRONGTYPE"), "the cause is told: {error}");
+    eventually("nothing is left behind", async || keys(&nodes, "sku:1").await.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_script_flush_goes_unnoticed() {
+    let nodes = nodes(5).await;
+    let locks = redlock(&nodes);
+    let grant = granted(&locks, &resource("sku:1"), long()).await;
+    for flush in 0..3 {
+        for node in &nodes {
+            node.command(&["SCRIPT", "FLUSH"]).await.expect("scripts flushed");
+        }
+        grant.extend(long()).await.expect("still ours");
+        let other = granted(&locks, &resource(&format!("sku:other-{flush}")), long()).await;
+        for node in &nodes {
+            node.command(&["SCRIPT", "FLUSH"]).await.expect("scripts flushed");
+        }
+        assert_eq!(other.release().await.expect("a quorum"), Released::WasOurs);
+    }
+    assert_eq!(grant.release().await.expect("a quorum"), Released::WasOurs);
+}
+
+#[tokio::test]
+async fn a_rolling_restart_in_the_middle_of_work_goes_unnoticed() {
+    let mut nodes = nodes(5).await;
+    let locks = redlock(&nodes);
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let worker = tokio::spawn(async move {
+        let mut rounds = 0;
+        let mut last = 0;
+        while stopped.try_recv().is_err() {
+            let grant = granted_in_time(&locks, &resource("sku:1"), long()).await;
+            assert!(token(&grant) > last, "one node at a time forgets, the others remember");
+            last = token(&grant);
+            grant.release().await.expect("a quorum");
+            rounds += 1;
+        }
+        rounds
+    });
+    for i in 0..nodes.len() {
+        let probe = redlock(&nodes);
+        nodes[i].restart().await.expect("a node that starts");
+        // Every node takes part in a grant before the next one goes: the counters are on a quorum again.
+        eventually("the work goes on with this node", async || {
+            let _ = probe.ready().await;
+            !values(&nodes[i..=i], "fence:sku:1").await[0].is_empty()
+        })
+        .await;
+    }
+    stop.send(()).expect("the worker listens");
+    assert!(worker.await.expect("nothing was noticed") > 0);
+}
+
+#[tokio::test]
+async fn a_waiter_outlives_a_rolling_restart() {
+    let mut nodes = nodes(5).await;
+    let holder = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    let waiter = redlock(&nodes);
+    let waiting = tokio::spawn(async move { granted_in_time(&waiter, &resource("sku:1"), long()).await });
+    for node in &mut nodes {
+        node.restart().await.expect("a node that starts");
+    }
+    // With the memory of three nodes the lock has gone: this is what the token is for.
+    let grant = waiting.await.expect("it gets the lock");
+    grant.release().await.expect("a quorum");
+    assert_eq!(holder.release().await.expect("a quorum"), Released::WasGone);
+}
+
+#[tokio::test]
+async fn one_node_that_expires_early_changes_nothing() {
+    let nodes = nodes(5).await;
+    let locks = redlock(&nodes);
+    let grant = granted(&locks, &resource("sku:1"), long()).await;
+    nodes[2].command(&["DEL", "lock:sku:1"]).await.expect("a key less");
+    refused(&redlock(&nodes), &resource("sku:1")).await;
+    grant.extend(long()).await.expect("four nodes have it");
+    eventually("what the refused one was granted is taken back", async || {
+        values(&nodes[2..=2], "lock:sku:1").await[0].is_empty()
+    })
+    .await;
+    assert_eq!(grant.release().await.expect("a quorum"), Released::WasOurs);
+}
+
+#[tokio::test]
+async fn a_lock_that_a_majority_forgot_is_lost() {
+    let nodes = nodes(5).await;
+    let grant = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    eventually("it is on all nodes", async || keys(&nodes, "sku:1").await.len() == 5).await;
+    for node in &nodes[..3] {
+        node.command(&["DEL", "lock:sku:1"]).await.expect("a key less");
+    }
+    let error = grant.extend(long()).await.expect_err("two of five are no quorum");
+    assert!(matches!(error, LockError::Lost { .. }), "{error}");
+    grant.lost().await;
+    assert_eq!(grant.release().await.expect("a quorum"), Released::WasGone);
+}
+
+/// Five nodes, the first three of them behind proxies.
+async fn proxied() -> (Vec<RedisNode>, Vec<Proxy>, Nodes) {
+    let nodes = nodes(5).await;
+    let mut proxies = Vec::new();
+    let mut urls = Vec::new();
+    for (i, node) in nodes.iter().enumerate() {
+        let mut addr = node.addr();
+        if i < 3 {
+            let proxy = Proxy::start(addr).await.expect("a proxy");
+            addr = proxy.addr();
+            proxies.push(proxy);
+        }
+        urls.push(NodeUrl::parse(&format!("redis://{addr}")).expect("an address"));
+    }
+    (nodes, proxies, Nodes::new(urls).expect("five nodes"))
+}
+
+#[tokio::test]
+async fn grants_that_nobody_heard_of_are_taken_back() {
+    let (nodes, proxies, urls) = proxied().await;
+    let locks = fenced_lock::Locks::redlock(urls, impatient());
+    connected(&locks, &nodes).await;
+    for proxy in &proxies {
+        proxy.drop_to_client(true);
+    }
+    let error = locks.try_lock(&resource("sku:1"), Wait::none(), long()).await.expect_err("no quorum is heard");
+    assert!(matches!(error, LockError::QuorumUnavailable { answered: 2, .. }), "{error}");
+    eventually("the nodes have granted it, and taken it back", async || {
+        values(&nodes, "fence:sku:1").await.iter().all(|counter| counter == "1")
+            && keys(&nodes, "sku:1").await.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_that_were_held_up_are_taken_back_when_they_arrive() {
+    let (nodes, proxies, urls) = proxied().await;
+    let locks = fenced_lock::Locks::redlock(urls, impatient());
+    connected(&locks, &nodes).await;
+    for proxy in &proxies {
+        proxy.drop_to_upstream(true);
+    }
+    locks.try_lock(&resource("sku:1"), Wait::none(), long()).await.expect_err("no quorum is reached");
+    assert_eq!(values(&nodes[..3], "fence:sku:1").await, [""; 3]);
+    for proxy in &proxies {
+        proxy.heal();
+    }
+    eventually("the nodes have granted it, and taken it back", async || {
+        values(&nodes, "fence:sku:1").await.iter().all(|counter| counter == "1")
+            && keys(&nodes, "sku:1").await.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cut_connections_are_made_again() {
+    let (_nodes, proxies, urls) = proxied().await;
+    let locks = fenced_lock::Locks::redlock(urls, Options::default().with_node_timeout(node_timeout(2_000)));
+    for _ in 0..3 {
+        let grant = granted(&locks, &resource("sku:1"), long()).await;
+        for proxy in &proxies {
+            proxy.cut();
+        }
+        assert!(locks.ready().await.is_err(), "three of five are cut off");
+        for proxy in &proxies {
+            proxy.heal();
+        }
+        assert_eq!(grant.release().await.expect("five nodes answer"), Released::WasOurs);
+    }
+}
+
+#[tokio::test]
+async fn nodes_that_are_slower_than_the_lease_grant_nothing() {
+    let (nodes, proxies, urls) = proxied().await;
+    let locks = fenced_lock::Locks::redlock(urls, Options::default().with_node_timeout(node_timeout(2_000)));
+    connected(&locks, &nodes).await;
+    for proxy in &proxies {
+        proxy.set_latency(Duration::from_millis(100));
+    }
+    let error = locks.try_lock(&resource("sku:1"), Wait::none(), lease(50)).await.expect_err("too late");
+    assert!(error.retryable(), "{error}");
+    eventually("nothing is left behind", async || keys(&nodes, "sku:1").await.is_empty()).await;
+}

@@ -1,0 +1,134 @@
+//! Fencing tokens: unique, growing, and healed where nodes forgot.
+
+use fenced_lock::{LockError, Token, Wait};
+
+use tokio::time::Instant;
+
+use crate::support::{PATIENCE, eventually, granted, granted_in_time, long, nodes, redlock, resource, token, values};
+
+async fn set_counters(nodes: &[testbed::RedisNode], counters: [&str; 5]) {
+    for (node, counter) in nodes.iter().zip(counters) {
+        node.command(&["SET", "fence:sku:1", counter]).await.expect("a counter");
+    }
+}
+
+#[tokio::test]
+async fn counters_that_agree_are_the_token_in_one_round_trip() {
+    let nodes = nodes(5).await;
+    set_counters(&nodes, ["41"; 5]).await;
+    let grant = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    assert_eq!(token(&grant), 42);
+}
+
+#[tokio::test]
+async fn unequal_counters_are_sealed_at_the_highest() {
+    let nodes = nodes(5).await;
+    set_counters(&nodes, ["10", "20", "30", "40", "50"]).await;
+    let grant = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    let sealed = token(&grant);
+    assert!([31, 41, 51].contains(&sealed), "the highest of a quorum of different counters: {sealed}");
+    let expected = format!("owner:{}:token:{sealed}:expiry:", grant.owner());
+    eventually("a quorum carries the sealed token, in the counter and in the lock", async || {
+        let counters = values(&nodes, "fence:sku:1").await;
+        let locks = values(&nodes, "lock:sku:1").await;
+        let alike =
+            |(counter, lock): &(&String, &String)| **counter == sealed.to_string() && lock.starts_with(&expected);
+        counters.iter().zip(&locks).filter(alike).count() >= 3
+    })
+    .await;
+    let floor = sealed;
+    grant.release().await.expect("a quorum");
+    let next = granted_in_time(&redlock(&nodes), &resource("sku:1"), long()).await;
+    assert!(token(&next) > floor);
+}
+
+#[tokio::test]
+async fn tokens_are_unique_and_grow_whichever_quorum_grants_them() {
+    let mut nodes = nodes(5).await;
+    let locks = redlock(&nodes);
+    locks.ready().await.expect("five nodes answer");
+    let mut last = 0;
+    // Each time another minority is missing, so that the counters drift apart and have to be sealed.
+    for turn in 0..10 {
+        let (a, b) = (turn % 5, (turn + 2) % 5);
+        nodes[a].pause();
+        nodes[b].pause();
+        let grant = granted_in_time(&locks, &resource("sku:1"), long()).await;
+        assert!(token(&grant) > last, "{} after {last}", token(&grant));
+        last = token(&grant);
+        grant.release().await.expect("three nodes answer");
+        nodes[a].resume();
+        nodes[b].resume();
+        // What the two were sent meanwhile is executed before they answer this.
+        eventually("all nodes are back", async || {
+            nodes[a].command(&["PING"]).await.is_ok() && nodes[b].command(&["PING"]).await.is_ok()
+        })
+        .await;
+    }
+    nodes[0].kill().await;
+    nodes[1].kill().await;
+    let grant = granted_in_time(&locks, &resource("sku:1"), long()).await;
+    assert!(token(&grant) > last, "across the loss of a minority");
+}
+
+#[tokio::test]
+async fn tokens_grow_across_one_nodes_amnesia() {
+    let mut nodes = nodes(5).await;
+    set_counters(&nodes, ["100"; 5]).await;
+    let locks = redlock(&nodes);
+    let mut last = 100;
+    for i in 0..5 {
+        nodes[i].restart().await.expect("a node that starts");
+        // Until the node counts again: that the next one forgets before would be another story.
+        let deadline = Instant::now() + PATIENCE;
+        while values(&nodes[i..=i], "fence:sku:1").await[0].is_empty() {
+            assert!(Instant::now() < deadline, "the node is never asked again");
+            let grant = granted_in_time(&locks, &resource("sku:1"), long()).await;
+            assert!(token(&grant) > last, "{} after {last}", token(&grant));
+            last = token(&grant);
+            grant.release().await.expect("a quorum");
+        }
+    }
+    assert!(last > 100);
+}
+
+#[tokio::test]
+async fn a_raised_floor_heals_counters_that_all_nodes_lost() {
+    let nodes = nodes(5).await;
+    let locks = redlock(&nodes);
+    let sku = resource("sku:1");
+    for node in &nodes {
+        node.command(&["FLUSHALL"]).await.expect("an empty node");
+    }
+    let stale = granted(&locks, &sku, long()).await;
+    assert_eq!(token(&stale), 1);
+    stale.release().await.expect("a quorum");
+    locks.raise_floor(&sku, Token::new(900).expect("a token")).await.expect("a quorum");
+    let healed = granted_in_time(&locks, &sku, long()).await;
+    assert!(token(&healed) > 900);
+    locks.raise_floor(&sku, Token::new(5).expect("a token")).await.expect("a quorum");
+    healed.release().await.expect("a quorum");
+    assert!(token(&granted_in_time(&locks, &sku, long()).await) > 901, "a floor never lowers a counter");
+}
+
+#[tokio::test]
+async fn a_floor_needs_a_quorum() {
+    let mut nodes = nodes(3).await;
+    let locks = redlock(&nodes);
+    nodes[0].kill().await;
+    let floor = Token::new(7).expect("a token");
+    locks.raise_floor(&resource("sku:1"), floor).await.expect("two of three");
+    nodes[1].kill().await;
+    let error = locks.raise_floor(&resource("sku:1"), floor).await.expect_err("one of three");
+    assert!(matches!(error, LockError::QuorumUnavailable { needed: 2, answered: 1, of: 3, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_counter_at_its_end_grants_nothing() {
+    let nodes = nodes(5).await;
+    let last = Token::MAX.to_string();
+    set_counters(&nodes, [&last; 5]).await;
+    let error = redlock(&nodes).try_lock(&resource("sku:1"), Wait::none(), long()).await.expect_err("no more tokens");
+    assert!(matches!(error, LockError::TokensExhausted { .. }), "{error}");
+    eventually("nothing is left behind", async || crate::support::keys(&nodes, "sku:1").await.is_empty()).await;
+}
