@@ -62,11 +62,7 @@ impl Model for World {
 
 /// Every reachable state keeps every promise, and all of `happens` is reached by some of them.
 pub(crate) fn assert_holds(title: &str, world: World, happens: &[&str]) {
-    let checker = world
-        .checker()
-        .finish_when(HasDiscoveries::AnyFailures)
-        .spawn_bfs()
-        .join();
+    let checker = world.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     judge(title, &world, &checker, happens);
 }
 
@@ -92,35 +88,18 @@ fn judge(title: &str, world: &World, checker: &impl Checker<World>, happens: &[&
         }
     }
     for what in happens {
-        assert!(
-            found.remove(what).is_some(),
-            "{title}: never in this world: {what}"
-        );
+        assert!(found.remove(what).is_some(), "{title}: never in this world: {what}");
     }
-    println!(
-        "{title}: holds · {} states, {} steps deep",
-        checker.unique_state_count(),
-        checker.max_depth()
-    );
+    println!("{title}: holds · {} states, {} steps deep", checker.unique_state_count(), checker.max_depth());
 }
 
 /// Some reachable state breaks the promise. Prints the shortest schedule that leads there.
 pub(crate) fn assert_breaks(title: &str, world: World, promise: &'static str) {
-    let world = World {
-        watched: Some(promise),
-        ..world
-    };
-    let checker = world
-        .checker()
-        .finish_when(HasDiscoveries::All)
-        .spawn_bfs()
-        .join();
+    let world = World { watched: Some(promise), ..world };
+    let checker = world.checker().finish_when(HasDiscoveries::All).spawn_bfs().join();
     let states = checker.unique_state_count();
     let path = checker
         .discovery(promise)
         .unwrap_or_else(|| panic!("{title}: no counterexample in {states} states to: {promise}"));
-    println!(
-        "{title}: not so: {promise} · {states} states\n{}",
-        schedule::readable(&world, path)
-    );
+    println!("{title}: not so: {promise} · {states} states\n{}", schedule::readable(&world, path));
 }

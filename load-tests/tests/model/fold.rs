@@ -11,10 +11,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    pub(crate) const AT_FIRST: Self = Self {
-        clients: [0, 1, 2],
-        nodes: [0, 1, 2],
-    };
+    pub(crate) const AT_FIRST: Self = Self { clients: [0, 1, 2], nodes: [0, 1, 2] };
 }
 
 /// Three neighbours compared thus are in order.

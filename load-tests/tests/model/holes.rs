@@ -1,9 +1,7 @@
 //! The usual versions, and the real one with one condition less: how each loses an update.
 
 use crate::checker::{assert_breaks, assert_holds};
-use crate::properties::{
-    ABSENT_STAYS_ABSENT, ALL_HOLD, ALL_SOLD, NO_LOST_UPDATE, NOT_OVERSOLD, TOKENS_ORDERED,
-};
+use crate::properties::{ABSENT_STAYS_ABSENT, ALL_HOLD, ALL_SOLD, NO_LOST_UPDATE, NOT_OVERSOLD, TOKENS_ORDERED};
 use crate::rules::Version;
 use crate::world::{Lapses, World};
 
@@ -14,11 +12,7 @@ fn without_a_lock_two_clients_sell_the_last_unit() {
 
 #[test]
 fn redlock_without_a_fence_is_safe_as_long_as_no_lease_lapses() {
-    assert_holds(
-        "redlock, no fence, no lapse",
-        World::calm(Version::RedlockNoFence),
-        &[ALL_HOLD, ALL_SOLD],
-    );
+    assert_holds("redlock, no fence, no lapse", World::calm(Version::RedlockNoFence), &[ALL_HOLD, ALL_SOLD]);
 }
 
 #[test]
@@ -29,10 +23,7 @@ fn redlock_without_a_fence_oversells_once_one_lease_lapses() {
 
 #[test]
 fn redlock_without_a_fence_oversells_once_one_node_drops_one_key_early() {
-    let world = World {
-        lapses: Lapses::AtMost { leases: 0, keys: 1 },
-        ..World::calm(Version::RedlockNoFence)
-    };
+    let world = World { lapses: Lapses::AtMost { leases: 0, keys: 1 }, ..World::calm(Version::RedlockNoFence) };
     assert_breaks("redlock, no fence, one key", world, NOT_OVERSOLD);
 }
 
@@ -63,27 +54,18 @@ fn a_claim_that_the_write_does_not_check_oversells() {
 
 #[test]
 fn a_claim_that_the_write_does_not_check_lets_an_absent_order_land_after_all() {
-    let world = World {
-        units: 2,
-        ..World::one_lapse(Version::ClaimWithoutFenceAtWrite)
-    };
+    let world = World { units: 2, ..World::one_lapse(Version::ClaimWithoutFenceAtWrite) };
     assert_breaks("claim, no fence at the write", world, ABSENT_STAYS_ABSENT);
 }
 
 #[test]
 fn a_write_that_is_not_once_sells_twice_when_it_arrives_twice() {
-    let world = World {
-        duplicates: 1,
-        ..World::calm(Version::ClaimWithoutWriteOnce)
-    };
+    let world = World { duplicates: 1, ..World::calm(Version::ClaimWithoutWriteOnce) };
     assert_breaks("claim, not once", world, NOT_OVERSOLD);
 }
 
 #[test]
 fn a_claim_neither_strict_nor_once_loses_an_update_when_a_node_forgets() {
-    let world = World {
-        amnesia: 1,
-        ..World::one_lapse(Version::ClaimNeitherStrictNorOnce)
-    };
+    let world = World { amnesia: 1, ..World::one_lapse(Version::ClaimNeitherStrictNorOnce) };
     assert_breaks("claim neither strict nor once", world, NO_LOST_UPDATE);
 }

@@ -66,8 +66,7 @@ fn client_steps(world: &World, state: &State, who: usize, step: &mut impl FnMut(
         if matches!(link, Link::Asked | Link::AskedAndSealing) && at.owner.is_none() {
             step(LockStep::Grant(who, node));
         }
-        if matches!(link, Link::Sealing | Link::AskedAndSealing) && may_seal(world, state, who, *at)
-        {
+        if matches!(link, Link::Sealing | Link::AskedAndSealing) && may_seal(world, state, who, *at) {
             step(LockStep::Seal(who, node));
         }
         if matches!(client.phase, Phase::Stale(fence) if at.counter < fence) {
@@ -103,12 +102,8 @@ fn bounded_lapses(world: &World, state: &State, who: usize, step: &mut impl FnMu
 /// Only where the lock is still mine and the counter is not higher.
 fn may_seal(world: &World, state: &State, who: usize, at: Node) -> bool {
     match world.version.rules().issue {
-        Issue::Sealed {
-            only_mine,
-            only_lower,
-        } => {
-            (at.owned_by(who) || !only_mine)
-                && (at.counter <= state.clients[who].token || !only_lower)
+        Issue::Sealed { only_mine, only_lower } => {
+            (at.owned_by(who) || !only_mine) && (at.counter <= state.clients[who].token || !only_lower)
         }
         _ => false,
     }
@@ -187,11 +182,7 @@ fn decide(world: &World, state: &mut State, who: usize, quorum: [usize; 2]) {
     });
     let must_seal = matches!(world.version.rules().issue, Issue::Sealed { .. }) && one != other;
     client.token = one.max(other);
-    client.phase = if must_seal {
-        Phase::Sealing
-    } else {
-        Phase::Holding
-    };
+    client.phase = if must_seal { Phase::Sealing } else { Phase::Holding };
     for link in &mut client.links {
         *link = match (must_seal, *link) {
             (true, Link::Asked) => Link::AskedAndSealing,
@@ -223,13 +214,7 @@ fn seal(state: &mut State, who: usize, node: usize) {
 
 /// A key goes, and with it all hope of sealing there.
 fn drop_key(world: &World, state: &mut State, node: usize) {
-    let only_mine = !matches!(
-        world.version.rules().issue,
-        Issue::Sealed {
-            only_mine: false,
-            ..
-        }
-    );
+    let only_mine = !matches!(world.version.rules().issue, Issue::Sealed { only_mine: false, .. });
     if let Some(owner) = state.nodes[node].owner.take() {
         let link = &mut state.clients[usize::from(owner)].links[node];
         if *link == Link::Sealing && only_mine {

@@ -8,8 +8,7 @@ use crate::world::{Scope, World};
 
 pub(crate) const NOT_OVERSOLD: &str = "no more is sold than there was";
 pub(crate) const NO_LOST_UPDATE: &str = "no update is lost";
-pub(crate) const ABSENT_STAYS_ABSENT: &str =
-    "what was looked up under a higher token and absent stays absent";
+pub(crate) const ABSENT_STAYS_ABSENT: &str = "what was looked up under a higher token and absent stays absent";
 pub(crate) const TOKENS_UNIQUE: &str = "no token is issued twice";
 pub(crate) const TOKENS_ORDERED: &str = "who asks after another was granted gets a higher token";
 
@@ -25,9 +24,7 @@ pub(crate) fn of(world: &World) -> Vec<Property<World>> {
             let holders = state.clients.iter().filter(|client| client.acquired());
             holders.count() == world.clients
         }),
-        Property::sometimes(ONE_SEALS, |_, state| {
-            some(state, |phase| phase == Phase::Sealing)
-        }),
+        Property::sometimes(ONE_SEALS, |_, state| some(state, |phase| phase == Phase::Sealing)),
     ];
     if world.watches_tokens() {
         properties.push(Property::always(TOKENS_UNIQUE, |_, state| unique(state)));
@@ -35,20 +32,12 @@ pub(crate) fn of(world: &World) -> Vec<Property<World>> {
     }
     if world.scope == Scope::Stock {
         properties.extend([
-            Property::always(NOT_OVERSOLD, |world: &World, state: &State| {
-                state.stock.sold <= world.units
-            }),
+            Property::always(NOT_OVERSOLD, |world: &World, state: &State| state.stock.sold <= world.units),
             Property::always(NO_LOST_UPDATE, |_, state: &State| !state.marks.lost_update),
             Property::always(ABSENT_STAYS_ABSENT, |_, state: &State| !state.marks.revived),
-            Property::sometimes(ALL_SOLD, |world: &World, state: &State| {
-                state.stock.sold == world.units
-            }),
-            Property::sometimes(ONE_IS_STALE, |_, state| {
-                some(state, |phase| matches!(phase, Phase::Stale(_)))
-            }),
-            Property::sometimes(ONE_IS_REFUSED, |_, state| {
-                some(state, |phase| matches!(phase, Phase::Refused(_)))
-            }),
+            Property::sometimes(ALL_SOLD, |world: &World, state: &State| state.stock.sold == world.units),
+            Property::sometimes(ONE_IS_STALE, |_, state| some(state, |phase| matches!(phase, Phase::Stale(_)))),
+            Property::sometimes(ONE_IS_REFUSED, |_, state| some(state, |phase| matches!(phase, Phase::Refused(_)))),
         ]);
     }
     if let Some(watched) = world.watched {
@@ -71,12 +60,9 @@ fn issued(state: &State) -> impl Iterator<Item = (usize, u8, u8)> + '_ {
 }
 
 fn unique(state: &State) -> bool {
-    issued(state)
-        .all(|(who, token, _)| issued(state).all(|(other, its, _)| who == other || token != its))
+    issued(state).all(|(who, token, _)| issued(state).all(|(other, its, _)| who == other || token != its))
 }
 
 fn ordered(state: &State) -> bool {
-    issued(state).all(|(_, token, after)| {
-        issued(state).all(|(other, its, _)| after & 1 << other == 0 || its < token)
-    })
+    issued(state).all(|(_, token, after)| issued(state).all(|(other, its, _)| after & 1 << other == 0 || its < token))
 }

@@ -18,11 +18,7 @@ fn a_strict_claim_and_a_write_once_hold_whatever_the_nodes_forget() {
 #[test]
 fn a_strict_claim_and_a_write_once_hold_whatever_tokens_the_lock_hands_out() {
     let world = World::any_token(Version::ClaimStrictWriteOnce);
-    assert_holds(
-        "claim strictly, write once, any token",
-        world,
-        &ON_ANY_TOKEN,
-    );
+    assert_holds("claim strictly, write once, any token", world, &ON_ANY_TOKEN);
 }
 
 #[test]
@@ -33,12 +29,7 @@ fn random_walks_of_three_clients_beside_a_neighbour_find_nothing() {
         neighbour_updates: 1,
         ..World::hostile(Version::ClaimStrictWriteOnce)
     };
-    assert_walks_hold(
-        "claim strictly, write once, walks",
-        world,
-        200_000,
-        &ON_NODES,
-    );
+    assert_walks_hold("claim strictly, write once, walks", world, 200_000, &ON_NODES);
 }
 
 #[test]
@@ -46,44 +37,22 @@ fn a_claim_that_is_not_strict_holds_as_long_as_the_write_is_once() {
     let world = World::hostile(Version::ClaimNotStrict);
     assert_holds("claim not strict, write once", world, &ON_NODES);
     let world = World::any_token(Version::ClaimNotStrict);
-    assert_holds(
-        "claim not strict, write once, any token",
-        world,
-        &ON_ANY_TOKEN,
-    );
+    assert_holds("claim not strict, write once, any token", world, &ON_ANY_TOKEN);
 }
 
 #[test]
 fn a_write_that_is_not_once_holds_as_long_as_the_claim_is_strict_and_nothing_arrives_twice() {
-    let world = World {
-        duplicates: 0,
-        ..World::hostile(Version::ClaimWithoutWriteOnce)
-    };
+    let world = World { duplicates: 0, ..World::hostile(Version::ClaimWithoutWriteOnce) };
     assert_holds("claim strictly, not once, no duplicate", world, &ON_NODES);
-    let world = World {
-        duplicates: 0,
-        ..World::any_token(Version::ClaimWithoutWriteOnce)
-    };
-    assert_holds(
-        "claim strictly, not once, no duplicate, any token",
-        world,
-        &ON_ANY_TOKEN,
-    );
+    let world = World { duplicates: 0, ..World::any_token(Version::ClaimWithoutWriteOnce) };
+    assert_holds("claim strictly, not once, no duplicate, any token", world, &ON_ANY_TOKEN);
 }
 
 /// Folding saves states, and must not save the protocol.
 #[test]
 fn without_folding_the_verdict_is_the_same() {
-    let stock = World {
-        folded: false,
-        amnesia: 1,
-        ..World::one_lapse(Version::ClaimStrictWriteOnce)
-    };
+    let stock = World { folded: false, amnesia: 1, ..World::one_lapse(Version::ClaimStrictWriteOnce) };
     assert_holds("claim strictly, write once, not folded", stock, &ON_NODES);
-    let tokens = World {
-        folded: false,
-        clients: 2,
-        ..World::tokens(Version::ClaimStrictWriteOnce)
-    };
+    let tokens = World { folded: false, clients: 2, ..World::tokens(Version::ClaimStrictWriteOnce) };
     assert_holds("sealed tokens, not folded", tokens, &[ALL_HOLD, ONE_SEALS]);
 }

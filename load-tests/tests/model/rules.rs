@@ -63,10 +63,7 @@ pub(crate) struct Rules {
 
 impl Version {
     pub(crate) fn rules(self) -> Rules {
-        let sealed = Issue::Sealed {
-            only_mine: true,
-            only_lower: true,
-        };
+        let sealed = Issue::Sealed { only_mine: true, only_lower: true };
         let unfenced = Rules {
             issue: Issue::LockOnly,
             claim: Claim::None,
@@ -74,60 +71,23 @@ impl Version {
             fence: FenceAtWrite::Ignored,
             once: false,
         };
-        let textbook = Rules {
-            issue: sealed,
-            fence: FenceAtWrite::Textbook,
-            ..unfenced
-        };
-        let real = Rules {
-            issue: sealed,
-            claim: Claim::Higher,
-            read_first: false,
-            fence: FenceAtWrite::Mine,
-            once: true,
-        };
+        let textbook = Rules { issue: sealed, fence: FenceAtWrite::Textbook, ..unfenced };
+        let real =
+            Rules { issue: sealed, claim: Claim::Higher, read_first: false, fence: FenceAtWrite::Mine, once: true };
         let issued = |issue| Rules { issue, ..real };
         match self {
-            Self::NoLock => Rules {
-                issue: Issue::Nobody,
-                ..unfenced
-            },
+            Self::NoLock => Rules { issue: Issue::Nobody, ..unfenced },
             Self::RedlockNoFence => unfenced,
             Self::TextbookWriteFence => textbook,
-            Self::SequenceAfterLock => Rules {
-                issue: Issue::Sequence,
-                ..textbook
-            },
+            Self::SequenceAfterLock => Rules { issue: Issue::Sequence, ..textbook },
             Self::MaxNotSealed => issued(Issue::Highest),
-            Self::SealForgetsOwner => issued(Issue::Sealed {
-                only_mine: false,
-                only_lower: true,
-            }),
-            Self::SealForgetsCounter => issued(Issue::Sealed {
-                only_mine: true,
-                only_lower: false,
-            }),
-            Self::ReadBeforeClaim => Rules {
-                read_first: true,
-                ..real
-            },
-            Self::ClaimWithoutFenceAtWrite => Rules {
-                fence: FenceAtWrite::Ignored,
-                ..real
-            },
-            Self::ClaimWithoutWriteOnce => Rules {
-                once: false,
-                ..real
-            },
-            Self::ClaimNotStrict => Rules {
-                claim: Claim::NotLower,
-                ..real
-            },
-            Self::ClaimNeitherStrictNorOnce => Rules {
-                claim: Claim::NotLower,
-                once: false,
-                ..real
-            },
+            Self::SealForgetsOwner => issued(Issue::Sealed { only_mine: false, only_lower: true }),
+            Self::SealForgetsCounter => issued(Issue::Sealed { only_mine: true, only_lower: false }),
+            Self::ReadBeforeClaim => Rules { read_first: true, ..real },
+            Self::ClaimWithoutFenceAtWrite => Rules { fence: FenceAtWrite::Ignored, ..real },
+            Self::ClaimWithoutWriteOnce => Rules { once: false, ..real },
+            Self::ClaimNotStrict => Rules { claim: Claim::NotLower, ..real },
+            Self::ClaimNeitherStrictNorOnce => Rules { claim: Claim::NotLower, once: false, ..real },
             Self::ClaimStrictWriteOnce => real,
         }
     }

@@ -20,12 +20,10 @@ struct Cast {
 }
 
 fn position(seen: &mut Vec<usize>, original: usize) -> usize {
-    seen.iter()
-        .position(|&known| known == original)
-        .unwrap_or_else(|| {
-            seen.push(original);
-            seen.len() - 1
-        })
+    seen.iter().position(|&known| known == original).unwrap_or_else(|| {
+        seen.push(original);
+        seen.len() - 1
+    })
 }
 
 /// One line per step, numbered.
@@ -48,23 +46,13 @@ pub(crate) fn readable(world: &World, path: Path<State, Step>) -> String {
     lines.concat()
 }
 
-fn at_the_lock(
-    step: LockStep,
-    before: &State,
-    after: &State,
-    names: &Names,
-    cast: &mut Cast,
-) -> String {
+fn at_the_lock(step: LockStep, before: &State, after: &State, names: &Names, cast: &mut Cast) -> String {
     let mut client = |who: usize| LETTERS[position(&mut cast.clients, names.clients[who])];
     let mut node = |node: usize| position(&mut cast.nodes, names.nodes[node]) + 1;
     match step {
         LockStep::Grant(who, at) => match after.nodes[at].counter {
             0 => format!("node {} grants {}", node(at), client(who)),
-            counter => format!(
-                "node {} grants {}, counter {counter}",
-                node(at),
-                client(who)
-            ),
+            counter => format!("node {} grants {}, counter {counter}", node(at), client(who)),
         },
         LockStep::Decide(who, quorum) => {
             let [one, other] = quorum.map(&mut node);
@@ -74,21 +62,14 @@ fn at_the_lock(
                 (_, 0) => "holds the lock".to_owned(),
                 (_, token) => format!("holds the lock, token {token}"),
             };
-            format!(
-                "{} has replies from nodes {one} and {other}: {outcome}",
-                client(who)
-            )
+            format!("{} has replies from nodes {one} and {other}: {outcome}", client(who))
         }
         LockStep::Seal(who, at) => {
             let Client { phase, token, .. } = after.clients[who];
             let issued = before.clients[who].phase == Phase::Sealing && phase == Phase::Holding;
             let outcome = if issued { ": holds the lock" } else { "" };
             let from = before.nodes[at].counter;
-            format!(
-                "node {} seals {token} for {} (counter {from} → {token}){outcome}",
-                node(at),
-                client(who)
-            )
+            format!("node {} seals {token} for {} (counter {from} → {token}){outcome}", node(at), client(who))
         }
         LockStep::GiveUp(who) => format!("{} gives up", client(who)),
         LockStep::Release(who, at) => format!("{} releases node {}", client(who), node(at)),
@@ -96,24 +77,13 @@ fn at_the_lock(
         LockStep::LeaseLapses(who) => format!("the lease of {} lapses", client(who)),
         LockStep::Amnesia(at) => format!("node {} loses its memory", node(at)),
         LockStep::RaiseFloor(who, at) => {
-            format!(
-                "{} raises node {} to {}",
-                client(who),
-                node(at),
-                after.nodes[at].counter
-            )
+            format!("{} raises node {} to {}", client(who), node(at), after.nodes[at].counter)
         }
         LockStep::HandOut(who, token) => format!("{} is handed token {token}", client(who)),
     }
 }
 
-fn at_the_storage(
-    step: StockStep,
-    before: &State,
-    after: &State,
-    names: &Names,
-    cast: &mut Cast,
-) -> String {
+fn at_the_storage(step: StockStep, before: &State, after: &State, names: &Names, cast: &mut Cast) -> String {
     let mut client = |who: usize| LETTERS[position(&mut cast.clients, names.clients[who])];
     let wanted = |who: usize| match before.clients[who].phase {
         Phase::Decided(seen) => seen - 1,
@@ -122,49 +92,26 @@ fn at_the_storage(
     let left = after.stock.available;
     match step {
         StockStep::Draw(who) => {
-            format!(
-                "{} draws token {} from the sequence",
-                client(who),
-                after.clients[who].token
-            )
+            format!("{} draws token {} from the sequence", client(who), after.clients[who].token)
         }
         StockStep::Claim(who) => {
             let stale = matches!(after.clients[who].phase, Phase::Stale(_));
             let outcome = if stale { "refused" } else { "accepted" };
-            format!(
-                "{} claims with {}: {outcome}",
-                client(who),
-                after.clients[who].token
-            )
+            format!("{} claims with {}: {outcome}", client(who), after.clients[who].token)
         }
         StockStep::Read(who) => {
             let (reader, absent) = (client(who), after.marks.absent & !before.marks.absent);
             let absent = (0..after.clients.len()).find(|other| absent & 1 << other != 0);
             let order = absent.map(|other| format!(", finds no order of {}", client(other)));
-            format!(
-                "{reader} reads available = {left}{}",
-                order.unwrap_or_default()
-            )
+            format!("{reader} reads available = {left}{}", order.unwrap_or_default())
         }
         StockStep::Write(who) => {
-            format!(
-                "{} writes available = {}: {}",
-                client(who),
-                wanted(who),
-                outcome(before, after, who)
-            )
+            format!("{} writes available = {}: {}", client(who), wanted(who), outcome(before, after, who))
         }
         StockStep::WriteAgain(who) => {
-            format!(
-                "the same write of {} arrives again: {}",
-                client(who),
-                outcome(before, after, who)
-            )
+            format!("the same write of {} arrives again: {}", client(who), outcome(before, after, who))
         }
-        StockStep::Neighbour => format!(
-            "the neighbour sells one: available = {left}, sold {}",
-            after.stock.sold
-        ),
+        StockStep::Neighbour => format!("the neighbour sells one: available = {left}, sold {}", after.stock.sold),
     }
 }
 
@@ -173,9 +120,7 @@ fn outcome(before: &State, after: &State, who: usize) -> String {
     let sold = after.stock.sold;
     match before.clients[who].phase {
         _ if sold == before.stock.sold => "refused".to_owned(),
-        Phase::Decided(seen) | Phase::Written(seen) | Phase::Refused(seen)
-            if seen != before.stock.available =>
-        {
+        Phase::Decided(seen) | Phase::Written(seen) | Phase::Refused(seen) if seen != before.stock.available => {
             format!("accepted, though what it read is no longer so; sold {sold}")
         }
         _ => format!("accepted; sold {sold}"),

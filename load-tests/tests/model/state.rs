@@ -119,11 +119,7 @@ impl State {
         if world.version.rules().issue == Issue::Nobody {
             client.phase = Phase::Holding;
         }
-        let nobody = Client {
-            phase: Phase::GaveUp,
-            links: [Link::Over; NODES],
-            ..client
-        };
+        let nobody = Client { phase: Phase::GaveUp, links: [Link::Over; NODES], ..client };
         let mut clients = [nobody; CLIENTS];
         clients[..world.clients].fill(client);
         let (leases, keys) = match world.lapses {
@@ -133,13 +129,7 @@ impl State {
         Self {
             nodes: [Node::default(); NODES],
             clients,
-            stock: Stock {
-                available: world.units,
-                fence: 0,
-                applied_fence: 0,
-                sold: 0,
-                sequence: 0,
-            },
+            stock: Stock { available: world.units, fence: 0, applied_fence: 0, sold: 0, sequence: 0 },
             budget: Budget {
                 leases,
                 keys,
@@ -185,11 +175,7 @@ impl Client {
     pub(crate) fn done(&self, scope: Scope) -> bool {
         match self.phase {
             Phase::Holding => scope == Scope::Tokens,
-            Phase::Asking
-            | Phase::Sealing
-            | Phase::Looked(_)
-            | Phase::Claimed
-            | Phase::Decided(_) => false,
+            Phase::Asking | Phase::Sealing | Phase::Looked(_) | Phase::Claimed | Phase::Decided(_) => false,
             _ => true,
         }
     }

@@ -86,43 +86,23 @@ impl World {
 
     /// The same, but the lease of one of them may lapse.
     pub(crate) fn one_lapse(version: Version) -> Self {
-        Self {
-            lapses: Lapses::AtMost { leases: 1, keys: 0 },
-            ..Self::calm(version)
-        }
+        Self { lapses: Lapses::AtMost { leases: 1, keys: 0 }, ..Self::calm(version) }
     }
 
     /// Three clients ask for tokens, and every key may go at every moment. Nobody touches stock.
     pub(crate) fn tokens(version: Version) -> Self {
-        Self {
-            scope: Scope::Tokens,
-            clients: 3,
-            lapses: Lapses::Any,
-            ..Self::calm(version)
-        }
+        Self { scope: Scope::Tokens, clients: 3, lapses: Lapses::Any, ..Self::calm(version) }
     }
 
     /// Two clients, two units, and all that may go wrong: every key at every moment, a node's
     /// memory, a write carried out twice.
     pub(crate) fn hostile(version: Version) -> Self {
-        Self {
-            units: 2,
-            lapses: Lapses::Any,
-            amnesia: 1,
-            duplicates: 1,
-            ..Self::calm(version)
-        }
+        Self { units: 2, lapses: Lapses::Any, amnesia: 1, duplicates: 1, ..Self::calm(version) }
     }
 
     /// Three clients, two units, two writes carried out twice, and a lock that is no lock.
     pub(crate) fn any_token(version: Version) -> Self {
-        Self {
-            clients: 3,
-            units: 2,
-            lock: Lock::AnyToken,
-            duplicates: 2,
-            ..Self::calm(version)
-        }
+        Self { clients: 3, units: 2, lock: Lock::AnyToken, duplicates: 2, ..Self::calm(version) }
     }
 
     /// The order of tokens is looked at only where it is a promise: it costs states.

@@ -1,0 +1,235 @@
+//! What can be typed, and what it means. Units are in the names here and nowhere else.
+//!
+//! Invariant: what cannot work is refused here, with exit status 2 and what to type instead.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+
+use crate::faults::Fault;
+use crate::plan::{Load, Plan, rows};
+use crate::stack::{LAB_TOKEN, Shape};
+use crate::strategy::Strategy;
+
+/// Shows overselling, and shows it stop.
+#[derive(Debug, Parser)]
+#[command(name = "oversell", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit status: 0 the run is valid and every promise was kept, 1 a promise was broken, 2 bad usage, 3 void or could not run."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the experiment and say the verdict; without strategies and faults, the story in four rows
+    Run(Box<RunArgs>),
+    /// Bring the stack up until Ctrl-C
+    Stack(StackArgs),
+    /// Audit the databases of a stack that is up
+    Audit(AuditArgs),
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Strategies to compare, separated by commas [default: the story]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "A,B")]
+    pub strategies: Vec<Strategy>,
+    /// Faults to run each of them under, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "X,Y")]
+    pub faults: Vec<Fault>,
+    /// Units there are, over all SKUs; a quarter of the orders by default
+    #[arg(long, value_parser = at_least_one(1_000_000))]
+    pub stock: Option<u64>,
+    /// Customers at the same time
+    #[arg(long, value_parser = at_least_one(10_000))]
+    pub users: Option<u64>,
+    /// Orders of each customer; by default so many that four times the stock is asked for
+    #[arg(long, value_parser = at_least_one(1_000_000))]
+    pub iterations: Option<u64>,
+    /// Among how many SKUs customers choose
+    #[arg(long, value_parser = at_least_one(1_000))]
+    pub skus: Option<u64>,
+    /// Smaller numbers: under a minute, stack included
+    #[arg(long)]
+    pub quick: bool,
+    /// Folder for the report; what an earlier run left there is replaced
+    #[arg(long, value_name = "DIR", default_value = "load-tests/reports/latest")]
+    pub report: PathBuf,
+    /// Decides the order of orders and the schedule of pauses [default: a new one]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// A stack that is up: the line of `stack --json`, or the URLs of all replicas and both databases
+    #[arg(long, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
+    pub target: Vec<String>,
+    /// Bearer token of inventory, for --target with URLs
+    #[arg(long, env = "INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]
+    pub inventory_token: String,
+    /// What the stack is made of; with --target, what it was started with.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+}
+
+/// What a stack is made of.
+#[derive(Debug, Clone, Args)]
+pub struct ShapeArgs {
+    /// Lock nodes, an odd number
+    #[arg(long, value_name = "N", value_parser = odd)]
+    pub redis_nodes: Option<usize>,
+    /// Replicas of each service, at least 2: a mutex inside one process must not make the result look right
+    #[arg(long, value_name = "N", value_parser = replicas)]
+    pub replicas: Option<usize>,
+    /// How long a lock lives
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(50..=600_000))]
+    pub lease_ms: Option<u64>,
+    /// How long an order waits for its lock
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    pub wait_ms: Option<u64>,
+    /// How long the payment between read and write takes
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=60_000))]
+    pub payment_ms: Option<u64>,
+}
+
+/// Options of `stack`.
+#[derive(Debug, Args)]
+pub struct StackArgs {
+    /// Print one line of JSON: addresses, databases, the inventory token, process ids
+    #[arg(long)]
+    pub json: bool,
+    /// What it is made of.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+}
+
+/// Options of `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// The database of each service, in any order
+    #[arg(long, num_args = 1.., required = true, value_name = "URL")]
+    pub postgres: Vec<String>,
+}
+
+impl ShapeArgs {
+    /// What was left open is filled in.
+    pub fn shape(&self) -> Shape {
+        let ms = |given: Option<u64>, preset| Duration::from_millis(given.unwrap_or(preset));
+        Shape {
+            redis_nodes: self.redis_nodes.unwrap_or(5),
+            replicas: self.replicas.unwrap_or(2),
+            lease: ms(self.lease_ms, 600),
+            wait: ms(self.wait_ms, 10_000),
+            payment: ms(self.payment_ms, 2),
+        }
+    }
+}
+
+impl RunArgs {
+    /// The run that was asked for.
+    ///
+    /// # Errors
+    /// Numbers that do not go together; the message is for the user, the exit status is 2.
+    pub fn plan(&self) -> Result<Plan, clap::Error> {
+        let preset = if self.quick { QUICK } else { FULL };
+        let load = Load::tuned(&preset.load, self.users, self.iterations, self.skus, self.stock);
+        if self.skus.is_some_and(|skus| skus > load.stock) {
+            let stock = load.stock;
+            return Err(usage(&format!(
+                "--skus: {stock} units do not go round; name at most {stock} SKUs, or more --stock"
+            )));
+        }
+        Ok(Plan {
+            rows: rows(&self.strategies, &self.faults),
+            load,
+            shape: self.shape.shape(),
+            strikes: preset.strikes,
+            seed: self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
+        })
+    }
+}
+
+/// A message in clap's own words, that ends with exit status 2.
+pub fn usage(message: &str) -> clap::Error {
+    Cli::command().error(ErrorKind::ValueValidation, message)
+}
+
+struct Preset {
+    load: Load,
+    strikes: usize,
+}
+
+const QUICK: Preset = Preset { load: Load { users: 16, iterations: 0, skus: 2, stock: 200 }, strikes: 4 };
+const FULL: Preset = Preset { load: Load { users: 32, iterations: 0, skus: 4, stock: 800 }, strikes: 10 };
+
+fn at_least_one(most: u64) -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=most)
+}
+
+fn odd(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(nodes) if nodes % 2 == 1 && nodes <= 15 => Ok(nodes),
+        _ => Err("a quorum wants an odd number of nodes, 1 to 15".to_owned()),
+    }
+}
+
+fn replicas(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(replicas) if (2..=8).contains(&replicas) => Ok(replicas),
+        _ => Err("2 to 8 replicas".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(arguments: &[&str]) -> Result<Plan, clap::Error> {
+        let Command::Run(run) = Cli::try_parse_from(["oversell", "run"].iter().chain(arguments))?.command else {
+            panic!("it is `run`");
+        };
+        run.plan()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bad_usage_ends_with_2_and_says_what_would_do() {
+        let wrong = [
+            (vec!["--strategies", "magic"], "redlock-fenced"),
+            (vec!["--faults", "earthquake"], "pause-inventory"),
+            (vec!["--redis-nodes", "4"], "odd"),
+            (vec!["--replicas", "1"], "2 to 8"),
+            (vec!["--stock", "0"], "1"),
+            (vec!["--users", "many"], "invalid"),
+            (vec!["--skus", "9", "--stock", "4"], "at most 4"),
+            (vec!["--target", "http://x", "--replicas", "2"], "--target"),
+            (vec!["--quik"], "--quick"),
+        ];
+        for (arguments, hint) in wrong {
+            let error = run(&arguments).expect_err("bad usage");
+            assert_eq!(error.exit_code(), 2, "{arguments:?}");
+            assert!(error.to_string().contains(hint), "{arguments:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_story_is_the_default_and_quick_asks_for_less() {
+        let (full, quick) = (run(&[]).expect("a plan"), run(&["--quick"]).expect("a plan"));
+        assert_eq!(full.rows, crate::plan::STORY);
+        assert!(quick.load.attempts() < full.load.attempts());
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_plan() {
+        let demand = || run(&["--quick", "--seed", "7"]).map(|plan| plan.load.demand(plan.seed)).expect("a plan");
+        assert_eq!(demand(), demand());
+    }
+}

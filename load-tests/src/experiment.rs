@@ -1,0 +1,157 @@
+//! A whole run: the stack, its rows one after the other, the verdict, the reports.
+//!
+//! Invariant: an interrupted run is void, reports the rows it has, and leaves nothing running.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use time::OffsetDateTime;
+
+use crate::audit::Auditor;
+use crate::interrupt::Interrupt;
+use crate::inventory::Inventory;
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::report::{self, Report, RunReport};
+use crate::row::{self, Ground};
+use crate::stack::Stack;
+use crate::target::Target;
+use crate::verdict::Verdict;
+
+/// What to run, where, and where to tell.
+#[derive(Debug)]
+pub struct Experiment {
+    /// Rows and numbers.
+    pub plan: Plan,
+    /// A stack that is up already; one is brought up if absent.
+    pub target: Option<Target>,
+    /// Where the service binaries are.
+    pub binaries: PathBuf,
+    /// Where reports and histories go.
+    pub folder: PathBuf,
+}
+
+impl Experiment {
+    /// Runs it, prints the verdict, writes the reports.
+    ///
+    /// # Errors
+    /// It could not be run: nothing was shown, either way.
+    pub async fn run(self, interrupt: &Interrupt) -> anyhow::Result<Verdict> {
+        let started_at = OffsetDateTime::now_utc();
+        clear(&self.folder).with_context(|| format!("{} cannot be written", self.folder.display()))?;
+        let progress = Progress { rows: self.plan.rows.len() };
+        progress.say(&format!("Seed {} (--seed repeats it)", self.plan.seed));
+        let ran = match &self.target {
+            Some(target) => self.on_target(target, interrupt, progress).await,
+            None => self.on_own_stack(interrupt, progress).await,
+        };
+        let (runs, interrupted) = ran?;
+        let verdict = Verdict::of(&runs, interrupted);
+        let report = Report::new(&self.plan, started_at, runs, verdict);
+        let written =
+            report::json::write(&report, &self.folder).and_then(|()| report::markdown::write(&report, &self.folder));
+        written.with_context(|| format!("the report cannot be written to {}", self.folder.display()))?;
+        report::terminal::print(&report, &self.folder.display().to_string())
+            .context("the verdict cannot be printed")?;
+        Ok(report.verdict)
+    }
+
+    async fn on_own_stack(
+        &self,
+        interrupt: &Interrupt,
+        progress: Progress,
+    ) -> anyhow::Result<(Vec<RunReport>, Option<&'static str>)> {
+        let shape = &self.plan.shape;
+        let (nodes, replicas) = (shape.redis_nodes, shape.replicas);
+        progress.say(&format!("Starting Postgres, {nodes} Redis nodes and {replicas} replicas of each service"));
+        let logs = self.folder.join("logs");
+        let stack = tokio::select! {
+            stack = Stack::start(shape, &self.binaries, Some(&logs)) => stack.context("the stack did not come up")?,
+            by = interrupt.asked() => return Ok((Vec::new(), Some(by))),
+        };
+        let auditor = Auditor::connect(&stack.audit).await?;
+        let ran = {
+            let controls = stack.controls();
+            let prefix = prefix();
+            let ground = Ground {
+                inventory: Inventory::new(&stack.target.inventory, &stack.target.inventory_token)?,
+                target: &stack.target,
+                controls,
+                redis: &stack.redis,
+                auditor,
+                folder: &self.folder,
+                prefix: &prefix,
+            };
+            self.rows(&ground, interrupt, progress).await
+        };
+        stack.shut_down().await;
+        ran
+    }
+
+    async fn on_target(
+        &self,
+        target: &Target,
+        interrupt: &Interrupt,
+        progress: Progress,
+    ) -> anyhow::Result<(Vec<RunReport>, Option<&'static str>)> {
+        let controls = target.controls();
+        let out_of_reach =
+            controls.inventory.len() < target.inventory.len() || controls.orders.len() < target.orders.len();
+        if let Some(row) = self.plan.rows.iter().find(|row| row.fault.needs_processes() && out_of_reach) {
+            bail!("{} stops processes, and those of the target are out of reach; run it with --faults none", row.fault);
+        }
+        let prefix = prefix();
+        let ground = Ground {
+            inventory: Inventory::new(&target.inventory, &target.inventory_token)?,
+            target,
+            controls,
+            redis: &[],
+            auditor: Auditor::connect(&target.postgres).await?,
+            folder: &self.folder,
+            prefix: &prefix,
+        };
+        self.rows(&ground, interrupt, progress).await
+    }
+
+    async fn rows(
+        &self,
+        ground: &Ground<'_>,
+        interrupt: &Interrupt,
+        progress: Progress,
+    ) -> anyhow::Result<(Vec<RunReport>, Option<&'static str>)> {
+        let mut runs = Vec::new();
+        for number in 1..=self.plan.rows.len() {
+            if interrupt.by().is_some() {
+                break;
+            }
+            let row = self.plan.rows[number - 1];
+            let ran = row::run(ground, &self.plan, number, progress, interrupt).await;
+            runs.push(
+                ran.with_context(|| format!("row {number}, {} under {}, could not be run", row.strategy, row.fault))?,
+            );
+        }
+        Ok((runs, interrupt.by()))
+    }
+}
+
+/// SKUs and keys of this run begin with it: a database may have seen others.
+fn prefix() -> String {
+    format!("r{:x}", OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000)
+}
+
+/// Makes the folder, and takes away what an earlier run wrote: its history must not be taken for this one's.
+fn clear(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let ours = name.starts_with("report.") || (name.starts_with("history-") && name.ends_with(".jsonl"));
+        if ours {
+            std::fs::remove_file(entry.path())?;
+        } else if name == "logs" {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! What was asked and what was answered, in order, on one monotonic clock; kept in memory for the audit and written
+//! as JSON lines for anybody who doubts it.
+//!
+//! Invariant: an invocation is recorded before the request is sent, an answer after it was read.
+//! Absence: no judgement.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::outcome::Outcome;
+
+/// What was asked for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Invocation {
+    /// The `Idempotency-Key`, unique per attempt.
+    pub key: String,
+    /// Which SKU.
+    pub sku: String,
+    /// How many units.
+    pub quantity: i64,
+    /// Which replica was asked.
+    pub to: String,
+}
+
+/// What came back; a `status` of `None` is silence.
+#[derive(Debug, Clone, Serialize)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// The problem's code.
+    pub code: Option<String>,
+    /// The order's id, of a 201.
+    pub order_id: Option<Uuid>,
+    /// From `Server-Timing`: how long the order waited for its lock.
+    pub lock_ms: Option<f64>,
+}
+
+impl Answer {
+    /// What it means.
+    pub fn outcome(&self) -> Outcome {
+        match self.status {
+            Some(status) => Outcome::of(status, self.code.as_deref()),
+            None => Outcome::Silence,
+        }
+    }
+}
+
+/// One attempt.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    /// What was asked for.
+    pub invocation: Invocation,
+    /// When, since the row began.
+    pub invoked: Duration,
+    /// When the answer was there, and which; absent while it is waited for.
+    pub answered: Option<(Duration, Answer)>,
+}
+
+/// How many attempts ended how, so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All that were answered or given up.
+    pub ended: u64,
+    /// [`Outcome::Accepted`].
+    pub accepted: u64,
+    /// [`Outcome::SoldOut`].
+    pub sold_out: u64,
+    /// [`Outcome::LockTimeout`].
+    pub lock_timeouts: u64,
+    /// [`Outcome::QuorumUnavailable`] and [`Outcome::Unavailable`].
+    pub unavailable: u64,
+    /// [`Outcome::Unexplained`].
+    pub unexplained: u64,
+    /// [`Outcome::Silence`].
+    pub silence: u64,
+}
+
+impl Tally {
+    fn count(&mut self, outcome: Outcome) {
+        self.ended += 1;
+        *match outcome {
+            Outcome::Accepted => &mut self.accepted,
+            Outcome::SoldOut => &mut self.sold_out,
+            Outcome::LockTimeout => &mut self.lock_timeouts,
+            Outcome::QuorumUnavailable | Outcome::Unavailable => &mut self.unavailable,
+            Outcome::Unexplained => &mut self.unexplained,
+            Outcome::Silence => &mut self.silence,
+        } += 1;
+    }
+}
+
+/// The history of one row, while it is being made.
+#[derive(Debug)]
+pub struct History {
+    began: Instant,
+    inner: Mutex<Inner>,
+    tally: watch::Sender<Tally>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    operations: Vec<Operation>,
+    file: BufWriter<File>,
+    failed: Option<io::Error>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line<'a> {
+    Invoked {
+        op: usize,
+        at_us: u128,
+        #[serde(flatten)]
+        what: &'a Invocation,
+    },
+    Answered {
+        op: usize,
+        at_us: u128,
+        outcome: Outcome,
+        #[serde(flatten)]
+        what: &'a Answer,
+    },
+}
+
+impl History {
+    /// Begins now; `path` is overwritten.
+    ///
+    /// # Errors
+    /// The file cannot be created.
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        let inner = Inner { operations: Vec::new(), file: BufWriter::new(File::create(path)?), failed: None };
+        Ok(Self { began: Instant::now(), inner: Mutex::new(inner), tally: watch::channel(Tally::default()).0 })
+    }
+
+    /// Since the row began.
+    pub fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Changes with every answer.
+    pub fn tally(&self) -> watch::Receiver<Tally> {
+        self.tally.subscribe()
+    }
+
+    /// Records a request that is about to be sent; the number names it when its answer comes.
+    pub fn invoked(&self, invocation: Invocation) -> usize {
+        let mut inner = self.lock();
+        let (op, invoked) = (inner.operations.len(), self.now());
+        inner.write(&Line::Invoked { op, at_us: invoked.as_micros(), what: &invocation });
+        inner.operations.push(Operation { invocation, invoked, answered: None });
+        op
+    }
+
+    /// Records the answer to request `op`.
+    pub fn answered(&self, op: usize, answer: Answer) {
+        let (at, outcome) = (self.now(), answer.outcome());
+        let mut inner = self.lock();
+        inner.write(&Line::Answered { op, at_us: at.as_micros(), outcome, what: &answer });
+        if let Some(operation) = inner.operations.get_mut(op) {
+            operation.answered = Some((at, answer));
+        }
+        drop(inner);
+        self.tally.send_modify(|tally| tally.count(outcome));
+    }
+
+    /// Everything that was recorded; the file is complete when this returns.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn finish(&self) -> io::Result<Vec<Operation>> {
+        let mut inner = self.lock();
+        if let Some(error) = inner.failed.take() {
+            return Err(error);
+        }
+        inner.file.flush()?;
+        Ok(inner.operations.clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn write(&mut self, line: &Line<'_>) {
+        let written = serde_json::to_writer(&mut self.file, line).map_err(io::Error::from);
+        if let Err(error) = written.and_then(|()| self.file.write_all(b"\n")) {
+            self.failed.get_or_insert(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invocation(key: &str) -> Invocation {
+        Invocation { key: key.into(), sku: "a".into(), quantity: 1, to: "http://x".into() }
+    }
+
+    #[test]
+    fn every_invocation_and_answer_is_a_line_and_silence_is_one_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("history.jsonl");
+        let history = History::begin(&path).expect("a file");
+        let (first, second) = (history.invoked(invocation("k1")), history.invoked(invocation("k2")));
+        let silence = Answer { status: None, code: None, order_id: None, lock_ms: None };
+        history.answered(second, silence);
+        history
+            .answered(first, Answer { status: Some(201), code: None, order_id: Some(Uuid::nil()), lock_ms: Some(0.5) });
+
+        let operations = history.finish().expect("written");
+        assert!(operations[0].invoked <= operations[1].invoked);
+        assert_eq!(*history.tally().borrow(), Tally { ended: 2, accepted: 1, silence: 1, ..Tally::default() });
+        let text = std::fs::read_to_string(path).expect("the file");
+        let events: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+        let named: Vec<_> = events.iter().map(|e| (e["event"].as_str(), e["op"].as_u64())).collect();
+        assert_eq!(
+            named,
+            [
+                (Some("invoked"), Some(0)),
+                (Some("invoked"), Some(1)),
+                (Some("answered"), Some(1)),
+                (Some("answered"), Some(0))
+            ]
+        );
+        assert_eq!(events[2]["outcome"], "silence");
+    }
+}

@@ -1,0 +1,113 @@
+//! Wiring only: arguments in, exit status out.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use load_tests::audit::{self, Auditor, Evidence, Quiet, Scope, until_quiet};
+use load_tests::cli::{AuditArgs, Cli, Command, RunArgs, StackArgs};
+use load_tests::experiment::Experiment;
+use load_tests::interrupt::Interrupt;
+use load_tests::stack::Stack;
+use load_tests::target::{Databases, Target};
+
+const BROKEN: u8 = 1;
+const COULD_NOT: u8 = 3;
+/// How long books may take to come to rest before somebody else's databases are audited.
+const QUIET_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
+    let done = match cli.command {
+        Command::Run(args) => run(*args).await,
+        Command::Stack(args) => stack(args).await,
+        Command::Audit(args) => audit(args).await,
+    };
+    match done {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            // One plain sentence: what could not be done, and the causes behind it.
+            eprintln!("oversell: {error:#}");
+            ExitCode::from(COULD_NOT)
+        }
+    }
+}
+
+async fn run(args: RunArgs) -> anyhow::Result<u8> {
+    let mut plan = args.plan().unwrap_or_else(|error| error.exit());
+    let interrupt = Interrupt::listen().context("signals cannot be listened to")?;
+    let target = match args.target.as_slice() {
+        [] => None,
+        words => Some(Target::find(words, &args.inventory_token).await?),
+    };
+    if let Some(target) = &target {
+        (plan.shape.redis_nodes, plan.shape.replicas) = (target.redis.len(), target.orders.len());
+    }
+    let experiment = Experiment { plan, target, binaries: beside_this()?, folder: args.report };
+    let verdict = experiment.run(&interrupt).await?;
+    if let ([why, ..], 3) = (verdict.why_not.as_slice(), verdict.exit_status()) {
+        eprintln!("oversell: void: {why}");
+    }
+    Ok(verdict.exit_status())
+}
+
+async fn stack(args: StackArgs) -> anyhow::Result<u8> {
+    let interrupt = Interrupt::listen().context("signals cannot be listened to")?;
+    let (shape, binaries) = (args.shape.shape(), beside_this()?);
+    let stack = tokio::select! {
+        stack = Stack::start(&shape, &binaries, None) => stack.context("the stack did not come up")?,
+        _ = interrupt.asked() => return Ok(0),
+    };
+    if args.json {
+        println!("{}", serde_json::to_string(&stack.target)?);
+    } else {
+        describe(&stack.target);
+    }
+    interrupt.asked().await;
+    stack.shut_down().await;
+    Ok(0)
+}
+
+fn describe(target: &Target) {
+    let listed = [("order", &target.orders), ("inventory", &target.inventory), ("redis", &target.redis)];
+    for (name, urls) in listed {
+        println!("{name:<12}{}", urls.join("  "));
+    }
+    println!("{:<12}{}  {}", "postgres", target.postgres.inventory, target.postgres.order);
+    println!("{:<12}{}", "token", target.inventory_token);
+    println!("Ctrl-C ends it.");
+}
+
+async fn audit(args: AuditArgs) -> anyhow::Result<u8> {
+    let auditor = Auditor::connect(&Databases::among(&args.postgres).await?).await?;
+    if let Quiet::No(what) = until_quiet(&auditor, None, QUIET_WITHIN).await? {
+        anyhow::bail!("an audit while something is in flight proves nothing: {what}");
+    }
+    let books = auditor.read(&Scope::Everything).await?;
+    let found = audit::audit(&Evidence { books: &books, history: None });
+    println!(
+        "{} SKUs, {} ledger rows, {} reservations, {} orders",
+        books.stock.len(),
+        books.ledger.len(),
+        books.reservations.len(),
+        books.orders.len()
+    );
+    for item in audit::ITEMS.iter().filter(|item| item.number != 7) {
+        let broken = found.iter().any(|violation| violation.item == item.number);
+        println!("{}  {:>2}. {}", if broken { "BROKEN" } else { "ok    " }, item.number, item.rule);
+    }
+    println!("          7. is checked where the requests were recorded: `oversell run`");
+    for violation in &found {
+        println!("item {violation}");
+    }
+    Ok(if found.is_empty() { 0 } else { BROKEN })
+}
+
+/// The services are found beside this program.
+fn beside_this() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("this program does not know where it is")?;
+    program.parent().map(PathBuf::from).context("this program is nowhere")
+}

@@ -1,0 +1,72 @@
+//! `report.md`: the verdict, the table, and what was found, for a pull request or a wiki.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use super::{COLUMNS, Report, RunReport, cells};
+
+/// Writes it into the folder.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(report: &Report, folder: &Path) -> io::Result<()> {
+    std::fs::write(folder.join("report.md"), text(report))
+}
+
+/// The whole document.
+pub fn text(report: &Report) -> String {
+    let mut text = String::from("# Does it oversell?\n\n");
+    for sentence in report.verdict.sentences() {
+        text += &format!("**{sentence}**\n\n");
+    }
+    text += &format!("| {} |\n|{}\n", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len()));
+    for run in &report.runs {
+        text += &format!("| {} |\n", cells(run).join(" | "));
+    }
+    text += "\nOversold units are counted in the ledger, over every prefix of it. A sold-out answer is a success of the \
+             system. Orders/s counts every order that was answered, p50 and p99 are from request to answer.\n";
+    let (s, m) = (&report.settings, &report.machine);
+    let _ = write!(
+        text,
+        "\nStarted {} on {} ({} cores), seed {}. {} lock nodes, {} replicas of each service; lease {} ms, wait {} ms, \
+         payment {} ms between read and write. {} customers × {} orders over {} SKUs.\n",
+        report.started_at,
+        m.os,
+        m.cpus,
+        s.seed,
+        s.redis_nodes,
+        s.replicas,
+        s.lease_ms,
+        s.wait_ms,
+        s.payment_ms,
+        s.users,
+        s.iterations,
+        s.skus,
+    );
+    for run in &report.runs {
+        text += &details(run);
+    }
+    text
+}
+
+fn details(run: &RunReport) -> String {
+    let mut text = String::new();
+    if run.audit.violations.is_empty() && run.strikes.is_empty() {
+        return text;
+    }
+    let _ = write!(text, "\n## {} / {}\n\n", run.strategy, run.fault);
+    for violation in &run.audit.violations {
+        let _ = writeln!(text, "- audit, item {violation}");
+    }
+    for strike in &run.strikes {
+        let (replica, sku, outcome) = (&strike.replica, &strike.sku, &strike.outcome);
+        let counted = if strike.fired { "" } else { " (not counted)" };
+        let _ = writeln!(
+            text,
+            "- {replica} stopped from {} ms to {} ms in the sale of {sku}: {outcome}{counted}",
+            strike.from_ms, strike.to_ms
+        );
+    }
+    text
+}

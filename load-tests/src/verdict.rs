@@ -1,0 +1,150 @@
+//! What the rows mean. Pure: reports go in, a judgement comes out.
+//!
+//! Invariant: a row that could not have shown overselling makes the run void. Void is not a pass.
+//! Absence: no threshold that a slow machine could miss; nothing here is a matter of speed.
+
+use serde::Serialize;
+
+use crate::faults::Fault;
+use crate::plan::DEMAND;
+use crate::report::RunReport;
+use crate::strategy::Strategy;
+
+/// The judgement.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Verdict {
+    /// Every row could show what it is there to show.
+    pub valid: bool,
+    /// Why not, one sentence each.
+    pub why_not: Vec<String>,
+    /// 1 − oversold by the worst strategy that promises none / oversold by `off` without a fault; absent without such rows.
+    pub error_reduction_percent: Option<f64>,
+    /// Promises that were not kept, one sentence each.
+    pub broken: Vec<String>,
+    #[serde(skip)]
+    summary: Vec<String>,
+}
+
+impl Verdict {
+    /// Judges the rows; `interrupted` says what kept others from running.
+    pub fn of(runs: &[RunReport], interrupted: Option<&str>) -> Self {
+        let mut why_not: Vec<String> = runs.iter().flat_map(void).collect();
+        if let Some(by) = interrupted {
+            why_not.push(format!("the run was interrupted by {by}"));
+        } else if runs.is_empty() {
+            why_not.push("no row was run".to_owned());
+        }
+        Self {
+            valid: why_not.is_empty(),
+            why_not,
+            error_reduction_percent: error_reduction(runs),
+            broken: runs.iter().flat_map(broken).collect(),
+            summary: runs.iter().map(summary).collect(),
+        }
+    }
+
+    /// 0 valid and kept, 1 a promise was broken, 3 void.
+    pub fn exit_status(&self) -> u8 {
+        match (self.broken.is_empty(), self.valid) {
+            (false, _) => 1,
+            (true, true) => 0,
+            (true, false) => 3,
+        }
+    }
+
+    /// For people, the most important first.
+    pub fn sentences(&self) -> Vec<String> {
+        let mut sentences = self.summary.clone();
+        sentences.extend(self.error_reduction_percent.map(|percent| format!("Errors were reduced by {percent} %.")));
+        sentences.extend(self.broken.iter().map(|broken| format!("BROKEN: {broken}.")));
+        sentences.extend(self.why_not.iter().map(|why| format!("VOID: {why}.")));
+        if self.valid && self.broken.is_empty() {
+            sentences
+                .push("PASSED: the run is valid, and whoever promised not to oversell kept the promise.".to_owned());
+        }
+        sentences
+    }
+}
+
+fn name(run: &RunReport) -> String {
+    match run.fault {
+        Fault::None => format!("{} without a fault", run.strategy),
+        fault => format!("{} under {fault}", run.strategy),
+    }
+}
+
+fn summary(run: &RunReport) -> String {
+    let (name, over, stock) = (name(run), run.units_oversold, run.initial_stock);
+    let refused = match run.stale_writes_refused {
+        0 => String::new(),
+        1 => ", and 1 stale write was refused".to_owned(),
+        refused => format!(", and {refused} stale writes were refused"),
+    };
+    format!("{name}: {over} of {stock} units oversold{refused}.")
+}
+
+/// Why a row could not have shown overselling, or did not show what it is there for.
+fn void(run: &RunReport) -> Vec<String> {
+    let name = name(run);
+    let mut why = Vec::new();
+    let mut unless = |fine: bool, sentence: String| {
+        if !fine {
+            why.push(format!("{name}: {sentence}"));
+        }
+    };
+    let (attempts, planned, stock) = (run.attempts, run.attempts_planned, run.initial_stock);
+    unless(attempts == planned, format!("{attempts} of {planned} orders were placed"));
+    unless(
+        attempts >= DEMAND * stock,
+        format!("{attempts} orders for {stock} units are too few, {} would do", DEMAND * stock),
+    );
+    unless(run.skus_sold_out == run.skus, format!("{} of {} SKUs sold out", run.skus_sold_out, run.skus));
+    let off_shows = run.strategy != Strategy::Off || run.units_oversold >= stock;
+    unless(
+        off_shows,
+        format!("{} of {stock} units oversold is less than the stock, so the load was too light", run.units_oversold),
+    );
+    unless(run.fault == Fault::None || run.faults_fired > 0, "the fault never struck".to_owned());
+    if run.fault.makes_writes_stale() && run.faults_fired > 0 {
+        let refused = !run.strategy.claims() || run.paused_writes_refused > 0;
+        unless(refused, "no write of a paused replica was refused, so the fence was not tested".to_owned());
+        let hole = !matches!(run.strategy, Strategy::Redis | Strategy::Redlock) || run.units_oversold > 0;
+        unless(hole, "no paused write oversold anything, so the fault was too mild".to_owned());
+    }
+    if let Some(unsettled) = &run.unsettled {
+        unless(false, format!("it was audited while {unsettled}"));
+    }
+    why
+}
+
+fn broken(run: &RunReport) -> Vec<String> {
+    let name = name(run);
+    let mut broken = Vec::new();
+    let promised = run.strategy.promises_no_oversell(run.fault);
+    if promised && run.units_oversold > 0 {
+        broken.push(format!("{name} oversold {} units", run.units_oversold));
+    }
+    let about_stock = |text: &str| {
+        let item = text.split(':').next().and_then(|number| number.parse::<u8>().ok());
+        crate::audit::ITEMS.iter().any(|known| Some(known.number) == item && known.about_stock)
+    };
+    let unexpected = run.audit.violations.iter().find(|violation| promised || !about_stock(violation));
+    broken.extend(unexpected.map(|violation| format!("{name} failed the audit, item {violation}")));
+    broken
+}
+
+fn error_reduction(runs: &[RunReport]) -> Option<f64> {
+    let off = runs.iter().find(|run| run.strategy == Strategy::Off && run.fault == Fault::None)?;
+    let promising = runs.iter().filter(|run| run.strategy.promises_no_oversell(Fault::PauseInventory));
+    let worst = promising.map(|run| run.units_oversold).max()?;
+    if off.units_oversold == 0 {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "units of one experiment")]
+    let share = worst as f64 / off.units_oversold as f64;
+    // Cut, not rounded: 99.99… is not 100.
+    Some(((1.0 - share) * 10_000.0).floor() / 100.0)
+}
+
+#[cfg(test)]
+mod tests;

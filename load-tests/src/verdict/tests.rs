@@ -1,0 +1,167 @@
+//! Every way to be void or broken, one at a time, from rows in which everything is right.
+
+use super::*;
+use crate::report::{AuditReport, Latency, LockWait};
+
+fn row(strategy: Strategy, fault: Fault) -> RunReport {
+    let oversold = match (strategy, fault) {
+        (Strategy::Off, _) => 300,
+        (Strategy::Redlock, Fault::PauseInventory) => 4,
+        _ => 0,
+    };
+    let refused = if strategy.claims() && fault.makes_writes_stale() { 3 } else { 0 };
+    let violations =
+        if oversold > 0 { vec!["1: a: 400 units are promised and 100 are there".to_owned()] } else { Vec::new() };
+    RunReport {
+        strategy,
+        fault,
+        initial_stock: 100,
+        attempts: 400,
+        accepted: 100,
+        units_sold: 100,
+        stock_left: 0,
+        units_oversold: oversold,
+        lost_updates: 0,
+        sold_out: 300,
+        lock_timeouts: 0,
+        unavailable: 0,
+        stale_claims_refused: 0,
+        stale_writes_refused: refused,
+        payments_voided: 0,
+        unexplained_errors: 0,
+        faults_fired: if fault == Fault::None { 0 } else { 3 },
+        duration_seconds: 1.0,
+        orders_per_second: 400.0,
+        latency_ms: Latency::default(),
+        lock_wait_ms: LockWait::default(),
+        audit: AuditReport { passed: violations.is_empty(), violations },
+        attempts_planned: 400,
+        skus: 2,
+        skus_sold_out: 2,
+        paused_writes_refused: refused,
+        unsettled: None,
+        strikes: Vec::new(),
+        history: String::new(),
+    }
+}
+
+fn story() -> Vec<RunReport> {
+    crate::plan::STORY.iter().map(|plan| row(plan.strategy, plan.fault)).collect()
+}
+
+fn verdict(runs: &[RunReport]) -> Verdict {
+    Verdict::of(runs, None)
+}
+
+#[track_caller]
+fn is_void(runs: &[RunReport], because: &str) {
+    let verdict = verdict(runs);
+    assert_eq!(verdict.exit_status(), 3, "{verdict:?}");
+    assert!(verdict.why_not.iter().any(|why| why.contains(because)), "{:?}", verdict.why_not);
+    assert!(!verdict.sentences().iter().any(|sentence| sentence.contains("PASSED")));
+}
+
+#[test]
+fn the_story_passes_with_all_errors_gone() {
+    let verdict = verdict(&story());
+    assert_eq!((verdict.exit_status(), verdict.valid, verdict.error_reduction_percent), (0, true, Some(100.0)));
+    assert!(verdict.sentences().iter().any(|sentence| sentence.starts_with("PASSED")));
+}
+
+#[test]
+fn too_little_demand_is_void() {
+    let mut runs = story();
+    (runs[1].attempts, runs[1].attempts_planned) = (399, 399);
+    is_void(&runs, "too few");
+}
+
+#[test]
+fn a_row_cut_short_is_void() {
+    let mut runs = story();
+    runs[0].attempts_planned = 401;
+    is_void(&runs, "400 of 401 orders were placed");
+}
+
+#[test]
+fn what_did_not_sell_out_is_void() {
+    let mut runs = story();
+    runs[3].skus_sold_out = 1;
+    is_void(&runs, "1 of 2 SKUs sold out");
+}
+
+#[test]
+fn no_lock_that_hardly_oversold_is_void() {
+    let mut runs = story();
+    runs[0].units_oversold = 99;
+    is_void(&runs, "load was too light");
+}
+
+#[test]
+fn a_fault_that_never_struck_is_void() {
+    let mut runs = story();
+    runs[2].faults_fired = 0;
+    is_void(&runs, "the fault never struck");
+}
+
+#[test]
+fn a_fence_that_had_nothing_to_refuse_is_void() {
+    let mut runs = story();
+    runs[3].paused_writes_refused = 0;
+    is_void(&runs, "the fence was not tested");
+    // A refused write that no pause made stale proves nothing either.
+    runs[3].stale_writes_refused = 9;
+    is_void(&runs, "the fence was not tested");
+}
+
+#[test]
+fn pauses_that_did_no_harm_without_a_fence_are_void() {
+    let mut runs = story();
+    runs[2].units_oversold = 0;
+    is_void(&runs, "too mild");
+}
+
+#[test]
+fn books_that_did_not_come_to_rest_are_void() {
+    let mut runs = story();
+    runs[1].unsettled = Some("2 orders or payments are unresolved after 9s".into());
+    is_void(&runs, "audited while 2 orders");
+}
+
+#[test]
+fn nothing_run_and_interrupted_are_void() {
+    is_void(&[], "no row was run");
+    let verdict = Verdict::of(&story(), Some("Ctrl-C"));
+    assert_eq!(verdict.exit_status(), 3);
+}
+
+#[test]
+fn a_fenced_row_that_oversold_is_broken_even_if_the_run_is_void() {
+    let mut runs = story();
+    runs[3].units_oversold = 3;
+    let broken = verdict(&runs);
+    assert_eq!((broken.exit_status(), broken.error_reduction_percent), (1, Some(99.0)));
+    runs[0].units_oversold = 0;
+    assert_eq!(verdict(&runs).exit_status(), 1);
+}
+
+#[test]
+fn a_lock_that_oversold_without_any_fault_is_broken() {
+    let mut runs = story();
+    runs[1].units_oversold = 1;
+    assert_eq!(verdict(&runs).exit_status(), 1);
+}
+
+#[test]
+fn spoiled_stock_is_expected_of_off_but_books_that_lie_are_not() {
+    let mut runs = story();
+    runs[0].audit.violations.push("7: key-1: the customer was told 201, the books show 0 reservations".into());
+    let verdict = verdict(&runs);
+    assert_eq!(verdict.exit_status(), 1);
+    assert!(verdict.broken[0].contains("item 7"), "{:?}", verdict.broken);
+}
+
+#[test]
+fn without_a_row_to_compare_with_there_is_no_reduction() {
+    assert_eq!(verdict(&story()[1..]).error_reduction_percent, None);
+    assert_eq!(verdict(&story()[..3]).error_reduction_percent, None);
+}
