@@ -75,8 +75,8 @@ begin
         detail = jsonb_build_object('sku', p_sku, 'token', p_token, 'current', held.fence)::text;
 end $$;
 
--- Sets what there is, creating the SKU if need be. It changes stock without a token, and so moves the fence:
--- whoever read before is shut out, as by a newer claim.
+-- Sets what there is, creating the SKU if need be. Changing what is there needs no token, and so it moves the
+-- fence: whoever read before is shut out, as by a newer claim. Nobody can have read a SKU that is new.
 create function stock_put(p_sku text, p_on_hand bigint)
     returns table (sku text, on_hand bigint, available bigint, fence bigint, version bigint)
     language plpgsql as $$
@@ -84,19 +84,23 @@ declare
     was stock;
     now_is stock;
 begin
-    insert into stock as s (sku, on_hand, available) values (p_sku, 0, 0) on conflict do nothing;
-    select * into was from stock s where s.sku = p_sku for update;
-    if was.available + p_on_hand - was.on_hand < 0 then
-        raise exception 'below what is held' using errcode = 'HF005', detail =
-            jsonb_build_object('sku', p_sku, 'on_hand', p_on_hand, 'held', was.on_hand - was.available)::text;
+    insert into stock as s (sku, on_hand, available) values (p_sku, p_on_hand, p_on_hand)
+        on conflict do nothing returning * into now_is;
+    if not found then
+        select * into was from stock s where s.sku = p_sku for update;
+        if was.available + p_on_hand - was.on_hand < 0 then
+            raise exception 'below what is held' using errcode = 'HF005', detail =
+                jsonb_build_object('sku', p_sku, 'on_hand', p_on_hand, 'held', was.on_hand - was.available)::text;
+        end if;
+        update stock s
+           set on_hand = p_on_hand, available = s.available + p_on_hand - s.on_hand,
+               fence = s.fence + 1, applied_fence = s.fence + 1, version = s.version + 1
+         where s.sku = p_sku
+        returning * into now_is;
     end if;
-    update stock s
-       set on_hand = p_on_hand, available = s.available + p_on_hand - s.on_hand,
-           fence = s.fence + 1, applied_fence = s.fence + 1, version = s.version + 1
-     where s.sku = p_sku
-    returning * into now_is;
     insert into stock_ledger (sku, delta, before, after, fence, kind)
-    values (p_sku, now_is.available - was.available, was.available, now_is.available, now_is.fence, 'put');
+    values (p_sku, now_is.available - coalesce(was.available, 0), coalesce(was.available, 0), now_is.available,
+            now_is.fence, 'put');
     return query select now_is.sku, now_is.on_hand, now_is.available, now_is.fence, now_is.version;
 end $$;
 

@@ -6,9 +6,7 @@ use axum::{
     routing::{get, post},
 };
 use clap::Parser;
-use service_kit::{
-    config::LogArgs, extract::Json, limits::Limits, problem::Problem, serve, telemetry,
-};
+use service_kit::{config::LogArgs, extract::Json, limits::Limits, problem::Problem, serve, telemetry};
 
 #[derive(Parser)]
 struct Config {
@@ -34,9 +32,7 @@ async fn defect() {
 async fn main() -> std::io::Result<()> {
     telemetry::init(&Config::parse().log);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let router = Router::new()
-        .route("/v1/greetings", post(greet))
-        .route("/v1/defect", get(defect));
+    let router = Router::new().route("/v1/greetings", post(greet)).route("/v1/defect", get(defect));
     let ready = || Box::pin(async { Ok(()) }) as serve::Readiness;
     let shutdown = serve::shutdown_signal();
     serve::serve(listener, router, ready, Limits::default(), shutdown).await

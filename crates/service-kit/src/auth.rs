@@ -65,9 +65,7 @@ impl FromStr for BearerToken {
 /// A layer that lets only `Authorization: Bearer <token>` through, and answers
 /// 401 `unauthorized` to everybody else.
 pub fn require_bearer(token: impl Into<BearerToken>) -> RequireBearer {
-    RequireBearer {
-        token: token.into(),
-    }
+    RequireBearer { token: token.into() }
 }
 
 /// Made by [`require_bearer`].
@@ -80,10 +78,7 @@ impl<S> Layer<S> for RequireBearer {
     type Service = Guarded<S>;
 
     fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded {
-            token: self.token.clone(),
-            inner,
-        }
+        Guarded { token: self.token.clone(), inner }
     }
 }
 

@@ -27,11 +27,7 @@ const THROWN_AWAY_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) struct BodyLimit(pub(crate) usize);
 
 /// Refuses a body by its announced length; [`read`] refuses the unannounced.
-pub(crate) async fn limit(
-    State(BodyLimit(limit)): State<BodyLimit>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn limit(State(BodyLimit(limit)): State<BodyLimit>, mut request: Request, next: Next) -> Response {
     let announced = request.body().size_hint().lower();
     if announced <= u64::try_from(limit).unwrap_or(u64::MAX) {
         request.extensions_mut().insert(BodyLimit(limit));
@@ -90,7 +86,5 @@ async fn throw_away(body: Body) {
 }
 
 fn asks_first(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }

@@ -17,10 +17,7 @@ pub struct LogArgs {
 
 impl Default for LogArgs {
     fn default() -> Self {
-        Self {
-            log_format: LogFormat::Text,
-            log: "info".to_owned(),
-        }
+        Self { log_format: LogFormat::Text, log: "info".to_owned() }
     }
 }
 
@@ -34,7 +31,5 @@ pub enum LogFormat {
 }
 
 fn filter(directives: &str) -> Result<String, String> {
-    EnvFilter::try_new(directives)
-        .map(|_| directives.to_owned())
-        .map_err(|error| error.to_string())
+    EnvFilter::try_new(directives).map(|_| directives.to_owned()).map_err(|error| error.to_string())
 }

@@ -44,10 +44,8 @@ where
         let value: T = parse(&bytes)?;
         value.validate().map_err(|report| {
             let errors = report.into_inner().into_iter();
-            let named = errors.map(|(path, error)| FieldError {
-                pointer: pointer(&path.to_string()),
-                detail: error.to_string(),
-            });
+            let named = errors
+                .map(|(path, error)| FieldError { pointer: pointer(&path.to_string()), detail: error.to_string() });
             Problem::validation_failed(named.collect::<Vec<_>>())
         })?;
         Ok(Self(value))
@@ -108,9 +106,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     };
     let essence = declared.split(';').next().unwrap_or_default().trim();
     let essence = essence.to_ascii_lowercase();
-    essence
-        .strip_prefix("application/")
-        .is_some_and(|kind| kind == "json" || kind.ends_with("+json"))
+    essence.strip_prefix("application/").is_some_and(|kind| kind == "json" || kind.ends_with("+json"))
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
@@ -121,9 +117,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let ended = parsed.and_then(|value| json.end().map(|()| value).map_err(trailing));
     ended.map_err(|(pointer, error)| match error.classify() {
         Category::Data => Problem::validation_failed(vec![data_error(pointer, &error)]),
-        Category::Syntax | Category::Eof | Category::Io => {
-            Problem::malformed_json(short(&error.to_string()))
-        }
+        Category::Syntax | Category::Eof | Category::Io => Problem::malformed_json(short(&error.to_string())),
     })
 }
 
@@ -132,17 +126,12 @@ fn data_error(mut pointer: String, error: &serde_json::Error) -> FieldError {
     let message = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
     let message = message.strip_suffix(&position).unwrap_or(&message);
-    let missing = message
-        .strip_prefix("missing field `")
-        .and_then(|rest| rest.strip_suffix('`'));
+    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
     if let Some(field) = missing {
         pointer.push('/');
         pointer.push_str(&escaped(field));
     }
-    FieldError {
-        pointer,
-        detail: short(message),
-    }
+    FieldError { pointer, detail: short(message) }
 }
 
 fn query_error(rejection: &QueryRejection) -> FieldError {
@@ -154,14 +143,10 @@ fn query_error(rejection: &QueryRejection) -> FieldError {
     }
     // "limit: invalid digit found in string", unless no one parameter is to blame.
     match message.split_once(": ") {
-        Some((name, detail)) if !name.contains(' ') => FieldError {
-            pointer: format!("/query/{}", escaped(name)),
-            detail: short(detail),
-        },
-        _ => FieldError {
-            pointer: "/query".to_owned(),
-            detail: short(&message),
-        },
+        Some((name, detail)) if !name.contains(' ') => {
+            FieldError { pointer: format!("/query/{}", escaped(name)), detail: short(detail) }
+        }
+        _ => FieldError { pointer: "/query".to_owned(), detail: short(&message) },
     }
 }
 

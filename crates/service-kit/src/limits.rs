@@ -24,10 +24,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            body_bytes: 1 << 20,
-            concurrency: 512,
-        }
+        Self { body_bytes: 1 << 20, concurrency: 512 }
     }
 }
 
@@ -43,11 +40,7 @@ impl Places {
 }
 
 /// Holds a place while the request is worked on; a caller that hangs up frees it.
-pub(crate) async fn concurrency(
-    State(Places(places)): State<Places>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn concurrency(State(Places(places)): State<Places>, request: Request, next: Next) -> Response {
     match places.try_acquire() {
         Ok(_place) => next.run(request).await,
         Err(_full) => Problem::overloaded().into_response(),

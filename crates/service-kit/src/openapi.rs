@@ -37,10 +37,7 @@ struct Shape {
     /// Whether the same request may succeed later; `Retry-After` may say when.
     retryable: bool,
     /// Finds the request in logs and traces (W3C trace context).
-    #[schema(
-        example = "4bf92f3577b34da6a3ce929d0e0e4736",
-        pattern = "^[0-9a-f]{32}$"
-    )]
+    #[schema(example = "4bf92f3577b34da6a3ce929d0e0e4736", pattern = "^[0-9a-f]{32}$")]
     trace_id: String,
     /// The fields that are wrong, where the code is `validation_failed`.
     #[schema(required = false)]

@@ -57,30 +57,15 @@ pub struct FieldError {
 impl Problem {
     /// A problem that a retry does not cure. `code` is what programs match on,
     /// `title` is the same for every problem of that code, `detail` is not.
-    pub fn new(
-        status: StatusCode,
-        code: &'static str,
-        title: &'static str,
-        detail: impl Into<String>,
-    ) -> Self {
-        let members = Members {
-            code,
-            retryable: false,
-            trace_id: None,
-            more: Map::new(),
-        };
-        let details = ProblemDetails::from_status_code(status)
-            .with_title(title)
-            .with_detail(detail)
-            .with_extensions(members);
+    pub fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        let members = Members { code, retryable: false, trace_id: None, more: Map::new() };
+        let details =
+            ProblemDetails::from_status_code(status).with_title(title).with_detail(detail).with_extensions(members);
         let details = match Uri::try_from(format!("/problems/{code}")) {
             Ok(kind) => details.with_type(kind),
             Err(_not_a_uri) => details,
         };
-        Self {
-            details: Box::new(details),
-            retry_after: None,
-        }
+        Self { details: Box::new(details), retry_after: None }
     }
 
     /// The same request may succeed later.
@@ -108,9 +93,7 @@ impl Problem {
 
     /// The HTTP status it is sent with.
     pub fn status(&self) -> StatusCode {
-        self.details
-            .status
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        self.details.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// What programs match on.
@@ -144,8 +127,7 @@ impl Problem {
         };
         let left_out = errors.len().saturating_sub(MOST_FIELD_ERRORS);
         let told = &errors[..errors.len() - left_out];
-        let problem = Self::new(status, "validation_failed", "Validation failed", detail)
-            .with("errors", told);
+        let problem = Self::new(status, "validation_failed", "Validation failed", detail).with("errors", told);
         match left_out {
             0 => problem,
             more => problem.with("errors_left_out", more),
@@ -174,13 +156,8 @@ impl Problem {
 
     /// 408: the body did not arrive in time.
     pub fn request_timeout() -> Self {
-        Self::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request_timeout",
-            "Request timeout",
-            "the body did not arrive in time",
-        )
-        .retryable()
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "Request timeout", "the body did not arrive in time")
+            .retryable()
     }
 
     /// 404: no such path, or nothing of that name.
@@ -200,23 +177,13 @@ impl Problem {
 
     /// 401: no credentials, or wrong ones. Which of both is not told.
     pub fn unauthorized() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "Unauthorized",
-            "a valid bearer token is needed",
-        )
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", "a valid bearer token is needed")
     }
 
     /// 429: more requests at once than this replica works on.
     pub fn overloaded() -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "overloaded",
-            "Overloaded",
-            "too many requests are being worked on",
-        )
-        .retry_after(SOON)
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", "Overloaded", "too many requests are being worked on")
+            .retry_after(SOON)
     }
 
     /// 503: `name` does not answer, and nothing can be decided without it.
@@ -250,10 +217,7 @@ impl fmt::Display for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self {
-            mut details,
-            retry_after,
-        } = self;
+        let Self { mut details, retry_after } = self;
         details.instance = trace::current_path().and_then(|path| Uri::try_from(&*path).ok());
         details.extensions.trace_id = trace::current_trace_id();
         let unauthorized = details.status == Some(StatusCode::UNAUTHORIZED);

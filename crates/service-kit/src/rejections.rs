@@ -33,12 +33,9 @@ pub(crate) async fn as_problem(response: Response) -> Response {
         return response;
     }
     let mut headers = response.headers().clone();
-    for about_the_body in [
-        header::CONTENT_TYPE,
-        header::CONTENT_LENGTH,
-        header::CONTENT_ENCODING,
-        header::TRANSFER_ENCODING,
-    ] {
+    for about_the_body in
+        [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::TRANSFER_ENCODING]
+    {
         headers.remove(about_the_body);
     }
     let mut replaced = problem_of(status).into_response();
@@ -49,9 +46,7 @@ pub(crate) async fn as_problem(response: Response) -> Response {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().ends_with(b"json"))
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().ends_with(b"json"))
 }
 
 fn problem_of(status: StatusCode) -> Problem {
@@ -63,11 +58,6 @@ fn problem_of(status: StatusCode) -> Problem {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::unsupported_media_type(),
         StatusCode::TOO_MANY_REQUESTS => Problem::overloaded(),
         status if status.is_server_error() => Problem::internal(),
-        status => Problem::new(
-            status,
-            "bad_request",
-            "Bad request",
-            "the request cannot be understood",
-        ),
+        status => Problem::new(status, "bad_request", "Bad request", "the request cannot be understood"),
     }
 }

@@ -130,9 +130,7 @@ pub fn shutdown_signal() -> impl Future<Output = ()> + Send + 'static {
 }
 
 fn listen(kind: SignalKind) -> Option<Signal> {
-    signal(kind)
-        .inspect_err(|error| tracing::error!(%error, ?kind, "this signal will end us at once"))
-        .ok()
+    signal(kind).inspect_err(|error| tracing::error!(%error, ?kind, "this signal will end us at once")).ok()
 }
 
 async fn arrives(signal: &mut Option<Signal>) {
@@ -143,18 +141,11 @@ async fn arrives(signal: &mut Option<Signal>) {
 }
 
 /// The router with everything around it; what comes last is outermost.
-fn complete(
-    router: Router,
-    ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static,
-    limits: Limits,
-) -> Router {
+fn complete(router: Router, ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static, limits: Limits) -> Router {
     router
         .fallback(rejections::unknown_path)
         .method_not_allowed_fallback(rejections::wrong_method)
-        .layer(from_fn_with_state(
-            BodyLimit(limits.body_bytes),
-            body::limit,
-        ))
+        .layer(from_fn_with_state(BodyLimit(limits.body_bytes), body::limit))
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(from_fn_with_state(Places::new(limits), limits::concurrency))
         .merge(operations(ready))
@@ -180,22 +171,14 @@ fn operations(ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static) -> 
 
 async fn readiness(ready: Readiness) -> Response {
     let late = || Err(vec!["an answer in time".to_owned()]);
-    let missing = match timeout(READY_WITHIN, ready)
-        .await
-        .map_or_else(|_| late(), identity)
-    {
+    let missing = match timeout(READY_WITHIN, ready).await.map_or_else(|_| late(), identity) {
         Ok(()) => return Json(Status { status: "ready" }).into_response(),
         Err(missing) => missing,
     };
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "not_ready",
-        "Not ready",
-        format!("missing: {}", missing.join(", ")),
-    )
-    .with("missing", missing)
-    .retry_after(Duration::from_secs(1))
-    .into_response()
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Not ready", format!("missing: {}", missing.join(", ")))
+        .with("missing", missing)
+        .retry_after(Duration::from_secs(1))
+        .into_response()
 }
 
 async fn metrics() -> Response {

@@ -13,17 +13,13 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{LogArgs, LogFormat};
 
 /// From what a query takes to what a caller still waits for, in seconds.
-const BUCKETS_SECONDS: [f64; 14] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
+const BUCKETS_SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// Starts logging, and makes panics part of the log. Later calls change nothing.
 pub fn init(args: &LogArgs) {
     metrics_handle();
     let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match args.log_format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
@@ -31,9 +27,7 @@ pub fn init(args: &LogArgs) {
     if started.is_ok() {
         panic::set_hook(Box::new(|panic| {
             let at = panic.location().map(ToString::to_string);
-            let what = panic
-                .payload_as_str()
-                .unwrap_or("something that is no text");
+            let what = panic.payload_as_str().unwrap_or("something that is no text");
             tracing::error!(at, what, "panicked");
         }));
     }

@@ -72,10 +72,7 @@ pub(crate) async fn middleware(request: Request, next: Next) -> Response {
         trace_id = %context.trace_id(),
         span_id = %context.span_id(),
     );
-    CURRENT
-        .scope(Current { context, path }, next.run(request))
-        .instrument(span)
-        .await
+    CURRENT.scope(Current { context, path }, next.run(request)).instrument(span).await
 }
 
 /// Two of them are as good as none (W3C Trace Context, 3.2.2).

@@ -23,19 +23,12 @@ impl TraceContext {
     pub(crate) fn new() -> Self {
         // Flag bit 1: the trace id is random, so that it may be sampled by.
         let flags = 0b10;
-        Self {
-            trace_id: rand::random(),
-            span_id: rand::random(),
-            flags,
-        }
+        Self { trace_id: rand::random(), span_id: rand::random(), flags }
     }
 
     /// The same trace, one span deeper.
     pub(crate) fn child(self) -> Self {
-        Self {
-            span_id: rand::random(),
-            ..self
-        }
+        Self { span_id: rand::random(), ..self }
     }
 
     /// `None` for what the standard tells to ignore: another length, upper case,
@@ -74,11 +67,7 @@ impl TraceContext {
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            trace_id,
-            span_id,
-            flags,
-        } = self;
+        let Self { trace_id, span_id, flags } = self;
         write!(f, "00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
     }
 }
@@ -86,10 +75,7 @@ impl fmt::Display for TraceContext {
 /// Lower-case digits only: `from_str_radix` alone would take `+` and `A`.
 fn hex(digits: &str) -> Option<u128> {
     let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    digits
-        .bytes()
-        .all(lower)
-        .then(|| u128::from_str_radix(digits, 16).ok())?
+    digits.bytes().all(lower).then(|| u128::from_str_radix(digits, 16).ok())?
 }
 
 #[cfg(test)]
@@ -109,10 +95,7 @@ mod tests {
     fn a_child_keeps_trace_and_flags_and_has_its_own_span() {
         let parent = TraceContext::parse(GOOD).expect("a good traceparent");
         let child = parent.child();
-        assert_eq!(
-            (child.trace_id, child.flags),
-            (parent.trace_id, parent.flags)
-        );
+        assert_eq!((child.trace_id, child.flags), (parent.trace_id, parent.flags));
         assert_ne!(child.span_id, parent.span_id);
     }
 

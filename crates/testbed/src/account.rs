@@ -19,11 +19,7 @@ impl Account {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
-        ["postgres", "nobody"]
-            .into_iter()
-            .find_map(Self::named)
-            .map(Some)
-            .ok_or(TestbedError::NoAccount)
+        ["postgres", "nobody"].into_iter().find_map(Self::named).map(Some).ok_or(TestbedError::NoAccount)
     }
 
     fn named(name: &str) -> Option<Self> {
@@ -33,9 +29,6 @@ impl Account {
             let number: i64 = String::from_utf8_lossy(&out.stdout).trim().parse().ok()?;
             u32::try_from(number & 0xffff_ffff).ok()
         };
-        Some(Self {
-            uid: id("-u")?,
-            gid: id("-g")?,
-        })
+        Some(Self { uid: id("-u")?, gid: id("-g")? })
     }
 }

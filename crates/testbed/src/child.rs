@@ -11,9 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid,
-};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::TestbedError;
@@ -28,22 +26,13 @@ pub(crate) struct Farewell {
 
 impl Farewell {
     /// At once, with nothing to lose.
-    pub(crate) const KILL: Self = Self {
-        signal: Signal::KILL,
-        grace: Duration::ZERO,
-    };
+    pub(crate) const KILL: Self = Self { signal: Signal::KILL, grace: Duration::ZERO };
     /// What Postgres calls *immediate*: it ends its children and gives back its shared memory.
-    pub(crate) const QUIT: Self = Self {
-        signal: Signal::QUIT,
-        grace: Duration::from_secs(5),
-    };
+    pub(crate) const QUIT: Self = Self { signal: Signal::QUIT, grace: Duration::from_secs(5) };
 
     /// In good order, within `grace`.
     pub(crate) const fn term(grace: Duration) -> Self {
-        Self {
-            signal: Signal::TERM,
-            grace,
-        }
+        Self { signal: Signal::TERM, grace }
     }
 
     pub(crate) fn grace(self) -> Duration {
@@ -81,18 +70,9 @@ impl Child {
         let watchdog = Watchdog::get()?;
         let inner = watchdog
             .spawn(program, farewell.signal_name(), fill)
-            .map_err(|source| TestbedError::Spawn {
-                name: name.to_owned(),
-                source,
-            })?;
+            .map_err(|source| TestbedError::Spawn { name: name.to_owned(), source })?;
         let pid = Pid::from_child(&inner);
-        Ok(Self {
-            watchdog,
-            inner,
-            pid,
-            farewell,
-            reaped: None,
-        })
+        Ok(Self { watchdog, inner, pid, farewell, reaped: None })
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -121,18 +101,14 @@ impl Child {
     /// Whether it has ended, without reaping it.
     pub(crate) fn ended(&self) -> bool {
         self.reaped.is_some()
-            || look(self.pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
-                .is_some_and(|state| ended(&state))
+            || look(self.pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG).is_some_and(|state| ended(&state))
     }
 
     /// Resolves when it is in the stopped state; `false` if it ended instead. Woken by SIGCHLD, never by a clock.
     ///
     /// # Cancel safety: nothing is consumed; it may be asked again.
     pub(crate) async fn stopped(&self) -> io::Result<bool> {
-        Ok(self
-            .until(WaitIdOptions::STOPPED | WaitIdOptions::EXITED)
-            .await?
-            .is_some_and(|state| !ended(&state)))
+        Ok(self.until(WaitIdOptions::STOPPED | WaitIdOptions::EXITED).await?.is_some_and(|state| !ended(&state)))
     }
 
     /// Resolves when it has ended. It is not reaped.
@@ -159,9 +135,7 @@ impl Child {
     /// # Cancel safety: a cancelled call still ends it, a moment later.
     pub(crate) async fn finish(self, farewell: Farewell) -> Option<ExitStatus> {
         let mut child = self;
-        tokio::task::spawn_blocking(move || child.end(farewell))
-            .await
-            .unwrap_or_default()
+        tokio::task::spawn_blocking(move || child.end(farewell)).await.unwrap_or_default()
     }
 
     /// Ends it, waits, tells the watchdog, reaps: in this order. Blocks for at most the grace and a little.
@@ -177,8 +151,7 @@ impl Child {
         thread::scope(|scope| {
             if farewell.signal != Signal::KILL {
                 scope.spawn(move || {
-                    if waiting.recv_timeout(farewell.grace) == Err(mpsc::RecvTimeoutError::Timeout)
-                    {
+                    if waiting.recv_timeout(farewell.grace) == Err(mpsc::RecvTimeoutError::Timeout) {
                         let _ = kill_process(pid, Signal::KILL);
                     }
                 });

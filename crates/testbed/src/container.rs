@@ -39,22 +39,12 @@ pub(crate) struct Container {
 
 impl Container {
     /// A container that will publish its port at `addr`; nothing is created yet.
-    pub(crate) fn new(
-        kind: &str,
-        addr: SocketAddr,
-        contents: Contents,
-    ) -> Result<Self, TestbedError> {
+    pub(crate) fn new(kind: &str, addr: SocketAddr, contents: Contents) -> Result<Self, TestbedError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let watchdog = Watchdog::get()?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{kind}-{number}", watchdog.name());
-        Ok(Self {
-            watchdog,
-            name,
-            addr,
-            contents,
-            created: false,
-        })
+        Ok(Self { watchdog, name, addr, contents, created: false })
     }
 
     /// Starts it; its data are those it had when it was stopped.
@@ -73,31 +63,19 @@ impl Container {
             .with_container_name(&self.name)
             .with_mapped_port(self.addr.port(), self.contents.image.port.tcp())
             .with_host_config_modifier(on_loopback_only);
-        let request = self
-            .contents
-            .envs
-            .iter()
-            .fold(request, |request, (key, value)| {
-                request.with_env_var(*key, value)
-            });
+        let request =
+            self.contents.envs.iter().fold(request, |request, (key, value)| request.with_env_var(*key, value));
         let container = request
             .start()
             .await
-            .map_err(|source| TestbedError::Container {
-                image: reference,
-                source: Box::new(source),
-            })?;
+            .map_err(|source| TestbedError::Container { image: reference, source: Box::new(source) })?;
         std::mem::forget(container);
         Ok(())
     }
 
     /// Whether it is certain that it does not run.
     pub(crate) async fn ended(&self) -> bool {
-        let state = docker(
-            &["inspect", "--format", "{{.State.Running}}", &self.name],
-            LIMIT,
-        )
-        .await;
+        let state = docker(&["inspect", "--format", "{{.State.Running}}", &self.name], LIMIT).await;
         state.is_ok_and(|running| running == "false")
     }
 
@@ -108,11 +86,7 @@ impl Container {
         }
         // Each of these fails when there is nothing to do.
         let _ = docker(&["unpause", &self.name], LIMIT).await;
-        let _ = docker(
-            &["kill", "--signal", farewell.signal_name(), &self.name],
-            LIMIT,
-        )
-        .await;
+        let _ = docker(&["kill", "--signal", farewell.signal_name(), &self.name], LIMIT).await;
         let grace = farewell.grace() + Duration::from_secs(5);
         if docker(&["wait", &self.name], grace).await.is_err() {
             let _ = docker(&["kill", &self.name], LIMIT).await;
@@ -142,11 +116,7 @@ impl Container {
             .output();
         output.map_or_else(
             |error| error.to_string(),
-            |output| {
-                [output.stdout, output.stderr]
-                    .map(|text| String::from_utf8_lossy(&text).into_owned())
-                    .concat()
-            },
+            |output| [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat(),
         )
     }
 }
@@ -166,16 +136,9 @@ impl Drop for Container {
 
 /// Published ports are open to the whole network otherwise, and these servers ask for no password.
 fn on_loopback_only(config: &mut HostConfig) {
-    let bindings = config
-        .port_bindings
-        .iter_mut()
-        .flat_map(|ports| ports.values_mut())
-        .flatten();
+    let bindings = config.port_bindings.iter_mut().flat_map(|ports| ports.values_mut()).flatten();
     for binding in bindings.flatten() {
-        *binding = PortBinding {
-            host_ip: Some("127.0.0.1".to_owned()),
-            host_port: binding.host_port.take(),
-        };
+        *binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: binding.host_port.take() };
     }
 }
 
@@ -194,14 +157,8 @@ mod tests {
     #[test]
     fn a_registrys_port_is_not_taken_for_a_tag() {
         assert_eq!(split("redis:8.0"), ("redis", "8.0"));
-        assert_eq!(
-            split("registry:5000/redis"),
-            ("registry:5000/redis", "latest")
-        );
-        assert_eq!(
-            split("registry:5000/redis:8.0"),
-            ("registry:5000/redis", "8.0")
-        );
+        assert_eq!(split("registry:5000/redis"), ("registry:5000/redis", "latest"));
+        assert_eq!(split("registry:5000/redis:8.0"), ("registry:5000/redis", "8.0"));
         assert_eq!(split("redis@sha256:ab"), ("redis@sha256", "ab"));
     }
 }

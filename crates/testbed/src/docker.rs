@@ -28,20 +28,12 @@ pub(crate) async fn docker(args: &[&str], limit: Duration) -> Result<String, Tes
 
 /// The same, blocking, for callers that cannot await.
 pub(crate) fn docker_now(args: &[&str]) -> Result<String, TestbedError> {
-    done(
-        args,
-        Command::new("docker")
-            .args(args)
-            .stdin(Stdio::null())
-            .output(),
-    )
+    done(args, Command::new("docker").args(args).stdin(Stdio::null()).output())
 }
 
 /// Whether an engine answers.
 pub(crate) async fn answers() -> Result<(), TestbedError> {
-    docker(&["version", "--format", "{{.Server.Version}}"], LIMIT)
-        .await
-        .map(drop)
+    docker(&["version", "--format", "{{.Server.Version}}"], LIMIT).await.map(drop)
 }
 
 /// Makes sure that the engine has `image`, from a registry if need be.
@@ -49,28 +41,17 @@ pub(crate) async fn have_image(image: &str) -> Result<(), TestbedError> {
     if docker(&["image", "inspect", image], LIMIT).await.is_ok() {
         return Ok(());
     }
-    docker(&["pull", "--quiet", image], PULL_LIMIT)
-        .await
-        .map(drop)
+    docker(&["pull", "--quiet", image], PULL_LIMIT).await.map(drop)
 }
 
-fn done(
-    args: &[&str],
-    output: std::io::Result<std::process::Output>,
-) -> Result<String, TestbedError> {
+fn done(args: &[&str], output: std::io::Result<std::process::Output>) -> Result<String, TestbedError> {
     let output = output.map_err(|error| failed(args, error.to_string()))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }
-    Err(failed(
-        args,
-        String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    ))
+    Err(failed(args, String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
 fn failed(args: &[&str], answer: String) -> TestbedError {
-    TestbedError::Engine {
-        command: format!("docker {}", args.join(" ")),
-        answer,
-    }
+    TestbedError::Engine { command: format!("docker {}", args.join(" ")), answer }
 }

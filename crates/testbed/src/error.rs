@@ -58,9 +58,7 @@ pub enum TestbedError {
         attempts: usize,
     },
     /// Postgres refuses to run as root, and there is nobody else to run it as.
-    #[error(
-        "postgres does not run as root, and there is no account `postgres` or `nobody` to run it as"
-    )]
+    #[error("postgres does not run as root, and there is no account `postgres` or `nobody` to run it as")]
     NoAccount,
     /// The container engine did not do what it was asked for.
     #[error("`{command}` failed: {answer}")]
@@ -149,10 +147,7 @@ impl TestbedError {
         said.contains("address already in use") || said.contains("port is already allocated")
     }
 
-    pub(crate) fn file(
-        what: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn file(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { what, path, source }
     }

@@ -18,20 +18,11 @@ use crate::ports::random;
 use crate::server::{Recipe, Server, on_a_free_port};
 
 const NAME: &str = "etcd";
-const IMAGE: Image = Image {
-    variable: "ETCD_IMAGE",
-    default: "quay.io/coreos/etcd:v3.5.21",
-    port: 2379,
-};
+const IMAGE: Image = Image { variable: "ETCD_IMAGE", default: "quay.io/coreos/etcd:v3.5.21", port: 2379 };
 
 static ETCD: Wanted = Wanted {
     names: &["etcd"],
-    places: &[
-        "/usr/local/bin",
-        "/opt/homebrew/bin",
-        "/opt/homebrew/opt/etcd/bin",
-        "/usr/local/opt/etcd/bin",
-    ],
+    places: &["/usr/local/bin", "/opt/homebrew/bin", "/opt/homebrew/opt/etcd/bin", "/usr/local/opt/etcd/bin"],
     hint: "apt-get install etcd-server | brew install etcd",
 };
 
@@ -121,10 +112,7 @@ fn settings(member: &str, client: &str) -> Vec<String> {
         // Nobody talks to a single member as a peer; port 0 is any.
         ["--listen-peer-urls", "http://127.0.0.1:0"],
         ["--initial-advertise-peer-urls", "http://127.0.0.1:2380"],
-        [
-            "--initial-cluster",
-            &format!("{member}=http://127.0.0.1:2380"),
-        ],
+        ["--initial-cluster", &format!("{member}=http://127.0.0.1:2380")],
         ["--heartbeat-interval", "20"],
         ["--election-timeout", "200"],
     ]
@@ -137,45 +125,28 @@ fn settings(member: &str, client: &str) -> Vec<String> {
 fn recipe(addr: SocketAddr, member: &str) -> Result<Recipe, TestbedError> {
     let folder = Folder::new("etcd")?;
     let mut args = settings(member, &format!("http://{addr}"));
-    args.extend([
-        "--data-dir".to_owned(),
-        folder.path().join("data").display().to_string(),
-    ]);
-    Ok(Recipe {
-        program: ETCD.find()?,
-        args: args.into_iter().map(Into::into).collect(),
-        account: None,
-        folder,
-    })
+    args.extend(["--data-dir".to_owned(), folder.path().join("data").display().to_string()]);
+    Ok(Recipe { program: ETCD.find()?, args: args.into_iter().map(Into::into).collect(), account: None, folder })
 }
 
 fn contents(member: &str) -> Contents {
     let mut args = vec!["/usr/local/bin/etcd".to_owned()];
     args.extend(settings(member, "http://0.0.0.0:2379"));
     args.extend(["--data-dir".to_owned(), "/var/tmp/etcd".to_owned()]);
-    Contents {
-        image: IMAGE,
-        args,
-        envs: Vec::new(),
-    }
+    Contents { image: IMAGE, args, envs: Vec::new() }
 }
 
 /// The list of members needs a leader, and names ours. Source: etcd, "gRPC gateway".
 async fn answers(addr: SocketAddr, member: String) -> Result<(), String> {
     let ask = async {
         let mut stream = TcpStream::connect(addr).await?;
-        let head = "POST /v3/cluster/member/list HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+        let head =
+            "POST /v3/cluster/member/list HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
         stream.write_all(head.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         std::io::Result::Ok(answer)
     };
     let answer = ask.await.map_err(|error| error.to_string())?;
-    answer.contains(&member).then_some(()).ok_or_else(|| {
-        answer
-            .lines()
-            .next()
-            .unwrap_or("an empty answer")
-            .to_owned()
-    })
+    answer.contains(&member).then_some(()).ok_or_else(|| answer.lines().next().unwrap_or("an empty answer").to_owned())
 }

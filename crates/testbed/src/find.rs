@@ -42,16 +42,13 @@ impl Wanted {
 /// A program of this name on PATH.
 pub(crate) fn on_path(name: &Path) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|candidate| is_executable(candidate))
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|candidate| is_executable(candidate))
 }
 
 /// Whether this is a file that may be executed by somebody.
 pub(crate) fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    path.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// The folders a pattern with at most one `*` stands for, the highest version first.
@@ -67,17 +64,9 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.starts_with(prefix))
         .collect();
-    let version = |name: &String| {
-        name[prefix.len()..]
-            .split('.')
-            .next()
-            .and_then(|major| major.parse::<u32>().ok())
-    };
+    let version = |name: &String| name[prefix.len()..].split('.').next().and_then(|major| major.parse::<u32>().ok());
     names.sort_by_key(|name| std::cmp::Reverse(version(name)));
-    names
-        .into_iter()
-        .map(|name| PathBuf::from(format!("{parent}/{name}{after}")))
-        .collect()
+    names.into_iter().map(|name| PathBuf::from(format!("{parent}/{name}{after}"))).collect()
 }
 
 #[cfg(test)]
@@ -91,10 +80,7 @@ mod tests {
             places: &["/usr/lib/no-such-place/*/bin"],
             hint: "apt-get install it | brew install it",
         };
-        let error = wanted
-            .find()
-            .expect_err("there is no such server")
-            .to_string();
+        let error = wanted.find().expect_err("there is no such server").to_string();
         assert_eq!(
             error,
             "no-such-server was not found on PATH or in /usr/lib/no-such-place/*/bin; \
@@ -110,10 +96,8 @@ mod tests {
         }
         let pattern = format!("{}/*/bin", folder.path().display());
         let found: Vec<PathBuf> = expand(&pattern);
-        let expected: Vec<PathBuf> = ["17", "15", "9.6"]
-            .iter()
-            .map(|version| folder.path().join(version).join("bin"))
-            .collect();
+        let expected: Vec<PathBuf> =
+            ["17", "15", "9.6"].iter().map(|version| folder.path().join(version).join("bin")).collect();
         assert_eq!(found, expected);
     }
 }

@@ -32,9 +32,7 @@ pub(crate) struct Image {
 impl Image {
     /// The image to use, as `repository:tag`.
     pub(crate) fn reference(&self) -> String {
-        let named = std::env::var(self.variable)
-            .ok()
-            .filter(|name| !name.is_empty());
+        let named = std::env::var(self.variable).ok().filter(|name| !name.is_empty());
         named.unwrap_or_else(|| self.default.to_owned())
     }
 }

@@ -24,11 +24,7 @@ use crate::ports::random;
 use crate::server::{Recipe, Server, on_a_free_port, open_log};
 
 const NAME: &str = "postgres";
-const IMAGE: Image = Image {
-    variable: "POSTGRES_IMAGE",
-    default: "postgres:17",
-    port: 5432,
-};
+const IMAGE: Image = Image { variable: "POSTGRES_IMAGE", default: "postgres:17", port: 5432 };
 
 static POSTGRES: Wanted = Wanted {
     names: &["postgres"],
@@ -90,10 +86,7 @@ impl Postgres {
         static SHARED: OnceCell<Postgres> = OnceCell::const_new();
         let start = async || match Self::start_with(PostgresOptions { fsync: false }).await {
             Ok(postgres) => postgres,
-            Err(error) => panic!(
-                "the shared Postgres could not be started: {}",
-                error.with_causes()
-            ),
+            Err(error) => panic!("the shared Postgres could not be started: {}", error.with_causes()),
         };
         SHARED.get_or_init(start).await
     }
@@ -103,21 +96,14 @@ impl Postgres {
         Mode::choose(IMAGE).await
     }
 
-    pub(crate) async fn start_at(
-        addr: SocketAddr,
-        mode: Mode,
-        options: PostgresOptions,
-    ) -> Result<Self, TestbedError> {
+    pub(crate) async fn start_at(addr: SocketAddr, mode: Mode, options: PostgresOptions) -> Result<Self, TestbedError> {
         let (server, pid_file) = match mode {
             Mode::Native => {
                 let recipe = recipe(addr, options).await?;
                 let pid_file = recipe.folder.path().join("data/postmaster.pid");
                 (Server::native(NAME, addr, Farewell::QUIT, recipe), pid_file)
             }
-            Mode::Containers => (
-                Server::container(NAME, addr, Farewell::QUIT, contents(options))?,
-                PathBuf::new(),
-            ),
+            Mode::Containers => (Server::container(NAME, addr, Farewell::QUIT, contents(options))?, PathBuf::new()),
         };
         let mut postgres = Self { server, pid_file };
         postgres.restart_immediate().await?;
@@ -150,10 +136,7 @@ impl Postgres {
             connection.execute(AssertSqlSafe(statement.clone())).await?;
             connection.close().await
         };
-        run.await.map_err(|source| TestbedError::Postgres {
-            statement: statement.clone(),
-            source,
-        })?;
+        run.await.map_err(|source| TestbedError::Postgres { statement: statement.clone(), source })?;
         Ok(self.url(name))
     }
 
@@ -161,17 +144,14 @@ impl Postgres {
     pub async fn fresh_database(&self, prefix: &str) -> Result<String, TestbedError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.create_database(&format!("{prefix}_{number}_{:08x}", random() & 0xffff_ffff))
-            .await
+        self.create_database(&format!("{prefix}_{number}_{:08x}", random() & 0xffff_ffff)).await
     }
 
     /// Ends it without a checkpoint, as a crash of the server would, and starts it again on the same port: connections
     /// break, transactions in flight are gone, committed ones are recovered from the log.
     pub async fn restart_immediate(&mut self) -> Result<(), TestbedError> {
         let (addr, pid_file) = (self.addr(), self.pid_file.clone());
-        self.server
-            .start(|pid| answers(addr, pid, pid_file.clone()))
-            .await
+        self.server.start(|pid| answers(addr, pid, pid_file.clone())).await
     }
 
     /// The last `lines` lines of its log.
@@ -185,17 +165,8 @@ fn url(addr: SocketAddr, db: &str) -> String {
 }
 
 fn settings(options: PostgresOptions) -> [&'static str; 4] {
-    let fsync = if options.fsync {
-        "fsync=on"
-    } else {
-        "fsync=off"
-    };
-    [
-        fsync,
-        "synchronous_commit=on",
-        "max_connections=200",
-        "log_line_prefix=%m [%p] %q%a ",
-    ]
+    let fsync = if options.fsync { "fsync=on" } else { "fsync=off" };
+    [fsync, "synchronous_commit=on", "max_connections=200", "log_line_prefix=%m [%p] %q%a "]
 }
 
 async fn recipe(addr: SocketAddr, options: PostgresOptions) -> Result<Recipe, TestbedError> {
@@ -207,46 +178,21 @@ async fn recipe(addr: SocketAddr, options: PostgresOptions) -> Result<Recipe, Te
     }
     let data = folder.path().join("data");
     let mut args: Vec<OsString> = vec!["-D".into(), data.clone().into(), "-k".into(), "".into()];
-    args.extend([
-        "-h".into(),
-        "127.0.0.1".into(),
-        "-p".into(),
-        addr.port().to_string().into(),
-    ]);
-    args.extend(
-        settings(options)
-            .into_iter()
-            .flat_map(|setting| ["-c".into(), setting.into()]),
-    );
-    let recipe = Recipe {
-        program,
-        args,
-        account,
-        folder,
-    };
+    args.extend(["-h".into(), "127.0.0.1".into(), "-p".into(), addr.port().to_string().into()]);
+    args.extend(settings(options).into_iter().flat_map(|setting| ["-c".into(), setting.into()]));
+    let recipe = Recipe { program, args, account, folder };
     initdb(&recipe, &data).await?;
     Ok(recipe)
 }
 
 fn contents(options: PostgresOptions) -> Contents {
     let mut args = vec!["postgres".to_owned()];
-    args.extend(
-        settings(options)
-            .into_iter()
-            .flat_map(|setting| ["-c".to_owned(), setting.to_owned()]),
-    );
+    args.extend(settings(options).into_iter().flat_map(|setting| ["-c".to_owned(), setting.to_owned()]));
     let envs = vec![
         ("POSTGRES_HOST_AUTH_METHOD", "trust".to_owned()),
-        (
-            "POSTGRES_INITDB_ARGS",
-            "--locale=C --encoding=UTF8 --no-sync".to_owned(),
-        ),
+        ("POSTGRES_INITDB_ARGS", "--locale=C --encoding=UTF8 --no-sync".to_owned()),
     ];
-    Contents {
-        image: IMAGE,
-        args,
-        envs,
-    }
+    Contents { image: IMAGE, args, envs }
 }
 
 async fn initdb(recipe: &Recipe, data: &Path) -> Result<(), TestbedError> {
@@ -254,53 +200,28 @@ async fn initdb(recipe: &Recipe, data: &Path) -> Result<(), TestbedError> {
     let log = recipe.folder.path().join("log");
     let (output, errors) = open_log(&log)?;
     let child = Child::spawn("initdb", &program, Farewell::KILL, |command| {
-        command.args([
-            "--locale=C",
-            "--encoding=UTF8",
-            "-U",
-            "postgres",
-            "--no-sync",
-            "-A",
-            "trust",
-            "-D",
-        ]);
-        command
-            .arg(data)
-            .current_dir(recipe.folder.path())
-            .stdout(output)
-            .stderr(errors);
+        command.args(["--locale=C", "--encoding=UTF8", "-U", "postgres", "--no-sync", "-A", "trust", "-D"]);
+        command.arg(data).current_dir(recipe.folder.path()).stdout(output).stderr(errors);
         if let Some(account) = &recipe.account {
             command.uid(account.uid).gid(account.gid);
         }
     })?;
-    let spawn_error = |source| TestbedError::Spawn {
-        name: "initdb".to_owned(),
-        source,
-    };
+    let spawn_error = |source| TestbedError::Spawn { name: "initdb".to_owned(), source };
     child.until_ended().await.map_err(spawn_error)?;
     match child.finish(Farewell::KILL).await {
         Some(status) if status.success() => Ok(()),
-        _ => Err(TestbedError::Ended {
-            name: "initdb".to_owned(),
-            log: tail(&log, 20),
-        }),
+        _ => Err(TestbedError::Ended { name: "initdb".to_owned(), log: tail(&log, 20) }),
     }
 }
 
 /// The program of the same installation; distributions link only some of them into PATH.
 fn beside(program: &Path, name: &str) -> Result<PathBuf, TestbedError> {
-    let real = program
-        .canonicalize()
-        .map_err(TestbedError::file("cannot find", program))?;
+    let real = program.canonicalize().map_err(TestbedError::file("cannot find", program))?;
     let candidate = real.with_file_name(name);
     if is_executable(&candidate) {
         return Ok(candidate);
     }
-    Wanted {
-        names: &["initdb"],
-        ..POSTGRES
-    }
-    .find()
+    Wanted { names: &["initdb"], ..POSTGRES }.find()
 }
 
 /// A connection is served, and by our own process where its id can be known.
@@ -313,8 +234,6 @@ async fn answers(addr: SocketAddr, pid: Option<u32>, pid_file: PathBuf) -> Resul
             return Err("not ready yet".to_owned());
         }
     }
-    let connection = PgConnection::connect(&url(addr, "postgres"))
-        .await
-        .map_err(|error| error.to_string())?;
+    let connection = PgConnection::connect(&url(addr, "postgres")).await.map_err(|error| error.to_string())?;
     connection.close().await.map_err(|error| error.to_string())
 }

@@ -50,28 +50,15 @@ pub struct Process {
 impl Process {
     /// Starts it; standard input is empty.
     pub fn spawn(spec: ProcessSpec) -> Result<Self, TestbedError> {
-        let ProcessSpec {
-            name,
-            program,
-            args,
-            envs,
-            log,
-        } = spec;
-        let spawn_error = |source| TestbedError::Spawn {
-            name: name.clone(),
-            source,
-        };
+        let ProcessSpec { name, program, args, envs, log } = spec;
+        let spawn_error = |source| TestbedError::Spawn { name: name.clone(), source };
         let program = executable(&program).map_err(spawn_error)?;
         if let Some(folder) = log.parent() {
             fs::create_dir_all(folder).map_err(TestbedError::file("cannot create", folder))?;
         }
         let (file, copy) = open_log(&log)?;
         let mut child = Child::spawn(&name, &program, Farewell::KILL, |command| {
-            command
-                .args(args)
-                .envs(envs)
-                .stdout(Stdio::piped())
-                .stderr(file);
+            command.args(args).envs(envs).stdout(Stdio::piped()).stderr(file);
         })?;
         let (sender, first_line) = watch::channel(None);
         if let Some(stdout) = child.stdout() {
@@ -80,13 +67,7 @@ impl Process {
                 .spawn(move || read_output(stdout, copy, &sender))
                 .map_err(spawn_error)?;
         }
-        Ok(Self {
-            name,
-            log,
-            pid: child.id(),
-            child: Some(child),
-            first_line,
-        })
+        Ok(Self { name, log, pid: child.id(), child: Some(child), first_line })
     }
 
     /// The first line of its standard output, without the line end; the same at every call.
@@ -103,12 +84,7 @@ impl Process {
             let (name, log) = (self.name.clone(), self.log_tail(LOG_LINES));
             if late {
                 let last = "nothing on its standard output".to_owned();
-                return TestbedError::NotReady {
-                    name,
-                    deadline,
-                    last,
-                    log,
-                };
+                return TestbedError::NotReady { name, deadline, last, log };
             }
             TestbedError::Ended { name, log }
         })
@@ -147,19 +123,13 @@ impl Process {
     /// # Cancel safety: nothing is consumed; it may be asked again.
     pub async fn stopped(&self) -> Result<(), TestbedError> {
         let stopped = match &self.child {
-            Some(child) => child
-                .stopped()
-                .await
-                .map_err(|source| self.lost_sight(source))?,
+            Some(child) => child.stopped().await.map_err(|source| self.lost_sight(source))?,
             None => false,
         };
         if stopped {
             Ok(())
         } else {
-            Err(TestbedError::Ended {
-                name: self.name.clone(),
-                log: self.log_tail(LOG_LINES),
-            })
+            Err(TestbedError::Ended { name: self.name.clone(), log: self.log_tail(LOG_LINES) })
         }
     }
 
@@ -168,10 +138,7 @@ impl Process {
     /// # Cancel safety: nothing is consumed; it may be asked again.
     pub async fn until_ended(&self) -> Result<(), TestbedError> {
         match &self.child {
-            Some(child) => child
-                .until_ended()
-                .await
-                .map_err(|source| self.lost_sight(source)),
+            Some(child) => child.until_ended().await.map_err(|source| self.lost_sight(source)),
             None => Ok(()),
         }
     }
@@ -197,27 +164,17 @@ impl Process {
     }
 
     fn lost_sight(&self, source: std::io::Error) -> TestbedError {
-        TestbedError::Spawn {
-            name: format!("the watch over {}", self.name),
-            source,
-        }
+        TestbedError::Spawn { name: format!("the watch over {}", self.name), source }
     }
 }
 
 fn executable(program: &Path) -> std::io::Result<PathBuf> {
     let found = if program.components().count() > 1 {
-        is_executable(program)
-            .then(|| std::path::absolute(program))
-            .transpose()?
+        is_executable(program).then(|| std::path::absolute(program)).transpose()?
     } else {
         on_path(program)
     };
-    found.ok_or_else(|| {
-        std::io::Error::new(
-            std::io::ErrorKind::NotFound,
-            format!("no program {}", program.display()),
-        )
-    })
+    found.ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, format!("no program {}", program.display())))
 }
 
 /// Ends when the process, and whoever inherited its output, has closed it.

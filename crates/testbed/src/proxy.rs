@@ -64,29 +64,15 @@ pub struct Proxy {
 
 impl Proxy {
     /// Starts a proxy that lets everything through.
-    #[expect(
-        clippy::unused_async,
-        reason = "it needs an async runtime around it, and async says so"
-    )]
+    #[expect(clippy::unused_async, reason = "it needs an async runtime around it, and async says so")]
     pub async fn start(upstream: SocketAddr) -> Result<Self, TestbedError> {
-        let no_port = || TestbedError::NoPort {
-            name: "the proxy".to_owned(),
-            attempts: PORTS,
-        };
-        let (addr, listener) = (0..PORTS)
-            .find_map(|_| bind_anywhere().ok())
-            .ok_or_else(no_port)?;
+        let no_port = || TestbedError::NoPort { name: "the proxy".to_owned(), attempts: PORTS };
+        let (addr, listener) = (0..PORTS).find_map(|_| bind_anywhere().ok()).ok_or_else(no_port)?;
         let (faults, current) = watch::channel(Faults::default());
         let door = Arc::new(Door::default());
         door.open(listener);
         let acceptor = tokio::spawn(accept(Arc::clone(&door), upstream, current)).abort_handle();
-        Ok(Self {
-            addr,
-            runtime: Handle::current(),
-            faults,
-            door,
-            acceptor,
-        })
+        Ok(Self { addr, runtime: Handle::current(), faults, door, acceptor })
     }
 
     /// Where clients connect; the same for life.
@@ -101,8 +87,7 @@ impl Proxy {
 
     /// Whether what clients send is held back. Connections stay open.
     pub fn drop_to_upstream(&self, on: bool) {
-        self.faults
-            .send_modify(|faults| faults.hold_to_upstream = on);
+        self.faults.send_modify(|faults| faults.hold_to_upstream = on);
     }
 
     /// Whether what the server answers is held back: it does the work, and nobody hears of it.
@@ -123,15 +108,9 @@ impl Proxy {
     pub fn heal(&self) {
         let _context = self.runtime.enter();
         if !self.door.is_open() {
-            self.door
-                .open(bind(self.addr).expect("the proxy's port is still its own"));
+            self.door.open(bind(self.addr).expect("the proxy's port is still its own"));
         }
-        self.faults.send_modify(|faults| {
-            *faults = Faults {
-                era: faults.era,
-                ..Faults::default()
-            }
-        });
+        self.faults.send_modify(|faults| *faults = Faults { era: faults.era, ..Faults::default() });
     }
 }
 
@@ -175,18 +154,11 @@ impl Door {
     }
 
     fn close(&self) {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .listener = None;
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).listener = None;
     }
 
     fn is_open(&self) -> bool {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .listener
-            .is_some()
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).listener.is_some()
     }
 
     /// The next connection, whenever the door is open for it.
@@ -219,23 +191,14 @@ async fn accept(door: Arc<Door>, upstream: SocketAddr, faults: watch::Receiver<F
 }
 
 /// One connection, until either side ends it or the era does.
-async fn carry(
-    client: TcpStream,
-    upstream: SocketAddr,
-    mut faults: watch::Receiver<Faults>,
-) -> io::Result<()> {
+async fn carry(client: TcpStream, upstream: SocketAddr, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
     let era = faults.borrow().era;
     let server = TcpStream::connect(upstream).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let there = pump(
-        from_client,
-        to_server,
-        faults.clone(),
-        Direction::ToUpstream,
-    );
+    let there = pump(from_client, to_server, faults.clone(), Direction::ToUpstream);
     let back = pump(from_server, to_client, faults.clone(), Direction::ToClient);
     tokio::select! {
         both = async { tokio::try_join!(there, back) } => both.map(drop),
@@ -265,10 +228,7 @@ async fn pump(
         while let Some((arrived, chunk)) = arrivals.recv().await {
             let due = arrived + faults.borrow().latency;
             sleep_until(due).await;
-            let gone = match faults
-                .wait_for(|now| now.era != era || !now.holds(direction))
-                .await
-            {
+            let gone = match faults.wait_for(|now| now.era != era || !now.holds(direction)).await {
                 Ok(now) => now.era != era,
                 Err(_) => true,
             };

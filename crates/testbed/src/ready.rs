@@ -25,11 +25,7 @@ pub(crate) enum NotReady {
 /// Looks until `look` is satisfied, the server has ended, or `deadline` passed.
 ///
 /// Whether it has ended is asked after the first look and then every [`ASK_AGAIN`]: for a container it is a question to the engine.
-pub(crate) async fn until<L, F>(
-    deadline: Duration,
-    home: &Home,
-    mut look: L,
-) -> Result<(), NotReady>
+pub(crate) async fn until<L, F>(deadline: Duration, home: &Home, mut look: L) -> Result<(), NotReady>
 where
     L: FnMut() -> F,
     F: Future<Output = Result<(), String>>,

@@ -20,22 +20,13 @@ use crate::mode::{Image, Mode};
 use crate::server::{Recipe, Server, on_a_free_port};
 
 const NAME: &str = "redis";
-const IMAGE: Image = Image {
-    variable: "REDIS_IMAGE",
-    default: "redis:8.0",
-    port: 6379,
-};
+const IMAGE: Image = Image { variable: "REDIS_IMAGE", default: "redis:8.0", port: 6379 };
 /// One command of [`RedisNode::command`], connection included.
 const COMMAND_LIMIT: Duration = Duration::from_secs(2);
 
 static REDIS_SERVER: Wanted = Wanted {
     names: &["redis-server", "valkey-server"],
-    places: &[
-        "/usr/local/bin",
-        "/opt/homebrew/bin",
-        "/opt/homebrew/opt/redis/bin",
-        "/usr/local/opt/redis/bin",
-    ],
+    places: &["/usr/local/bin", "/opt/homebrew/bin", "/opt/homebrew/opt/redis/bin", "/usr/local/opt/redis/bin"],
     hint: "apt-get install redis-server | brew install redis",
 };
 
@@ -115,9 +106,7 @@ impl RedisNode {
 
     /// Ends it in good order, within 5 s. Dropping the node ends it too, by SIGKILL.
     pub async fn shutdown(mut self) {
-        self.server
-            .stop(Farewell::term(Duration::from_secs(5)))
-            .await;
+        self.server.stop(Farewell::term(Duration::from_secs(5))).await;
     }
 
     /// One command, as `["GET", "lock:x"]`, over a connection of its own; the reply as text: `""` for nil, array
@@ -126,22 +115,11 @@ impl RedisNode {
     /// # Errors
     /// [`TestbedError::Redis`] for an error reply or a refused connection, [`TestbedError::RedisSilent`] after 2 s.
     pub async fn command(&self, args: &[&str]) -> Result<String, TestbedError> {
-        let (node, command) = (
-            self.addr().to_string(),
-            args.first().copied().unwrap_or_default().to_owned(),
-        );
+        let (node, command) = (self.addr().to_string(), args.first().copied().unwrap_or_default().to_owned());
         match timeout(COMMAND_LIMIT, ask(self.addr(), args)).await {
             Ok(Ok(reply)) => Ok(render(&reply)),
-            Ok(Err(source)) => Err(TestbedError::Redis {
-                node,
-                command,
-                source,
-            }),
-            Err(_) => Err(TestbedError::RedisSilent {
-                node,
-                command,
-                limit: COMMAND_LIMIT,
-            }),
+            Ok(Err(source)) => Err(TestbedError::Redis { node, command, source }),
+            Err(_) => Err(TestbedError::RedisSilent { node, command, limit: COMMAND_LIMIT }),
         }
     }
 }
@@ -167,35 +145,19 @@ const SETTINGS: [&str; 10] = [
 fn recipe(addr: SocketAddr) -> Result<Recipe, TestbedError> {
     let folder = Folder::new("redis")?;
     let mut args: Vec<OsString> = SETTINGS.map(OsString::from).into();
-    args.extend([
-        "--bind".into(),
-        "127.0.0.1".into(),
-        "--port".into(),
-        addr.port().to_string().into(),
-    ]);
+    args.extend(["--bind".into(), "127.0.0.1".into(), "--port".into(), addr.port().to_string().into()]);
     args.extend(["--dir".into(), folder.path().into()]);
-    Ok(Recipe {
-        program: REDIS_SERVER.find()?,
-        args,
-        account: None,
-        folder,
-    })
+    Ok(Recipe { program: REDIS_SERVER.find()?, args, account: None, folder })
 }
 
 fn contents() -> Contents {
     let mut args = vec!["redis-server".to_owned()];
     args.extend(SETTINGS.map(str::to_owned));
-    Contents {
-        image: IMAGE,
-        args,
-        envs: Vec::new(),
-    }
+    Contents { image: IMAGE, args, envs: Vec::new() }
 }
 
 async fn ask(addr: SocketAddr, args: &[&str]) -> Result<Value, redis::RedisError> {
-    let mut connection = redis::Client::open(url(addr))?
-        .get_multiplexed_async_connection()
-        .await?;
+    let mut connection = redis::Client::open(url(addr))?.get_multiplexed_async_connection().await?;
     let mut command = redis::Cmd::new();
     command.arg(args);
     command.query_async(&mut connection).await
@@ -203,22 +165,13 @@ async fn ask(addr: SocketAddr, args: &[&str]) -> Result<Value, redis::RedisError
 
 /// `PONG`, and from our own process where its id can be known.
 async fn answers(addr: SocketAddr, pid: Option<u32>) -> Result<(), String> {
-    let pong = ask(addr, &["PING"])
-        .await
-        .map_err(|error| error.to_string())?;
+    let pong = ask(addr, &["PING"]).await.map_err(|error| error.to_string())?;
     let Some(pid) = pid else {
-        return (render(&pong) == "PONG")
-            .then_some(())
-            .ok_or_else(|| "no PONG".to_owned());
+        return (render(&pong) == "PONG").then_some(()).ok_or_else(|| "no PONG".to_owned());
     };
-    let info = ask(addr, &["INFO", "server"])
-        .await
-        .map_err(|error| error.to_string())?;
-    let ours = render(&info)
-        .lines()
-        .any(|line| line.trim() == format!("process_id:{pid}"));
-    ours.then_some(())
-        .ok_or_else(|| format!("somebody else's Redis answers on {addr}"))
+    let info = ask(addr, &["INFO", "server"]).await.map_err(|error| error.to_string())?;
+    let ours = render(&info).lines().any(|line| line.trim() == format!("process_id:{pid}"));
+    ours.then_some(()).ok_or_else(|| format!("somebody else's Redis answers on {addr}"))
 }
 
 fn render(reply: &Value) -> String {
@@ -230,13 +183,9 @@ fn render(reply: &Value) -> String {
         Value::Okay => "OK".to_owned(),
         Value::Double(number) => number.to_string(),
         Value::Boolean(truth) => truth.to_string(),
-        Value::Array(items) | Value::Set(items) => {
-            items.iter().map(render).collect::<Vec<_>>().join("\n")
-        }
+        Value::Array(items) | Value::Set(items) => items.iter().map(render).collect::<Vec<_>>().join("\n"),
         Value::Map(pairs) => {
-            let lines = pairs
-                .iter()
-                .map(|(key, value)| format!("{} {}", render(key), render(value)));
+            let lines = pairs.iter().map(|(key, value)| format!("{} {}", render(key), render(value)));
             lines.collect::<Vec<_>>().join("\n")
         }
         other => format!("{other:?}"),

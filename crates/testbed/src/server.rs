@@ -64,21 +64,8 @@ impl Home {
 
 impl Server {
     /// A server that will run as a child process.
-    pub(crate) fn native(
-        name: &'static str,
-        addr: SocketAddr,
-        farewell: Farewell,
-        recipe: Recipe,
-    ) -> Self {
-        Self {
-            name,
-            addr,
-            farewell,
-            home: Home::Native {
-                child: None,
-                recipe,
-            },
-        }
+    pub(crate) fn native(name: &'static str, addr: SocketAddr, farewell: Farewell, recipe: Recipe) -> Self {
+        Self { name, addr, farewell, home: Home::Native { child: None, recipe } }
     }
 
     /// A server that will run in a container.
@@ -89,12 +76,7 @@ impl Server {
         contents: Contents,
     ) -> Result<Self, TestbedError> {
         let home = Home::Container(Container::new(name, addr, contents)?);
-        Ok(Self {
-            name,
-            addr,
-            farewell,
-            home,
-        })
+        Ok(Self { name, addr, farewell, home })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -140,9 +122,7 @@ impl Server {
     {
         self.stop(self.farewell).await;
         let pid = match &mut self.home {
-            Home::Native { child, recipe } => {
-                Some(child.insert(spawn(self.name, self.farewell, recipe)?).id())
-            }
+            Home::Native { child, recipe } => Some(child.insert(spawn(self.name, self.farewell, recipe)?).id()),
             Home::Container(container) => {
                 container.start().await?;
                 None
@@ -168,12 +148,7 @@ impl Server {
         let (name, log) = (self.name.to_owned(), self.log_tail(LOG_LINES));
         match reason {
             NotReady::Ended => TestbedError::Ended { name, log },
-            NotReady::Late(last) => TestbedError::NotReady {
-                name,
-                deadline: START_DEADLINE,
-                last,
-                log,
-            },
+            NotReady::Late(last) => TestbedError::NotReady { name, deadline: START_DEADLINE, last, log },
         }
     }
 }
@@ -192,11 +167,7 @@ pub(crate) fn open_log(path: &Path) -> Result<(File, File), TestbedError> {
 fn spawn(name: &str, farewell: Farewell, recipe: &Recipe) -> Result<Child, TestbedError> {
     let (output, errors) = open_log(&log_of(recipe))?;
     Child::spawn(name, &recipe.program, farewell, |command| {
-        command
-            .args(&recipe.args)
-            .current_dir(recipe.folder.path())
-            .stdout(output)
-            .stderr(errors);
+        command.args(&recipe.args).current_dir(recipe.folder.path()).stdout(output).stderr(errors);
         if let Some(account) = &recipe.account {
             command.uid(account.uid).gid(account.gid);
         }
@@ -216,10 +187,7 @@ where
             other => return other,
         }
     }
-    Err(TestbedError::NoPort {
-        name: name.to_owned(),
-        attempts: PORTS,
-    })
+    Err(TestbedError::NoPort { name: name.to_owned(), attempts: PORTS })
 }
 
 #[cfg(test)]
@@ -231,31 +199,21 @@ mod tests {
     /// A stranger's Redis would answer `PING`: it must not be taken for the node that could not bind.
     #[tokio::test]
     async fn a_port_that_somebody_took_is_given_up_for_another_one() {
-        if crate::Mode::forced().expect("a setting that means something")
-            == Some(crate::Mode::Containers)
-        {
+        if crate::Mode::forced().expect("a setting that means something") == Some(crate::Mode::Containers) {
             return;
         }
         let stranger = RedisNode::start_in(Native).await.expect("a node");
         let taken = stranger.addr();
-        let redis = RedisNode::start_at(taken, Native)
-            .await
-            .expect_err("the port is taken");
+        let redis = RedisNode::start_at(taken, Native).await.expect_err("the port is taken");
         let postgres = Postgres::start_at(taken, Native, PostgresOptions::default()).await;
         let postgres = postgres.expect_err("the port is taken");
-        let etcd = Etcd::start_at(taken, Native)
-            .await
-            .expect_err("the port is taken");
-        let zookeeper = Zookeeper::start_at(taken, Native)
-            .await
-            .expect_err("the port is taken");
+        let etcd = Etcd::start_at(taken, Native).await.expect_err("the port is taken");
+        let zookeeper = Zookeeper::start_at(taken, Native).await.expect_err("the port is taken");
         for error in [redis, postgres, etcd, zookeeper] {
             assert!(error.port_was_taken(), "{error}");
         }
         let mut offers = vec![taken];
-        let node = on_a_free_port("redis", |addr| {
-            RedisNode::start_at(offers.pop().unwrap_or(addr), Native)
-        });
+        let node = on_a_free_port("redis", |addr| RedisNode::start_at(offers.pop().unwrap_or(addr), Native));
         assert_ne!(node.await.expect("another port").addr(), taken);
     }
 }

@@ -72,25 +72,17 @@ static WATCHDOG_OF_THIS_PROCESS: Mutex<Option<&'static Watchdog>> = Mutex::new(N
 impl Watchdog {
     /// The watchdog of this process, started when first asked for. It lives as long as the process.
     pub(crate) fn get() -> Result<&'static Self, TestbedError> {
-        let mut slot = WATCHDOG_OF_THIS_PROCESS
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut slot = WATCHDOG_OF_THIS_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(watchdog) = *slot {
             return Ok(watchdog);
         }
-        let watchdog = Self::start().map_err(|source| TestbedError::Spawn {
-            name: "the watchdog `sh`".to_owned(),
-            source,
-        })?;
+        let watchdog =
+            Self::start().map_err(|source| TestbedError::Spawn { name: "the watchdog `sh`".to_owned(), source })?;
         Ok(*slot.insert(Box::leak(Box::new(watchdog))))
     }
 
     fn start() -> io::Result<Self> {
-        let name = format!(
-            "holdfast-{}-{:08x}",
-            std::process::id(),
-            random() & 0xffff_ffff
-        );
+        let name = format!("holdfast-{}-{:08x}", std::process::id(), random() & 0xffff_ffff);
         let root = std::env::temp_dir().join(name);
         let mut child = Command::new("/bin/sh")
             .args(["-c", WATCHDOG, "holdfast-watchdog"])
@@ -107,15 +99,9 @@ impl Watchdog {
         let mut answer = String::new();
         BufReader::new(answers).read_line(&mut answer)?;
         if answer.trim() != "ready" {
-            return Err(io::Error::other(format!(
-                "the watchdog could not create {}",
-                root.display()
-            )));
+            return Err(io::Error::other(format!("the watchdog could not create {}", root.display())));
         }
-        Ok(Self {
-            pipe: Mutex::new(pipe),
-            root,
-        })
+        Ok(Self { pipe: Mutex::new(pipe), root })
     }
 
     /// The folder that holds all throw-away data of this process.
@@ -125,22 +111,13 @@ impl Watchdog {
 
     /// A name that no other process on this machine uses, for things that are not files.
     pub(crate) fn name(&self) -> String {
-        self.root
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
+        self.root.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Starts `program` as a direct child in a process group of its own, watched before it runs.
     ///
     /// `signal` (`KILL`, `QUIT`, …) is what the watchdog asks it to end with; after 5 s it kills.
-    pub(crate) fn spawn(
-        &self,
-        program: &Path,
-        signal: &str,
-        fill: impl FnOnce(&mut Command),
-    ) -> io::Result<Child> {
+    pub(crate) fn spawn(&self, program: &Path, signal: &str, fill: impl FnOnce(&mut Command)) -> io::Result<Child> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SHIM, "holdfast-shim"]).arg(program);
         fill(&mut command);

@@ -20,20 +20,12 @@ use crate::mode::{Image, Mode};
 use crate::server::{Recipe, Server, on_a_free_port};
 
 const NAME: &str = "zookeeper";
-const IMAGE: Image = Image {
-    variable: "ZOOKEEPER_IMAGE",
-    default: "zookeeper:3.9",
-    port: 2181,
-};
+const IMAGE: Image = Image { variable: "ZOOKEEPER_IMAGE", default: "zookeeper:3.9", port: 2181 };
 const HINT: &str = "apt-get install zookeeper default-jre-headless | brew install zookeeper";
 
 static JAVA: Wanted = Wanted {
     names: &["java"],
-    places: &[
-        "/opt/homebrew/opt/openjdk/bin",
-        "/usr/local/opt/openjdk/bin",
-        "/usr/lib/jvm/default-java/bin",
-    ],
+    places: &["/opt/homebrew/opt/openjdk/bin", "/usr/local/opt/openjdk/bin", "/usr/lib/jvm/default-java/bin"],
     hint: HINT,
 };
 
@@ -81,10 +73,7 @@ impl Zookeeper {
                 let mark = format!("dataDir={}", recipe.folder.path().display());
                 (Server::native(NAME, addr, Farewell::KILL, recipe), mark)
             }
-            Mode::Containers => (
-                Server::container(NAME, addr, Farewell::KILL, contents())?,
-                "dataDir=".to_owned(),
-            ),
+            Mode::Containers => (Server::container(NAME, addr, Farewell::KILL, contents())?, "dataDir=".to_owned()),
         };
         let mut zookeeper = Self { server, mark };
         zookeeper.restart().await?;
@@ -162,27 +151,14 @@ fn recipe(addr: SocketAddr) -> Result<Recipe, TestbedError> {
     .into();
     args.push(format!("-Djava.io.tmpdir={}", folder.path().display()).into());
     args.push(format!("-Dzookeeper.log.dir={}", folder.path().display()).into());
-    args.extend([
-        "-cp".into(),
-        class_path,
-        "org.apache.zookeeper.server.quorum.QuorumPeerMain".into(),
-        config.into(),
-    ]);
-    Ok(Recipe {
-        program,
-        args,
-        account: None,
-        folder,
-    })
+    args.extend(["-cp".into(), class_path, "org.apache.zookeeper.server.quorum.QuorumPeerMain".into(), config.into()]);
+    Ok(Recipe { program, args, account: None, folder })
 }
 
 /// The class path. What comes first decides how it logs: Debian's folder holds several loggers, one of which says nothing;
 /// the project's own archive has logback, which says everything unless it is configured.
 fn class_path(folder: &Path) -> Result<OsString, TestbedError> {
-    let jars = JARS
-        .iter()
-        .map(Path::new)
-        .find(|folder| has_zookeeper(folder));
+    let jars = JARS.iter().map(Path::new).find(|folder| has_zookeeper(folder));
     let jars = jars.ok_or_else(|| TestbedError::NotInstalled {
         program: "zookeeper.jar".to_owned(),
         usual_places: format!(" or in {}", JARS.join(", ")),
@@ -190,34 +166,19 @@ fn class_path(folder: &Path) -> Result<OsString, TestbedError> {
     })?;
     let logback = folder.join("logback.xml");
     fs::write(&logback, LOGBACK).map_err(TestbedError::file("cannot write", &logback))?;
-    let parts = [
-        jars.join("slf4j-simple.jar"),
-        folder.to_owned(),
-        jars.join("*"),
-    ];
+    let parts = [jars.join("slf4j-simple.jar"), folder.to_owned(), jars.join("*")];
     Ok(parts.map(PathBuf::into_os_string).join(OsStr::new(":")))
 }
 
 /// `zookeeper.jar`, or with its version.
 fn has_zookeeper(folder: &Path) -> bool {
-    let names = folder
-        .read_dir()
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names = folder.read_dir().into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names.map(PathBuf::from).any(|path| {
-        let stem = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let version = stem
-            .strip_prefix("zookeeper")
-            .map(|rest| rest.trim_start_matches('-'));
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let version = stem.strip_prefix("zookeeper").map(|rest| rest.trim_start_matches('-'));
         path.extension().is_some_and(|extension| extension == "jar")
-            && version.is_some_and(|version| {
-                version.is_empty() || version.starts_with(|first: char| first.is_ascii_digit())
-            })
+            && version
+                .is_some_and(|version| version.is_empty() || version.starts_with(|first: char| first.is_ascii_digit()))
     })
 }
 
@@ -229,11 +190,7 @@ fn contents() -> Contents {
         ("ZOO_CFG_EXTRA", "maxSessionTimeout=60000"),
     ];
     let envs = envs.map(|(key, value)| (key, value.to_owned())).into();
-    Contents {
-        image: IMAGE,
-        args: Vec::new(),
-        envs,
-    }
+    Contents { image: IMAGE, args: Vec::new(), envs }
 }
 
 /// Its configuration, which it tells only while it serves. Source: ZooKeeper, "The Four Letter Words".
@@ -246,11 +203,5 @@ async fn answers(addr: SocketAddr, mark: String) -> Result<(), String> {
         std::io::Result::Ok(answer)
     };
     let answer = ask.await.map_err(|error| error.to_string())?;
-    answer.contains(&mark).then_some(()).ok_or_else(|| {
-        answer
-            .lines()
-            .next()
-            .unwrap_or("an empty answer")
-            .to_owned()
-    })
+    answer.contains(&mark).then_some(()).ok_or_else(|| answer.lines().next().unwrap_or("an empty answer").to_owned())
 }

@@ -63,35 +63,18 @@ impl App {
         config: &Config,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let limits = Limits {
-            body_bytes: config.max_body_bytes,
-            concurrency: config.max_concurrency,
-        };
+        let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let db = self.db.clone();
         let ready = move || -> serve::Readiness {
             let db = db.clone();
             Box::pin(async move {
                 let answers = matches!(timeout(READY_WITHIN, db.ready()).await, Ok(Ok(())));
-                if answers {
-                    Ok(())
-                } else {
-                    Err(vec!["postgres".to_owned()])
-                }
+                if answers { Ok(()) } else { Err(vec!["postgres".to_owned()]) }
             })
         };
-        let served = serve::serve(
-            listener,
-            router::router(self.clone()),
-            ready,
-            limits,
-            shutdown,
-        )
-        .await;
+        let served = serve::serve(listener, router::router(self.clone()), ready, limits, shutdown).await;
         self.writes.close();
-        if timeout(WRITES_END_WITHIN, self.writes.wait())
-            .await
-            .is_err()
-        {
+        if timeout(WRITES_END_WITHIN, self.writes.wait()).await.is_err() {
             tracing::warn!("some writes did not end in time; postgres undoes them");
         }
         self.db.close().await;

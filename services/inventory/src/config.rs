@@ -56,10 +56,6 @@ impl Config {
     /// # Errors
     /// Says what to set instead.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if !self.lab && self.token == LAB_TOKEN {
-            Err(ConfigError::LabToken)
-        } else {
-            Ok(())
-        }
+        if !self.lab && self.token == LAB_TOKEN { Err(ConfigError::LabToken) } else { Ok(()) }
     }
 }

@@ -58,11 +58,7 @@ impl Lab {
 
     /// The next `count` writes that touch `sku` stop this replica.
     pub fn arm(&self, sku: &str, count: usize) {
-        self.with(|state| {
-            state
-                .armed
-                .extend(std::iter::repeat_n(sku.to_owned(), count))
-        });
+        self.with(|state| state.armed.extend(std::iter::repeat_n(sku.to_owned(), count)));
     }
 
     /// What was armed and did not fire does not fire any more.
@@ -72,19 +68,13 @@ impl Lab {
 
     /// Armed and happened.
     pub fn pauses(&self) -> Pauses {
-        self.with(|state| Pauses {
-            armed: state.armed.len(),
-            parked: state.parked.clone(),
-        })
+        self.with(|state| Pauses { armed: state.armed.len(), parked: state.parked.clone() })
     }
 
     /// Stops the whole process here if that was armed; returns when somebody continued it.
     pub fn park(&self, wanted: &Wanted) -> Option<usize> {
         let id = self.with(|state| {
-            let at = state
-                .armed
-                .iter()
-                .position(|sku| wanted.lines.keys().any(|s| s.as_ref() == sku))?;
+            let at = state.armed.iter().position(|sku| wanted.lines.keys().any(|s| s.as_ref() == sku))?;
             let (id, sku) = (state.parked.len(), state.armed.swap_remove(at));
             let line = wanted.lines.iter().find(|(s, _)| s.as_ref() == sku);
             state.parked.push(Parked {

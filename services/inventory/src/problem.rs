@@ -16,64 +16,35 @@ impl From<StockError> for Problem {
         match error {
             StockError::UnknownSku { sku } => Self::not_found(format!("there is no SKU {sku}")),
             StockError::UnknownReservation => Self::not_found(detail),
-            StockError::OutOfStock { sku, available } => conflict("out_of_stock", "Out of stock")
-                .with("sku", sku)
-                .with("available", available),
-            StockError::StaleToken {
-                sku,
-                token,
-                current,
-                step: _,
-            } => {
-                let problem =
-                    conflict("stale_fencing_token", "A newer holder was here").retryable();
-                problem
-                    .with("sku", sku)
-                    .with("token", token)
-                    .with("current", current)
+            StockError::OutOfStock { sku, available } => {
+                conflict("out_of_stock", "Out of stock").with("sku", sku).with("available", available)
             }
-            StockError::TokenSourceMismatch {
-                sku,
-                current,
-                source_offered,
-            } => {
-                let problem = conflict(
-                    "token_source_mismatch",
-                    "Tokens of two sources do not compare",
-                );
-                problem
-                    .with("sku", sku)
-                    .with("token_source", source_offered)
-                    .with("current", current)
+            StockError::StaleToken { sku, token, current, step: _ } => {
+                let problem = conflict("stale_fencing_token", "A newer holder was here").retryable();
+                problem.with("sku", sku).with("token", token).with("current", current)
             }
-            StockError::BelowHeld {
-                sku,
-                on_hand: _,
-                held,
-            } => conflict("invalid_state", "Below what is held")
-                .with("sku", sku)
-                .with("held", held),
+            StockError::TokenSourceMismatch { sku, current, source_offered } => {
+                let problem = conflict("token_source_mismatch", "Tokens of two sources do not compare");
+                problem.with("sku", sku).with("token_source", source_offered).with("current", current)
+            }
+            StockError::BelowHeld { sku, on_hand: _, held } => {
+                conflict("invalid_state", "Below what is held").with("sku", sku).with("held", held)
+            }
             StockError::OrderReservedOtherwise { order_id } => {
-                conflict("invalid_state", "The order has another reservation")
-                    .with("order_id", order_id)
+                conflict("invalid_state", "The order has another reservation").with("order_id", order_id)
             }
             StockError::InvalidState { status } => {
                 conflict("invalid_state", "Not in a state that allows it").with("state", status)
             }
             StockError::Expired => conflict("reservation_expired", "The hold has ended"),
-            StockError::Invalid(pointer, detail) => {
-                Self::validation_failed(vec![FieldError { pointer, detail }])
-            }
+            StockError::Invalid(pointer, detail) => Self::validation_failed(vec![FieldError { pointer, detail }]),
             StockError::UnknownStrategy(_) => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Self::new(status, "strategy_not_allowed", "No such strategy", detail)
             }
-            StockError::StrategyNotAllowed(_) => Self::new(
-                StatusCode::FORBIDDEN,
-                "strategy_not_allowed",
-                "For the lab only",
-                detail,
-            ),
+            StockError::StrategyNotAllowed(_) => {
+                Self::new(StatusCode::FORBIDDEN, "strategy_not_allowed", "For the lab only", detail)
+            }
             StockError::Unavailable(_) => Self::dependency_unavailable("postgres"),
             StockError::Unforeseen(_) => Self::internal(),
         }

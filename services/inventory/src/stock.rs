@@ -20,15 +20,9 @@ impl FromStr for Sku {
     type Err = &'static str;
 
     fn from_str(sku: &str) -> Result<Self, Self::Err> {
-        let sound = sku
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        let sound = sku.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
         let fits = (1..=64).contains(&sku.len());
-        if sound && fits {
-            Ok(Self(sku.to_owned()))
-        } else {
-            Err("must be 1 to 64 letters, digits, _ or -")
-        }
+        if sound && fits { Ok(Self(sku.to_owned())) } else { Err("must be 1 to 64 letters, digits, _ or -") }
     }
 }
 
@@ -74,45 +68,27 @@ impl Wanted {
     /// # Errors
     /// Tokens or observations of one SKU differ, or the sum is too large.
     pub fn add(&mut self, at: usize, sku: Sku, asked: Asked) -> Result<(), StockError> {
-        let wrong = |field: &str, why: &str| {
-            Err(StockError::Invalid(
-                format!("/lines/{at}/{field}"),
-                why.to_owned(),
-            ))
-        };
+        let wrong = |field: &str, why: &str| Err(StockError::Invalid(format!("/lines/{at}/{field}"), why.to_owned()));
         let Some(line) = self.lines.get_mut(&sku) else {
             self.lines.insert(sku, asked);
             return Ok(());
         };
         if line.token != asked.token {
-            return wrong(
-                "fencing_token",
-                "differs from an earlier line of the same SKU",
-            );
+            return wrong("fencing_token", "differs from an earlier line of the same SKU");
         }
         if line.observed != asked.observed {
-            return wrong(
-                "observed_available",
-                "differs from an earlier line of the same SKU",
-            );
+            return wrong("observed_available", "differs from an earlier line of the same SKU");
         }
         line.quantity += asked.quantity;
         if line.quantity > MAX_QUANTITY {
-            return wrong(
-                "quantity",
-                "the lines of this SKU add up to more than 1000000",
-            );
+            return wrong("quantity", "the lines of this SKU add up to more than 1000000");
         }
         Ok(())
     }
 
     /// What was asked for, in canonical form; tokens are left out, since a retry brings new ones.
     pub fn fingerprint(&self) -> String {
-        let lines: Vec<_> = self
-            .lines
-            .iter()
-            .map(|(sku, line)| format!("{sku}×{}", line.quantity))
-            .collect();
+        let lines: Vec<_> = self.lines.iter().map(|(sku, line)| format!("{sku}×{}", line.quantity)).collect();
         lines.join(" ")
     }
 }

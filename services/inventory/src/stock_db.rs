@@ -7,7 +7,7 @@ mod rows;
 use std::{str::FromStr as _, time::Duration};
 
 use sqlx::{
-    PgPool,
+    Connection as _, PgConnection, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -37,31 +37,26 @@ impl StockDb {
     /// # Errors
     /// Postgres is away, or the schema is not ours.
     pub async fn connect(url: &str, pool: u32) -> Result<Self, sqlx::Error> {
-        let options = PgConnectOptions::from_str(url)?
-            .application_name("inventory")
-            .options([
-                ("statement_timeout", "5s"),
-                ("lock_timeout", "3s"),
-                ("idle_in_transaction_session_timeout", "5s"),
-            ]);
+        let options = PgConnectOptions::from_str(url)?.application_name("inventory").options([
+            ("statement_timeout", "5s"),
+            ("lock_timeout", "3s"),
+            ("idle_in_transaction_session_timeout", "5s"),
+        ]);
+        // On a connection of its own: start-up may take longer than anybody may wait for one later.
+        let mut migrating = PgConnection::connect_with(&options).await?;
+        MIGRATIONS.run(&mut migrating).await?;
+        migrating.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(pool)
-            .acquire_timeout(ACQUIRE_TIMEOUT);
-        let pool = pool
+            .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
-            .connect_with(options)
-            .await?;
-        MIGRATIONS.run(&pool).await?;
+            .connect_lazy_with(options);
         Ok(Self { pool })
     }
 
     /// Does Postgres answer?
     pub async fn ready(&self) -> Result<(), StockError> {
-        sqlx::query("select 1")
-            .execute(&self.pool)
-            .await
-            .map(drop)
-            .map_err(refusal::unavailable)
+        sqlx::query("select 1").execute(&self.pool).await.map(drop).map_err(refusal::unavailable)
     }
 
     /// Waits for connections in use, then closes all.
@@ -71,64 +66,36 @@ impl StockDb {
 
     /// Sets what there is of a SKU, creating it if need be.
     pub async fn put(&self, sku: &Sku, on_hand: i64) -> Result<Snapshot, StockError> {
-        let put = sqlx::query_as("select * from stock_put($1, $2)")
-            .bind(sku.as_ref())
-            .bind(on_hand);
-        put.fetch_one(&self.pool)
-            .await
-            .map_err(|e| refusal::understand(e, Step::Write))
+        let put = sqlx::query_as("select * from stock_put($1, $2)").bind(sku.as_ref()).bind(on_hand);
+        put.fetch_one(&self.pool).await.map_err(|e| refusal::understand(e, Step::Write))
     }
 
     /// One SKU as it stands.
     pub async fn snapshot(&self, sku: &Sku) -> Result<Snapshot, StockError> {
         let read = "select sku, on_hand, available, fence, version from stock where sku = $1";
-        let found = sqlx::query_as(read)
-            .bind(sku.as_ref())
-            .fetch_optional(&self.pool)
-            .await;
-        found
-            .map_err(refusal::unavailable)?
-            .ok_or_else(|| StockError::UnknownSku {
-                sku: sku.to_string(),
-            })
+        let found = sqlx::query_as(read).bind(sku.as_ref()).fetch_optional(&self.pool).await;
+        found.map_err(refusal::unavailable)?.ok_or_else(|| StockError::UnknownSku { sku: sku.to_string() })
     }
 
     /// SKUs after `after`, in order, at most `limit`.
     pub async fn page(&self, after: &str, limit: i64) -> Result<Vec<Snapshot>, StockError> {
         let read = "select sku, on_hand, available, fence, version from stock
                      where sku > $1 order by sku limit $2";
-        let found = sqlx::query_as(read)
-            .bind(after)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await;
+        let found = sqlx::query_as(read).bind(after).bind(limit).fetch_all(&self.pool).await;
         found.map_err(refusal::unavailable)
     }
 
     /// Registers the tokens, all or none, and reads what they protect. `lines` come in SKU order.
     ///
     /// One statement, so one transaction and one round trip: it is committed when this returns.
-    pub async fn claim(
-        &self,
-        lines: &[(Sku, i64)],
-        source: TokenSource,
-    ) -> Result<Vec<Snapshot>, StockError> {
-        let (skus, tokens): (Vec<_>, Vec<_>) = lines
-            .iter()
-            .map(|(sku, token)| (sku.as_ref(), *token))
-            .unzip();
-        let claim =
-            "select c.* from unnest($1::text[], $2::bigint[]) with ordinality as l (sku, token, n)
+    pub async fn claim(&self, lines: &[(Sku, i64)], source: TokenSource) -> Result<Vec<Snapshot>, StockError> {
+        let (skus, tokens): (Vec<_>, Vec<_>) = lines.iter().map(|(sku, token)| (sku.as_ref(), *token)).unzip();
+        let claim = "select c.* from unnest($1::text[], $2::bigint[]) with ordinality as l (sku, token, n)
                       cross join lateral stock_claim(l.sku, l.token, $3) as c order by l.n";
-        let claim = sqlx::query_as(claim)
-            .bind(skus)
-            .bind(tokens)
-            .bind(source.name());
+        let claim = sqlx::query_as(claim).bind(skus).bind(tokens).bind(source.name());
         match claim.fetch_all(&self.pool).await {
             Ok(snapshots) => Ok(snapshots),
-            Err(error) => Err(self
-                .note_refusal(refusal::understand(error, Step::Claim), None)
-                .await),
+            Err(error) => Err(self.note_refusal(refusal::understand(error, Step::Claim), None).await),
         }
     }
 
@@ -165,22 +132,13 @@ impl StockDb {
     }
 
     /// A refused write may be the second copy of one that went through.
-    async fn stored_before(
-        &self,
-        wanted: &Wanted,
-        refused: StockError,
-    ) -> Result<StoredReservation, StockError> {
-        let second_copy = matches!(
-            refused,
-            StockError::StaleToken { .. } | StockError::OrderReservedOtherwise { .. }
-        );
+    async fn stored_before(&self, wanted: &Wanted, refused: StockError) -> Result<StoredReservation, StockError> {
+        let second_copy = matches!(refused, StockError::StaleToken { .. } | StockError::OrderReservedOtherwise { .. });
         if second_copy {
             match self.reservation_of(wanted.order_id).await {
                 Ok(stored) if stored.fingerprint == wanted.fingerprint() => return Ok(stored),
                 Ok(_) => {
-                    return Err(StockError::OrderReservedOtherwise {
-                        order_id: wanted.order_id,
-                    });
+                    return Err(StockError::OrderReservedOtherwise { order_id: wanted.order_id });
                 }
                 Err(StockError::UnknownReservation) => {}
                 Err(error) => return Err(error),
@@ -191,21 +149,10 @@ impl StockDb {
 
     /// A stale token is evidence; it is kept although the transaction that brought it is gone.
     async fn note_refusal(&self, refused: StockError, order_id: Option<Uuid>) -> StockError {
-        if let StockError::StaleToken {
-            sku,
-            token,
-            current,
-            step,
-        } = &refused
-        {
+        if let StockError::StaleToken { sku, token, current, step } = &refused {
             metrics::counter!("inventory_stale_tokens_total", "step" => step.name()).increment(1);
             let note = "insert into fence_refusals (sku, token, current, step, order_id) values ($1, $2, $3, $4, $5)";
-            let note = sqlx::query(note)
-                .bind(sku)
-                .bind(token)
-                .bind(current)
-                .bind(step.name())
-                .bind(order_id);
+            let note = sqlx::query(note).bind(sku).bind(token).bind(current).bind(step.name()).bind(order_id);
             if let Err(error) = note.execute(&self.pool).await {
                 tracing::warn!(%error, sku, token, "a refusal could not be noted");
             }
@@ -216,20 +163,14 @@ impl StockDb {
     /// A reservation by its id.
     pub async fn reservation(&self, id: Uuid) -> Result<StoredReservation, StockError> {
         let read = sqlx::query_as(rows::RESERVATION_BY_ID).bind(id);
-        let found = read
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(refusal::unavailable)?;
+        let found = read.fetch_optional(&self.pool).await.map_err(refusal::unavailable)?;
         found.ok_or(StockError::UnknownReservation)
     }
 
     /// The reservation of an order.
     pub async fn reservation_of(&self, order_id: Uuid) -> Result<StoredReservation, StockError> {
         let read = sqlx::query_as(rows::RESERVATION_BY_ORDER).bind(order_id);
-        let found = read
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(refusal::unavailable)?;
+        let found = read.fetch_optional(&self.pool).await.map_err(refusal::unavailable)?;
         found.ok_or(StockError::UnknownReservation)
     }
 }

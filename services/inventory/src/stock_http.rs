@@ -101,10 +101,7 @@ pub struct ReserveLine {
     _observed_version: Option<i64>,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature garde wants"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature garde wants")]
 fn is_sku(sku: &str, _: &()) -> garde::Result {
     sku.parse::<Sku>().map(drop).map_err(garde::Error::new)
 }
@@ -137,42 +134,15 @@ pub struct ReservationView {
 }
 
 impl From<Snapshot> for StockView {
-    fn from(
-        Snapshot {
-            sku,
-            on_hand,
-            available,
-            fence,
-            version,
-        }: Snapshot,
-    ) -> Self {
-        Self {
-            sku,
-            on_hand,
-            available,
-            fence,
-            version,
-        }
+    fn from(Snapshot { sku, on_hand, available, fence, version }: Snapshot) -> Self {
+        Self { sku, on_hand, available, fence, version }
     }
 }
 
 impl From<StoredReservation> for ReservationView {
     fn from(stored: StoredReservation) -> Self {
-        let StoredReservation {
-            id,
-            order_id,
-            status,
-            fingerprint: _,
-            expires_at,
-            lines,
-        } = stored;
-        Self {
-            reservation_id: id,
-            order_id,
-            status,
-            expires_at,
-            lines: lines.0,
-        }
+        let StoredReservation { id, order_id, status, fingerprint: _, expires_at, lines } = stored;
+        Self { reservation_id: id, order_id, status, expires_at, lines: lines.0 }
     }
 }
 
@@ -183,43 +153,29 @@ pub async fn put_stock(
     Json(put): Json<PutStock>,
 ) -> Result<Body<StockView>, StockError> {
     let sku = named(&sku)?;
-    let written = app
-        .clone()
-        .spawn_write(async move { app.db.put(&sku, put.on_hand).await });
+    let written = app.clone().spawn_write(async move { app.db.put(&sku, put.on_hand).await });
     joined(written.await).map(|snapshot| Body(snapshot.into()))
 }
 
 /// One SKU.
-pub async fn show_stock(
-    State(app): State<App>,
-    Path(sku): Path<String>,
-) -> Result<Body<StockView>, StockError> {
+pub async fn show_stock(State(app): State<App>, Path(sku): Path<String>) -> Result<Body<StockView>, StockError> {
     let sku: Sku = sku.parse().map_err(|_| StockError::UnknownSku { sku })?;
     Ok(Body(app.db.snapshot(&sku).await?.into()))
 }
 
 /// All SKUs, a page at a time.
-pub async fn list_stock(
-    State(app): State<App>,
-    Query(page): Query<PageQuery>,
-) -> Result<Response, StockError> {
+pub async fn list_stock(State(app): State<App>, Query(page): Query<PageQuery>) -> Result<Response, StockError> {
     let limit = page.limit.unwrap_or(PAGE);
     if !(1..=1000).contains(&limit) {
-        return Err(StockError::Invalid(
-            "/limit".to_owned(),
-            "must be 1 to 1000".to_owned(),
-        ));
+        return Err(StockError::Invalid("/limit".to_owned(), "must be 1 to 1000".to_owned()));
     }
     if !page.after.is_empty() {
-        is_sku(&page.after, &())
-            .map_err(|why| StockError::Invalid("/after".to_owned(), why.to_string()))?;
+        is_sku(&page.after, &()).map_err(|why| StockError::Invalid("/after".to_owned(), why.to_string()))?;
     }
     let mut found = app.db.page(&page.after, limit + 1).await?;
     let more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = more
-        .then(|| found.last().map(|last| last.sku.clone()))
-        .flatten();
+    let next = more.then(|| found.last().map(|last| last.sku.clone())).flatten();
     let stock: Vec<StockView> = found.into_iter().map(Into::into).collect();
     Ok(Body(serde_json::json!({ "stock": stock, "next_after": next })).into_response())
 }
@@ -233,28 +189,17 @@ pub async fn claim(
     few_enough(claim.lines.len(), app.max_lines)?;
     let strategy = strategy(&headers, app.lab.is_some())?;
     let Some(source) = strategy.tokens().filter(|_| strategy.claims()) else {
-        return Err(StockError::Invalid(
-            "/lines/0/fencing_token".to_owned(),
-            format!("{strategy} does not claim"),
-        ));
+        return Err(StockError::Invalid("/lines/0/fencing_token".to_owned(), format!("{strategy} does not claim")));
     };
     let mut lines = BTreeMap::new();
     for (at, line) in claim.lines.into_iter().enumerate() {
-        if lines
-            .insert(named(&line.sku)?, line.fencing_token)
-            .is_some_and(|other| other != line.fencing_token)
-        {
+        if lines.insert(named(&line.sku)?, line.fencing_token).is_some_and(|other| other != line.fencing_token) {
             let pointer = format!("/lines/{at}/fencing_token");
-            return Err(StockError::Invalid(
-                pointer,
-                "differs from an earlier line of the same SKU".to_owned(),
-            ));
+            return Err(StockError::Invalid(pointer, "differs from an earlier line of the same SKU".to_owned()));
         }
     }
     let lines: Vec<_> = lines.into_iter().collect();
-    let claimed = app
-        .clone()
-        .spawn_write(async move { app.db.claim(&lines, source).await });
+    let claimed = app.clone().spawn_write(async move { app.db.claim(&lines, source).await });
     let snapshots: Vec<StockView> = joined(claimed.await)?.into_iter().map(Into::into).collect();
     Ok(Body(serde_json::json!({ "snapshots": snapshots })).into_response())
 }
@@ -278,50 +223,23 @@ pub async fn reserve(
         result
     });
     let stored: ReservationView = joined(written.await)?.into();
-    let location = [(
-        header::LOCATION,
-        format!("/v1/reservations/{}", stored.reservation_id),
-    )];
+    let location = [(header::LOCATION, format!("/v1/reservations/{}", stored.reservation_id))];
     Ok((StatusCode::CREATED, location, Body(stored)).into_response())
 }
 
 fn wanted(reserve: Reserve, strategy: Strategy) -> Result<Wanted, StockError> {
-    let Reserve {
-        order_id,
-        lines,
-        hold_seconds,
-    } = reserve;
-    let mut wanted = Wanted {
-        order_id,
-        strategy,
-        lines: BTreeMap::new(),
-        hold_seconds,
-    };
+    let Reserve { order_id, lines, hold_seconds } = reserve;
+    let mut wanted = Wanted { order_id, strategy, lines: BTreeMap::new(), hold_seconds };
     for (at, line) in lines.into_iter().enumerate() {
-        let wrong = |field: &str, why: &str| {
-            StockError::Invalid(format!("/lines/{at}/{field}"), why.to_owned())
-        };
+        let wrong = |field: &str, why: &str| StockError::Invalid(format!("/lines/{at}/{field}"), why.to_owned());
         let token = match (strategy.tokens(), line.fencing_token) {
             (Some(_), None) => return Err(wrong("fencing_token", "this strategy needs a token")),
             (None, Some(_)) => return Err(wrong("fencing_token", "this strategy has no tokens")),
             (_, token) => token,
         };
         let observed = line.observed_available;
-        let observed = observed.ok_or_else(|| {
-            wrong(
-                "observed_available",
-                "this strategy writes what was computed",
-            )
-        })?;
-        wanted.add(
-            at,
-            named(&line.sku)?,
-            Asked {
-                quantity: line.quantity,
-                token,
-                observed,
-            },
-        )?;
+        let observed = observed.ok_or_else(|| wrong("observed_available", "this strategy writes what was computed"))?;
+        wanted.add(at, named(&line.sku)?, Asked { quantity: line.quantity, token, observed })?;
     }
     Ok(wanted)
 }
@@ -343,44 +261,20 @@ pub async fn find_reservation(
 }
 
 fn named(sku: &str) -> Result<Sku, StockError> {
-    sku.parse()
-        .map_err(|why: &str| StockError::Invalid("/sku".to_owned(), why.to_owned()))
+    sku.parse().map_err(|why: &str| StockError::Invalid("/sku".to_owned(), why.to_owned()))
 }
 
 fn few_enough(lines: usize, limit: usize) -> Result<(), StockError> {
-    let too_many = || {
-        StockError::Invalid(
-            "/lines".to_owned(),
-            format!("{lines} lines, {limit} are the most"),
-        )
-    };
-    if lines <= limit {
-        Ok(())
-    } else {
-        Err(too_many())
-    }
+    let too_many = || StockError::Invalid("/lines".to_owned(), format!("{lines} lines, {limit} are the most"));
+    if lines <= limit { Ok(()) } else { Err(too_many()) }
 }
 
 fn strategy(headers: &HeaderMap, lab: bool) -> Result<Strategy, StockError> {
-    let named = headers
-        .get("lock-strategy")
-        .map_or("redlock-fenced".into(), |v| {
-            String::from_utf8_lossy(v.as_bytes())
-        });
+    let named = headers.get("lock-strategy").map_or("redlock-fenced".into(), |v| String::from_utf8_lossy(v.as_bytes()));
     let strategy: Strategy = named.parse()?;
-    if lab || strategy.safe() {
-        Ok(strategy)
-    } else {
-        Err(StockError::StrategyNotAllowed(strategy))
-    }
+    if lab || strategy.safe() { Ok(strategy) } else { Err(StockError::StrategyNotAllowed(strategy)) }
 }
 
-fn joined<T>(
-    result: Result<Result<T, StockError>, tokio::task::JoinError>,
-) -> Result<T, StockError> {
-    result.unwrap_or_else(|panicked| {
-        Err(StockError::Unforeseen(sqlx::Error::Protocol(
-            panicked.to_string(),
-        )))
-    })
+fn joined<T>(result: Result<Result<T, StockError>, tokio::task::JoinError>) -> Result<T, StockError> {
+    result.unwrap_or_else(|panicked| Err(StockError::Unforeseen(sqlx::Error::Protocol(panicked.to_string()))))
 }

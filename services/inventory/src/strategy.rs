@@ -43,13 +43,7 @@ pub struct UnknownStrategy(pub String);
 
 impl Strategy {
     /// In the order in which a report lists them.
-    pub const ALL: [Self; 5] = [
-        Self::Off,
-        Self::Redis,
-        Self::Redlock,
-        Self::RedlockWriteFence,
-        Self::RedlockFenced,
-    ];
+    pub const ALL: [Self; 5] = [Self::Off, Self::Redis, Self::Redlock, Self::RedlockWriteFence, Self::RedlockFenced];
 
     /// As in headers and in the database.
     pub const fn name(self) -> &'static str {
@@ -114,9 +108,7 @@ impl FromStr for Strategy {
     type Err = UnknownStrategy;
 
     fn from_str(name: &str) -> Result<Self, UnknownStrategy> {
-        let named = Self::ALL
-            .into_iter()
-            .find(|strategy| strategy.name() == name);
+        let named = Self::ALL.into_iter().find(|strategy| strategy.name() == name);
         named.ok_or_else(|| UnknownStrategy(name.to_owned()))
     }
 }
@@ -140,10 +132,6 @@ mod tests {
 
     #[test]
     fn what_claims_has_tokens() {
-        assert!(
-            Strategy::ALL
-                .into_iter()
-                .all(|s| !s.claims() || s.tokens().is_some())
-        );
+        assert!(Strategy::ALL.into_iter().all(|s| !s.claims() || s.tokens().is_some()));
     }
 }

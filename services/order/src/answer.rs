@@ -32,41 +32,27 @@ impl Answer {
     /// # Errors
     /// The order cannot be written as JSON, which would be a defect.
     pub fn created(location: String, order: &impl serde::Serialize) -> Result<Self, OrderError> {
-        let body = serde_json::to_vec(order)
-            .map_err(|_| OrderError::Defect("an order that is no JSON"))?;
+        let body = serde_json::to_vec(order).map_err(|_| OrderError::Defect("an order that is no JSON"))?;
         let content_type = "application/json".to_owned();
-        Ok(Self {
-            status: StatusCode::CREATED,
-            content_type,
-            location: Some(location),
-            body,
-        })
+        Ok(Self { status: StatusCode::CREATED, content_type, location: Some(location), body })
     }
 
     /// What this response would send. Its other headers are left behind.
     pub async fn of(response: impl IntoResponse) -> Self {
         let (parts, body) = response.into_response().into_parts();
-        let content_type = parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
+        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         Self {
             status: parts.status,
             content_type: content_type.unwrap_or("application/json").to_owned(),
             location: None,
-            body: to_bytes(body, LARGEST)
-                .await
-                .map(Vec::from)
-                .unwrap_or_default(),
+            body: to_bytes(body, LARGEST).await.map(Vec::from).unwrap_or_default(),
         }
     }
 
     /// The same answer once more, marked as such in a header.
     pub fn replayed(self) -> Response<Body> {
         let mut response = self.into_response();
-        response
-            .headers_mut()
-            .insert(REPLAYED, HeaderValue::from_static("true"));
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
         response
     }
 }
@@ -76,9 +62,7 @@ impl IntoResponse for Answer {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;
         if let Ok(content_type) = HeaderValue::from_str(&self.content_type) {
-            response
-                .headers_mut()
-                .insert(header::CONTENT_TYPE, content_type);
+            response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         }
         if let Some(location) = self.location.and_then(|at| HeaderValue::from_str(&at).ok()) {
             response.headers_mut().insert(header::LOCATION, location);

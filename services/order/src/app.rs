@@ -13,9 +13,9 @@ use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::Config, critical_section::CriticalSection, inventory_client::InventoryClient,
-    locks::LockSet, order::OrderLimits, orders_db::OrdersDb, payment::Provider, placing::Placing,
-    reconcile, router, strategy::Strategy,
+    config::Config, critical_section::CriticalSection, inventory_client::InventoryClient, locks::LockSet,
+    order::OrderLimits, orders_db::OrdersDb, payment::Provider, placing::Placing, reconcile, router,
+    strategy::Strategy,
 };
 
 /// Connections for the provider's books.
@@ -46,16 +46,10 @@ impl App {
         config.check()?;
         let lease = Lease::new(config.lease()).context("ORDER_LOCK_LEASE_MS")?;
         let nodes = Nodes::parse(&config.lock_nodes).context("ORDER_LOCK_NODES")?;
-        let first = nodes
-            .iter()
-            .next()
-            .cloned()
-            .context("ORDER_LOCK_NODES is empty")?;
+        let first = nodes.iter().next().cloned().context("ORDER_LOCK_NODES is empty")?;
         let owner = ClientName::new(format!("order-{}", std::process::id()))?;
         let db = OrdersDb::new(&config.database_url, config.pool).context("ORDER_DATABASE_URL")?;
-        db.migrate()
-            .await
-            .context("the order database could not be migrated")?;
+        db.migrate().await.context("the order database could not be migrated")?;
         let payment = Duration::from_millis(config.payment_ms);
         // A read or a claim that takes longer is better asked of another replica.
         let call_timeout = (config.lease() / 3).min(Duration::from_secs(2));
@@ -70,26 +64,16 @@ impl App {
             hold: Duration::from_secs(config.hold_seconds),
         };
         Ok(Self {
-            placing: Arc::new(Placing {
-                section,
-                db,
-                key_life,
-            }),
+            placing: Arc::new(Placing { section, db, key_life }),
             default_strategy: config.strategy,
             lab: config.lab,
-            limits: OrderLimits {
-                lines: config.max_lines,
-                quantity: config.max_quantity,
-            },
+            limits: OrderLimits { lines: config.max_lines, quantity: config.max_quantity },
             tasks: TaskTracker::new(),
         })
     }
 
     /// Runs to its end whoever stops waiting, within the trace of the caller.
-    pub fn spawn<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<T> {
+    pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.tasks.spawn(service_kit::trace::carry(work))
     }
 
@@ -105,12 +89,8 @@ impl App {
     ) -> std::io::Result<()> {
         let stop = CancellationToken::new();
         let every = Duration::from_millis(config.reconcile_ms);
-        self.tasks
-            .spawn(reconcile::run((*self.placing).clone(), every, stop.clone()));
-        let limits = Limits {
-            body_bytes: config.max_body_bytes,
-            concurrency: config.max_concurrency,
-        };
+        self.tasks.spawn(reconcile::run((*self.placing).clone(), every, stop.clone()));
+        let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let (app, calls) = (self.clone(), router::router(self.clone()));
         let ready = move || -> Readiness {
             let app = app.clone();
@@ -127,24 +107,15 @@ impl App {
     /// to take this service out.
     async fn ready(&self) -> Result<(), Vec<String>> {
         let database = timeout(READY_WITHIN, self.placing.db.ready());
-        let locks = timeout(
-            READY_WITHIN,
-            self.placing.section.locks.ready(self.default_strategy),
-        );
+        let locks = timeout(READY_WITHIN, self.placing.section.locks.ready(self.default_strategy));
         let (database, locks) = tokio::join!(database, locks);
-        let missing: Vec<_> = [
-            ("postgres", matches!(database, Ok(Ok(())))),
-            ("lock quorum", matches!(locks, Ok(Ok(())))),
-        ]
-        .into_iter()
-        .filter(|(_, answers)| !answers)
-        .map(|(name, _)| name.to_owned())
-        .collect();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(missing)
-        }
+        let missing: Vec<_> =
+            [("postgres", matches!(database, Ok(Ok(())))), ("lock quorum", matches!(locks, Ok(Ok(()))))]
+                .into_iter()
+                .filter(|(_, answers)| !answers)
+                .map(|(name, _)| name.to_owned())
+                .collect();
+        if missing.is_empty() { Ok(()) } else { Err(missing) }
     }
 
     /// Orders whose client hung up, and writes nobody waits for, end too: but
@@ -156,9 +127,7 @@ impl App {
             self.placing.section.inventory.writes_ended().await;
         };
         if timeout(self.placing.patience(), ended).await.is_err() {
-            tracing::warn!(
-                "some orders did not end in time; they are reconciled at the next start"
-            );
+            tracing::warn!("some orders did not end in time; they are reconciled at the next start");
         }
         self.placing.db.close().await;
     }

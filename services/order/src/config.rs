@@ -26,12 +26,7 @@ pub struct Config {
     #[arg(long, env = "ORDER_POOL", default_value_t = 16)]
     pub pool: u32,
     /// All replicas of inventory; asked in turn.
-    #[arg(
-        long,
-        env = "ORDER_INVENTORY_URLS",
-        value_delimiter = ',',
-        required = true
-    )]
+    #[arg(long, env = "ORDER_INVENTORY_URLS", value_delimiter = ',', required = true)]
     pub inventory_urls: Vec<Url>,
     /// Bearer token that inventory expects.
     #[arg(long, env = "ORDER_INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]
@@ -100,12 +95,8 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         match self {
             Self { lab: true, .. } => Ok(()),
-            Self {
-                inventory_token, ..
-            } if inventory_token == LAB_TOKEN => Err(ConfigError::LabToken),
-            Self { strategy, .. } if !strategy.safe() => {
-                Err(ConfigError::UnsafeStrategy(*strategy))
-            }
+            Self { inventory_token, .. } if inventory_token == LAB_TOKEN => Err(ConfigError::LabToken),
+            Self { strategy, .. } if !strategy.safe() => Err(ConfigError::UnsafeStrategy(*strategy)),
             Self { .. } => Ok(()),
         }
     }
@@ -128,12 +119,7 @@ mod tests {
     use super::*;
 
     fn config(more: &[&str]) -> Config {
-        let needed = [
-            "order",
-            "--database-url=postgres://x",
-            "--inventory-urls=http://x",
-            "--lock-nodes=redis://x",
-        ];
+        let needed = ["order", "--database-url=postgres://x", "--inventory-urls=http://x", "--lock-nodes=redis://x"];
         Config::try_parse_from(needed.iter().chain(more)).expect("flags that parse")
     }
 

@@ -92,11 +92,7 @@ impl CriticalSection {
         found
     }
 
-    async fn while_held(
-        &self,
-        attempt: &mut Attempt,
-        grants: &Grants,
-    ) -> Result<Reservation, Setback> {
+    async fn while_held(&self, attempt: &mut Attempt, grants: &Grants) -> Result<Reservation, Setback> {
         let observed = self.claim(attempt, grants).await?;
         if let Some(earlier) = self.look_up(attempt, grants).await? {
             return standing(earlier);
@@ -123,11 +119,7 @@ impl CriticalSection {
 
     /// Registers the tokens and reads in one call: whoever claimed before is
     /// shut out from here on. Strategies that do not claim only read.
-    async fn claim(
-        &self,
-        attempt: &mut Attempt,
-        grants: &Grants,
-    ) -> Result<Vec<Snapshot>, Setback> {
+    async fn claim(&self, attempt: &mut Attempt, grants: &Grants) -> Result<Vec<Snapshot>, Setback> {
         let (by, lines) = (grants.valid_until(), &attempt.lines);
         let observed = if attempt.strategy.claims() {
             let claims = claim_lines(lines, grants).map_err(Setback::Refused)?;
@@ -142,11 +134,7 @@ impl CriticalSection {
 
     /// Did an earlier write of this order arrive? After a claim the answer is
     /// final, since that write can not arrive any more.
-    async fn look_up(
-        &self,
-        attempt: &mut Attempt,
-        grants: &Grants,
-    ) -> Result<Option<Reservation>, Setback> {
+    async fn look_up(&self, attempt: &mut Attempt, grants: &Grants) -> Result<Option<Reservation>, Setback> {
         if !attempt.maybe_sent {
             return Ok(None);
         }
@@ -161,12 +149,8 @@ impl CriticalSection {
     /// Enough units, and the customer can pay. The authorisation is not cut
     /// short: one that lands late would stay open.
     async fn decide(&self, attempt: &mut Attempt, observed: &[Snapshot]) -> Result<(), Setback> {
-        decide::decide(&attempt.lines, observed).map_err(|short| {
-            Setback::Refused(OrderError::OutOfStock {
-                sku: short.sku,
-                available: short.available,
-            })
-        })?;
+        decide::decide(&attempt.lines, observed)
+            .map_err(|short| Setback::Refused(OrderError::OutOfStock { sku: short.sku, available: short.available }))?;
         let authorising = self.payments.authorise(attempt.order_id);
         let authorised = attempt.timings.measure(Step::Decide, authorising).await;
         authorised.map_err(|error| Setback::Refused(OrderError::Database(error)))

@@ -33,20 +33,14 @@ pub fn decide(lines: &[Line], observed: &[Snapshot]) -> Result<(), Short> {
     for line in lines {
         let available = observed_units(&line.sku, observed);
         if available < line.quantity {
-            return Err(Short {
-                sku: line.sku.clone(),
-                available,
-            });
+            return Err(Short { sku: line.sku.clone(), available });
         }
     }
     Ok(())
 }
 
 fn observed_units(sku: &Sku, observed: &[Snapshot]) -> i64 {
-    observed
-        .iter()
-        .find(|seen| seen.sku == *sku)
-        .map_or(0, |seen| seen.available)
+    observed.iter().find(|seen| seen.sku == *sku).map_or(0, |seen| seen.available)
 }
 
 #[cfg(test)]
@@ -54,18 +48,11 @@ mod tests {
     use super::*;
 
     fn line(sku: &str, quantity: i64) -> Line {
-        Line {
-            sku: Sku::parse(sku).expect("valid"),
-            quantity,
-        }
+        Line { sku: Sku::parse(sku).expect("valid"), quantity }
     }
 
     fn seen(sku: &str, available: i64) -> Snapshot {
-        Snapshot {
-            sku: Sku::parse(sku).expect("valid"),
-            available,
-            version: None,
-        }
+        Snapshot { sku: Sku::parse(sku).expect("valid"), available, version: None }
     }
 
     #[test]
@@ -75,16 +62,12 @@ mod tests {
 
     #[test]
     fn one_short_line_refuses_the_whole_order() {
-        let short = decide(&[line("a", 1), line("b", 2)], &[seen("b", 1), seen("a", 9)])
-            .expect_err("b is short");
+        let short = decide(&[line("a", 1), line("b", 2)], &[seen("b", 1), seen("a", 9)]).expect_err("b is short");
         assert_eq!((short.sku.as_str(), short.available), ("b", 1));
     }
 
     #[test]
     fn what_was_not_observed_is_not_there() {
-        assert_eq!(
-            decide(&[line("a", 1)], &[]).expect_err("unseen").available,
-            0
-        );
+        assert_eq!(decide(&[line("a", 1)], &[]).expect_err("unseen").available, 0);
     }
 }

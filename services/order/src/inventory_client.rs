@@ -149,11 +149,7 @@ impl InventoryClient {
     ///
     /// # Errors
     /// The HTTP client cannot be built.
-    pub fn new(
-        urls: Vec<Url>,
-        token: String,
-        call_timeout: Duration,
-    ) -> Result<Self, reqwest::Error> {
+    pub fn new(urls: Vec<Url>, token: String, call_timeout: Duration) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .no_proxy()
             .http1_only()
@@ -163,13 +159,7 @@ impl InventoryClient {
             .retry(reqwest::retry::never())
             .build()?;
         let (replicas, writes) = (Replicas::new(urls), TaskTracker::new());
-        Ok(Self(Arc::new(Inner {
-            http,
-            replicas,
-            token,
-            call_timeout,
-            writes,
-        })))
+        Ok(Self(Arc::new(Inner { http, replicas, token, call_timeout, writes })))
     }
 
     /// Registers the tokens, all or none, and reads what they protect.
@@ -185,9 +175,7 @@ impl InventoryClient {
     ) -> Result<Vec<Snapshot>, CallError> {
         let body = serde_json::json!({ "lines": lines });
         let make = |http: &reqwest::Client, replica: &Replica| {
-            http.post(replica.url("v1/claims"))
-                .header("lock-strategy", strategy.name())
-                .json(&body)
+            http.post(replica.url("v1/claims")).header("lock-strategy", strategy.name()).json(&body)
         };
         let answer: Snapshots = self.ask(make, self.soon(by)).await?;
         Ok(answer.snapshots)
@@ -200,8 +188,7 @@ impl InventoryClient {
     pub async fn observe(&self, lines: &[Line], by: Instant) -> Result<Vec<Snapshot>, CallError> {
         let reads = lines.iter().map(|line| async move {
             let path = format!("v1/stock/{}", line.sku);
-            self.ask(|http, replica| http.get(replica.url(&path)), self.soon(by))
-                .await
+            self.ask(|http, replica| http.get(replica.url(&path)), self.soon(by)).await
         });
         futures_util::future::try_join_all(reads).await
     }
@@ -210,16 +197,9 @@ impl InventoryClient {
     ///
     /// # Errors
     /// As of any read.
-    pub async fn find_reservation(
-        &self,
-        order: Uuid,
-        by: Instant,
-    ) -> Result<Option<Reservation>, CallError> {
+    pub async fn find_reservation(&self, order: Uuid, by: Instant) -> Result<Option<Reservation>, CallError> {
         let path = format!("v1/reservations?order_id={order}");
-        match self
-            .ask(|http, replica| http.get(replica.url(&path)), self.soon(by))
-            .await
-        {
+        match self.ask(|http, replica| http.get(replica.url(&path)), self.soon(by)).await {
             Ok(found) => Ok(Some(found)),
             Err(CallError::Refused(refusal)) if refusal.status == 404 => Ok(None),
             Err(error) => Err(error),
@@ -241,8 +221,7 @@ impl InventoryClient {
             Transition::Cancel => "cancel",
         };
         let path = format!("v1/reservations/{reservation}/{verb}");
-        self.ask(|http, replica| http.post(replica.url(&path)), by)
-            .await
+        self.ask(|http, replica| http.post(replica.url(&path)), by).await
     }
 
     /// Sends the write once and waits for its answer until `by`. The connection
@@ -267,9 +246,7 @@ impl InventoryClient {
         let name = first.clone();
         let write = self.0.writes.spawn(async move {
             let make = |http: &reqwest::Client, replica: &Replica| {
-                let request = http
-                    .post(replica.url("v1/reservations"))
-                    .header("lock-strategy", strategy.name());
+                let request = http.post(replica.url("v1/reservations")).header("lock-strategy", strategy.name());
                 request.json(&reserve)
             };
             let written = timeout(keep_open, client.send(first, make, traceparent)).await;

@@ -50,8 +50,7 @@ impl LockSet {
 /// # Errors
 /// Never for a SKU that was parsed; a defect otherwise.
 pub fn resource(sku: &Sku) -> Result<Resource, OrderError> {
-    Resource::new(format!("sku:{sku}"))
-        .map_err(|_| OrderError::Defect("a SKU that cannot be locked"))
+    Resource::new(format!("sku:{sku}")).map_err(|_| OrderError::Defect("a SKU that cannot be locked"))
 }
 
 /// One for each line.

@@ -10,10 +10,7 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     service_kit::telemetry::init(&config.log);
     let app = App::build(&config).await?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .context("ORDER_LISTEN")?;
-    app.run(listener, &config, service_kit::serve::shutdown_signal())
-        .await?;
+    let listener = TcpListener::bind(config.listen).await.context("ORDER_LISTEN")?;
+    app.run(listener, &config, service_kit::serve::shutdown_signal()).await?;
     Ok(())
 }

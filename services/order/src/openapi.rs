@@ -27,7 +27,5 @@ pub fn pages(document: Document) -> Router {
     // The validator would be asked over the network.
     let config = Config::from(PATH).validator_url("none");
     let browse = SwaggerUi::new("/docs").config(config);
-    Router::new()
-        .route(PATH, get(move || async move { Json(document) }))
-        .merge(browse)
+    Router::new().route(PATH, get(move || async move { Json(document) })).merge(browse)
 }

@@ -83,16 +83,10 @@ impl Wanted {
     ) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         if !(1..=128).contains(&customer.chars().count()) || customer.contains('\0') {
-            faults.push(fault(
-                "/customer",
-                "must have 1 to 128 characters, none of them NUL",
-            ));
+            faults.push(fault("/customer", "must have 1 to 128 characters, none of them NUL"));
         }
         if !(1..=limits.lines).contains(&lines.len()) {
-            faults.push(fault(
-                "/lines",
-                format!("must have 1 to {} entries", limits.lines),
-            ));
+            faults.push(fault("/lines", format!("must have 1 to {} entries", limits.lines)));
             return Err(faults); // ten thousand lines would make ten thousand faults
         }
         let mut summed: BTreeMap<Sku, i64> = BTreeMap::new();
@@ -116,34 +110,19 @@ impl Wanted {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let lines = summed
-            .into_iter()
-            .map(|(sku, quantity)| Line { sku, quantity })
-            .collect();
-        Ok(Self {
-            customer: customer.to_owned(),
-            lines,
-        })
+        let lines = summed.into_iter().map(|(sku, quantity)| Line { sku, quantity }).collect();
+        Ok(Self { customer: customer.to_owned(), lines })
     }
 
     /// The same for two requests that ask for the same, however they were written.
     pub fn canonical(&self) -> Vec<u8> {
-        let lines: Vec<_> = self
-            .lines
-            .iter()
-            .map(|line| (line.sku.as_str(), line.quantity))
-            .collect();
-        serde_json::json!([self.customer, lines])
-            .to_string()
-            .into_bytes()
+        let lines: Vec<_> = self.lines.iter().map(|line| (line.sku.as_str(), line.quantity)).collect();
+        serde_json::json!([self.customer, lines]).to_string().into_bytes()
     }
 }
 
 fn fault(pointer: impl Into<String>, detail: impl Into<String>) -> Fault {
-    Fault {
-        pointer: pointer.into(),
-        detail: detail.into(),
-    }
+    Fault { pointer: pointer.into(), detail: detail.into() }
 }
 
 /// Where an order stands.
@@ -212,10 +191,7 @@ pub struct ReservedLine {
 mod tests {
     use super::*;
 
-    const LIMITS: OrderLimits = OrderLimits {
-        lines: 3,
-        quantity: 10,
-    };
+    const LIMITS: OrderLimits = OrderLimits { lines: 3, quantity: 10 };
 
     fn parse(lines: &[(&str, i64)]) -> Result<Wanted, Vec<Fault>> {
         Wanted::parse("ada", lines.iter().copied(), LIMITS)
@@ -224,11 +200,7 @@ mod tests {
     #[test]
     fn duplicate_skus_are_summed_and_lines_are_sorted() {
         let wanted = parse(&[("b", 1), ("a", 2), ("b", 3)]).expect("valid");
-        let lines: Vec<_> = wanted
-            .lines
-            .iter()
-            .map(|l| (l.sku.as_str(), l.quantity))
-            .collect();
+        let lines: Vec<_> = wanted.lines.iter().map(|l| (l.sku.as_str(), l.quantity)).collect();
         assert_eq!(lines, [("a", 2), ("b", 4)]);
     }
 
@@ -240,34 +212,21 @@ mod tests {
 
     #[test]
     fn every_field_that_is_wrong_is_named() {
-        let faults =
-            Wanted::parse("", [("a b", 0), ("", 11)].into_iter(), LIMITS).expect_err("all wrong");
+        let faults = Wanted::parse("", [("a b", 0), ("", 11)].into_iter(), LIMITS).expect_err("all wrong");
         let pointers: Vec<_> = faults.iter().map(|f| f.pointer.as_str()).collect();
-        assert_eq!(
-            pointers,
-            [
-                "/customer",
-                "/lines/0/quantity",
-                "/lines/0/sku",
-                "/lines/1/quantity",
-                "/lines/1/sku"
-            ]
-        );
+        assert_eq!(pointers, ["/customer", "/lines/0/quantity", "/lines/0/sku", "/lines/1/quantity", "/lines/1/sku"]);
     }
 
     #[test]
     fn too_many_lines_are_one_fault_not_thousands() {
-        let faults =
-            Wanted::parse("ada", vec![("!", 0); 10_000].into_iter(), LIMITS).expect_err("too many");
+        let faults = Wanted::parse("ada", vec![("!", 0); 10_000].into_iter(), LIMITS).expect_err("too many");
         assert_eq!(faults.len(), 1);
     }
 
     #[test]
     fn the_order_of_lines_does_not_change_what_is_asked_for() {
         let one = parse(&[("a", 1), ("b", 2)]).expect("valid").canonical();
-        let two = parse(&[("b", 1), ("a", 1), ("b", 1)])
-            .expect("valid")
-            .canonical();
+        let two = parse(&[("b", 1), ("a", 1), ("b", 1)]).expect("valid").canonical();
         assert_eq!(one, two);
     }
 }

@@ -153,13 +153,7 @@ impl OrderError {
     /// No earlier write of the same order can stand: inventory knows of it and
     /// it ended, or it never could have been accepted.
     pub fn rules_out_an_earlier_write(&self) -> bool {
-        matches!(
-            self,
-            Self::ReservationExpired
-                | Self::Conflict
-                | Self::UnknownSku(_)
-                | Self::TokenSourceMismatch
-        )
+        matches!(self, Self::ReservationExpired | Self::Conflict | Self::UnknownSku(_) | Self::TokenSourceMismatch)
     }
 
     /// The machine-readable name, as problems carry it.

@@ -28,37 +28,24 @@ const HELPED_AFTER: Duration = Duration::from_secs(5);
 /// # Errors
 /// `InvalidState`, `ReservationExpired`, or somebody was away; then asking
 /// again is safe.
-pub async fn conclude(
-    placing: &Placing,
-    id: Uuid,
-    transition: Transition,
-) -> Result<StoredOrder, OrderError> {
+pub async fn conclude(placing: &Placing, id: Uuid, transition: Transition) -> Result<StoredOrder, OrderError> {
     let order = placing.db.order(id).await?;
     let reservation = match (order.status, transition, &order.reservation) {
-        (OrderStatus::Confirmed, Transition::Confirm, _)
-        | (OrderStatus::Cancelled, Transition::Cancel, _) => {
+        (OrderStatus::Confirmed, Transition::Confirm, _) | (OrderStatus::Cancelled, Transition::Cancel, _) => {
             return Ok(order);
         }
         (OrderStatus::Held, _, Some(reservation)) => reservation.reservation_id,
-        (OrderStatus::Cancelled, Transition::Confirm, Some(reservation))
-            if reservation.status == "expired" =>
-        {
+        (OrderStatus::Cancelled, Transition::Confirm, Some(reservation)) if reservation.status == "expired" => {
             return Err(OrderError::ReservationExpired);
         }
         (status, ..) => return Err(OrderError::InvalidState(status)),
     };
     placing.db.review_after(id, HELPED_AFTER).await?;
-    let asked = placing
-        .section
-        .inventory
-        .transition(reservation, transition, Instant::now() + WITHIN)
-        .await;
+    let asked = placing.section.inventory.transition(reservation, transition, Instant::now() + WITHIN).await;
     let now = match asked {
         Ok(now) => now,
         // An earlier request may have done it and lost its reply: look.
-        Err(CallError::Refused(Refusal {
-            status: 409, code, ..
-        })) => {
+        Err(CallError::Refused(Refusal { status: 409, code, .. })) => {
             let now = look_up(placing, id).await?;
             if now.status == "held" && code == "reservation_expired" {
                 return Err(OrderError::ReservationExpired); // not swept yet; nothing moves until it is
@@ -68,9 +55,7 @@ pub async fn conclude(
         Err(CallError::Refused(Refusal { status: 404, .. })) => {
             return Err(OrderError::Defect("a held order without a reservation"));
         }
-        Err(
-            error @ (CallError::NotSent(_) | CallError::NoAnswer(_) | CallError::Failed { .. }),
-        ) => {
+        Err(error @ (CallError::NotSent(_) | CallError::NoAnswer(_) | CallError::Failed { .. })) => {
             return Err(OrderError::Inventory(error));
         }
         Err(error @ CallError::Refused(_)) => return Err(OrderError::Unforeseen(error)),
@@ -78,8 +63,7 @@ pub async fn conclude(
     follow(placing, id, &now).await?;
     let order = placing.db.order(id).await?;
     match (order.status, transition) {
-        (OrderStatus::Confirmed, Transition::Confirm)
-        | (OrderStatus::Cancelled, Transition::Cancel) => Ok(order),
+        (OrderStatus::Confirmed, Transition::Confirm) | (OrderStatus::Cancelled, Transition::Cancel) => Ok(order),
         _ if now.status == "expired" => Err(OrderError::ReservationExpired),
         (status, _) => Err(OrderError::InvalidState(status)),
     }
@@ -95,29 +79,16 @@ pub async fn review(placing: &Placing, id: Uuid) -> Result<bool, OrderError> {
 }
 
 async fn look_up(placing: &Placing, id: Uuid) -> Result<Reservation, OrderError> {
-    let found = placing
-        .section
-        .inventory
-        .find_reservation(id, Instant::now() + WITHIN)
-        .await;
-    found
-        .map_err(OrderError::Inventory)?
-        .ok_or(OrderError::Defect("a held order without a reservation"))
+    let found = placing.section.inventory.find_reservation(id, Instant::now() + WITHIN).await;
+    found.map_err(OrderError::Inventory)?.ok_or(OrderError::Defect("a held order without a reservation"))
 }
 
-async fn follow(
-    placing: &Placing,
-    id: Uuid,
-    reservation: &Reservation,
-) -> Result<bool, OrderError> {
+async fn follow(placing: &Placing, id: Uuid, reservation: &Reservation) -> Result<bool, OrderError> {
     let (status, failure) = match reservation.status.as_str() {
         "confirmed" => (OrderStatus::Confirmed, None),
         "cancelled" => (OrderStatus::Cancelled, None),
         "expired" => (OrderStatus::Cancelled, Some("reservation_expired")),
         _ => return Ok(false),
     };
-    Ok(placing
-        .db
-        .conclude(id, status, reservation, failure)
-        .await?)
+    Ok(placing.db.conclude(id, status, reservation, failure).await?)
 }

@@ -120,13 +120,11 @@ impl OrdersDb {
     /// # Errors
     /// The URL cannot be read.
     pub fn new(url: &str, connections: u32) -> Result<Self, sqlx::Error> {
-        let options = PgConnectOptions::from_str(url)?
-            .application_name("order")
-            .options([
-                ("statement_timeout", "2000"),
-                ("lock_timeout", "1000"),
-                ("idle_in_transaction_session_timeout", "5000"),
-            ]);
+        let options = PgConnectOptions::from_str(url)?.application_name("order").options([
+            ("statement_timeout", "2000"),
+            ("lock_timeout", "1000"),
+            ("idle_in_transaction_session_timeout", "5000"),
+        ]);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -145,10 +143,7 @@ impl OrdersDb {
     /// # Errors
     /// The database does not answer.
     pub async fn ready(&self) -> Result<(), sqlx::Error> {
-        sqlx::query("select 1")
-            .execute(&self.pool)
-            .await
-            .map(|_| ())
+        sqlx::query("select 1").execute(&self.pool).await.map(|_| ())
     }
 
     /// Gives all connections back to the server.
@@ -167,11 +162,7 @@ impl OrdersDb {
     ///
     /// # Errors
     /// The database is away. The key may have been taken: it falls due by itself.
-    pub async fn begin(
-        &self,
-        request: &Request,
-        in_flight_for: Duration,
-    ) -> Result<Begun, OrderError> {
+    pub async fn begin(&self, request: &Request, in_flight_for: Duration) -> Result<Begun, OrderError> {
         let fingerprint = request.wanted.canonical();
         // A key can vanish between the two statements when it expires just then.
         for _ in 0..3 {
@@ -185,9 +176,7 @@ impl OrdersDb {
                 return Ok(begun);
             }
         }
-        Err(OrderError::InProgress {
-            at_most: Duration::from_secs(1),
-        })
+        Err(OrderError::InProgress { at_most: Duration::from_secs(1) })
     }
 
     async fn insert(
@@ -197,18 +186,8 @@ impl OrdersDb {
         in_flight_for: Duration,
     ) -> Result<Option<Owned>, sqlx::Error> {
         let order_id = Uuid::now_v7();
-        let skus: Vec<_> = request
-            .wanted
-            .lines
-            .iter()
-            .map(|line| line.sku.as_str())
-            .collect();
-        let quantities: Vec<_> = request
-            .wanted
-            .lines
-            .iter()
-            .map(|line| line.quantity)
-            .collect();
+        let skus: Vec<_> = request.wanted.lines.iter().map(|line| line.sku.as_str()).collect();
+        let quantities: Vec<_> = request.wanted.lines.iter().map(|line| line.quantity).collect();
         let inserted: i64 = sqlx::query_scalar(
             "with mine as (
                 insert into idempotency_keys (scope, key, fingerprint, order_id, state, deadline)
@@ -237,12 +216,7 @@ impl OrdersDb {
         .bind(quantities)
         .fetch_one(&self.pool)
         .await?;
-        let owned = Owned {
-            order_id,
-            attempt: 1,
-            strategy: request.strategy,
-            maybe_sent: false,
-        };
+        let owned = Owned { order_id, attempt: 1, strategy: request.strategy, maybe_sent: false };
         Ok((inserted == 1).then_some(owned))
     }
 
@@ -280,11 +254,7 @@ impl OrdersDb {
         taken.map(OwnedRow::read).transpose()
     }
 
-    async fn look_at_key(
-        &self,
-        request: &Request,
-        fingerprint: &[u8],
-    ) -> Result<Option<Begun>, OrderError> {
+    async fn look_at_key(&self, request: &Request, fingerprint: &[u8]) -> Result<Option<Begun>, OrderError> {
         let key: Option<KeyRow> = sqlx::query_as(
             "select fingerprint = sha256($3) as same_request, state, status_code, content_type, location, body,
                     greatest(extract(epoch from deadline - now()), 0)::float8 as seconds_left
@@ -360,11 +330,7 @@ impl OrdersDb {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn take_overdue(
-        &self,
-        at_most: i64,
-        in_flight_for: Duration,
-    ) -> Result<Vec<Owned>, OrderError> {
+    pub async fn take_overdue(&self, at_most: i64, in_flight_for: Duration) -> Result<Vec<Owned>, OrderError> {
         let rows: Vec<OwnedRow> = sqlx::query_as(
             "with overdue as (
                 select k.scope, k.key from idempotency_keys k join orders o on o.id = k.order_id
@@ -397,12 +363,7 @@ impl OrdersDb {
             "update orders set review_at = least(review_at, now() + make_interval(secs => $2))
               where id = $1 and status = 'held'",
         );
-        noted
-            .bind(id)
-            .bind(delay.as_secs_f64())
-            .execute(&self.pool)
-            .await
-            .map(|_| ())
+        noted.bind(id).bind(delay.as_secs_f64()).execute(&self.pool).await.map(|_| ())
     }
 
     /// Held orders whose review is due; each is due again after `again_after`,
@@ -410,11 +371,7 @@ impl OrdersDb {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn take_due_for_review(
-        &self,
-        at_most: i64,
-        again_after: Duration,
-    ) -> Result<Vec<Uuid>, sqlx::Error> {
+    pub async fn take_due_for_review(&self, at_most: i64, again_after: Duration) -> Result<Vec<Uuid>, sqlx::Error> {
         sqlx::query_scalar(
             "update orders set review_at = now() + make_interval(secs => $2)
               where id in (select id from orders where status = 'held' and review_at < now()
@@ -471,10 +428,7 @@ impl OrdersDb {
               where o.id = k.order_id and o.status <> 'pending' and k.state <> 'in_flight'
                 and k.created_at < now() - make_interval(secs => $1)",
         );
-        let done = forgotten
-            .bind(older_than.as_secs_f64())
-            .execute(&self.pool)
-            .await?;
+        let done = forgotten.bind(older_than.as_secs_f64()).execute(&self.pool).await?;
         Ok(done.rows_affected())
     }
 

@@ -85,26 +85,9 @@ pub struct LineView {
 
 impl From<StoredOrder> for OrderView {
     fn from(order: StoredOrder) -> Self {
-        let StoredOrder {
-            id,
-            customer,
-            status,
-            strategy,
-            lines,
-            reservation,
-        } = order;
-        let lines = lines.into_iter().map(|line| LineView {
-            sku: line.sku.to_string(),
-            quantity: line.quantity,
-        });
-        Self {
-            id,
-            customer,
-            status,
-            strategy,
-            lines: lines.collect(),
-            reservation,
-        }
+        let StoredOrder { id, customer, status, strategy, lines, reservation } = order;
+        let lines = lines.into_iter().map(|line| LineView { sku: line.sku.to_string(), quantity: line.quantity });
+        Self { id, customer, status, strategy, lines: lines.collect(), reservation }
     }
 }
 
@@ -139,19 +122,10 @@ pub async fn place(
 ) -> Result<Response, OrderError> {
     let key = idempotency_key(&headers)?;
     let strategy = chosen_strategy(&headers, app.default_strategy, app.lab)?;
-    let lines = body
-        .lines
-        .iter()
-        .map(|line| (line.sku.as_str(), line.quantity));
+    let lines = body.lines.iter().map(|line| (line.sku.as_str(), line.quantity));
     let wanted = Wanted::parse(&body.customer, lines, app.limits).map_err(OrderError::Invalid)?;
     let traceparent = service_kit::trace::current_traceparent();
-    let request = Request {
-        scope: "place-order",
-        key,
-        wanted,
-        strategy,
-        traceparent,
-    };
+    let request = Request { scope: "place-order", key, wanted, strategy, traceparent };
 
     // A client that hangs up must not leave an order half done.
     let placing = app.placing.clone();
@@ -244,19 +218,11 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, OrderError> {
     }
 }
 
-fn chosen_strategy(
-    headers: &HeaderMap,
-    default: Strategy,
-    lab: bool,
-) -> Result<Strategy, OrderError> {
+fn chosen_strategy(headers: &HeaderMap, default: Strategy, lab: bool) -> Result<Strategy, OrderError> {
     let Some(named) = headers.get(LOCK_STRATEGY) else {
         return Ok(default);
     };
     let named = String::from_utf8_lossy(named.as_bytes());
     let strategy: Strategy = named.parse().map_err(OrderError::UnknownStrategy)?;
-    if lab || strategy.safe() {
-        Ok(strategy)
-    } else {
-        Err(OrderError::StrategyNotAllowed(strategy))
-    }
+    if lab || strategy.safe() { Ok(strategy) } else { Err(OrderError::StrategyNotAllowed(strategy)) }
 }

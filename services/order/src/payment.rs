@@ -26,11 +26,7 @@ impl Provider {
     ///
     /// # Errors
     /// The URL cannot be read. Nothing is connected yet.
-    pub fn new(
-        database_url: &str,
-        connections: u32,
-        latency: Duration,
-    ) -> Result<Self, sqlx::Error> {
+    pub fn new(database_url: &str, connections: u32, latency: Duration) -> Result<Self, sqlx::Error> {
         // An authorisation is written down while the provider thinks, so that a
         // crash leaves a trace. It need not survive a crash of Postgres itself:
         // the pending order does, and whoever resolves that one settles the

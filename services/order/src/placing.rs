@@ -63,9 +63,7 @@ impl Placing {
             Ok(Begun::Owned(owned)) => self.work(owned, request.wanted, deadline).await,
             Ok(Begun::Answered(answer)) => Placed::Before(answer),
             Ok(Begun::Reused) => Placed::NotYet(OrderError::KeyReused, Timings::default()),
-            Ok(Begun::InProgress { at_most }) => {
-                Placed::NotYet(OrderError::InProgress { at_most }, Timings::default())
-            }
+            Ok(Begun::InProgress { at_most }) => Placed::NotYet(OrderError::InProgress { at_most }, Timings::default()),
             Err(error) => Placed::NotYet(error, Timings::default()),
         }
     }
@@ -82,35 +80,15 @@ impl Placing {
 
     async fn work(&self, owned: Owned, wanted: Wanted, deadline: Instant) -> Placed {
         let Wanted { customer, lines } = wanted;
-        let Owned {
-            order_id,
-            strategy,
-            maybe_sent,
-            ..
-        } = owned;
-        let mut attempt = Attempt {
-            order_id,
-            lines,
-            strategy,
-            deadline,
-            maybe_sent,
-            timings: Timings::default(),
-        };
+        let Owned { order_id, strategy, maybe_sent, .. } = owned;
+        let mut attempt = Attempt { order_id, lines, strategy, deadline, maybe_sent, timings: Timings::default() };
         let ended = self.until_settled(&mut attempt).await;
         let Attempt { lines, timings, .. } = attempt;
-        let order = StoredOrder {
-            id: order_id,
-            customer,
-            status: OrderStatus::Pending,
-            strategy,
-            lines,
-            reservation: None,
-        };
-        metrics::histogram!("order_lock_wait_seconds", "strategy" => strategy.name())
-            .record(timings.of(Step::Lock));
+        let order =
+            StoredOrder { id: order_id, customer, status: OrderStatus::Pending, strategy, lines, reservation: None };
+        metrics::histogram!("order_lock_wait_seconds", "strategy" => strategy.name()).record(timings.of(Step::Lock));
         let outcome = ended.as_ref().map_or_else(OrderError::code, |_| "held");
-        metrics::counter!("orders_total", "strategy" => strategy.name(), "outcome" => outcome)
-            .increment(1);
+        metrics::counter!("orders_total", "strategy" => strategy.name(), "outcome" => outcome).increment(1);
         self.record(&owned, order, ended, timings).await
     }
 
@@ -123,8 +101,7 @@ impl Placing {
                 Err(Setback::Refused(error)) => return Err(accounted_for(attempt, error)),
                 Err(Setback::Unheard) => {
                     attempt.maybe_sent = true;
-                    metrics::counter!("order_unheard_total", "strategy" => attempt.strategy.name())
-                        .increment(1);
+                    metrics::counter!("order_unheard_total", "strategy" => attempt.strategy.name()).increment(1);
                     if !attempt.strategy.claims() {
                         return Err(OrderError::Unheard);
                     }
@@ -145,26 +122,11 @@ impl Placing {
 
     /// The lock nodes forgot how far they had counted: tell them. Harmless
     /// where they had not.
-    pub(crate) async fn heal(
-        &self,
-        attempt: &Attempt,
-        sku: Option<&Sku>,
-        current: fenced_lock::Token,
-    ) {
-        metrics::counter!("order_stale_tokens_total", "strategy" => attempt.strategy.name())
-            .increment(1);
-        let behind = attempt
-            .lines
-            .iter()
-            .map(|line| &line.sku)
-            .filter(|one| sku.is_none_or(|sku| sku == *one));
+    pub(crate) async fn heal(&self, attempt: &Attempt, sku: Option<&Sku>, current: fenced_lock::Token) {
+        metrics::counter!("order_stale_tokens_total", "strategy" => attempt.strategy.name()).increment(1);
+        let behind = attempt.lines.iter().map(|line| &line.sku).filter(|one| sku.is_none_or(|sku| sku == *one));
         for resource in behind.filter_map(|sku| crate::locks::resource(sku).ok()) {
-            let raised = self
-                .section
-                .locks
-                .of(attempt.strategy)
-                .raise_floor(&resource, current)
-                .await;
+            let raised = self.section.locks.of(attempt.strategy).raise_floor(&resource, current).await;
             if let Err(error) = raised {
                 tracing::warn!(%error, %resource, "the token floor was not raised; the next attempt will tell");
             }
@@ -200,25 +162,16 @@ impl Placing {
         match self.db.finish(owned, &ending).await {
             Ok(true) => Placed::Now(answer, timings),
             // Somebody took the order over meanwhile; theirs is the answer.
-            Ok(false) => Placed::NotYet(
-                OrderError::InProgress {
-                    at_most: self.patience(),
-                },
-                timings,
-            ),
+            Ok(false) => Placed::NotYet(OrderError::InProgress { at_most: self.patience() }, timings),
             Err(error) => Placed::NotYet(OrderError::Database(error), timings),
         }
     }
 
     async fn give_back(&self, owned: &Owned, error: OrderError, timings: Timings) -> Placed {
         let ending = match error.key_fate() {
-            KeyFate::Unresolved if owned.strategy.claims() => Ending::Unresolved {
-                look_after: Duration::ZERO,
-            },
+            KeyFate::Unresolved if owned.strategy.claims() => Ending::Unresolved { look_after: Duration::ZERO },
             // Nothing can shut the write out, so it is given the time to arrive.
-            KeyFate::Unresolved => Ending::Unresolved {
-                look_after: 3 * self.section.lease.get(),
-            },
+            KeyFate::Unresolved => Ending::Unresolved { look_after: 3 * self.section.lease.get() },
             KeyFate::Free | KeyFate::Done => Ending::Failed(error.code()),
         };
         if let Err(error) = self.db.finish(owned, &ending).await {

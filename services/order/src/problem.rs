@@ -17,24 +17,12 @@ const SOON: Duration = Duration::from_secs(1);
 pub fn problem(error: OrderError) -> Problem {
     match &error {
         OrderError::Unforeseen(_) | OrderError::Lock(_) | OrderError::Defect(_) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "an order failed unexpectedly"
-            );
+            tracing::error!(error = &error as &dyn std::error::Error, "an order failed unexpectedly");
         }
-        OrderError::Database(_)
-        | OrderError::Inventory(_)
-        | OrderError::LockQuorum(_)
-        | OrderError::Unheard => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "an order could not be served"
-            );
+        OrderError::Database(_) | OrderError::Inventory(_) | OrderError::LockQuorum(_) | OrderError::Unheard => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "an order could not be served");
         }
-        _ => tracing::debug!(
-            error = &error as &dyn std::error::Error,
-            "an order was refused"
-        ),
+        _ => tracing::debug!(error = &error as &dyn std::error::Error, "an order was refused"),
     }
     error.into()
 }
@@ -45,46 +33,31 @@ impl From<OrderError> for Problem {
         let new = |status, title| Self::new(status, code, title, detail.clone());
         match error {
             OrderError::Invalid(faults) => Self::validation_failed(field_errors(faults)),
-            OrderError::UnknownStrategy(_) => {
-                new(StatusCode::UNPROCESSABLE_ENTITY, "No such strategy")
-            }
+            OrderError::UnknownStrategy(_) => new(StatusCode::UNPROCESSABLE_ENTITY, "No such strategy"),
             OrderError::StrategyNotAllowed(_) => new(StatusCode::FORBIDDEN, "Strategy not allowed"),
             OrderError::KeyMissing => new(StatusCode::BAD_REQUEST, "Idempotency-Key is missing"),
-            OrderError::KeyReused => new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "Idempotency-Key was used before",
-            ),
-            OrderError::InProgress { at_most } => new(
-                StatusCode::CONFLICT,
-                "The first request is still being worked on",
-            )
-            .retry_after(at_most.min(SOON)),
-            OrderError::UnknownSku(Some(sku)) => {
-                new(StatusCode::NOT_FOUND, "Not found").with("sku", sku)
+            OrderError::KeyReused => new(StatusCode::UNPROCESSABLE_ENTITY, "Idempotency-Key was used before"),
+            OrderError::InProgress { at_most } => {
+                new(StatusCode::CONFLICT, "The first request is still being worked on").retry_after(at_most.min(SOON))
             }
-            OrderError::NoSuchOrder | OrderError::UnknownSku(None) => {
-                new(StatusCode::NOT_FOUND, "Not found")
-            }
+            OrderError::UnknownSku(Some(sku)) => new(StatusCode::NOT_FOUND, "Not found").with("sku", sku),
+            OrderError::NoSuchOrder | OrderError::UnknownSku(None) => new(StatusCode::NOT_FOUND, "Not found"),
             OrderError::InvalidState(status) => {
                 new(StatusCode::CONFLICT, "Not in a state that allows this").with("status", status)
             }
             OrderError::ReservationExpired => new(StatusCode::CONFLICT, "The reservation expired"),
-            OrderError::OutOfStock { sku, available } => new(StatusCode::CONFLICT, "Out of stock")
-                .with("sku", sku)
-                .with("available", available),
-            OrderError::StaleToken { token, current, .. } => {
-                new(StatusCode::CONFLICT, "Stale fencing token")
-                    .with("token", token)
-                    .with("current", current.get())
-                    .retryable()
+            OrderError::OutOfStock { sku, available } => {
+                new(StatusCode::CONFLICT, "Out of stock").with("sku", sku).with("available", available)
             }
+            OrderError::StaleToken { token, current, .. } => new(StatusCode::CONFLICT, "Stale fencing token")
+                .with("token", token)
+                .with("current", current.get())
+                .retryable(),
             OrderError::TokenSourceMismatch => new(StatusCode::CONFLICT, "Another token source"),
             OrderError::Conflict => new(StatusCode::CONFLICT, "Another reservation"),
-            OrderError::LockTimeout { .. } | OrderError::LeaseLapsed => new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The lock was not had in time",
-            )
-            .retry_after(SOON),
+            OrderError::LockTimeout { .. } | OrderError::LeaseLapsed => {
+                new(StatusCode::SERVICE_UNAVAILABLE, "The lock was not had in time").retry_after(SOON)
+            }
             OrderError::LockQuorum(_) => {
                 new(StatusCode::SERVICE_UNAVAILABLE, "The lock quorum is lost").retry_after(SOON)
             }
@@ -95,9 +68,7 @@ impl From<OrderError> for Problem {
                 new(StatusCode::SERVICE_UNAVAILABLE, title).retry_after(SOON)
             }
             OrderError::Overloaded => Self::overloaded(),
-            OrderError::Unforeseen(_) | OrderError::Lock(_) | OrderError::Defect(_) => {
-                Self::internal()
-            }
+            OrderError::Unforeseen(_) | OrderError::Lock(_) | OrderError::Defect(_) => Self::internal(),
         }
     }
 }

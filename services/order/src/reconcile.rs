@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    critical_section::Attempt, order::Reservation, order_error::OrderError, order_life,
-    orders_db::Owned, placing::Placing, setback::Setback, timings::Timings,
+    critical_section::Attempt, order::Reservation, order_error::OrderError, order_life, orders_db::Owned,
+    placing::Placing, setback::Setback, timings::Timings,
 };
 
 /// How many orders one round takes; the next round takes the next.
@@ -45,10 +45,7 @@ fn report_pool_use(placing: &Placing) {
 /// The database is away. What was taken falls due again by itself.
 pub async fn round(placing: &Placing) -> Result<u64, OrderError> {
     let mut settled = 0;
-    let taken = placing
-        .db
-        .take_overdue(BATCH, placing.in_flight_for())
-        .await?;
+    let taken = placing.db.take_overdue(BATCH, placing.in_flight_for()).await?;
     let orders = taken.into_iter().map(|owned| async move {
         let done = settle(placing, &owned).await;
         if let Err(error) = &done {
@@ -86,9 +83,7 @@ async fn settle(placing: &Placing, owned: &Owned) -> Result<(), OrderError> {
         timings: Timings::default(),
     };
     let ended = found_out(placing, &mut attempt).await;
-    placing
-        .record(owned, order, ended, Timings::default())
-        .await;
+    placing.record(owned, order, ended, Timings::default()).await;
     Ok(())
 }
 

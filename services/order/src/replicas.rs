@@ -39,9 +39,7 @@ impl Replica {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.passed_over_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.passed_over_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,23 +54,14 @@ impl Replicas {
     /// # Panics
     /// Without any URL: configuration refuses that before.
     pub fn new(urls: Vec<Url>) -> Self {
-        assert!(
-            !urls.is_empty(),
-            "configuration demands at least one replica"
-        );
+        assert!(!urls.is_empty(), "configuration demands at least one replica");
         let replica = |mut base: Url| {
             if !base.path().ends_with('/') {
                 base.set_path(&format!("{}/", base.path()));
             }
-            Arc::new(Replica {
-                base,
-                passed_over_until: Mutex::new(None),
-            })
+            Arc::new(Replica { base, passed_over_until: Mutex::new(None) })
         };
-        Self {
-            all: urls.into_iter().map(replica).collect(),
-            turn: AtomicUsize::new(0),
-        }
+        Self { all: urls.into_iter().map(replica).collect(), turn: AtomicUsize::new(0) }
     }
 
     /// How many there are.
@@ -88,8 +77,7 @@ impl Replicas {
 
     fn next_at(&self, now: Instant) -> Arc<Replica> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let candidates =
-            (0..self.all.len()).map(|step| &self.all[turn.wrapping_add(step) % self.all.len()]);
+        let candidates = (0..self.all.len()).map(|step| &self.all[turn.wrapping_add(step) % self.all.len()]);
         let chosen = candidates.clone().find(|replica| replica.trusted(now));
         Arc::clone(chosen.unwrap_or(&self.all[turn % self.all.len()]))
     }
@@ -100,10 +88,7 @@ mod tests {
     use super::*;
 
     fn two() -> Replicas {
-        Replicas::new(vec![
-            "http://a".parse().expect("url"),
-            "http://b".parse().expect("url"),
-        ])
+        Replicas::new(vec!["http://a".parse().expect("url"), "http://b".parse().expect("url")])
     }
 
     #[test]

@@ -26,11 +26,7 @@ pub enum Setback {
 /// # Errors
 /// It does not stand.
 pub(crate) fn standing(reservation: Reservation) -> Result<Reservation, Setback> {
-    if reservation.stands() {
-        Ok(reservation)
-    } else {
-        Err(Setback::Refused(OrderError::ReservationExpired))
-    }
+    if reservation.stands() { Ok(reservation) } else { Err(Setback::Refused(OrderError::ReservationExpired)) }
 }
 
 /// What it means that the lock could not be asked for.
@@ -39,13 +35,11 @@ pub(crate) fn not_granted(error: LockError) -> Setback {
         LockError::QuorumUnavailable { .. } | LockError::Unavailable { .. } => {
             Setback::Refused(OrderError::LockQuorum(error))
         }
-        LockError::Lapsed { .. } | LockError::Lost { .. } => {
-            Setback::TryAgain(OrderError::LeaseLapsed)
-        }
+        LockError::Lapsed { .. } | LockError::Lost { .. } => Setback::TryAgain(OrderError::LeaseLapsed),
         LockError::TooManyWaiters { .. } => Setback::Refused(OrderError::Overloaded),
-        LockError::ResourceCount { .. }
-        | LockError::NoTokens { .. }
-        | LockError::TokensExhausted { .. } => Setback::Refused(OrderError::Lock(error)),
+        LockError::ResourceCount { .. } | LockError::NoTokens { .. } | LockError::TokensExhausted { .. } => {
+            Setback::Refused(OrderError::Lock(error))
+        }
     }
 }
 
@@ -57,28 +51,13 @@ pub(crate) fn nothing_written(error: CallError) -> Setback {
             _ => Setback::Refused(OrderError::Inventory(error)),
         };
     };
-    let Refusal {
-        code,
-        sku,
-        available,
-        token,
-        current,
-        ..
-    } = refusal.clone();
-    match (
-        code.as_str(),
-        current.and_then(|current| Token::new(current).ok()),
-    ) {
-        ("stale_fencing_token", Some(current)) => Setback::TryAgain(OrderError::StaleToken {
-            sku,
-            token: token.unwrap_or(0),
-            current,
-        }),
+    let Refusal { code, sku, available, token, current, .. } = refusal.clone();
+    match (code.as_str(), current.and_then(|current| Token::new(current).ok())) {
+        ("stale_fencing_token", Some(current)) => {
+            Setback::TryAgain(OrderError::StaleToken { sku, token: token.unwrap_or(0), current })
+        }
         ("out_of_stock", _) => match sku {
-            Some(sku) => Setback::Refused(OrderError::OutOfStock {
-                sku,
-                available: available.unwrap_or(0),
-            }),
+            Some(sku) => Setback::Refused(OrderError::OutOfStock { sku, available: available.unwrap_or(0) }),
             None => Setback::Refused(OrderError::Unforeseen(error)),
         },
         ("not_found", _) => Setback::Refused(OrderError::UnknownSku(sku)),

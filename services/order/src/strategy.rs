@@ -38,13 +38,7 @@ pub struct UnknownStrategy(pub String);
 
 impl Strategy {
     /// In the order in which a report lists them.
-    pub const ALL: [Self; 5] = [
-        Self::Off,
-        Self::Redis,
-        Self::Redlock,
-        Self::RedlockWriteFence,
-        Self::RedlockFenced,
-    ];
+    pub const ALL: [Self; 5] = [Self::Off, Self::Redis, Self::Redlock, Self::RedlockWriteFence, Self::RedlockFenced];
 
     /// As in configuration, in headers and in the database.
     pub fn name(self) -> &'static str {
@@ -94,10 +88,7 @@ impl FromStr for Strategy {
     type Err = UnknownStrategy;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|strategy| strategy.name() == name)
-            .ok_or_else(|| UnknownStrategy(name.to_owned()))
+        Self::ALL.into_iter().find(|strategy| strategy.name() == name).ok_or_else(|| UnknownStrategy(name.to_owned()))
     }
 }
 
@@ -121,10 +112,6 @@ mod tests {
 
     #[test]
     fn what_claims_also_sends_its_token() {
-        assert!(
-            Strategy::ALL
-                .into_iter()
-                .all(|s| !s.claims() || s.sends_token())
-        );
+        assert!(Strategy::ALL.into_iter().all(|s| !s.claims() || s.sends_token()));
     }
 }

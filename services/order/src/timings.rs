@@ -58,15 +58,7 @@ mod tests {
 
     #[test]
     fn the_header_names_every_step_once_in_milliseconds() {
-        let timings = Timings([
-            Duration::from_micros(1500),
-            Duration::ZERO,
-            Duration::ZERO,
-            Duration::from_secs(1),
-        ]);
-        assert_eq!(
-            timings.header(),
-            "lock;dur=1.500, claim;dur=0.000, decide;dur=0.000, reserve;dur=1000.000"
-        );
+        let timings = Timings([Duration::from_micros(1500), Duration::ZERO, Duration::ZERO, Duration::from_secs(1)]);
+        assert_eq!(timings.header(), "lock;dur=1.500, claim;dur=0.000, decide;dur=0.000, reserve;dur=1000.000");
     }
 }

@@ -40,11 +40,7 @@ async fn anything_else_is_401_and_names_the_scheme() {
     for authorization in wrong {
         let reply = offer(&server, authorization).await;
         reply.problem(401, "unauthorized");
-        assert_eq!(
-            reply.header("www-authenticate"),
-            "Bearer",
-            "{authorization:?}"
-        );
+        assert_eq!(reply.header("www-authenticate"), "Bearer", "{authorization:?}");
     }
     server.get("/v1/stock").await.problem(401, "unauthorized");
     assert_eq!(server.get("/openapi.json").await.text, "open");
@@ -54,9 +50,7 @@ async fn anything_else_is_401_and_names_the_scheme() {
 async fn an_empty_token_lets_nobody_in() {
     let server = guarded_by("").await;
     for authorization in ["Bearer ", "Bearer", ""] {
-        offer(&server, authorization)
-            .await
-            .problem(401, "unauthorized");
+        offer(&server, authorization).await.problem(401, "unauthorized");
     }
 }
 

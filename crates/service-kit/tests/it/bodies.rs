@@ -14,15 +14,9 @@ struct Text(#[garde(skip)] String);
 
 async fn server() -> Server {
     let router = Router::new()
-        .route(
-            "/v1/things",
-            post(async |Json(Text(text)): Json<Text>| text.len().to_string()),
-        )
+        .route("/v1/things", post(async |Json(Text(text)): Json<Text>| text.len().to_string()))
         .route("/v1/unread", post(async || "not even read"));
-    let limits = Limits {
-        body_bytes: LIMIT,
-        ..Limits::default()
-    };
+    let limits = Limits { body_bytes: LIMIT, ..Limits::default() };
     Server::with(router, limits, serve::DRAIN).await
 }
 
@@ -56,9 +50,7 @@ async fn ten_megabytes_are_answered_413_not_with_a_reset() {
 
     let chunk = format!("{LIMIT:x}\r\n{}\r\n", "x".repeat(LIMIT));
     let chunked = request("transfer-encoding: chunked\r\n");
-    let reply = server
-        .raw(&format!("{chunked}{}0\r\n\r\n", chunk.repeat(10_000)))
-        .await;
+    let reply = server.raw(&format!("{chunked}{}0\r\n\r\n", chunk.repeat(10_000))).await;
     assert!(reply.starts_with("HTTP/1.1 413 "), "{reply}");
 }
 
@@ -74,9 +66,7 @@ async fn a_body_of_unannounced_length_is_refused_when_it_grows_too_long() {
     let server = server().await;
     let chunk = format!("{LIMIT:x}\r\n{}\r\n", "x".repeat(LIMIT));
     let chunked = request("transfer-encoding: chunked\r\n");
-    let reply = server
-        .raw(&format!("{chunked}{}0\r\n\r\n", chunk.repeat(2)))
-        .await;
+    let reply = server.raw(&format!("{chunked}{}0\r\n\r\n", chunk.repeat(2))).await;
     assert!(reply.starts_with("HTTP/1.1 413 "), "{reply}");
     assert!(reply.contains("body_too_large"), "{reply}");
 
@@ -88,11 +78,7 @@ async fn a_body_of_unannounced_length_is_refused_when_it_grows_too_long() {
 #[tokio::test]
 async fn a_client_that_asks_before_sending_is_told_to_keep_it() {
     let server = server().await;
-    let reply = server
-        .raw(&request(
-            "content-length: 10000000\r\nexpect: 100-continue\r\n",
-        ))
-        .await;
+    let reply = server.raw(&request("content-length: 10000000\r\nexpect: 100-continue\r\n")).await;
     assert!(reply.starts_with("HTTP/1.1 413 "), "{reply}");
 }
 
@@ -101,10 +87,7 @@ async fn a_body_that_breaks_off_harms_nobody() {
     let server = server().await;
     let mut connection = server.connect().await;
     let half = format!("{}{{\"half\": ", request("content-length: 100\r\n"));
-    connection
-        .write_all(half.as_bytes())
-        .await
-        .expect("half a request");
+    connection.write_all(half.as_bytes()).await.expect("half a request");
     drop(connection);
     assert_eq!(server.post("/v1/things", body(10)).await.text, "8");
 }
@@ -114,15 +97,9 @@ async fn a_body_that_does_not_arrive_is_408() {
     let server = server().await;
     let mut connection = server.connect().await;
     let half = format!("{}{{\"half\": ", request("content-length: 100\r\n"));
-    connection
-        .write_all(half.as_bytes())
-        .await
-        .expect("half a request");
+    connection.write_all(half.as_bytes()).await.expect("half a request");
     let mut reply = String::new();
-    connection
-        .read_to_string(&mut reply)
-        .await
-        .expect("an answer all the same");
+    connection.read_to_string(&mut reply).await.expect("an answer all the same");
     assert!(reply.starts_with("HTTP/1.1 408 "), "{reply}");
     assert!(reply.contains("request_timeout"), "{reply}");
 }

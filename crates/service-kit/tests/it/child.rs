@@ -33,11 +33,7 @@ impl Greeter {
             .expect("examples/greeter, built by `cargo test -p service-kit`");
         let stdout = child.stdout.take().expect("a pipe");
         let mut stdout = BufReader::new(stdout).lines();
-        let url = stdout
-            .next_line()
-            .await
-            .expect("stdout")
-            .expect("the address");
+        let url = stdout.next_line().await.expect("stdout").expect("the address");
         Self { child, stdout, url }
     }
 
@@ -53,11 +49,7 @@ impl Greeter {
         while let Some(line) = self.stdout.next_line().await.expect("stdout") {
             more_stdout.push(line);
         }
-        Ended {
-            success,
-            more_stdout,
-            stderr,
-        }
+        Ended { success, more_stdout, stderr }
     }
 }
 

@@ -28,16 +28,9 @@ impl OnePlace {
             }
         };
         let router = Router::new().route("/v1/work", get(work));
-        let limits = Limits {
-            concurrency: 1,
-            ..Limits::default()
-        };
+        let limits = Limits { concurrency: 1, ..Limits::default() };
         let server = Server::with(router, limits, serve::DRAIN).await;
-        Self {
-            server,
-            entered,
-            let_go,
-        }
+        Self { server, entered, let_go }
     }
 
     fn send(&self) -> tokio::task::JoinHandle<reqwest::Result<reqwest::Response>> {

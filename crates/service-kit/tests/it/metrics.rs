@@ -7,14 +7,9 @@ use crate::server::{Reply, Server};
 
 /// The value of the one series that has all of these in its line.
 fn value(metrics: &str, parts: &[&str]) -> Option<f64> {
-    let mut lines = metrics
-        .lines()
-        .filter(|line| parts.iter().all(|part| line.contains(part)));
+    let mut lines = metrics.lines().filter(|line| parts.iter().all(|part| line.contains(part)));
     let line = lines.next()?;
-    assert!(
-        lines.next().is_none(),
-        "more than one series with {parts:?}"
-    );
+    assert!(lines.next().is_none(), "more than one series with {parts:?}");
     line.rsplit(' ').next()?.parse().ok()
 }
 
@@ -27,21 +22,14 @@ async fn requests_are_counted_and_timed_by_route_not_by_path() {
     }
     let reply = server.get("/metrics").await;
     assert!(reply.header("content-type").starts_with("text/plain"));
-    let series = [
-        r#"method="GET""#,
-        r#"route="/v1/counted/{id}""#,
-        r#"status="202""#,
-    ];
+    let series = [r#"method="GET""#, r#"route="/v1/counted/{id}""#, r#"status="202""#];
     let count = |name| {
         let parts: Vec<_> = [name].into_iter().chain(series).collect();
         value(&reply.text, &parts)
     };
     assert_eq!(count("http_requests_total{"), Some(3.0));
     assert_eq!(count("http_request_duration_seconds_count{"), Some(3.0));
-    let parts: Vec<_> = ["http_request_duration_seconds_bucket{", r#"le="+Inf""#]
-        .into_iter()
-        .chain(series)
-        .collect();
+    let parts: Vec<_> = ["http_request_duration_seconds_bucket{", r#"le="+Inf""#].into_iter().chain(series).collect();
     assert_eq!(value(&reply.text, &parts), Some(3.0));
 }
 
@@ -54,12 +42,7 @@ async fn a_caller_cannot_make_up_series() {
         Reply::of(server.http.request(method, url)).await;
     }
     let metrics = server.get("/metrics").await.text;
-    let series = [
-        "http_requests_total{",
-        r#"method="other""#,
-        r#"route="unmatched""#,
-        r#"status="404""#,
-    ];
+    let series = ["http_requests_total{", r#"method="other""#, r#"route="unmatched""#, r#"status="404""#];
     assert_eq!(value(&metrics, &series), Some(3.0));
     assert!(!metrics.contains("MADEUP"), "{metrics}");
     assert!(!metrics.contains("made-up"), "{metrics}");
@@ -71,10 +54,6 @@ async fn a_panic_is_counted_as_the_500_it_was_answered_with() {
     let server = Server::start(Router::new().route("/v1/counted-defect", panic)).await;
     server.get("/v1/counted-defect").await;
     let metrics = server.get("/metrics").await.text;
-    let series = [
-        "http_requests_total{",
-        r#"route="/v1/counted-defect""#,
-        r#"status="500""#,
-    ];
+    let series = ["http_requests_total{", r#"route="/v1/counted-defect""#, r#"status="500""#];
     assert_eq!(value(&metrics, &series), Some(1.0));
 }

@@ -24,16 +24,8 @@ async fn the_schema_requires_what_every_problem_has() {
 
     let server = Server::start(Router::new()).await;
     let problem = server.get("/nothing").await.problem(404, "not_found");
-    let mut sent: Vec<_> = problem
-        .as_object()
-        .expect("members")
-        .keys()
-        .cloned()
-        .collect();
+    let mut sent: Vec<_> = problem.as_object().expect("members").keys().cloned().collect();
     sent.sort();
     assert_eq!(sent, required);
-    assert!(
-        schemas["FieldError"]["properties"]["pointer"].is_object(),
-        "{schemas}"
-    );
+    assert!(schemas["FieldError"]["properties"]["pointer"].is_object(), "{schemas}");
 }

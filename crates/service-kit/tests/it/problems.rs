@@ -46,18 +46,9 @@ async fn take(Json(wanted): Json<Wanted>) -> String {
 fn router() -> Router {
     Router::new()
         .route("/v1/orders", post(take))
-        .route(
-            "/v1/orders/{id}",
-            get(async |Path(id): Path<u32>| id.to_string()),
-        )
-        .route(
-            "/v1/pages",
-            get(async |Query(page): Query<Page>| format!("{:?}", page.limit)),
-        )
-        .route(
-            "/v1/bare",
-            post(async |axum::Json(_): axum::Json<Value>| "taken"),
-        )
+        .route("/v1/orders/{id}", get(async |Path(id): Path<u32>| id.to_string()))
+        .route("/v1/pages", get(async |Query(page): Query<Page>| format!("{:?}", page.limit)))
+        .route("/v1/bare", post(async |axum::Json(_): axum::Json<Value>| "taken"))
         .route("/v1/defect", get(async || -> &str { panic!("a defect") }))
         .route(
             "/v1/refusal",
@@ -139,18 +130,9 @@ async fn json_of_another_shape_is_422_and_names_the_field() {
         (r#"{"customer": "a", "lines": {}}"#.to_owned(), "/lines"),
         (r#"{"a/b~": 1}"#.to_owned(), "/a~1b~0"),
         (line(r#"{"sku": "x"}"#), "/lines/0/quantity"),
-        (
-            line(r#"{"sku": "x", "quantity": "1"}"#),
-            "/lines/0/quantity",
-        ),
-        (
-            line(r#"{"sku": "x", "quantity": 1.5}"#),
-            "/lines/0/quantity",
-        ),
-        (
-            line(r#"{"sku": "x", "quantity": 99999999999999999999}"#),
-            "/lines/0/quantity",
-        ),
+        (line(r#"{"sku": "x", "quantity": "1"}"#), "/lines/0/quantity"),
+        (line(r#"{"sku": "x", "quantity": 1.5}"#), "/lines/0/quantity"),
+        (line(r#"{"sku": "x", "quantity": 99999999999999999999}"#), "/lines/0/quantity"),
         (line(r#"{"sku": null, "quantity": 1}"#), "/lines/0/sku"),
     ];
     for (body, pointer) in cases {
@@ -172,12 +154,7 @@ async fn every_field_that_is_out_of_range_is_named() {
     let problem = reply.problem(422, "validation_failed");
     let mut pointers: Vec<_> = named(&problem).into_iter().map(|(at, _)| at).collect();
     pointers.sort();
-    let wrong = [
-        "/customer",
-        "/lines/1/quantity",
-        "/lines/1/sku",
-        "/lines/2/quantity",
-    ];
+    let wrong = ["/customer", "/lines/1/quantity", "/lines/1/sku", "/lines/2/quantity"];
     assert_eq!(pointers, wrong);
     assert_eq!(problem["retryable"], false);
 }
@@ -215,17 +192,10 @@ async fn another_media_type_is_415() {
     }
     let undeclared = Reply::of(server.http.post(server.url("/v1/orders")).body(body)).await;
     undeclared.problem(415, "unsupported_media_type");
-    for right in [
-        "application/json; charset=utf-8",
-        "Application/JSON",
-        "application/vnd.x+json",
-    ] {
+    for right in ["application/json; charset=utf-8", "Application/JSON", "application/vnd.x+json"] {
         let post = server.http.post(server.url("/v1/orders")).body(body);
         let reply = Reply::of(post.header("content-type", right)).await;
-        assert_eq!(
-            (reply.status.as_u16(), reply.text.as_str()),
-            (200, "1 lines")
-        );
+        assert_eq!((reply.status.as_u16(), reply.text.as_str()), (200, "1 lines"));
     }
 }
 
@@ -233,10 +203,7 @@ async fn another_media_type_is_415() {
 async fn a_name_that_nothing_can_have_is_404() {
     let server = Server::start(router()).await;
     for id in ["abc", "-1", "4294967296", "%ff"] {
-        server
-            .get(&format!("/v1/orders/{id}"))
-            .await
-            .problem(404, "not_found");
+        server.get(&format!("/v1/orders/{id}")).await.problem(404, "not_found");
     }
     assert_eq!(server.get("/v1/orders/7").await.text, "7");
 }
@@ -253,10 +220,7 @@ async fn a_query_parameter_that_does_not_parse_is_422_and_named() {
 #[tokio::test]
 async fn what_the_framework_refuses_by_itself_is_a_problem_too() {
     let server = Server::start(router()).await;
-    server
-        .post("/v1/bare", "{")
-        .await
-        .problem(400, "bad_request");
+    server.post("/v1/bare", "{").await.problem(400, "bad_request");
     let undeclared = Reply::of(server.http.post(server.url("/v1/bare")).body("{}")).await;
     undeclared.problem(415, "unsupported_media_type");
     let large = server.post("/v1/bare", vec![b' '; (1 << 20) + 1]).await;
@@ -279,10 +243,7 @@ async fn alive_is_not_ready_and_what_is_missing_is_told() {
     let server = Server::ready_if(ready, Router::new(), limits, serve::DRAIN).await;
     assert_eq!(server.get("/livez").await.json()["status"], "alive");
     let reply = server.get("/readyz").await;
-    assert_eq!(
-        reply.problem(503, "not_ready")["missing"],
-        json!(["postgres"])
-    );
+    assert_eq!(reply.problem(503, "not_ready")["missing"], json!(["postgres"]));
     assert_eq!(reply.header("retry-after"), "1");
 
     let server = Server::start(Router::new()).await;

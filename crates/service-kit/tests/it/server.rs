@@ -44,17 +44,10 @@ impl Server {
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { drop(stopped.await) };
-        let served = tokio::spawn(serve::serve_and_drain(
-            listener, router, ready, limits, shutdown, drain,
-        ));
+        let served = tokio::spawn(serve::serve_and_drain(listener, router, ready, limits, shutdown, drain));
         let http = Client::builder().no_proxy().build().expect("a client");
         let stop = Some(stop);
-        Self {
-            address,
-            http,
-            stop,
-            served,
-        }
+        Self { address, http, stop, served }
     }
 
     /// Asks it to stop; `served` tells when it has.
@@ -76,9 +69,7 @@ impl Server {
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address)
-            .await
-            .expect("a connection")
+        TcpStream::connect(self.address).await.expect("a connection")
     }
 
     /// Writes this, byte for byte, and reads until the server hangs up.
@@ -106,11 +97,7 @@ impl Reply {
         let response = request.send().await.expect("a reply");
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("a whole reply");
-        Self {
-            status,
-            headers,
-            text,
-        }
+        Self { status, headers, text }
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {

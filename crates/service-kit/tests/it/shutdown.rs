@@ -11,13 +11,7 @@ use tokio::{net::TcpStream, sync::Semaphore};
 use crate::{child::Greeter, server::Server};
 
 /// A server at work on one request, which ends when `let_go` has a permit.
-async fn at_work(
-    drain: Duration,
-) -> (
-    Server,
-    Arc<Semaphore>,
-    tokio::task::JoinHandle<reqwest::Result<String>>,
-) {
+async fn at_work(drain: Duration) -> (Server, Arc<Semaphore>, tokio::task::JoinHandle<reqwest::Result<String>>) {
     let (entered, let_go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let (enter, leave) = (Arc::clone(&entered), Arc::clone(&let_go));
     let work = move || {
@@ -61,11 +55,7 @@ async fn a_request_that_never_ends_does_not_keep_the_service_alive() {
 async fn signals_end_the_process_cleanly_and_stdout_had_one_line() {
     for signal in [Signal::TERM, Signal::INT] {
         let greeter = Greeter::start(&[]).await;
-        assert!(
-            greeter.url.starts_with("http://127.0.0.1:"),
-            "{}",
-            greeter.url
-        );
+        assert!(greeter.url.starts_with("http://127.0.0.1:"), "{}", greeter.url);
         let ended = greeter.end_with(signal).await;
         assert!(ended.success, "{signal:?}: {}", ended.stderr);
         assert_eq!(ended.more_stdout, Vec::<String>::new());
@@ -76,29 +66,18 @@ async fn signals_end_the_process_cleanly_and_stdout_had_one_line() {
 #[tokio::test]
 async fn a_panic_is_logged_as_json_with_its_trace_and_the_process_lives_on() {
     let greeter = Greeter::start(&["--log-format=json"]).await;
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .expect("a client");
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     let defect = http.get(format!("{}/v1/defect", greeter.url)).send().await;
     let problem: Value = defect.expect("a reply").json().await.expect("a problem");
     assert_eq!(problem["code"], "internal");
     let body = serde_json::json!({"name": "Ada"});
-    let greeting = http
-        .post(format!("{}/v1/greetings", greeter.url))
-        .json(&body)
-        .send()
-        .await;
+    let greeting = http.post(format!("{}/v1/greetings", greeter.url)).json(&body).send().await;
     let greeting = greeting.expect("a reply").text().await.expect("a greeting");
     assert_eq!(greeting, "good day, Ada");
 
     let log = greeter.end_with(Signal::TERM).await.stderr;
-    let lines = log
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("a line of JSON"));
-    let panics: Vec<Value> = lines
-        .filter(|line: &Value| line["message"] == "panicked")
-        .collect();
+    let lines = log.lines().map(|line| serde_json::from_str(line).expect("a line of JSON"));
+    let panics: Vec<Value> = lines.filter(|line: &Value| line["message"] == "panicked").collect();
     let [panic] = panics.as_slice() else {
         panic!("logged {} times: {log}", panics.len());
     };

@@ -16,15 +16,11 @@ fn known() -> Value {
 
 async fn server() -> Server {
     let spawned = async || {
-        let carried = tokio::spawn(carry(async { known() }))
-            .await
-            .expect("no panic");
+        let carried = tokio::spawn(carry(async { known() })).await.expect("no panic");
         let left = tokio::spawn(async { known() }).await.expect("no panic");
         Json(json!({"carried": carried, "left": left}))
     };
-    let router = Router::new()
-        .route("/v1/known", get(async || Json(known())))
-        .route("/v1/spawned", get(spawned));
+    let router = Router::new().route("/v1/known", get(async || Json(known()))).route("/v1/spawned", get(spawned));
     Server::start(router).await
 }
 
@@ -46,12 +42,8 @@ async fn the_callers_trace_goes_on_under_a_span_of_our_own() {
     let server = server().await;
     let known = get_with(&server, "/v1/known", &[CALLER]).await.json();
     assert_eq!(known["trace_id"], TRACE_ID);
-    let [version, trace_id, span_id, flags] =
-        parts(&known["traceparent"]).try_into().expect("four parts");
-    assert_eq!(
-        (version.as_str(), trace_id.as_str(), flags.as_str()),
-        ("00", TRACE_ID, "01")
-    );
+    let [version, trace_id, span_id, flags] = parts(&known["traceparent"]).try_into().expect("four parts");
+    assert_eq!((version.as_str(), trace_id.as_str(), flags.as_str()), ("00", TRACE_ID, "01"));
     assert_eq!(span_id.len(), 16);
     assert_ne!(span_id, "00f067aa0ba902b7");
 }

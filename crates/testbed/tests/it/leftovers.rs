@@ -26,18 +26,12 @@ async fn eventually(what: &str, holds: impl Fn() -> bool) {
 }
 
 fn pid_of(pid: u32) -> Pid {
-    i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a process id")
+    i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id")
 }
 
 /// Gone, or dead and waiting for its new parent to notice.
 fn gone(pid: u32) -> bool {
-    let output = Command::new("ps")
-        .args(["-o", "stat=", "-p", &pid.to_string()])
-        .output()
-        .expect("ps runs");
+    let output = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().expect("ps runs");
     let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     state.is_empty() || state.starts_with('Z')
 }
@@ -61,17 +55,9 @@ async fn nothing_is_left_after_a_drop() {
     }
     let node = RedisNode::start_in(Mode::Native).await.expect("a node");
     let folder = Folder::new("dropped").expect("a folder");
-    let (pid, addr, path) = (
-        node.pid().expect("a child process"),
-        node.addr(),
-        folder.path().to_owned(),
-    );
+    let (pid, addr, path) = (node.pid().expect("a child process"), node.addr(), folder.path().to_owned());
     let group = getpgid(Some(pid_of(pid))).expect("it runs");
-    assert_eq!(
-        group,
-        pid_of(pid),
-        "a group of its own, which a terminal's Ctrl-C does not reach"
-    );
+    assert_eq!(group, pid_of(pid), "a group of its own, which a terminal's Ctrl-C does not reach");
     node.pause();
     drop((node, folder));
     assert!(gone(pid));
@@ -88,12 +74,7 @@ async fn nothing_is_left_after_a_panic() {
     let task = tokio::spawn(async move {
         let node = RedisNode::start_in(Mode::Native).await.expect("a node");
         let folder = Folder::new("panicked").expect("a folder");
-        tell.send((
-            node.pid().expect("a child process"),
-            node.addr(),
-            folder.path().to_owned(),
-        ))
-        .expect("a listener");
+        tell.send((node.pid().expect("a child process"), node.addr(), folder.path().to_owned())).expect("a listener");
         panic!("on purpose");
     });
     let (pid, addr, path) = told.await.expect("it got that far");
@@ -120,11 +101,7 @@ async fn nothing_is_left_after_the_terminal_hung_up() {
 
 #[tokio::test]
 async fn nothing_is_left_after_sigkill() {
-    no_child_is_left_after(
-        Signal::KILL,
-        &["redis", "redis", "postgres", "etcd", "zookeeper"],
-    )
-    .await;
+    no_child_is_left_after(Signal::KILL, &["redis", "redis", "postgres", "etcd", "zookeeper"]).await;
 }
 
 #[tokio::test]
@@ -151,28 +128,16 @@ struct Parent {
 impl Parent {
     async fn start(mode: &str, servers: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_servers"));
-        command
-            .args(servers)
-            .env("HOLDFAST_TESTBED", mode)
-            .process_group(0);
+        command.args(servers).env("HOLDFAST_TESTBED", mode).process_group(0);
         let mut command = tokio::process::Command::from(command);
-        let mut process = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a parent");
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a parent");
         let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
         let (mut pids, mut addrs, mut root) = (Vec::new(), Vec::new(), PathBuf::new());
         while let Some(line) = lines.next_line().await.expect("its output") {
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
                 ["ready"] => {
-                    return Self {
-                        process,
-                        pids,
-                        addrs,
-                        root,
-                    };
+                    return Self { process, pids, addrs, root };
                 }
                 ["folder", path] => root = root_of(path),
                 [_, url, pid] => {
@@ -192,35 +157,18 @@ impl Parent {
 
 /// The one folder that holds everything of that parent.
 fn root_of(folder: &str) -> PathBuf {
-    Path::new(folder)
-        .parent()
-        .expect("a parent folder")
-        .to_owned()
+    Path::new(folder).parent().expect("a parent folder").to_owned()
 }
 
 fn addr_of(url: &str) -> SocketAddr {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
-    rest.split('/')
-        .next()
-        .and_then(|addr| addr.parse().ok())
-        .expect("an address")
+    rest.split('/').next().and_then(|addr| addr.parse().ok()).expect("an address")
 }
 
 fn containers_of(name: &str) -> String {
-    let output = Command::new("docker")
-        .args([
-            "ps",
-            "--all",
-            "--quiet",
-            "--filter",
-            &format!("name={name}"),
-        ])
-        .output();
-    output.map_or_else(
-        |_| String::new(),
-        |output| String::from_utf8_lossy(&output.stdout).into_owned(),
-    )
+    let output = Command::new("docker").args(["ps", "--all", "--quiet", "--filter", &format!("name={name}")]).output();
+    output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 async fn no_child_is_left_after(signal: Signal, servers: &[&str]) {
@@ -231,25 +179,13 @@ async fn no_child_is_left_after(signal: Signal, servers: &[&str]) {
 
 async fn nothing_is_left_after(signal: Signal, mode: &str, servers: &[&str]) {
     let mut parent = Parent::start(mode, servers).await;
-    let name = parent
-        .root
-        .file_name()
-        .expect("a name")
-        .to_string_lossy()
-        .into_owned();
+    let name = parent.root.file_name().expect("a name").to_string_lossy().into_owned();
     let native = mode == "native";
     assert_eq!(parent.pids.len(), if native { servers.len() } else { 0 });
     assert!(parent.pids.iter().all(|pid| !gone(*pid)), "they ran");
-    assert!(
-        parent.addrs.iter().all(|addr| !is_free(*addr)),
-        "they listened"
-    );
+    assert!(parent.addrs.iter().all(|addr| !is_free(*addr)), "they listened");
     assert!(parent.root.is_dir(), "there was a folder");
-    assert_eq!(
-        containers_of(&name).is_empty(),
-        native,
-        "there was a container where there should be"
-    );
+    assert_eq!(containers_of(&name).is_empty(), native, "there was a container where there should be");
 
     // One that is stopped must be continued to be ended in good order.
     for pid in &parent.pids {
@@ -257,15 +193,9 @@ async fn nothing_is_left_after(signal: Signal, mode: &str, servers: &[&str]) {
     }
 
     // The whole group, as a terminal does it.
-    let group = i32::try_from(parent.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a process id");
+    let group = i32::try_from(parent.id()).ok().and_then(Pid::from_raw).expect("a process id");
     kill_process_group(group, signal).expect("the parent runs");
-    assert!(
-        !parent.process.wait().await.expect("a status").success(),
-        "it did not end by itself"
-    );
+    assert!(!parent.process.wait().await.expect("a status").success(), "it did not end by itself");
 
     for pid in &parent.pids {
         until_gone(*pid).await;
@@ -273,9 +203,6 @@ async fn nothing_is_left_after(signal: Signal, mode: &str, servers: &[&str]) {
     for addr in &parent.addrs {
         eventually(&format!("{addr} is free"), || is_free(*addr)).await;
     }
-    eventually(&format!("{} is gone", parent.root.display()), || {
-        !parent.root.exists()
-    })
-    .await;
+    eventually(&format!("{} is gone", parent.root.display()), || !parent.root.exists()).await;
     eventually("no container is left", || containers_of(&name).is_empty()).await;
 }

@@ -24,18 +24,12 @@ fn sh(folder: &Folder, script: &str) -> ProcessSpec {
 #[tokio::test]
 async fn the_first_line_is_told_and_everything_is_logged() {
     let folder = Folder::new("process").expect("a folder");
-    let script = "echo to the log >&2; echo $GREETING; echo second; read -r nothing; echo input is empty; exec sleep 1000";
+    let script =
+        "echo to the log >&2; echo $GREETING; echo second; read -r nothing; echo input is empty; exec sleep 1000";
     let mut process = Process::spawn(sh(&folder, script)).expect("a process");
     assert_eq!(process.first_line(LIMIT).await.expect("a line"), "hello");
-    assert_eq!(
-        process.first_line(LIMIT).await.expect("the same line"),
-        "hello"
-    );
-    assert!(
-        process.log_tail(10).starts_with("to the log"),
-        "{}",
-        process.log_tail(10)
-    );
+    assert_eq!(process.first_line(LIMIT).await.expect("the same line"), "hello");
+    assert!(process.log_tail(10).starts_with("to the log"), "{}", process.log_tail(10));
     assert!(!process.ended());
     process.kill().await;
     assert!(process.ended());
@@ -45,28 +39,18 @@ async fn the_first_line_is_told_and_everything_is_logged() {
 async fn a_process_that_says_nothing_is_reported_with_its_log() {
     let folder = Folder::new("process").expect("a folder");
     let mut silent = Process::spawn(sh(&folder, "exec sleep 1000")).expect("a process");
-    let late = silent
-        .first_line(Duration::from_millis(50))
-        .await
-        .expect_err("it says nothing");
+    let late = silent.first_line(Duration::from_millis(50)).await.expect_err("it says nothing");
     assert!(matches!(late, TestbedError::NotReady { .. }), "{late:?}");
-    let mut broken =
-        Process::spawn(sh(&folder, "echo no configuration >&2; exit 1")).expect("a process");
+    let mut broken = Process::spawn(sh(&folder, "echo no configuration >&2; exit 1")).expect("a process");
     let ended = broken.first_line(LIMIT).await.expect_err("it ended");
-    assert!(
-        matches!(&ended, TestbedError::Ended { log, .. } if log == "no configuration"),
-        "{ended:?}"
-    );
+    assert!(matches!(&ended, TestbedError::Ended { log, .. } if log == "no configuration"), "{ended:?}");
 }
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_an_error_at_the_start() {
     let folder = Folder::new("process").expect("a folder");
     for program in ["no-such-program-anywhere", "/no/such/program"] {
-        let spec = ProcessSpec {
-            program: PathBuf::from(program),
-            ..sh(&folder, "")
-        };
+        let spec = ProcessSpec { program: PathBuf::from(program), ..sh(&folder, "") };
         let error = Process::spawn(spec).expect_err("there is no such program");
         assert!(matches!(error, TestbedError::Spawn { .. }), "{error:?}");
     }
@@ -75,35 +59,15 @@ async fn a_program_that_is_not_there_is_an_error_at_the_start() {
 #[tokio::test]
 async fn stopped_resolves_when_the_process_stops_itself() {
     let folder = Folder::new("process").expect("a folder");
-    let mut process = Process::spawn(sh(
-        &folder,
-        "kill -s STOP $$; echo continued; exec sleep 1000",
-    ))
-    .expect("a process");
-    timeout(LIMIT, process.stopped())
-        .await
-        .expect("the kernel tells")
-        .expect("it is stopped");
-    timeout(LIMIT, process.stopped())
-        .await
-        .expect("asked again, at once")
-        .expect("it is still stopped");
-    let silence = process
-        .first_line(Duration::from_millis(50))
-        .await
-        .expect_err("a stopped process says nothing");
-    assert!(
-        matches!(silence, TestbedError::NotReady { .. }),
-        "{silence:?}"
-    );
+    let mut process =
+        Process::spawn(sh(&folder, "kill -s STOP $$; echo continued; exec sleep 1000")).expect("a process");
+    timeout(LIMIT, process.stopped()).await.expect("the kernel tells").expect("it is stopped");
+    timeout(LIMIT, process.stopped()).await.expect("asked again, at once").expect("it is still stopped");
+    let silence = process.first_line(Duration::from_millis(50)).await.expect_err("a stopped process says nothing");
+    assert!(matches!(silence, TestbedError::NotReady { .. }), "{silence:?}");
     process.resume();
-    assert_eq!(
-        process.first_line(LIMIT).await.expect("a line"),
-        "continued"
-    );
-    timeout(Duration::from_millis(50), process.stopped())
-        .await
-        .expect_err("a running process is not stopped");
+    assert_eq!(process.first_line(LIMIT).await.expect("a line"), "continued");
+    timeout(Duration::from_millis(50), process.stopped()).await.expect_err("a running process is not stopped");
 }
 
 #[tokio::test]
@@ -122,15 +86,9 @@ async fn stopped_resolves_when_somebody_else_stops_it() {
 async fn stopped_fails_when_the_process_ends_instead() {
     let folder = Folder::new("process").expect("a folder");
     let process = Process::spawn(sh(&folder, "exit 3")).expect("a process");
-    let ended = timeout(LIMIT, process.stopped())
-        .await
-        .expect("the kernel tells")
-        .expect_err("it never stops");
+    let ended = timeout(LIMIT, process.stopped()).await.expect("the kernel tells").expect_err("it never stops");
     assert!(matches!(ended, TestbedError::Ended { .. }), "{ended:?}");
-    timeout(LIMIT, process.until_ended())
-        .await
-        .expect("the kernel tells")
-        .expect("it has ended");
+    timeout(LIMIT, process.until_ended()).await.expect("the kernel tells").expect("it has ended");
 }
 
 #[tokio::test]
@@ -141,10 +99,7 @@ async fn terminate_asks_first_even_one_that_is_paused() {
     process.first_line(LIMIT).await.expect("a line");
     process.pause();
     process.stopped().await.expect("it is stopped");
-    assert_eq!(
-        process.terminate(LIMIT).await.expect("a status").code(),
-        Some(7)
-    );
+    assert_eq!(process.terminate(LIMIT).await.expect("a status").code(), Some(7));
 }
 
 #[tokio::test]
@@ -152,16 +107,8 @@ async fn terminate_kills_one_that_does_not_listen_and_what_it_started() {
     let folder = Folder::new("process").expect("a folder");
     let script = "trap '' TERM; sleep 1000 & echo $!; while :; do sleep 0.01; done";
     let mut process = Process::spawn(sh(&folder, script)).expect("a process");
-    let grandchild: u32 = process
-        .first_line(LIMIT)
-        .await
-        .expect("a line")
-        .parse()
-        .expect("a process id");
-    let status = process
-        .terminate(Duration::from_millis(50))
-        .await
-        .expect("a status");
+    let grandchild: u32 = process.first_line(LIMIT).await.expect("a line").parse().expect("a process id");
+    let status = process.terminate(Duration::from_millis(50)).await.expect("a status");
     assert_eq!(status.signal(), Some(9));
     crate::leftovers::until_gone(grandchild).await;
 }

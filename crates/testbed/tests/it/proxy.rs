@@ -20,9 +20,7 @@ async fn through_a_proxy() -> (RedisNode, Proxy) {
 
 /// The first line of the reply.
 async fn ask(stream: &mut TcpStream, command: &str) -> std::io::Result<String> {
-    stream
-        .write_all(format!("{command}\r\n").as_bytes())
-        .await?;
+    stream.write_all(format!("{command}\r\n").as_bytes()).await?;
     line(stream).await
 }
 
@@ -37,33 +35,20 @@ async fn line(stream: &mut TcpStream) -> std::io::Result<String> {
 #[tokio::test]
 async fn without_a_fault_everything_passes_whole() {
     let (_node, proxy) = through_a_proxy().await;
-    let mut stream = TcpStream::connect(proxy.addr())
-        .await
-        .expect("a connection");
+    let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     let big = "x".repeat(3 << 20);
     let set = format!("*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n${}\r\n{big}", big.len());
     assert_eq!(ask(&mut stream, &set).await.expect("a reply"), "+OK");
-    assert_eq!(
-        ask(&mut stream, "GET big").await.expect("a reply"),
-        format!("${}", big.len())
-    );
+    assert_eq!(ask(&mut stream, "GET big").await.expect("a reply"), format!("${}", big.len()));
     assert_eq!(line(&mut stream).await.expect("the value"), big);
     stream.shutdown().await.expect("our end closes");
-    assert_eq!(
-        stream
-            .read(&mut [0])
-            .await
-            .expect("the other end closes too"),
-        0
-    );
+    assert_eq!(stream.read(&mut [0]).await.expect("the other end closes too"), 0);
 }
 
 #[tokio::test]
 async fn latency_is_added_each_way() {
     let (_node, proxy) = through_a_proxy().await;
-    let mut stream = TcpStream::connect(proxy.addr())
-        .await
-        .expect("a connection");
+    let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     let latency = Duration::from_millis(150);
     proxy.set_latency(latency);
     let start = Instant::now();
@@ -74,113 +59,57 @@ async fn latency_is_added_each_way() {
 #[tokio::test]
 async fn what_is_dropped_on_the_way_there_is_done_late() {
     let (node, proxy) = through_a_proxy().await;
-    let mut stream = TcpStream::connect(proxy.addr())
-        .await
-        .expect("a connection");
+    let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     assert_eq!(ask(&mut stream, "INCR n").await.expect("a reply"), ":1");
     proxy.drop_to_upstream(true);
-    timeout(SILENCE, ask(&mut stream, "INCR n"))
-        .await
-        .expect_err("no answer");
-    assert_eq!(
-        node.command(&["GET", "n"]).await.expect("a reply"),
-        "1",
-        "the server never heard of it"
-    );
+    timeout(SILENCE, ask(&mut stream, "INCR n")).await.expect_err("no answer");
+    assert_eq!(node.command(&["GET", "n"]).await.expect("a reply"), "1", "the server never heard of it");
     proxy.drop_to_upstream(false);
-    assert_eq!(
-        timeout(LIMIT, line(&mut stream))
-            .await
-            .expect("in time")
-            .expect("a reply"),
-        ":2"
-    );
+    assert_eq!(timeout(LIMIT, line(&mut stream)).await.expect("in time").expect("a reply"), ":2");
 }
 
 #[tokio::test]
 async fn what_is_dropped_on_the_way_back_was_done() {
     let (node, proxy) = through_a_proxy().await;
-    let mut stream = TcpStream::connect(proxy.addr())
-        .await
-        .expect("a connection");
+    let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     proxy.drop_to_client(true);
-    timeout(SILENCE, ask(&mut stream, "INCR n"))
-        .await
-        .expect_err("no answer");
-    assert_eq!(
-        node.command(&["GET", "n"]).await.expect("a reply"),
-        "1",
-        "the server did it"
-    );
+    timeout(SILENCE, ask(&mut stream, "INCR n")).await.expect_err("no answer");
+    assert_eq!(node.command(&["GET", "n"]).await.expect("a reply"), "1", "the server did it");
     proxy.heal();
-    assert_eq!(
-        timeout(LIMIT, line(&mut stream))
-            .await
-            .expect("in time")
-            .expect("a reply"),
-        ":1"
-    );
+    assert_eq!(timeout(LIMIT, line(&mut stream)).await.expect("in time").expect("a reply"), ":1");
 }
 
 #[tokio::test]
 async fn dropped_both_ways_a_connection_lives_on_in_silence() {
     let (_node, proxy) = through_a_proxy().await;
-    let mut stream = TcpStream::connect(proxy.addr())
-        .await
-        .expect("a connection");
+    let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     proxy.drop_to_upstream(true);
     proxy.drop_to_client(true);
-    let mut another = TcpStream::connect(proxy.addr())
-        .await
-        .expect("connections are still taken");
-    timeout(SILENCE, ask(&mut stream, "PING"))
-        .await
-        .expect_err("no answer");
-    timeout(SILENCE, ask(&mut another, "PING"))
-        .await
-        .expect_err("no answer");
+    let mut another = TcpStream::connect(proxy.addr()).await.expect("connections are still taken");
+    timeout(SILENCE, ask(&mut stream, "PING")).await.expect_err("no answer");
+    timeout(SILENCE, ask(&mut another, "PING")).await.expect_err("no answer");
     proxy.heal();
     for stream in [&mut stream, &mut another] {
-        assert_eq!(
-            timeout(LIMIT, line(stream))
-                .await
-                .expect("in time")
-                .expect("a reply"),
-            "+PONG"
-        );
+        assert_eq!(timeout(LIMIT, line(stream)).await.expect("in time").expect("a reply"), "+PONG");
     }
 }
 
 #[tokio::test]
 async fn a_cut_closes_and_refuses_until_it_is_healed() {
     let (_node, proxy) = through_a_proxy().await;
-    let mut stream = TcpStream::connect(proxy.addr())
-        .await
-        .expect("a connection");
+    let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     assert_eq!(ask(&mut stream, "PING").await.expect("a reply"), "+PONG");
     for _ in 0..3 {
         proxy.cut();
-        let refused = TcpStream::connect(proxy.addr())
-            .await
-            .expect_err("no new connections");
+        let refused = TcpStream::connect(proxy.addr()).await.expect_err("no new connections");
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-        timeout(LIMIT, ask(&mut stream, "PING"))
-            .await
-            .expect("at once")
-            .expect_err("the old connection is closed");
+        timeout(LIMIT, ask(&mut stream, "PING")).await.expect("at once").expect_err("the old connection is closed");
         proxy.heal();
-        stream = TcpStream::connect(proxy.addr())
-            .await
-            .expect("connections are taken again");
+        stream = TcpStream::connect(proxy.addr()).await.expect("connections are taken again");
         assert_eq!(ask(&mut stream, "PING").await.expect("a reply"), "+PONG");
     }
     let addr = proxy.addr();
     drop(proxy);
-    TcpStream::connect(addr)
-        .await
-        .expect_err("nobody listens any more");
-    timeout(LIMIT, ask(&mut stream, "PING"))
-        .await
-        .expect("at once")
-        .expect_err("the connection is closed");
+    TcpStream::connect(addr).await.expect_err("nobody listens any more");
+    timeout(LIMIT, ask(&mut stream, "PING")).await.expect("at once").expect_err("the connection is closed");
 }

@@ -16,22 +16,13 @@ mod redis {
     in_each_mode!(RedisNode: a_killed_node_comes_back_on_its_port_and_empty, a_paused_node_answers_after_its_pause, nothing_live_is_evicted_or_kept);
 
     async fn a_killed_node_comes_back_on_its_port_and_empty(mode: Mode) {
-        let mut node = assert_send(RedisNode::start_in(mode))
-            .await
-            .expect("a node");
+        let mut node = assert_send(RedisNode::start_in(mode)).await.expect("a node");
         let addr = node.addr();
         assert_eq!(node.pid().is_some(), mode == Mode::Native);
-        assert_eq!(
-            node.command(&["SET", "lock:x", "1"])
-                .await
-                .expect("a reply"),
-            "OK"
-        );
+        assert_eq!(node.command(&["SET", "lock:x", "1"]).await.expect("a reply"), "OK");
         node.kill().await;
         assert_eq!(node.pid(), None);
-        node.command(&["PING"])
-            .await
-            .expect_err("a killed node answers nobody");
+        node.command(&["PING"]).await.expect_err("a killed node answers nobody");
         assert_send(node.restart()).await.expect("it starts again");
         assert_eq!(node.addr(), addr);
         assert_eq!(node.command(&["GET", "lock:x"]).await.expect("a reply"), "");
@@ -40,36 +31,19 @@ mod redis {
     async fn a_paused_node_answers_after_its_pause(mode: Mode) {
         let mut node = RedisNode::start_in(mode).await.expect("a node");
         node.pause();
-        let silence = node
-            .command(&["INCR", "n"])
-            .await
-            .expect_err("a paused node is silent");
-        assert!(
-            matches!(
-                silence,
-                TestbedError::RedisSilent { .. } | TestbedError::Redis { .. }
-            ),
-            "{silence:?}"
-        );
+        let silence = node.command(&["INCR", "n"]).await.expect_err("a paused node is silent");
+        assert!(matches!(silence, TestbedError::RedisSilent { .. } | TestbedError::Redis { .. }), "{silence:?}");
         node.resume();
-        node.command(&["INCR", "n"])
-            .await
-            .expect("a resumed node answers");
+        node.command(&["INCR", "n"]).await.expect("a resumed node answers");
         node.pause();
         node.kill().await;
-        node.restart()
-            .await
-            .expect("a paused node can be killed and started again");
+        node.restart().await.expect("a paused node can be killed and started again");
         node.shutdown().await;
     }
 
     async fn nothing_live_is_evicted_or_kept(mode: Mode) {
         let node = RedisNode::start_in(mode).await.expect("a node");
-        let setting = async |name: &str| {
-            node.command(&["CONFIG", "GET", name])
-                .await
-                .expect("a reply")
-        };
+        let setting = async |name: &str| node.command(&["CONFIG", "GET", name]).await.expect("a reply");
         assert!(setting("maxmemory-policy").await.ends_with("noeviction"));
         assert!(setting("appendonly").await.ends_with("no"));
         assert_eq!(setting("save").await.trim_end(), "save");
@@ -77,22 +51,15 @@ mod redis {
 
     #[tokio::test]
     async fn several_nodes_are_independent_of_each_other() {
-        let nodes = assert_send(testbed::redis_nodes(3))
-            .await
-            .expect("three nodes");
+        let nodes = assert_send(testbed::redis_nodes(3)).await.expect("three nodes");
         nodes[0].command(&["SET", "x", "1"]).await.expect("a reply");
         for node in &nodes[1..] {
             assert_eq!(node.command(&["EXISTS", "x"]).await.expect("a reply"), "0");
         }
         assert_eq!(nodes[0].url(), format!("redis://{}", nodes[0].addr()));
-        let refused = nodes[0]
-            .command(&["INCR", "x", "y"])
-            .await
-            .expect_err("a wrong command is an error");
+        let refused = nodes[0].command(&["INCR", "x", "y"]).await.expect_err("a wrong command is an error");
         assert!(matches!(refused, TestbedError::Redis { .. }), "{refused:?}");
-        tokio::time::timeout(Duration::from_mins(1), async { drop(nodes) })
-            .await
-            .expect("they end");
+        tokio::time::timeout(Duration::from_mins(1), async { drop(nodes) }).await.expect("they end");
     }
 }
 
@@ -113,45 +80,25 @@ mod postgres {
     }
 
     async fn what_was_committed_survives_an_immediate_restart(mode: Mode) {
-        let mut postgres = assert_send(Postgres::start_in(mode, FAST))
-            .await
-            .expect("a server");
-        let url = assert_send(postgres.fresh_database("kept"))
-            .await
-            .expect("a database");
+        let mut postgres = assert_send(Postgres::start_in(mode, FAST)).await.expect("a server");
+        let url = assert_send(postgres.fresh_database("kept")).await.expect("a database");
         let mut connection = PgConnection::connect(&url).await.expect("a connection");
-        assert_send(postgres.restart_immediate())
-            .await
-            .expect("it starts again");
-        connection
-            .ping()
-            .await
-            .expect_err("connections do not survive");
+        assert_send(postgres.restart_immediate()).await.expect("it starts again");
+        connection.ping().await.expect_err("connections do not survive");
         let name = url.rsplit('/').next().expect("a name").to_owned();
         assert_eq!(postgres.url(&name), url);
-        postgres
-            .create_database(&name)
-            .await
-            .expect_err("the database was committed, so it is still there");
+        postgres.create_database(&name).await.expect_err("the database was committed, so it is still there");
         assert_eq!(setting(&url, "server_encoding").await, "UTF8");
     }
 
     async fn commits_are_as_durable_as_asked(mode: Mode) {
         let fast = Postgres::start_in(mode, FAST).await.expect("a server");
-        let safe = Postgres::start_in(mode, PostgresOptions::default())
-            .await
-            .expect("a server");
+        let safe = Postgres::start_in(mode, PostgresOptions::default()).await.expect("a server");
         assert_eq!(setting(&fast.url("postgres"), "fsync").await, "off");
         assert_eq!(setting(&safe.url("postgres"), "fsync").await, "on");
         for postgres in [fast, safe] {
-            assert_eq!(
-                setting(&postgres.url("postgres"), "synchronous_commit").await,
-                "on"
-            );
-            assert_eq!(
-                setting(&postgres.url("postgres"), "max_connections").await,
-                "200"
-            );
+            assert_eq!(setting(&postgres.url("postgres"), "synchronous_commit").await, "on");
+            assert_eq!(setting(&postgres.url("postgres"), "max_connections").await, "200");
         }
     }
 
@@ -176,16 +123,12 @@ mod etcd {
         let mut etcd = assert_send(Etcd::start_in(mode)).await.expect("a server");
         let url = etcd.url();
         etcd.kill().await;
-        TcpStream::connect(etcd.addr())
-            .await
-            .expect_err("a killed server refuses");
+        TcpStream::connect(etcd.addr()).await.expect_err("a killed server refuses");
         etcd.restart().await.expect("it starts again");
         assert_eq!(etcd.url(), url);
         etcd.pause();
         etcd.resume();
-        TcpStream::connect(etcd.addr())
-            .await
-            .expect("it takes connections");
+        TcpStream::connect(etcd.addr()).await.expect("it takes connections");
     }
 }
 
@@ -198,20 +141,14 @@ mod zookeeper {
     in_each_mode!(Zookeeper: a_killed_server_comes_back_on_its_port);
 
     async fn a_killed_server_comes_back_on_its_port(mode: Mode) {
-        let mut zookeeper = assert_send(Zookeeper::start_in(mode))
-            .await
-            .expect("a server");
+        let mut zookeeper = assert_send(Zookeeper::start_in(mode)).await.expect("a server");
         let url = zookeeper.url();
         zookeeper.kill().await;
-        TcpStream::connect(zookeeper.addr())
-            .await
-            .expect_err("a killed server refuses");
+        TcpStream::connect(zookeeper.addr()).await.expect_err("a killed server refuses");
         zookeeper.restart().await.expect("it starts again");
         assert_eq!(zookeeper.url(), url);
         zookeeper.pause();
         zookeeper.resume();
-        TcpStream::connect(zookeeper.addr())
-            .await
-            .expect("it takes connections");
+        TcpStream::connect(zookeeper.addr()).await.expect("it takes connections");
     }
 }

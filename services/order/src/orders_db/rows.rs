@@ -24,18 +24,8 @@ pub(super) struct OwnedRow {
 
 impl OwnedRow {
     pub(super) fn read(self) -> Result<Owned, OrderError> {
-        let Self {
-            order_id,
-            attempt,
-            maybe_sent,
-            strategy,
-        } = self;
-        Ok(Owned {
-            order_id,
-            attempt,
-            strategy: stored_strategy(&strategy)?,
-            maybe_sent,
-        })
+        let Self { order_id, attempt, maybe_sent, strategy } = self;
+        Ok(Owned { order_id, attempt, strategy: stored_strategy(&strategy)?, maybe_sent })
     }
 }
 
@@ -60,19 +50,12 @@ impl KeyRow {
             return Ok(Begun::InProgress { at_most });
         }
         let status = self.status_code.and_then(|code| u16::try_from(code).ok());
-        let (Some(Ok(status)), Some(content_type), Some(body)) = (
-            status.map(StatusCode::from_u16),
-            self.content_type,
-            self.body,
-        ) else {
+        let (Some(Ok(status)), Some(content_type), Some(body)) =
+            (status.map(StatusCode::from_u16), self.content_type, self.body)
+        else {
             return Err(OrderError::Defect("a stored answer that is no answer"));
         };
-        Ok(Begun::Answered(Answer {
-            status,
-            content_type,
-            location: self.location,
-            body,
-        }))
+        Ok(Begun::Answered(Answer { status, content_type, location: self.location, body }))
     }
 }
 
@@ -96,30 +79,14 @@ impl OrderRow {
             "failed" => OrderStatus::Failed,
             _ => return Err(OrderError::Defect("an order in an unknown state")),
         };
-        let lines = self
-            .lines
-            .0
-            .into_iter()
-            .map(|(sku, quantity)| Line { sku, quantity })
-            .collect();
-        let (strategy, reservation) = (
-            stored_strategy(&self.strategy)?,
-            self.reservation.map(|Json(held)| held),
-        );
-        Ok(StoredOrder {
-            id: self.id,
-            customer: self.customer,
-            status,
-            strategy,
-            lines,
-            reservation,
-        })
+        let lines = self.lines.0.into_iter().map(|(sku, quantity)| Line { sku, quantity }).collect();
+        let (strategy, reservation) = (stored_strategy(&self.strategy)?, self.reservation.map(|Json(held)| held));
+        Ok(StoredOrder { id: self.id, customer: self.customer, status, strategy, lines, reservation })
     }
 }
 
 fn stored_strategy(name: &str) -> Result<Strategy, OrderError> {
-    name.parse()
-        .map_err(|_| OrderError::Defect("an order with an unknown strategy"))
+    name.parse().map_err(|_| OrderError::Defect("an order with an unknown strategy"))
 }
 
 pub(super) struct EndingRow<'a> {
@@ -152,23 +119,11 @@ impl<'a> EndingRow<'a> {
                 answer: Some(answer),
                 ..failed
             },
-            Ending::Refused(code, answer) => Self {
-                key: "done",
-                failure: Some(code),
-                answer: Some(answer),
-                ..failed
-            },
-            Ending::Failed(code) => Self {
-                failure: Some(code),
-                ..failed
-            },
-            Ending::Unresolved { look_after } => Self {
-                key: "unresolved",
-                order: OrderStatus::Pending,
-                payment: None,
-                look_after,
-                ..failed
-            },
+            Ending::Refused(code, answer) => Self { key: "done", failure: Some(code), answer: Some(answer), ..failed },
+            Ending::Failed(code) => Self { failure: Some(code), ..failed },
+            Ending::Unresolved { look_after } => {
+                Self { key: "unresolved", order: OrderStatus::Pending, payment: None, look_after, ..failed }
+            }
         }
     }
 }

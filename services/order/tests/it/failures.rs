@@ -12,47 +12,25 @@ async fn out_of_stock_is_409_and_tells_what_is_left() {
     let refused = stack.place("k", "chair", 2).await;
 
     refused.is(409, "out_of_stock");
-    assert_eq!(
-        (
-            refused.body["sku"].as_str(),
-            refused.body["available"].as_i64()
-        ),
-        (Some("chair"), Some(1))
-    );
+    assert_eq!((refused.body["sku"].as_str(), refused.body["available"].as_i64()), (Some("chair"), Some(1)));
     assert_eq!(stack.order_status("k").await, "failed");
     assert_eq!(stack.reservations().await, 0);
-    assert!(
-        stack.payments().await.is_empty(),
-        "nobody is charged for what is not there"
-    );
+    assert!(stack.payments().await.is_empty(), "nobody is charged for what is not there");
 }
 
 #[tokio::test]
 async fn not_found_is_404_for_an_unknown_sku() {
     let stack = Stack::start().await;
     stack.place("k", "unicorn", 1).await.is(404, "not_found");
-    stack
-        .place_with("off", "k2", "unicorn", 1)
-        .await
-        .is(404, "not_found");
+    stack.place_with("off", "k2", "unicorn", 1).await.is(404, "not_found");
 }
 
 #[tokio::test]
 async fn lock_timeout_is_503_and_frees_the_key() {
-    let stack = Stack::with(Setup {
-        wait_ms: 100,
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup { wait_ms: 100, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
     for node in &stack.redis {
-        let held = [
-            "SET",
-            "lock:sku:chair",
-            "owner:somebody:token:1:expiry:1",
-            "PX",
-            "60000",
-        ];
+        let held = ["SET", "lock:sku:chair", "owner:somebody:token:1:expiry:1", "PX", "60000"];
         node.command(&held).await.expect("redis");
     }
 
@@ -61,9 +39,7 @@ async fn lock_timeout_is_503_and_frees_the_key() {
     refused.is(503, "lock_timeout").asks_to_retry();
     assert_eq!(stack.reservations().await, 0);
     for node in &stack.redis {
-        node.command(&["DEL", "lock:sku:chair"])
-            .await
-            .expect("redis");
+        node.command(&["DEL", "lock:sku:chair"]).await.expect("redis");
     }
     let placed = stack.place("k", "chair", 1).await;
     assert_eq!(placed.status, 201, "{}", placed.body);
@@ -104,27 +80,16 @@ async fn dependency_unavailable_is_503_while_postgres_is_away() {
 
 #[tokio::test]
 async fn overloaded_is_429_with_retry_after() {
-    let setup = Setup {
-        payment_ms: 200,
-        flags: &["--max-concurrency=1"],
-        ..Setup::default()
-    };
+    let setup = Setup { payment_ms: 200, flags: &["--max-concurrency=1"], ..Setup::default() };
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 100).await;
     let keys: Vec<_> = (0..8).map(|number| format!("k{number}")).collect();
 
-    let replies =
-        futures_util::future::join_all(keys.iter().map(|key| stack.place(key, "chair", 1))).await;
+    let replies = futures_util::future::join_all(keys.iter().map(|key| stack.place(key, "chair", 1))).await;
 
-    let refused = replies
-        .iter()
-        .find(|reply| reply.status == 429)
-        .expect("one of eight is too many");
+    let refused = replies.iter().find(|reply| reply.status == 429).expect("one of eight is too many");
     refused.is(429, "overloaded").asks_to_retry();
-    assert!(
-        replies.iter().any(|reply| reply.status == 201),
-        "{replies:?}"
-    );
+    assert!(replies.iter().any(|reply| reply.status == 201), "{replies:?}");
 }
 
 #[tokio::test]
@@ -144,12 +109,7 @@ async fn token_source_mismatch_is_409_and_final() {
 
 #[tokio::test]
 async fn stale_fencing_token_is_409_when_no_newer_one_helps() {
-    let stack = Stack::with(Setup {
-        lease_ms: 200,
-        wait_ms: 100,
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup { lease_ms: 200, wait_ms: 100, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
     // Storage that refuses whatever token is offered.
     sqlx::raw_sql(
@@ -165,37 +125,19 @@ async fn stale_fencing_token_is_409_when_no_newer_one_helps() {
 
     refused.is(409, "stale_fencing_token");
     assert_eq!(refused.body["current"].as_u64(), Some(1_000_000));
-    assert!(
-        refused.body["token"].as_u64() > Some(1_000_000),
-        "the floor was raised: {}",
-        refused.body
-    );
+    assert!(refused.body["token"].as_u64() > Some(1_000_000), "the floor was raised: {}", refused.body);
     assert_eq!(stack.order_status("k").await, "failed");
 }
 
 #[tokio::test]
 async fn a_payment_that_outlasts_the_lease_sells_nothing_and_stays_nowhere_open() {
-    let setup = Setup {
-        lease_ms: 200,
-        wait_ms: 100,
-        payment_ms: 400,
-        ..Setup::default()
-    };
+    let setup = Setup { lease_ms: 200, wait_ms: 100, payment_ms: 400, ..Setup::default() };
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 1).await;
 
-    let refused = Reply::of(
-        stack
-            .post("k")
-            .json(&wanted("chair", 1))
-            .timeout(Duration::from_secs(20)),
-    )
-    .await;
+    let refused = Reply::of(stack.post("k").json(&wanted("chair", 1)).timeout(Duration::from_secs(20))).await;
 
     refused.is(503, "lock_timeout").asks_to_retry();
-    assert_eq!(
-        (stack.reservations().await, stack.available("chair").await),
-        (0, 1)
-    );
+    assert_eq!((stack.reservations().await, stack.available("chair").await), (0, 1));
     assert_eq!(stack.payments().await, ["voided"]);
 }

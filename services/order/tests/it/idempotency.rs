@@ -15,14 +15,9 @@ use crate::stack::{Reply, Setup, Stack, eventually, wanted};
 #[tokio::test]
 async fn idempotency_key_missing_is_400() {
     let stack = Stack::start().await;
-    let without = stack
-        .http
-        .post(format!("{}/v1/orders", stack.url))
-        .json(&wanted("chair", 1));
+    let without = stack.http.post(format!("{}/v1/orders", stack.url)).json(&wanted("chair", 1));
     Reply::of(without).await.is(400, "idempotency_key_missing");
-    Reply::of(stack.post("").json(&wanted("chair", 1)))
-        .await
-        .is(400, "idempotency_key_missing");
+    Reply::of(stack.post("").json(&wanted("chair", 1))).await.is(400, "idempotency_key_missing");
 }
 
 #[tokio::test]
@@ -34,18 +29,12 @@ async fn a_replay_is_the_first_answer_byte_for_byte() {
 
     let again = stack.place("k", "chair", 1).await;
 
-    assert_eq!(
-        (again.status, again.bytes.as_slice()),
-        (201, first.bytes.as_slice())
-    );
+    assert_eq!((again.status, again.bytes.as_slice()), (201, first.bytes.as_slice()));
     for header in ["location", "content-type"] {
         assert_eq!(again.header(header), first.header(header));
     }
     assert_eq!(again.header("idempotent-replayed"), "true");
-    assert_eq!(
-        (stack.available("chair").await, stack.reservations().await),
-        (0, 1)
-    );
+    assert_eq!((stack.available("chair").await, stack.reservations().await), (0, 1));
 }
 
 #[tokio::test]
@@ -68,10 +57,7 @@ async fn idempotency_key_reused_is_422_for_another_body() {
     stack.put_stock("chair", 5).await;
     assert_eq!(stack.place("k", "chair", 1).await.status, 201);
 
-    stack
-        .place("k", "chair", 2)
-        .await
-        .is(422, "idempotency_key_reused");
+    stack.place("k", "chair", 2).await.is(422, "idempotency_key_reused");
     // The same request written differently is the same request.
     let same = json!({ "lines": [{ "quantity": 1, "sku": "chair" }], "customer": "ada" });
     assert_eq!(Reply::of(stack.post("k").json(&same)).await.status, 201);
@@ -80,17 +66,10 @@ async fn idempotency_key_reused_is_422_for_another_body() {
 
 #[tokio::test]
 async fn idempotency_in_progress_is_409_while_the_first_is_worked_on() {
-    let stack = Stack::with(Setup {
-        payment_ms: 500,
-        ..Setup::default()
-    })
-    .await;
+    let stack = Stack::with(Setup { payment_ms: 500, ..Setup::default() }).await;
     stack.put_stock("chair", 5).await;
     let first = tokio::spawn(Reply::of(stack.post("k").json(&wanted("chair", 1))));
-    eventually("the payment is being authorised", async || {
-        !stack.payments().await.is_empty()
-    })
-    .await;
+    eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
 
     let second = stack.place("k", "chair", 1).await;
 
@@ -106,22 +85,11 @@ async fn duplicates_at_the_same_time_sell_once() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 50).await;
 
-    let replies =
-        futures_util::future::join_all((0..10).map(|_| stack.place("k", "chair", 1))).await;
+    let replies = futures_util::future::join_all((0..10).map(|_| stack.place("k", "chair", 1))).await;
 
-    assert!(
-        replies.iter().any(|reply| reply.status == 201),
-        "{replies:?}"
-    );
-    assert!(
-        replies
-            .iter()
-            .all(|reply| reply.status == 201 || reply.code() == "idempotency_in_progress")
-    );
-    assert_eq!(
-        (stack.available("chair").await, stack.reservations().await),
-        (49, 1)
-    );
+    assert!(replies.iter().any(|reply| reply.status == 201), "{replies:?}");
+    assert!(replies.iter().all(|reply| reply.status == 201 || reply.code() == "idempotency_in_progress"));
+    assert_eq!((stack.available("chair").await, stack.reservations().await), (49, 1));
 }
 
 /// As a crash leaves it: the worker is gone, its key falls due.
@@ -146,14 +114,8 @@ async fn an_overdue_key_is_taken_over_with_the_same_order_id_and_sells_once() {
 
     assert_eq!(again.status, 201, "{}", again.body);
     assert_eq!(again.body["id"], first.body["id"]);
-    assert_eq!(
-        again.body["reservation"]["reservation_id"],
-        first.body["reservation"]["reservation_id"]
-    );
-    assert_eq!(
-        (stack.available("chair").await, stack.reservations().await),
-        (0, 1)
-    );
+    assert_eq!(again.body["reservation"]["reservation_id"], first.body["reservation"]["reservation_id"]);
+    assert_eq!((stack.available("chair").await, stack.reservations().await), (0, 1));
     assert_eq!(stack.payments().await, ["captured"]);
 }
 
@@ -177,24 +139,13 @@ async fn an_order_that_never_got_as_far_as_its_write_fails_and_can_be_tried_agai
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
     let request = request("k", "chair", &stack);
-    let begun = stack
-        .app
-        .placing
-        .db
-        .begin(&request, Duration::ZERO)
-        .await
-        .expect("begun");
-    let Begun::Owned(owned) = begun else {
-        panic!("{begun:?}")
-    };
+    let begun = stack.app.placing.db.begin(&request, Duration::ZERO).await.expect("begun");
+    let Begun::Owned(owned) = begun else { panic!("{begun:?}") };
 
     stack.reconcile_until("k", "failed").await;
 
     let placed = stack.place("k", "chair", 1).await;
-    assert_eq!(
-        (placed.status, placed.body["id"].as_str()),
-        (201, Some(owned.order_id.to_string().as_str()))
-    );
+    assert_eq!((placed.status, placed.body["id"].as_str()), (201, Some(owned.order_id.to_string().as_str())));
 }
 
 #[tokio::test]
@@ -203,16 +154,11 @@ async fn a_worker_that_was_taken_over_records_nothing_any_more() {
     stack.put_stock("chair", 1).await;
     let db = &stack.app.placing.db;
     let request = request("k", "chair", &stack);
-    let Begun::Owned(slow) = db.begin(&request, Duration::ZERO).await.expect("begun") else {
-        panic!("not owned")
-    };
+    let Begun::Owned(slow) = db.begin(&request, Duration::ZERO).await.expect("begun") else { panic!("not owned") };
     let placed = stack.place("k", "chair", 1).await;
     assert_eq!(placed.status, 201, "{}", placed.body);
 
-    let recorded = db
-        .finish(&slow, &Ending::Failed("lock_timeout"))
-        .await
-        .expect("finish");
+    let recorded = db.finish(&slow, &Ending::Failed("lock_timeout")).await.expect("finish");
 
     assert!(!recorded);
     assert_eq!(stack.order_status("k").await, "held");
@@ -224,22 +170,14 @@ async fn a_key_that_expired_is_a_new_key() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 5).await;
     let first = stack.place("k", "chair", 1).await;
-    order::reconcile::round(&stack.app.placing)
-        .await
-        .expect("a round");
-    assert_eq!(
-        stack.place("k", "chair", 1).await.bytes,
-        first.bytes,
-        "it is young yet"
-    );
+    order::reconcile::round(&stack.app.placing).await.expect("a round");
+    assert_eq!(stack.place("k", "chair", 1).await.bytes, first.bytes, "it is young yet");
     sqlx::query("update idempotency_keys set created_at = now() - interval '25 hours'")
         .execute(&stack.orders)
         .await
         .expect("update");
 
-    order::reconcile::round(&stack.app.placing)
-        .await
-        .expect("a round");
+    order::reconcile::round(&stack.app.placing).await.expect("a round");
 
     let second = stack.place("k", "chair", 1).await;
     assert_eq!(second.status, 201, "{}", second.body);
@@ -250,11 +188,5 @@ async fn a_key_that_expired_is_a_new_key() {
 fn request(key: &str, sku: &str, stack: &Stack) -> Request {
     let wanted = Wanted::parse("ada", [(sku, 1)].into_iter(), stack.app.limits).expect("valid");
     let strategy = Strategy::RedlockFenced;
-    Request {
-        scope: "place-order",
-        key: key.to_owned(),
-        wanted,
-        strategy,
-        traceparent: None,
-    }
+    Request { scope: "place-order", key: key.to_owned(), wanted, strategy, traceparent: None }
 }

@@ -4,20 +4,13 @@ use crate::stack::{Setup, Stack};
 
 #[tokio::test]
 async fn one_node_down_costs_nothing() {
-    let mut stack = Stack::with(Setup {
-        redis_nodes: 5,
-        ..Setup::default()
-    })
-    .await;
+    let mut stack = Stack::with(Setup { redis_nodes: 5, ..Setup::default() }).await;
     stack.put_stock("chair", 10).await;
     stack.place("before", "chair", 1).await.is(201, "");
     stack.redis[0].kill().await;
 
     for number in 0..5 {
-        stack
-            .place(&format!("k{number}"), "chair", 1)
-            .await
-            .is(201, "");
+        stack.place(&format!("k{number}"), "chair", 1).await.is(201, "");
     }
 
     assert_eq!(stack.get("/readyz").await.status, 200);
@@ -26,11 +19,7 @@ async fn one_node_down_costs_nothing() {
 
 #[tokio::test]
 async fn lock_quorum_unavailable_is_503_writes_nothing_and_heals_by_itself() {
-    let mut stack = Stack::with(Setup {
-        redis_nodes: 5,
-        ..Setup::default()
-    })
-    .await;
+    let mut stack = Stack::with(Setup { redis_nodes: 5, ..Setup::default() }).await;
     stack.put_stock("chair", 10).await;
     stack.place("before", "chair", 1).await.is(201, "");
     for node in &mut stack.redis[..3] {
@@ -40,10 +29,7 @@ async fn lock_quorum_unavailable_is_503_writes_nothing_and_heals_by_itself() {
     let refused = stack.place("k", "chair", 1).await;
 
     refused.is(503, "lock_quorum_unavailable").asks_to_retry();
-    assert_eq!(
-        (stack.available("chair").await, stack.reservations().await),
-        (9, 1)
-    );
+    assert_eq!((stack.available("chair").await, stack.reservations().await), (9, 1));
     assert_eq!(stack.order_status("k").await, "failed");
     assert_eq!(stack.get("/readyz").await.status, 503);
 
@@ -51,10 +37,7 @@ async fn lock_quorum_unavailable_is_503_writes_nothing_and_heals_by_itself() {
         node.restart().await.expect("restart");
     }
     // A connection may fail once more before it is made anew.
-    crate::stack::eventually("the quorum is back", async || {
-        stack.place("k", "chair", 1).await.status == 201
-    })
-    .await;
+    crate::stack::eventually("the quorum is back", async || stack.place("k", "chair", 1).await.status == 201).await;
     assert_eq!(stack.available("chair").await, 8);
     assert_eq!(stack.get("/readyz").await.status, 200);
 }
@@ -64,10 +47,7 @@ async fn counters_lost_on_every_node_are_healed_from_what_the_storage_has_seen()
     let stack = Stack::start().await;
     stack.put_stock("chair", 10).await;
     for number in 0..4 {
-        stack
-            .place(&format!("before{number}"), "chair", 1)
-            .await
-            .is(201, "");
+        stack.place(&format!("before{number}"), "chair", 1).await.is(201, "");
     }
     let fence = stack.fence("chair").await;
     for node in &stack.redis {
@@ -77,9 +57,6 @@ async fn counters_lost_on_every_node_are_healed_from_what_the_storage_has_seen()
     let placed = stack.place("after", "chair", 1).await;
 
     assert_eq!(placed.status, 201, "{}", placed.body);
-    assert!(
-        stack.fence("chair").await > fence,
-        "tokens go on where they were"
-    );
+    assert!(stack.fence("chair").await > fence, "tokens go on where they were");
     assert_eq!(stack.available("chair").await, 5);
 }

@@ -9,22 +9,13 @@ use crate::stack::{Inventory, Reply, Setup, Stack, eventually, wanted};
 
 fn setup() -> Setup {
     let flags = &["--reconcile-ms=3600000"];
-    Setup {
-        inventories: 2,
-        lease_ms: 2_000,
-        flags,
-        ..Setup::default()
-    }
+    Setup { inventories: 2, lease_ms: 2_000, flags, ..Setup::default() }
 }
 
 async fn arm(stack: &Stack, inventory: &Inventory, method: Method) {
     let url = format!("{}/v1/lab/pauses", inventory.url);
     let request = stack.http.request(method, url).bearer_auth(LAB_TOKEN);
-    let answer = request
-        .json(&json!({ "sku": "chair", "count": 1 }))
-        .send()
-        .await
-        .expect("inventory");
+    let answer = request.json(&json!({ "sku": "chair", "count": 1 })).send().await.expect("inventory");
     assert!(answer.status().is_success(), "{answer:?}");
 }
 
@@ -33,10 +24,7 @@ async fn place_parked(stack: &Stack, strategy: &str) -> (tokio::task::JoinHandle
     for inventory in &stack.inventories {
         arm(stack, inventory, Method::POST).await;
     }
-    let request = stack
-        .post("parked")
-        .header("lock-strategy", strategy)
-        .json(&wanted("chair", 1));
+    let request = stack.post("parked").header("lock-strategy", strategy).json(&wanted("chair", 1));
     let placing = tokio::spawn(Reply::of(request));
     let parked = tokio::select! {
         stopped = stack.inventories[0].process.stopped() => stopped.map(|()| 0),
@@ -54,9 +42,7 @@ async fn resume(stack: &Stack, parked: usize) -> String {
     let url = format!("{}/v1/lab/pauses", inventory.url);
     let outcome = async || {
         let pauses = Reply::of(stack.http.get(&url).bearer_auth(LAB_TOKEN)).await;
-        pauses.body["parked"][0]["outcome"]
-            .as_str()
-            .map(str::to_owned)
+        pauses.body["parked"][0]["outcome"].as_str().map(str::to_owned)
     };
     eventually("the parked write ended", async || outcome().await.is_some()).await;
     outcome().await.expect("it ended")
@@ -76,21 +62,13 @@ async fn a_fenced_write_that_comes_late_is_refused_and_nothing_is_oversold() {
     assert_eq!(other.status, 201, "{}", other.body);
     placed.is(409, "out_of_stock");
     assert_eq!(late, "stale_fencing_token");
-    assert_eq!(
-        (stack.available("chair").await, stack.reservations().await),
-        (0, 1)
-    );
-    let refused: i64 =
-        sqlx::query_scalar("select count(*) from fence_refusals where step = 'write'")
-            .fetch_one(&stack.stock)
-            .await
-            .expect("a count");
+    assert_eq!((stack.available("chair").await, stack.reservations().await), (0, 1));
+    let refused: i64 = sqlx::query_scalar("select count(*) from fence_refusals where step = 'write'")
+        .fetch_one(&stack.stock)
+        .await
+        .expect("a count");
     assert_eq!(refused, 1);
-    assert_eq!(
-        stack.payments().await,
-        ["captured", "voided"],
-        "the price of a refused write"
-    );
+    assert_eq!(stack.payments().await, ["captured", "voided"], "the price of a refused write");
 }
 
 #[tokio::test]
@@ -99,22 +77,10 @@ async fn an_unfenced_write_that_comes_late_oversells() {
     stack.put_stock("chair", 1).await;
     let (placing, parked) = place_parked(&stack, "redlock").await;
 
-    placing
-        .await
-        .expect("no panic")
-        .is(503, "dependency_unavailable");
+    placing.await.expect("no panic").is(503, "dependency_unavailable");
     let other = stack.place_with("redlock", "other", "chair", 1).await;
     let late = resume(&stack, parked).await;
 
-    assert_eq!(
-        (other.status, late.as_str()),
-        (201, "written"),
-        "{}",
-        other.body
-    );
-    assert_eq!(
-        (stack.available("chair").await, stack.reservations().await),
-        (0, 2),
-        "two reservations of one chair"
-    );
+    assert_eq!((other.status, late.as_str()), (201, "written"), "{}", other.body);
+    assert_eq!((stack.available("chair").await, stack.reservations().await), (0, 2), "two reservations of one chair");
 }

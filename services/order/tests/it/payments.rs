@@ -22,35 +22,25 @@ async fn an_authorisation_that_landed_after_its_order_had_failed_is_voided() {
 
 #[tokio::test]
 async fn a_retry_after_a_voided_payment_is_authorised_and_captured_anew() {
-    let setup = crate::stack::Setup {
-        payment_ms: 300,
-        lease_ms: 200,
-        wait_ms: 1_000,
-        ..Default::default()
-    };
+    let setup = crate::stack::Setup { payment_ms: 300, lease_ms: 200, wait_ms: 1_000, ..Default::default() };
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 1).await;
     stack.place("k", "chair", 1).await.is(503, "lock_timeout");
     assert_eq!(stack.payments().await, ["voided"]);
     // The provider recovers: the next replica is configured for it.
-    let quick = order::payment::Provider::new(&stack.orders_url, 1, std::time::Duration::ZERO)
-        .expect("a provider");
+    let quick = order::payment::Provider::new(&stack.orders_url, 1, std::time::Duration::ZERO).expect("a provider");
     let mut placing = (*stack.app.placing).clone();
     placing.section.payments = quick;
 
     let request = order::orders_db::Request {
         scope: "place-order",
         key: "k".to_owned(),
-        wanted: order::order::Wanted::parse("ada", [("chair", 1)].into_iter(), stack.app.limits)
-            .expect("valid"),
+        wanted: order::order::Wanted::parse("ada", [("chair", 1)].into_iter(), stack.app.limits).expect("valid"),
         strategy: order::strategy::Strategy::RedlockFenced,
         traceparent: None,
     };
     let placed = placing.place(request).await;
 
-    assert!(
-        matches!(placed, order::placing::Placed::Now(ref answer, _) if answer.status == 201),
-        "{placed:?}"
-    );
+    assert!(matches!(placed, order::placing::Placed::Now(ref answer, _) if answer.status == 201), "{placed:?}");
     eventually("captured", async || stack.payments().await == ["captured"]).await;
 }

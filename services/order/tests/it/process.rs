@@ -22,18 +22,12 @@ async fn replica(stack: &Stack, name: &str, payment_ms: &str) -> Running {
         ("ORDER_PAYMENT_MS", payment_ms),
         ("ORDER_LAB", "true"),
     ];
-    let log = format!(
-        "{}/order-{name}-{}.log",
-        env!("CARGO_TARGET_TMPDIR"),
-        std::process::id()
-    );
+    let log = format!("{}/order-{name}-{}.log", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let mut process = Process::spawn(ProcessSpec {
         name: name.to_owned(),
         program: PathBuf::from(env!("CARGO_BIN_EXE_order")),
         args: Vec::new(),
-        envs: envs
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec(),
+        envs: envs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
         log: PathBuf::from(log),
     })
     .expect("order starts");
@@ -44,42 +38,21 @@ async fn replica(stack: &Stack, name: &str, payment_ms: &str) -> Running {
 
 #[tokio::test]
 async fn an_order_whose_replica_was_killed_is_reconciled_by_another_and_sells_once() {
-    let setup = Setup {
-        lease_ms: 1_000,
-        wait_ms: 1_000,
-        flags: &["--reconcile-ms=50"],
-        ..Setup::default()
-    };
+    let setup = Setup { lease_ms: 1_000, wait_ms: 1_000, flags: &["--reconcile-ms=50"], ..Setup::default() };
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 5).await;
     let mut doomed = replica(&stack, "doomed", "600000").await;
     let placing = doomed.post(&stack, "k");
-    eventually("the payment is being authorised", async || {
-        !stack.payments().await.is_empty()
-    })
-    .await;
+    eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
 
     doomed.process.kill().await;
 
-    assert!(
-        placing.await.expect("no panic").is_err(),
-        "nobody answers any more"
-    );
-    eventually("another replica took it over", async || {
-        stack.order_status("k").await == "failed"
-    })
-    .await;
-    assert_eq!(
-        stack.payments().await,
-        ["voided"],
-        "no authorisation is left open"
-    );
+    assert!(placing.await.expect("no panic").is_err(), "nobody answers any more");
+    eventually("another replica took it over", async || stack.order_status("k").await == "failed").await;
+    assert_eq!(stack.payments().await, ["voided"], "no authorisation is left open");
     let placed = stack.place("k", "chair", 1).await;
     assert_eq!(placed.status, 201, "{}", placed.body);
-    assert_eq!(
-        (stack.available("chair").await, stack.reservations().await),
-        (4, 1)
-    );
+    assert_eq!((stack.available("chair").await, stack.reservations().await), (4, 1));
     assert_eq!(stack.payments().await, ["captured"]);
 }
 
@@ -89,10 +62,7 @@ async fn sigterm_ends_the_process_cleanly_after_the_orders_in_flight() {
     stack.put_stock("chair", 5).await;
     let running = replica(&stack, "stopping", "300").await;
     let placing = running.post(&stack, "k");
-    eventually("the payment is being authorised", async || {
-        !stack.payments().await.is_empty()
-    })
-    .await;
+    eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
 
     let status = running.process.terminate(PATIENCE).await;
 
@@ -109,11 +79,7 @@ async fn standard_output_is_the_address_and_readiness_follows() {
 
     let ready = Reply::of(stack.http.get(format!("{}/readyz", running.url))).await;
 
-    assert!(
-        running.url.starts_with("http://127.0.0.1:"),
-        "{}",
-        running.url
-    );
+    assert!(running.url.starts_with("http://127.0.0.1:"), "{}", running.url);
     assert_eq!(ready.status, 200, "{}", ready.body);
     let metrics = Reply::of(stack.http.get(format!("{}/metrics", running.url))).await;
     assert_eq!(metrics.status, 200);
@@ -125,17 +91,8 @@ struct Running {
 }
 
 impl Running {
-    fn post(
-        &self,
-        stack: &Stack,
-        key: &str,
-    ) -> tokio::task::JoinHandle<reqwest::Result<reqwest::Response>> {
+    fn post(&self, stack: &Stack, key: &str) -> tokio::task::JoinHandle<reqwest::Result<reqwest::Response>> {
         let request = stack.http.post(format!("{}/v1/orders", self.url));
-        tokio::spawn(
-            request
-                .header("idempotency-key", key)
-                .json(&wanted("chair", 1))
-                .send(),
-        )
+        tokio::spawn(request.header("idempotency-key", key).json(&wanted("chair", 1)).send())
     }
 }

@@ -5,63 +5,31 @@ use serde_json::{Value, json};
 use crate::stack::{Reply, Setup, Stack, wanted};
 
 async fn nothing_was_stored(stack: &Stack) {
-    let keys: i64 = sqlx::query_scalar("select count(*) from idempotency_keys")
-        .fetch_one(&stack.orders)
-        .await
-        .expect("a count");
+    let keys: i64 =
+        sqlx::query_scalar("select count(*) from idempotency_keys").fetch_one(&stack.orders).await.expect("a count");
     assert_eq!((keys, stack.reservations().await), (0, 0));
 }
 
 #[tokio::test]
 async fn validation_failed_names_every_field() {
     let stack = Stack::start().await;
-    let lines =
-        [0, -1, 1_000_000_000].map(|quantity| json!({ "sku": "chair", "quantity": quantity }));
-    let refused = Reply::of(
-        stack
-            .post("k")
-            .json(&json!({ "customer": "", "lines": lines })),
-    )
-    .await;
+    let lines = [0, -1, 1_000_000_000].map(|quantity| json!({ "sku": "chair", "quantity": quantity }));
+    let refused = Reply::of(stack.post("k").json(&json!({ "customer": "", "lines": lines }))).await;
 
     refused.is(422, "validation_failed");
-    let pointers: Vec<_> = refused.body["errors"]
-        .as_array()
-        .expect("errors")
-        .iter()
-        .map(|e| &e["pointer"])
-        .collect();
-    assert_eq!(
-        pointers,
-        [
-            "/customer",
-            "/lines/0/quantity",
-            "/lines/1/quantity",
-            "/lines/2/quantity"
-        ]
-    );
+    let pointers: Vec<_> = refused.body["errors"].as_array().expect("errors").iter().map(|e| &e["pointer"]).collect();
+    assert_eq!(pointers, ["/customer", "/lines/0/quantity", "/lines/1/quantity", "/lines/2/quantity"]);
     let many = vec![json!({ "sku": "chair", "quantity": 1 }); 10_000];
-    Reply::of(
-        stack
-            .post("k")
-            .json(&json!({ "customer": "ada", "lines": many })),
-    )
-    .await
-    .is(422, "validation_failed");
+    Reply::of(stack.post("k").json(&json!({ "customer": "ada", "lines": many }))).await.is(422, "validation_failed");
     let nobody: Value = json!({ "customer": "ada" });
-    Reply::of(stack.post("k").json(&nobody))
-        .await
-        .is(422, "validation_failed");
+    Reply::of(stack.post("k").json(&nobody)).await.is(422, "validation_failed");
     nothing_was_stored(&stack).await;
 }
 
 #[tokio::test]
 async fn malformed_json_is_400() {
     let stack = Stack::start().await;
-    let broken = stack
-        .post("k")
-        .header("content-type", "application/json")
-        .body("{\"customer\":");
+    let broken = stack.post("k").header("content-type", "application/json").body("{\"customer\":");
     Reply::of(broken).await.is(400, "malformed_json");
     nothing_was_stored(&stack).await;
 }
@@ -69,10 +37,7 @@ async fn malformed_json_is_400() {
 #[tokio::test]
 async fn unsupported_media_type_is_415() {
     let stack = Stack::start().await;
-    let text = stack
-        .post("k")
-        .header("content-type", "text/plain")
-        .body(wanted("chair", 1).to_string());
+    let text = stack.post("k").header("content-type", "text/plain").body(wanted("chair", 1).to_string());
     Reply::of(text).await.is(415, "unsupported_media_type");
 }
 
@@ -80,76 +45,37 @@ async fn unsupported_media_type_is_415() {
 async fn body_too_large_is_413() {
     let stack = Stack::start().await;
     let large = json!({ "customer": "x".repeat(2 << 20), "lines": [] }).to_string();
-    Reply::of(
-        stack
-            .post("k")
-            .header("content-type", "application/json")
-            .body(large),
-    )
-    .await
-    .is(413, "body_too_large");
+    Reply::of(stack.post("k").header("content-type", "application/json").body(large)).await.is(413, "body_too_large");
 }
 
 #[tokio::test]
 async fn not_found_is_404_for_orders_and_for_paths() {
     let stack = Stack::start().await;
-    stack
-        .get("/v1/orders/01890000-0000-7000-8000-000000000000")
-        .await
-        .is(404, "not_found");
+    stack.get("/v1/orders/01890000-0000-7000-8000-000000000000").await.is(404, "not_found");
     stack.get("/v1/nothing").await.is(404, "not_found");
 }
 
 #[tokio::test]
 async fn problems_carry_everything_a_client_needs() {
     let stack = Stack::start().await;
-    let refused = Reply::of(
-        stack
-            .http
-            .post(format!("{}/v1/orders", stack.url))
-            .json(&wanted("chair", 1)),
-    )
-    .await;
+    let refused = Reply::of(stack.http.post(format!("{}/v1/orders", stack.url)).json(&wanted("chair", 1))).await;
     refused.is(400, "idempotency_key_missing");
-    for member in [
-        "type",
-        "title",
-        "status",
-        "detail",
-        "instance",
-        "code",
-        "retryable",
-        "trace_id",
-    ] {
-        assert!(
-            !refused.body[member].is_null(),
-            "{member} is missing in {}",
-            refused.body
-        );
+    for member in ["type", "title", "status", "detail", "instance", "code", "retryable", "trace_id"] {
+        assert!(!refused.body[member].is_null(), "{member} is missing in {}", refused.body);
     }
 }
 
 #[tokio::test]
 async fn strategy_unknown_is_422() {
     let stack = Stack::start().await;
-    stack
-        .place_with("hope", "k", "chair", 1)
-        .await
-        .is(422, "strategy_not_allowed");
+    stack.place_with("hope", "k", "chair", 1).await.is(422, "strategy_not_allowed");
     nothing_was_stored(&stack).await;
 }
 
 #[tokio::test]
 async fn strategy_not_allowed_is_403_while_the_lab_is_off_and_safe_ones_may_be_named() {
-    let stack = Stack::with(Setup {
-        lab: false,
-        ..Setup::default()
-    })
-    .await;
-    stack
-        .place_with("redlock", "k", "chair", 1)
-        .await
-        .is(403, "strategy_not_allowed");
+    let stack = Stack::with(Setup { lab: false, ..Setup::default() }).await;
+    stack.place_with("redlock", "k", "chair", 1).await.is(403, "strategy_not_allowed");
     nothing_was_stored(&stack).await;
     // Named and let through: what inventory makes of a stranger's token is another matter.
     let through = stack.place_with("redlock-fenced", "k", "chair", 1).await;

@@ -34,15 +34,7 @@ impl Default for Setup {
     fn default() -> Self {
         // The reconciler is out of the way unless a test is about it.
         let flags = &["--reconcile-ms=3600000"];
-        Self {
-            redis_nodes: 3,
-            inventories: 1,
-            lab: true,
-            lease_ms: 3_000,
-            wait_ms: 10_000,
-            payment_ms: 2,
-            flags,
-        }
+        Self { redis_nodes: 3, inventories: 1, lab: true, lease_ms: 3_000, wait_ms: 10_000, payment_ms: 2, flags }
     }
 }
 
@@ -83,16 +75,10 @@ impl Stack {
             inventories.push(start_inventory(&stock_url).await);
         }
         let inventory_url = inventories[0].url.clone();
-        let inventory_line = Proxy::start(address_of(&inventory_url))
-            .await
-            .expect("proxy");
+        let inventory_line = Proxy::start(address_of(&inventory_url)).await.expect("proxy");
         let database_line = Proxy::start(address_of(&orders_url)).await.expect("proxy");
 
-        let nodes = redis
-            .iter()
-            .map(RedisNode::url)
-            .collect::<Vec<_>>()
-            .join(",");
+        let nodes = redis.iter().map(RedisNode::url).collect::<Vec<_>>().join(",");
         let through = through(&orders_url, database_line.addr());
         let mut replicas = vec![format!("http://{}", inventory_line.addr())];
         replicas.extend(inventories[1..].iter().map(|other| other.url.clone()));
@@ -105,11 +91,7 @@ impl Stack {
             format!("--lock-wait-ms={}", setup.wait_ms),
             format!("--payment-ms={}", setup.payment_ms),
         ];
-        flags.push(if setup.lab {
-            "--lab".to_owned()
-        } else {
-            "--inventory-token=secret".to_owned()
-        });
+        flags.push(if setup.lab { "--lab".to_owned() } else { "--inventory-token=secret".to_owned() });
         flags.extend(setup.flags.iter().map(|&flag| flag.to_owned()));
         let config = Config::try_parse_from(flags).expect("flags that parse");
         let app = App::build(&config).await.expect("an order service");
@@ -117,24 +99,15 @@ impl Stack {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let (stop, stopped) = oneshot::channel();
         let running = app.clone();
-        let served = tokio::spawn(async move {
-            running
-                .run(listener, &config, async move { drop(stopped.await) })
-                .await
-        });
+        let served =
+            tokio::spawn(async move { running.run(listener, &config, async move { drop(stopped.await) }).await });
         Self {
             redis,
             inventory_line,
             database_line,
             orders: PgPool::connect(&orders_url).await.expect("orders database"),
-            stock: PgPool::connect(&stock_url)
-                .await
-                .expect("inventory database"),
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .timeout(PATIENCE)
-                .build()
-                .expect("a client"),
+            stock: PgPool::connect(&stock_url).await.expect("inventory database"),
+            http: reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client"),
             app,
             url,
             inventory_url,
@@ -148,10 +121,7 @@ impl Stack {
     /// Asks the order service to stop, and waits until it has.
     pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
-        (&mut self.served)
-            .await
-            .expect("no panic")
-            .expect("a clean end");
+        (&mut self.served).await.expect("no panic").expect("a clean end");
     }
 
     /// Only asks.
@@ -162,26 +132,13 @@ impl Stack {
     pub(crate) async fn put_stock(&self, sku: &str, on_hand: i64) {
         let url = format!("{}/v1/stock/{sku}", self.inventory_url);
         let body = json!({ "on_hand": on_hand });
-        let put = self
-            .http
-            .put(url)
-            .bearer_auth(order::config::LAB_TOKEN)
-            .json(&body)
-            .send()
-            .await
-            .expect("inventory");
-        assert!(
-            put.status().is_success(),
-            "stock was not put: {}",
-            put.text().await.unwrap_or_default()
-        );
+        let put = self.http.put(url).bearer_auth(order::config::LAB_TOKEN).json(&body).send().await.expect("inventory");
+        assert!(put.status().is_success(), "stock was not put: {}", put.text().await.unwrap_or_default());
     }
 
     /// A request that still wants a body.
     pub(crate) fn post(&self, key: &str) -> reqwest::RequestBuilder {
-        self.http
-            .post(format!("{}/v1/orders", self.url))
-            .header("idempotency-key", key)
+        self.http.post(format!("{}/v1/orders", self.url)).header("idempotency-key", key)
     }
 
     /// Places an order for one SKU under the default strategy.
@@ -190,19 +147,8 @@ impl Stack {
     }
 
     /// The same, with a strategy.
-    pub(crate) async fn place_with(
-        &self,
-        strategy: &str,
-        key: &str,
-        sku: &str,
-        quantity: i64,
-    ) -> Reply {
-        Reply::of(
-            self.post(key)
-                .header("lock-strategy", strategy)
-                .json(&wanted(sku, quantity)),
-        )
-        .await
+    pub(crate) async fn place_with(&self, strategy: &str, key: &str, sku: &str, quantity: i64) -> Reply {
+        Reply::of(self.post(key).header("lock-strategy", strategy).json(&wanted(sku, quantity))).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -226,18 +172,12 @@ impl Stack {
     }
 
     pub(crate) async fn reservations(&self) -> i64 {
-        sqlx::query_scalar("select count(*) from reservations")
-            .fetch_one(&self.stock)
-            .await
-            .expect("a count")
+        sqlx::query_scalar("select count(*) from reservations").fetch_one(&self.stock).await.expect("a count")
     }
 
     /// Every payment's state, sorted.
     pub(crate) async fn payments(&self) -> Vec<String> {
-        sqlx::query_scalar("select state from payments order by state")
-            .fetch_all(&self.orders)
-            .await
-            .expect("payments")
+        sqlx::query_scalar("select state from payments order by state").fetch_all(&self.orders).await.expect("payments")
     }
 
     pub(crate) async fn order_status(&self, key: &str) -> String {
@@ -283,19 +223,11 @@ impl Reply {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await.expect("a body").to_vec();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Self {
-            status,
-            headers,
-            bytes,
-            body,
-        }
+        Self { status, headers, bytes, body }
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("")
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
     }
 
     pub(crate) fn code(&self) -> &str {
@@ -331,19 +263,13 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting)
-        .await
-        .unwrap_or_else(|_| panic!("never happened: {what}"));
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never happened: {what}"));
 }
 
 async fn start_inventory(database: &str) -> Inventory {
     let program = beside_this_test("inventory");
     let number = UNIQUE.fetch_add(1, Ordering::Relaxed);
-    let log = format!(
-        "{}/inventory-{}-{number}.log",
-        env!("CARGO_TARGET_TMPDIR"),
-        std::process::id()
-    );
+    let log = format!("{}/inventory-{}-{number}.log", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let envs = [
         ("INVENTORY_LISTEN", "127.0.0.1:0"),
         ("INVENTORY_DATABASE_URL", database),
@@ -354,45 +280,27 @@ async fn start_inventory(database: &str) -> Inventory {
         name: "inventory".to_owned(),
         program,
         args: Vec::new(),
-        envs: envs
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec(),
+        envs: envs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
         log: PathBuf::from(log),
     })
     .expect("inventory starts");
     let url = inventory.first_line(PATIENCE).await;
     let url = url.unwrap_or_else(|error| panic!("{error}\n{}", inventory.log_tail(20)));
-    Inventory {
-        process: inventory,
-        url,
-    }
+    Inventory { process: inventory, url }
 }
 
 /// Tests run from `target/<profile>/deps`; binaries lie one folder up.
 fn beside_this_test(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a path");
-    let program = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .expect("target/<profile>")
-        .join(name);
-    assert!(
-        program.exists(),
-        "{} is missing: build it first, `cargo build -p {name}`",
-        program.display()
-    );
+    let program = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>").join(name);
+    assert!(program.exists(), "{} is missing: build it first, `cargo build -p {name}`", program.display());
     program
 }
 
 fn address_of(url: &str) -> SocketAddr {
     let url: url::Url = url.parse().expect("a URL");
-    let host = url
-        .host_str()
-        .expect("a host")
-        .replace("localhost", "127.0.0.1");
-    format!("{host}:{}", url.port_or_known_default().unwrap_or(5432))
-        .parse()
-        .expect("an address")
+    let host = url.host_str().expect("a host").replace("localhost", "127.0.0.1");
+    format!("{host}:{}", url.port_or_known_default().unwrap_or(5432)).parse().expect("an address")
 }
 
 fn through(url: &str, proxy: SocketAddr) -> String {
