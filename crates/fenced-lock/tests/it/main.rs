@@ -3,6 +3,7 @@
 
 mod conformance;
 mod edges;
+mod examples;
 mod faults;
 mod fixtures;
 mod leading;
