@@ -43,6 +43,7 @@ macro_rules! suite {
                 tokens_grow_across_expiry,
                 sets_are_granted_whole_or_not_at_all,
                 overlapping_sets_never_deadlock,
+                names_with_slashes_are_names_like_others,
             );
             crate::conformance::suite!(@tests faults, $fixture:
                 a_silent_backend_is_an_error_and_leaves_nothing_behind,
@@ -404,5 +405,17 @@ pub(crate) async fn overlapping_sets_never_deadlock<F: Fixture>() {
     }
     for caller in callers {
         caller.await.expect("a caller that was served");
+    }
+}
+
+pub(crate) async fn names_with_slashes_are_names_like_others<F: Fixture>() {
+    let backend = F::start().await;
+    let client = backend.client();
+    let mut grants = Vec::new();
+    for name in ["a", "a/b", "a%2Fb", "a/b/", "a/", "a/../b", "/"] {
+        grants.push(granted(&client, &backend.resource(name), long()).await);
+    }
+    for grant in grants {
+        assert_eq!(grant.release().await.expect("an answer"), Released::WasOurs);
     }
 }

@@ -9,6 +9,7 @@ mod fixtures;
 mod leading;
 mod nodes;
 mod secured;
+mod services;
 mod sets;
 mod support;
 mod tokens;
