@@ -58,7 +58,6 @@ impl Attack {
             &iterations,
             "--no-metrics",
             "--no-telnet",
-            "--no-websocket",
             "-q",
             "-q",
             "-q",
