@@ -80,9 +80,56 @@ pub struct Tally {
     pub unexplained: u64,
     /// [`Outcome::Silence`].
     pub silence: u64,
+    /// Answers after which the customer tried again under the same key; none of them is counted above.
+    pub tried_again: u64,
+    /// Of these, 503 and 429.
+    pub tried_again_unavailable: u64,
+    /// Of these, silence.
+    pub tried_again_silence: u64,
+    /// Orders that were sent twice at the same moment, and answered twice.
+    pub duplicates: u64,
 }
 
 impl Tally {
+    /// How often a customer heard something.
+    pub fn answers(&self) -> u64 {
+        self.ended + self.tried_again - self.silences()
+    }
+
+    /// How often a customer heard nothing.
+    pub fn silences(&self) -> u64 {
+        self.silence + self.tried_again_silence
+    }
+
+    /// Both together.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.ended, other.ended),
+            (&mut self.accepted, other.accepted),
+            (&mut self.sold_out, other.sold_out),
+            (&mut self.lock_timeouts, other.lock_timeouts),
+            (&mut self.unavailable, other.unavailable),
+            (&mut self.unexplained, other.unexplained),
+            (&mut self.silence, other.silence),
+            (&mut self.tried_again, other.tried_again),
+            (&mut self.tried_again_unavailable, other.tried_again_unavailable),
+            (&mut self.tried_again_silence, other.tried_again_silence),
+            (&mut self.duplicates, other.duplicates),
+        ];
+        pairs.into_iter().for_each(|(sum, count)| *sum += count);
+    }
+
+    fn count_again(&mut self, outcome: Outcome) {
+        self.tried_again += 1;
+        match outcome {
+            Outcome::LockTimeout | Outcome::QuorumUnavailable | Outcome::Unavailable => {
+                self.tried_again_unavailable += 1;
+            }
+            Outcome::Silence => self.tried_again_silence += 1,
+            Outcome::Accepted | Outcome::SoldOut | Outcome::Unexplained => {}
+        }
+    }
+
     fn count(&mut self, outcome: Outcome) {
         self.ended += 1;
         *match outcome {
@@ -102,6 +149,7 @@ pub struct History {
     began: Instant,
     inner: Mutex<Inner>,
     tally: watch::Sender<Tally>,
+    invocations: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -120,6 +168,14 @@ enum Line<'a> {
         #[serde(flatten)]
         what: &'a Invocation,
     },
+    /// Not the last word: the customer tried again.
+    Again {
+        op: usize,
+        at_us: u128,
+        outcome: Outcome,
+        #[serde(flatten)]
+        what: &'a Answer,
+    },
     Answered {
         op: usize,
         at_us: u128,
@@ -136,7 +192,8 @@ impl History {
     /// The file cannot be created.
     pub fn begin(path: &Path) -> io::Result<Self> {
         let inner = Inner { operations: Vec::new(), file: BufWriter::new(File::create(path)?), failed: None };
-        Ok(Self { began: Instant::now(), inner: Mutex::new(inner), tally: watch::channel(Tally::default()).0 })
+        let (tally, invocations) = (watch::channel(Tally::default()).0, watch::channel(0).0);
+        Ok(Self { began: Instant::now(), inner: Mutex::new(inner), tally, invocations })
     }
 
     /// Since the row began.
@@ -151,11 +208,47 @@ impl History {
 
     /// Records a request that is about to be sent; the number names it when its answer comes.
     pub fn invoked(&self, invocation: Invocation) -> usize {
+        self.invoked_at(self.now(), invocation)
+    }
+
+    /// As [`invoked`](Self::invoked), for an order that was meant to be sent a moment ago: its customer has waited since.
+    pub fn invoked_at(&self, invoked: Duration, invocation: Invocation) -> usize {
         let mut inner = self.lock();
-        let (op, invoked) = (inner.operations.len(), self.now());
+        let op = inner.operations.len();
         inner.write(&Line::Invoked { op, at_us: invoked.as_micros(), what: &invocation });
         inner.operations.push(Operation { invocation, invoked, answered: None });
+        drop(inner);
+        self.invocations.send_modify(|count| *count += 1);
         op
+    }
+
+    /// Records an answer to request `op` that is not the last word: the customer tries again.
+    pub fn tried_again(&self, op: usize, answer: &Answer) {
+        let (at, outcome) = (self.now(), answer.outcome());
+        self.lock().write(&Line::Again { op, at_us: at.as_micros(), outcome, what: answer });
+        self.tally.send_modify(|tally| tally.count_again(outcome));
+    }
+
+    /// An order was sent twice, and both copies were answered.
+    pub fn answered_twice(&self) {
+        self.tally.send_modify(|tally| tally.duplicates += 1);
+    }
+
+    /// Changes with every request.
+    pub fn invocations(&self) -> watch::Receiver<u64> {
+        self.invocations.subscribe()
+    }
+
+    /// Orders whose customers wait.
+    pub fn in_flight(&self) -> usize {
+        self.lock().operations.iter().filter(|operation| operation.answered.is_none()).count()
+    }
+
+    /// Their keys.
+    pub fn keys_in_flight(&self) -> Vec<String> {
+        let inner = self.lock();
+        let waiting = inner.operations.iter().filter(|operation| operation.answered.is_none());
+        waiting.map(|operation| operation.invocation.key.clone()).collect()
     }
 
     /// Records the answer to request `op`.

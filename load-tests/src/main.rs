@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use load_tests::audit::{self, Auditor, Evidence, Quiet, Scope, until_quiet};
-use load_tests::cli::{AuditArgs, Cli, Command, RunArgs, StackArgs};
+use load_tests::cli::{AuditArgs, Cli, Command, CostArgs, RunArgs, SoakArgs, StackArgs};
 use load_tests::experiment::Experiment;
 use load_tests::interrupt::Interrupt;
+use load_tests::soak::Soak;
 use load_tests::stack::Stack;
 use load_tests::target::{Databases, Target};
 
@@ -25,6 +26,8 @@ async fn main() -> ExitCode {
         Command::Run(args) => run(*args).await,
         Command::Stack(args) => stack(args).await,
         Command::Audit(args) => audit(args).await,
+        Command::Soak(args) => soak(args).await,
+        Command::Cost(args) => cost(args).await,
     };
     match done {
         Ok(status) => ExitCode::from(status),
@@ -52,6 +55,18 @@ async fn run(args: RunArgs) -> anyhow::Result<u8> {
         eprintln!("oversell: void: {why}");
     }
     Ok(verdict.exit_status())
+}
+
+async fn soak(args: SoakArgs) -> anyhow::Result<u8> {
+    let interrupt = Interrupt::listen().context("signals cannot be listened to")?;
+    let soak = Soak { plan: args.plan(), binaries: beside_this()?, folder: args.report };
+    Ok(soak.run(&interrupt).await?.exit_status())
+}
+
+async fn cost(args: CostArgs) -> anyhow::Result<u8> {
+    let interrupt = Interrupt::listen().context("signals cannot be listened to")?;
+    args.cost(beside_this()?).run(&interrupt).await?;
+    Ok(interrupt.by().map_or(0, |_| COULD_NOT))
 }
 
 async fn stack(args: StackArgs) -> anyhow::Result<u8> {

@@ -97,6 +97,15 @@ impl Auditor {
         sqlx::query_scalar(ask).bind(sku).bind(seq).fetch_one(&self.inventory).await
     }
 
+    /// Which of these idempotency keys have their final answer stored.
+    ///
+    /// # Errors
+    /// The database is not reached.
+    pub async fn finished(&self, keys: &[String]) -> Result<Vec<String>, sqlx::Error> {
+        let ask = "select key from idempotency_keys where key = any($1) and state = 'done'";
+        sqlx::query_scalar(ask).bind(keys).fetch_all(&self.order).await
+    }
+
     async fn stock(&self, skus: Option<&[String]>) -> Result<Vec<StockRow>, sqlx::Error> {
         let read = "select sku, on_hand, available from stock where $1::text[] is null or sku = any($1) order by sku";
         sqlx::query_as(read).bind(skus).fetch_all(&self.inventory).await

@@ -30,7 +30,7 @@ pub fn text(report: &Report) -> String {
     let _ = write!(
         text,
         "\nStarted {} on {} ({} cores), seed {}. {} lock nodes, {} replicas of each service; lease {} ms, wait {} ms, \
-         payment {} ms between read and write. {} customers × {} orders over {} SKUs.\n",
+         payment {} ms between read and write. {} customers × {} orders over {} SKUs (skew {}). Arrivals: {}.\n",
         report.started_at,
         m.os,
         m.cpus,
@@ -43,7 +43,12 @@ pub fn text(report: &Report) -> String {
         s.users,
         s.iterations,
         s.skus,
+        s.skew,
+        s.arrivals,
     );
+    if !s.left_out.is_empty() {
+        let _ = writeln!(text, "\nLeft out, because they cannot be had here: {}.", s.left_out.join(", "));
+    }
     for run in &report.runs {
         text += &details(run);
     }
@@ -64,8 +69,10 @@ fn details(run: &RunReport) -> String {
         let counted = if strike.fired { "" } else { " (not counted)" };
         let _ = writeln!(
             text,
-            "- {replica} stopped from {} ms to {} ms in the sale of {sku}: {outcome}{counted}",
-            strike.from_ms, strike.to_ms
+            "- {replica} from {} ms to {} ms{}: {outcome}{counted}",
+            strike.from_ms,
+            strike.to_ms,
+            if sku.is_empty() { String::new() } else { format!(" in the sale of {sku}") },
         );
     }
     text

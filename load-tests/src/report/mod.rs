@@ -63,6 +63,13 @@ pub struct Settings {
     pub iterations: u64,
     /// Among how many SKUs they choose.
     pub skus: u64,
+    /// Exponent of Zipf's law over the SKUs; 0 asks for each equally often.
+    pub skew: f64,
+    /// `closed`: customers wait for their answer before they order again, so latency under overload looks better than it
+    /// is. `open`: orders come when they come, and latency counts from when they were meant to be sent. Or both.
+    pub arrivals: String,
+    /// Faults that could not be had here, by name.
+    pub left_out: Vec<String>,
     /// Repeats the run, as far as a machine can.
     pub seed: u64,
 }
@@ -123,6 +130,12 @@ pub struct RunReport {
     pub skus_sold_out: usize,
     /// Stale writes refused whose replica had been paused in between, after their claim had succeeded.
     pub paused_writes_refused: usize,
+    /// How long the payment between read and write took.
+    pub payment_ms: u64,
+    /// Answers after which a customer tried again under the same key; none of them is counted among the others.
+    pub tried_again: u64,
+    /// Of these, 503 and 429.
+    pub tried_again_unavailable: u64,
     /// What was still in flight when the audit could wait no longer.
     pub unsettled: Option<String>,
     /// Every strike of the fault.
@@ -174,6 +187,9 @@ impl Report {
             users: plan.load.users,
             iterations: plan.load.iterations,
             skus: plan.load.skus,
+            skew: plan.load.skew,
+            arrivals: plan.arrivals().to_owned(),
+            left_out: plan.left_out.iter().map(ToString::to_string).collect(),
             seed: plan.seed,
         };
         let started_at = started_at.format(&Rfc3339).unwrap_or_default();
@@ -221,7 +237,7 @@ pub fn cells(run: &RunReport) -> [String; 14] {
         run.lost_updates.to_string(),
         run.stale_writes_refused.to_string(),
         run.payments_voided.to_string(),
-        (run.lock_timeouts + run.unavailable).to_string(),
+        (run.lock_timeouts + run.unavailable + run.tried_again_unavailable).to_string(),
         format!("{:.0}", run.orders_per_second),
         format!("{:.0} ms", run.latency_ms.p50),
         format!("{:.0} ms", run.latency_ms.p99),
