@@ -31,12 +31,10 @@ pub struct Verdict {
 impl Verdict {
     /// Judges the rows; `interrupted` says what kept others from running.
     pub fn of(runs: &[RunReport], interrupted: Option<&str>) -> Self {
-        let mut why_not: Vec<String> = runs.iter().flat_map(void).collect();
-        if let Some(by) = interrupted {
-            why_not.push(format!("the run was interrupted by {by}"));
-        } else if runs.is_empty() {
-            why_not.push("no row was run".to_owned());
-        }
+        // What kept rows from running comes first: the rest follows from it.
+        let stopped = interrupted.map(|by| format!("the run was interrupted by {by}"));
+        let nothing = (runs.is_empty() && interrupted.is_none()).then(|| "no row was run".to_owned());
+        let why_not: Vec<String> = stopped.into_iter().chain(nothing).chain(runs.iter().flat_map(void)).collect();
         Self {
             valid: why_not.is_empty(),
             why_not,

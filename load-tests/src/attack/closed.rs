@@ -27,7 +27,6 @@ pub(super) async fn run(attack: Arc<Attack>, users: u64, iterations: u64) -> any
         &iterations,
         "--no-metrics",
         "--no-telnet",
-        "--no-websocket",
         "-q",
         "-q",
         "-q",
