@@ -12,6 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::inventory::Inventory;
 use crate::plan::Plan;
 use crate::progress::Progress;
+use crate::report::baseline::Baseline;
 use crate::report::{self, Report, RunReport};
 use crate::row::{self, Ground};
 use crate::stack::Stack;
@@ -29,6 +30,8 @@ pub struct Experiment {
     pub binaries: PathBuf,
     /// Where reports and histories go.
     pub folder: PathBuf,
+    /// An earlier report, to be compared with.
+    pub baseline: Option<Baseline>,
 }
 
 impl Experiment {
@@ -47,10 +50,10 @@ impl Experiment {
         };
         let (runs, interrupted) = ran?;
         let verdict = Verdict::of(&runs, interrupted);
-        let report = Report::new(&self.plan, started_at, runs, verdict);
-        let written =
-            report::json::write(&report, &self.folder).and_then(|()| report::markdown::write(&report, &self.folder));
-        written.with_context(|| format!("the report cannot be written to {}", self.folder.display()))?;
+        let report = Report::new(&self.plan, started_at, runs, verdict).against(self.baseline.as_ref());
+        report
+            .write(&self.folder)
+            .with_context(|| format!("the report cannot be written to {}", self.folder.display()))?;
         report::terminal::print(&report, &self.folder.display().to_string())
             .context("the verdict cannot be printed")?;
         Ok(report.verdict)
@@ -146,7 +149,9 @@ fn clear(folder: &Path) -> std::io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let ours = name.starts_with("report.") || (name.starts_with("history-") && name.ends_with(".jsonl"));
+        let ours = name.starts_with("report.")
+            || name == "index.html"
+            || (name.starts_with("history-") && name.ends_with(".jsonl"));
         if ours {
             std::fs::remove_file(entry.path())?;
         } else if name == "logs" {

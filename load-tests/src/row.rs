@@ -21,6 +21,7 @@ use crate::inventory::Inventory;
 use crate::oversold;
 use crate::plan::{Plan, RowPlan, answer_limit, strikes};
 use crate::progress::Progress;
+use crate::report::course::{Clocks, Course};
 use crate::report::{AuditReport, Latency, LockWait, RunReport};
 use crate::target::Target;
 
@@ -80,10 +81,12 @@ pub async fn run(
 
     let limit = settles_within(plan);
     let quiet = until_quiet(&ground.auditor, Some(&ground.inventory), limit).await?;
+    let clocks = Clocks { row: history.now(), database: ground.auditor.clock().await? };
     let books = ground.auditor.read(&Scope::Skus(skus.clone())).await?;
     let operations = history.finish().with_context(|| format!("{file} cannot be written"))?;
     let tally = *history.tally().borrow();
-    let found = Found { plan, row, skus: &skus, books: &books, operations: &operations, tally, struck, quiet, file };
+    let found =
+        Found { plan, row, skus: &skus, books: &books, operations: &operations, clocks, tally, struck, quiet, file };
     let report = found.report();
     progress.ended(number, row, &format!("{} accepted, {} oversold", report.accepted, report.units_oversold));
     Ok(report)
@@ -142,6 +145,7 @@ struct Found<'a> {
     skus: &'a [String],
     books: &'a Books,
     operations: &'a [Operation],
+    clocks: Clocks,
     tally: Tally,
     struck: Vec<Struck>,
     quiet: Quiet,
@@ -152,7 +156,7 @@ impl Found<'_> {
     fn report(self) -> RunReport {
         let Self { plan, row, books, operations, tally, .. } = self;
         let evidence = Evidence { books, history: Some(operations) };
-        let violations: Vec<String> = audit::audit(&evidence).iter().map(ToString::to_string).collect();
+        let findings = audit::audit(&evidence);
         let (duration_seconds, latency_ms, lock_wait_ms) = times(operations);
         RunReport {
             strategy: row.strategy,
@@ -176,7 +180,7 @@ impl Found<'_> {
             orders_per_second: per_second(tally.ended - tally.silence, duration_seconds),
             latency_ms,
             lock_wait_ms,
-            audit: AuditReport { passed: violations.is_empty(), violations },
+            audit: AuditReport::of(&findings),
             attempts_planned: plan.load.attempts(),
             skus: self.skus.len(),
             skus_sold_out: self.sold_out(),
@@ -186,6 +190,7 @@ impl Found<'_> {
                 Quiet::No(what) => Some(what),
             },
             strikes: self.struck,
+            course: Course::of(operations, books, self.clocks),
             history: self.file,
         }
     }
