@@ -22,6 +22,7 @@ use crate::inventory::Inventory;
 use crate::plan::{Arrivals, Cell, Plan, RowPlan, answer_limit, strikes};
 use crate::progress::Progress;
 use crate::report::RunReport;
+use crate::report::course::Clocks;
 use crate::row::Found;
 use crate::stack::Yard;
 use crate::strategy::Strategy;
@@ -133,6 +134,7 @@ impl Sale {
         struck: &[Struck],
         quiet: &Quiet,
     ) -> anyhow::Result<RunReport> {
+        let clocks = Clocks { row: self.history.now(), database: ground.auditor.clock().await? };
         let books = ground.auditor.read(&Scope::Skus(self.skus.clone())).await?;
         let operations = self.history.finish().with_context(|| format!("{} cannot be written", self.file))?;
         let tally = *self.history.tally().borrow();
@@ -145,6 +147,7 @@ impl Sale {
             stock: self.stock,
             books: &books,
             operations: &operations,
+            clocks,
             tally,
             struck,
             quiet,

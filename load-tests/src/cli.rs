@@ -86,6 +86,9 @@ pub struct RunArgs {
     /// Folder for the report; what an earlier run left there is replaced
     #[arg(long, value_name = "DIR", default_value = "load-tests/reports/latest")]
     pub report: PathBuf,
+    /// An earlier report.json to compare with; it may be the one that this run replaces
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
     /// Decides the order of orders and the schedule of pauses [default: a new one]
     #[arg(long)]
     pub seed: Option<u64>,
@@ -137,6 +140,9 @@ pub struct AuditArgs {
     /// The database of each service, in any order
     #[arg(long, num_args = 1.., required = true, value_name = "URL")]
     pub postgres: Vec<String>,
+    /// What customers asked and heard: a history-….jsonl of a run against these databases, for items 7 and 9
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    pub history: Vec<PathBuf>,
 }
 
 /// Options of `soak`.

@@ -15,6 +15,7 @@ use crate::inventory::Inventory;
 use crate::matrix;
 use crate::plan::Plan;
 use crate::progress::Progress;
+use crate::report::baseline::Baseline;
 use crate::report::{self, Report, RunReport};
 use crate::stack::Stack;
 use crate::target::Target;
@@ -31,6 +32,8 @@ pub struct Experiment {
     pub binaries: PathBuf,
     /// Where reports and histories go.
     pub folder: PathBuf,
+    /// An earlier report, to be compared with.
+    pub baseline: Option<Baseline>,
 }
 
 impl Experiment {
@@ -51,11 +54,9 @@ impl Experiment {
         };
         let (runs, interrupted) = ran?;
         let verdict = Verdict::of(&runs, interrupted);
-        let Self { plan, folder, .. } = experiment;
-        let report = Report::new(&plan, started_at, runs, verdict);
-        let written = report::json::write(&report, &folder)
-            .and_then(|()| report::markdown::write(&report, &folder))
-            .and_then(|()| matrix::write(&report, &folder));
+        let Self { plan, folder, baseline, .. } = experiment;
+        let report = Report::new(&plan, started_at, runs, verdict).against(baseline.as_ref());
+        let written = report.write(&folder).and_then(|()| matrix::write(&report, &folder));
         written.with_context(|| format!("the report cannot be written to {}", folder.display()))?;
         report::terminal::print(&report, &folder.display().to_string()).context("the verdict cannot be printed")?;
         Ok(report.verdict)
@@ -168,7 +169,9 @@ fn clear(folder: &Path) -> std::io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let ours = name.starts_with("report.") || (name.starts_with("history-") && name.ends_with(".jsonl"));
+        let ours = name.starts_with("report.")
+            || name == "index.html"
+            || (name.starts_with("history-") && name.ends_with(".jsonl"));
         if ours {
             std::fs::remove_file(entry.path())?;
         } else if name == "logs" {

@@ -1,23 +1,24 @@
 //! What was asked and what was answered, in order, on one monotonic clock; kept in memory for the audit and written
-//! as JSON lines for anybody who doubts it.
+//! as JSON lines for anybody who doubts it, who can [`read`] them back.
 //!
 //! Invariant: an invocation is recorded before the request is sent, an answer after it was read.
 //! Absence: no judgement.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::outcome::Outcome;
 
 /// What was asked for.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Invocation {
     /// The `Idempotency-Key`, unique per attempt.
     pub key: String,
@@ -30,7 +31,7 @@ pub struct Invocation {
 }
 
 /// What came back; a `status` of `None` is silence.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Answer {
     /// HTTP status.
     pub status: Option<u16>,
@@ -159,30 +160,65 @@ struct Inner {
     failed: Option<io::Error>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Line<'a> {
     Invoked {
         op: usize,
-        at_us: u128,
+        at_us: u64,
         #[serde(flatten)]
-        what: &'a Invocation,
+        what: Cow<'a, Invocation>,
     },
     /// Not the last word: the customer tried again.
     Again {
         op: usize,
-        at_us: u128,
+        at_us: u64,
         outcome: Outcome,
         #[serde(flatten)]
-        what: &'a Answer,
+        what: Cow<'a, Answer>,
     },
     Answered {
         op: usize,
-        at_us: u128,
+        at_us: u64,
         outcome: Outcome,
         #[serde(flatten)]
-        what: &'a Answer,
+        what: Cow<'a, Answer>,
     },
+}
+
+fn micros(since: Duration) -> u64 {
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Reads back what a [`History`] wrote. A last line that breaks off is an error, not silence.
+///
+/// # Errors
+/// The file cannot be read, or a line is not what this program writes; the error tells which.
+pub fn read(path: &Path) -> io::Result<Vec<Operation>> {
+    let mut operations: Vec<Operation> = Vec::new();
+    for (number, line) in (1..).zip(BufReader::new(File::open(path)?).lines()) {
+        let wrong = |what: &dyn std::fmt::Display| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("line {number} is not of a history: {what}"))
+        };
+        match serde_json::from_str(&line?).map_err(|error| wrong(&error))? {
+            Line::Invoked { op, at_us, what } if op == operations.len() => operations.push(Operation {
+                invocation: what.into_owned(),
+                invoked: Duration::from_micros(at_us),
+                answered: None,
+            }),
+            Line::Invoked { op, .. } => return Err(wrong(&format!("request {op} is not the next"))),
+            Line::Again { op, .. } if op < operations.len() => {}
+            Line::Again { op, .. } => return Err(wrong(&format!("request {op} was never made"))),
+            Line::Answered { op, at_us, what, .. } => match operations.get_mut(op) {
+                Some(operation) if operation.answered.is_none() => {
+                    operation.answered = Some((Duration::from_micros(at_us), what.into_owned()));
+                }
+                Some(_) => return Err(wrong(&format!("request {op} was answered before"))),
+                None => return Err(wrong(&format!("request {op} was never made"))),
+            },
+        }
+    }
+    Ok(operations)
 }
 
 impl History {
@@ -215,7 +251,7 @@ impl History {
     pub fn invoked_at(&self, invoked: Duration, invocation: Invocation) -> usize {
         let mut inner = self.lock();
         let op = inner.operations.len();
-        inner.write(&Line::Invoked { op, at_us: invoked.as_micros(), what: &invocation });
+        inner.write(&Line::Invoked { op, at_us: micros(invoked), what: Cow::Borrowed(&invocation) });
         inner.operations.push(Operation { invocation, invoked, answered: None });
         drop(inner);
         self.invocations.send_modify(|count| *count += 1);
@@ -225,7 +261,7 @@ impl History {
     /// Records an answer to request `op` that is not the last word: the customer tries again.
     pub fn tried_again(&self, op: usize, answer: &Answer) {
         let (at, outcome) = (self.now(), answer.outcome());
-        self.lock().write(&Line::Again { op, at_us: at.as_micros(), outcome, what: answer });
+        self.lock().write(&Line::Again { op, at_us: micros(at), outcome, what: Cow::Borrowed(answer) });
         self.tally.send_modify(|tally| tally.count_again(outcome));
     }
 
@@ -255,7 +291,7 @@ impl History {
     pub fn answered(&self, op: usize, answer: Answer) {
         let (at, outcome) = (self.now(), answer.outcome());
         let mut inner = self.lock();
-        inner.write(&Line::Answered { op, at_us: at.as_micros(), outcome, what: &answer });
+        inner.write(&Line::Answered { op, at_us: micros(at), outcome, what: Cow::Borrowed(&answer) });
         if let Some(operation) = inner.operations.get_mut(op) {
             operation.answered = Some((at, answer));
         }
@@ -325,5 +361,46 @@ mod tests {
             ]
         );
         assert_eq!(events[2]["outcome"], "silence");
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_to_the_microsecond() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("history.jsonl");
+        let history = History::begin(&path).expect("a file");
+        let (first, _never) = (history.invoked(invocation("k1")), history.invoked(invocation("k2")));
+        let code = Some("out_of_stock".to_owned());
+        history.answered(first, Answer { status: Some(409), code, order_id: None, lock_ms: Some(0.25) });
+        let kept = history.finish().expect("written");
+        let read = read(&path).expect("a history");
+        let told = |operations: &[Operation]| -> Vec<_> {
+            let one = |operation: &Operation| {
+                let answer = operation.answered.as_ref();
+                let answer = answer.map(|(at, answer)| (micros(*at), answer.outcome(), answer.lock_ms));
+                (operation.invocation.key.clone(), micros(operation.invoked), answer)
+            };
+            operations.iter().map(one).collect()
+        };
+        assert_eq!(told(&read), told(&kept));
+    }
+
+    #[test]
+    fn a_file_that_is_no_history_is_refused_with_its_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("history.jsonl");
+        let invoked = r#"{"event":"invoked","op":0,"at_us":1,"key":"k","sku":"a","quantity":1,"to":"x"}"#;
+        let answered = r#"{"event":"answered","op":0,"at_us":2,"outcome":"silence","status":null,"code":null,"order_id":null,"lock_ms":null}"#;
+        let wrong = [
+            ("{}".to_owned(), "line 1"),
+            (format!("{invoked}\n{invoked}"), "line 2 is not of a history: request 0 is not the next"),
+            (format!("{invoked}\n{answered}\n{answered}"), "line 3 is not of a history: request 0 was answered before"),
+            (answered.to_owned(), "line 1 is not of a history: request 0 was never made"),
+            (format!("{invoked}\n{}", &answered[..40]), "line 2"),
+        ];
+        for (text, told) in wrong {
+            std::fs::write(&path, &text).expect("a file");
+            let error = read(&path).expect_err("no history").to_string();
+            assert!(error.contains(told), "{text}: {error}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::faults::Struck;
 use crate::history::{Operation, Tally};
 use crate::oversold;
 use crate::plan::{Plan, RowPlan};
+use crate::report::course::{Clocks, Course};
 use crate::report::{AuditReport, Latency, LockWait, RunReport};
 
 /// The highest latency that is told apart from others.
@@ -29,6 +30,8 @@ pub struct Found<'a> {
     pub books: &'a Books,
     /// What was asked and answered.
     pub operations: &'a [Operation],
+    /// What time it was when they were read.
+    pub clocks: Clocks,
     /// How the answers were counted.
     pub tally: Tally,
     /// The strikes that concern this row.
@@ -44,7 +47,7 @@ impl Found<'_> {
     pub fn report(self) -> RunReport {
         let Self { plan, row, books, operations, tally, .. } = self;
         let evidence = Evidence { books, history: Some(operations) };
-        let violations: Vec<String> = audit::audit(&evidence).iter().map(ToString::to_string).collect();
+        let findings = audit::audit(&evidence);
         let (duration_seconds, latency_ms, lock_wait_ms) = times(operations);
         RunReport {
             strategy: row.strategy,
@@ -68,7 +71,7 @@ impl Found<'_> {
             orders_per_second: per_second(tally.ended - tally.silence, duration_seconds),
             latency_ms,
             lock_wait_ms,
-            audit: AuditReport { passed: violations.is_empty(), violations },
+            audit: AuditReport::of(&findings),
             attempts_planned: plan.load.attempts(),
             skus: self.skus.len(),
             skus_sold_out: self.sold_out(),
@@ -81,6 +84,7 @@ impl Found<'_> {
             tried_again: tally.tried_again,
             tried_again_unavailable: tally.tried_again_unavailable,
             strikes: self.struck,
+            course: Course::of(operations, books, self.clocks),
             history: self.file,
         }
     }

@@ -53,6 +53,18 @@ impl Verdict {
         }
     }
 
+    /// In one sentence.
+    pub fn headline(&self) -> String {
+        match (self.broken.as_slice(), self.why_not.as_slice(), self.error_reduction_percent) {
+            ([broken, ..], _, _) => format!("BROKEN: {broken}."),
+            ([], [why, ..], _) => format!("VOID: {why}."),
+            ([], [], Some(percent)) => format!(
+                "PASSED: whoever promised not to oversell kept the promise, and {percent} % of the errors are gone."
+            ),
+            ([], [], None) => "PASSED: whoever promised not to oversell kept the promise.".to_owned(),
+        }
+    }
+
     /// For people, the most important first.
     pub fn sentences(&self) -> Vec<String> {
         let mut sentences = self.summary.clone();
@@ -112,6 +124,9 @@ fn void(run: &RunReport) -> Vec<String> {
     }
     if Theory::of(run.strategy, run.fault, Duration::from_millis(run.payment_ms)) == Theory::Certain {
         unless(run.units_oversold > 0, "it oversold nothing, so the fault was too mild".to_owned());
+    }
+    if let Some(unknown) = run.audit.unknown.first() {
+        unless(false, format!("the audit could not decide item {unknown}"));
     }
     if let Some(unsettled) = &run.unsettled {
         unless(false, format!("it was audited while {unsettled}"));

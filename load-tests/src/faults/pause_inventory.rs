@@ -25,8 +25,9 @@ const FIRES_WITHIN: Duration = Duration::from_secs(1);
 /// How long a continued write may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// Nobody sold for so many leases: continued all the same. A write that nobody answered is looked up by order after
-/// three of them, and must have ended by then.
+/// three of them, and must have ended by then; unless a newer claim shuts it out for good.
 const LONGEST_PAUSE_IN_LEASES: f64 = 2.5;
+const LONGEST_PAUSE_IN_LEASES_FENCED: f64 = 6.0;
 /// Within which the next holder has read what it is going to write.
 const READS_WITHIN: Duration = Duration::from_millis(60);
 /// A write that was not made stale proves nothing, so a strike is repeated.
@@ -185,7 +186,9 @@ impl Pause<'_> {
         stopped_at: Instant,
         event: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<bool> {
-        let left = self.field.lease.mul_f64(LONGEST_PAUSE_IN_LEASES).saturating_sub(stopped_at.elapsed());
+        let longest =
+            if self.lane.strategy.claims() { LONGEST_PAUSE_IN_LEASES_FENCED } else { LONGEST_PAUSE_IN_LEASES };
+        let left = self.field.lease.mul_f64(longest).saturating_sub(stopped_at.elapsed());
         match timeout(left, event).await {
             Ok(happened) => happened.map(|()| true),
             Err(_) => Ok(false),

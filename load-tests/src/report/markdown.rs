@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-use super::{COLUMNS, Report, RunReport, cells};
+use super::{COLUMNS, Report, RunReport, baseline, cells};
 
 /// Writes it into the folder.
 ///
@@ -49,20 +49,35 @@ pub fn text(report: &Report) -> String {
     if !s.left_out.is_empty() {
         let _ = writeln!(text, "\nLeft out, because they cannot be had here: {}.", s.left_out.join(", "));
     }
+    text += &compared(report);
     for run in &report.runs {
         text += &details(run);
     }
     text
 }
 
+fn compared(report: &Report) -> String {
+    let Some(comparison) = &report.comparison else { return String::new() };
+    let mut text = format!("\n## Against the run of {}\n\n", comparison.earlier);
+    let columns = baseline::COLUMNS;
+    text += &format!("| row | {} |\n|---|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
+    for change in &comparison.rows {
+        text += &format!("| {} | {} |\n", change.row, change.cells().join(" | "));
+    }
+    text
+}
+
 fn details(run: &RunReport) -> String {
     let mut text = String::new();
-    if run.audit.violations.is_empty() && run.strikes.is_empty() {
+    if run.audit.passed && run.strikes.is_empty() {
         return text;
     }
     let _ = write!(text, "\n## {} / {}\n\n", run.strategy, run.fault);
     for violation in &run.audit.violations {
         let _ = writeln!(text, "- audit, item {violation}");
+    }
+    for unknown in &run.audit.unknown {
+        let _ = writeln!(text, "- audit, not decided, item {unknown}");
     }
     for strike in &run.strikes {
         let (replica, sku, outcome) = (&strike.replica, &strike.sku, &strike.outcome);

@@ -1,19 +1,31 @@
-//! What a run found, as data, and the three ways in which it is told. The data is the contract of `report.json`.
+//! What a run found, as data, and the four ways in which it is told. The data is the contract of `report.json`.
 //!
 //! Absence: nothing is measured or judged here.
 
+pub mod baseline;
+mod charts;
+pub mod course;
+pub mod html;
 pub mod json;
 pub mod markdown;
+mod matrix;
+mod star;
 pub mod terminal;
+
+use std::io;
+use std::path::Path;
 
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::audit::{Findings, Violation};
 use crate::faults::{Fault, Struck};
 use crate::plan::Plan;
 use crate::strategy::Strategy;
 use crate::verdict::Verdict;
+use baseline::{Baseline, Comparison};
+use course::Course;
 
 /// Raised when a reader of `report.json` would have to change.
 pub const SCHEMA: u32 = 1;
@@ -33,6 +45,9 @@ pub struct Report {
     pub runs: Vec<RunReport>,
     /// What it means.
     pub verdict: Verdict,
+    /// Against an earlier report, if one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
 }
 
 /// Where it ran.
@@ -140,6 +155,8 @@ pub struct RunReport {
     pub unsettled: Option<String>,
     /// Every strike of the fault.
     pub strikes: Vec<Struck>,
+    /// How it went over time, for charts.
+    pub course: Course,
     /// Requests and answers, beside this file.
     pub history: String,
 }
@@ -169,10 +186,20 @@ pub struct LockWait {
 /// What the auditor found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct AuditReport {
-    /// Nothing.
+    /// Everything holds, and everything was decided.
     pub passed: bool,
     /// Each begins with the number of the item.
     pub violations: Vec<String>,
+    /// What a search gave up on, likewise. It is no violation and no pass.
+    pub unknown: Vec<String>,
+}
+
+impl AuditReport {
+    /// As it is told.
+    pub fn of(findings: &Findings) -> Self {
+        let told = |all: &[Violation]| all.iter().map(ToString::to_string).collect();
+        Self { passed: findings.passed(), violations: told(&findings.violations), unknown: told(&findings.unknown) }
+    }
 }
 
 impl Report {
@@ -193,7 +220,23 @@ impl Report {
             seed: plan.seed,
         };
         let started_at = started_at.format(&Rfc3339).unwrap_or_default();
-        Self { schema: SCHEMA, started_at, machine: Machine::this(), settings, runs, verdict }
+        Self { schema: SCHEMA, started_at, machine: Machine::this(), settings, runs, verdict, comparison: None }
+    }
+
+    /// Beside an earlier one.
+    pub fn against(mut self, baseline: Option<&Baseline>) -> Self {
+        self.comparison = baseline.map(|baseline| baseline.compare(&self.runs));
+        self
+    }
+
+    /// Writes every file of it into the folder.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        json::write(self, folder)?;
+        markdown::write(self, folder)?;
+        html::write(self, folder)
     }
 }
 
@@ -245,12 +288,16 @@ pub fn cells(run: &RunReport) -> [String; 14] {
     ]
 }
 
-/// `passed`, or the numbers of the items that were broken.
+/// `passed`, or the numbers of the items that were broken or not decided.
 fn audit_cell(run: &RunReport) -> String {
-    if run.audit.passed {
-        return "passed".to_owned();
+    let items = |all: &[String]| {
+        let mut items: Vec<&str> = all.iter().filter_map(|one| one.split(':').next()).collect();
+        items.dedup();
+        items.join(" ")
+    };
+    match (run.audit.violations.as_slice(), run.audit.unknown.as_slice()) {
+        ([], []) => "passed".to_owned(),
+        ([], unknown) => format!("unknown: {}", items(unknown)),
+        (broken, _) => format!("broken: {}", items(broken)),
     }
-    let mut items: Vec<&str> = run.audit.violations.iter().filter_map(|v| v.split(':').next()).collect();
-    items.dedup();
-    format!("broken: {}", items.join(" "))
 }

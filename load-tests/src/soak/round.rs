@@ -176,7 +176,8 @@ impl Round<'_> {
         let books = ground.auditor.read(&Scope::Skus(skus.to_vec())).await?;
         let operations = history.finish()?;
         let found = audit::audit(&Evidence { books: &books, history: Some(&operations) });
-        let mut violations: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let told = found.violations.iter().chain(&found.unknown);
+        let mut violations: Vec<String> = told.map(ToString::to_string).collect();
         if let Quiet::No(what) = quiet {
             violations.push(format!("it did not come to rest: {what}"));
         }
