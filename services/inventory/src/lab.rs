@@ -7,7 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::{stock::Wanted, stock_error::StockError};
+use crate::{
+    batch::{Basis, Batch},
+    stock::{Asked, Wanted},
+    stock_error::StockError,
+};
 
 /// Pauses that are armed, and those that happened. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -95,6 +99,18 @@ impl Lab {
         }
         self.with(|state| state.parked[id].resumed_at = Some(OffsetDateTime::now_utc()));
         Some(id)
+    }
+
+    /// As `park`, for a write of several orders; the first of them stands for all.
+    pub fn park_batch(&self, batch: &Batch) -> Option<usize> {
+        let first = batch.orders.first()?;
+        let asked = |basis: &Basis| Asked { quantity: 0, token: Some(basis.token), observed: basis.observed };
+        self.park(&Wanted {
+            order_id: first.order_id,
+            strategy: batch.strategy,
+            lines: batch.stock.iter().map(|(sku, basis)| (sku.clone(), asked(basis))).collect(),
+            hold_seconds: batch.hold_seconds,
+        })
     }
 
     /// Notes how a parked write ended.

@@ -3,6 +3,8 @@
 //! inside the write. Absence: inventory takes no lock for an order, and never asks who holds one.
 
 pub mod app;
+pub mod batch;
+pub mod batch_http;
 pub mod config;
 pub mod lab;
 pub mod lab_http;

@@ -7,7 +7,7 @@ use axum::{
 };
 use service_kit::auth::require_bearer;
 
-use crate::{app::App, lab_http, stock_http as http};
+use crate::{app::App, batch_http, lab_http, stock_http as http};
 
 /// Every call wants the bearer token: no customer comes here.
 pub fn router(app: App) -> Router {
@@ -17,6 +17,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/stock/{sku}", put(http::put_stock).get(http::show_stock))
         .route("/v1/claims", post(http::claim))
         .route("/v1/reservations", post(http::reserve).get(http::find_reservation))
+        .route("/v1/reservations/batch", post(batch_http::reserve_batch))
         .route("/v1/reservations/{id}", get(http::show_reservation));
     let lab = Router::new().route("/v1/lab/pauses", post(lab_http::arm).get(lab_http::pauses).delete(lab_http::disarm));
     let calls = if app.lab.is_some() { calls.merge(lab) } else { calls };

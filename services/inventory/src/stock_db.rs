@@ -1,6 +1,7 @@
 //! All the SQL of inventory. Nothing here decides; nothing elsewhere queries.
 //! Invariant: stock changes only through the functions of `migrations/inventory/0002_protocol.sql`.
 
+mod batch;
 mod refusal;
 mod rows;
 

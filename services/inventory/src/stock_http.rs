@@ -102,7 +102,7 @@ pub struct ReserveLine {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature garde wants")]
-fn is_sku(sku: &str, _: &()) -> garde::Result {
+pub(crate) fn is_sku(sku: &str, _: &()) -> garde::Result {
     sku.parse::<Sku>().map(drop).map_err(garde::Error::new)
 }
 
@@ -264,17 +264,17 @@ fn named(sku: &str) -> Result<Sku, StockError> {
     sku.parse().map_err(|why: &str| StockError::Invalid("/sku".to_owned(), why.to_owned()))
 }
 
-fn few_enough(lines: usize, limit: usize) -> Result<(), StockError> {
+pub(crate) fn few_enough(lines: usize, limit: usize) -> Result<(), StockError> {
     let too_many = || StockError::Invalid("/lines".to_owned(), format!("{lines} lines, {limit} are the most"));
     if lines <= limit { Ok(()) } else { Err(too_many()) }
 }
 
-fn strategy(headers: &HeaderMap, lab: bool) -> Result<Strategy, StockError> {
+pub(crate) fn strategy(headers: &HeaderMap, lab: bool) -> Result<Strategy, StockError> {
     let named = headers.get("lock-strategy").map_or("redlock-fenced".into(), |v| String::from_utf8_lossy(v.as_bytes()));
     let strategy: Strategy = named.parse()?;
     if lab || strategy.safe() { Ok(strategy) } else { Err(StockError::StrategyNotAllowed(strategy)) }
 }
 
-fn joined<T>(result: Result<Result<T, StockError>, tokio::task::JoinError>) -> Result<T, StockError> {
+pub(crate) fn joined<T>(result: Result<Result<T, StockError>, tokio::task::JoinError>) -> Result<T, StockError> {
     result.unwrap_or_else(|panicked| Err(StockError::Unforeseen(sqlx::Error::Protocol(panicked.to_string()))))
 }

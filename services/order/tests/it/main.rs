@@ -10,5 +10,6 @@ mod payments;
 mod placing;
 mod process;
 mod requests;
+mod sharing;
 mod stack;
 mod unheard;
