@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fenced_lock::{Lease, Locks, NodeUrl, Options};
+use fenced_lock::{Lease, Locks, NodeUrl};
 use testbed::RedisNode;
 
 use crate::support;
@@ -42,7 +42,7 @@ impl Fixture for FiveNodes {
     }
 
     fn short_lease(&self) -> Lease {
-        Lease::new(Duration::from_millis(200)).expect("a lease")
+        Lease::new(Duration::from_secs(1)).expect("a lease")
     }
 
     async fn left_behind(&self, resource: &str) -> Vec<String> {
@@ -61,11 +61,11 @@ impl Fixture for SingleNode {
     }
 
     fn client(&self) -> Locks {
-        Locks::redis(NodeUrl::parse(&self.0[0].url()).expect("a node's address"), Options::default())
+        Locks::redis(NodeUrl::parse(&self.0[0].url()).expect("a node's address"), support::patient())
     }
 
     fn short_lease(&self) -> Lease {
-        Lease::new(Duration::from_millis(200)).expect("a lease")
+        Lease::new(Duration::from_secs(1)).expect("a lease")
     }
 
     async fn left_behind(&self, resource: &str) -> Vec<String> {

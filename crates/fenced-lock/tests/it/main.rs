@@ -4,7 +4,9 @@
 mod conformance;
 mod edges;
 mod fixtures;
+mod hooks;
 mod nodes;
+mod runtimes;
 mod secured;
 mod sets;
 mod support;
