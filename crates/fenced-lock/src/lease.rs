@@ -51,7 +51,7 @@ impl Lease {
         self.0.saturating_sub(self.drift())
     }
 
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only nodes are told in milliseconds"))]
+    #[cfg(any(feature = "redis", feature = "postgres"))]
     pub(crate) fn millis(self) -> u64 {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }

@@ -39,9 +39,10 @@ pub(crate) fn not_granted(error: LockError) -> Setback {
         }
         LockError::Lapsed { .. } | LockError::Lost { .. } => Setback::TryAgain(OrderError::LeaseLapsed),
         LockError::TooManyWaiters { .. } => Setback::Refused(OrderError::Overloaded),
-        LockError::ResourceCount { .. } | LockError::NoTokens { .. } | LockError::TokensExhausted { .. } => {
-            Setback::Refused(OrderError::Lock(error))
-        }
+        LockError::ResourceCount { .. }
+        | LockError::NoTokens { .. }
+        | LockError::FloorOutOfReach { .. }
+        | LockError::TokensExhausted { .. } => Setback::Refused(OrderError::Lock(error)),
     }
 }
 

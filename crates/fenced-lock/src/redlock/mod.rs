@@ -8,6 +8,7 @@
 
 mod attempt;
 mod held;
+mod holder;
 mod janitor;
 mod node;
 mod round;

@@ -14,3 +14,6 @@ mod watchdog;
 
 conformance::suite!(redis, crate::fixtures::SingleNode);
 conformance::suite!(redlock, crate::fixtures::FiveNodes);
+conformance::suite!(etcd, crate::fixtures::OneEtcd);
+conformance::suite!(zookeeper, crate::fixtures::OneZookeeper);
+conformance::suite!(postgres_advisory, crate::fixtures::OnePostgres);
