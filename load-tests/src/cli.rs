@@ -2,6 +2,7 @@
 //!
 //! Invariant: what cannot work is refused here, with exit status 2 and what to type instead.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub enum Command {
     Stack(StackArgs),
     /// Audit the databases of a stack that is up
     Audit(AuditArgs),
+    /// Watch a stack on a live page, and audit it over HTTP; without --target, bring one up
+    Serve(ServeArgs),
 }
 
 /// Options of `run`.
@@ -119,6 +122,20 @@ pub struct AuditArgs {
     /// What customers asked and heard: a history-….jsonl of a run against these databases, for items 7 and 9
     #[arg(long, num_args = 1.., value_name = "FILE")]
     pub history: Vec<PathBuf>,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where the page is
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8088")]
+    pub listen: SocketAddr,
+    /// A stack that is up: the line of `stack --json`, or the URLs of all replicas and both databases
+    #[arg(long, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
+    pub target: Vec<String>,
+    /// What the stack is made of, where one is brought up.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
 }
 
 impl ShapeArgs {

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod progress;
 pub mod report;
 pub mod row;
+pub mod serve;
 pub mod stack;
 pub mod strategy;
 pub mod target;

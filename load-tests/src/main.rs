@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use load_tests::audit::{Auditor, Quiet, Statement, until_quiet};
-use load_tests::cli::{AuditArgs, Cli, Command, RunArgs, StackArgs};
+use load_tests::cli::{AuditArgs, Cli, Command, RunArgs, ServeArgs, StackArgs};
 use load_tests::experiment::Experiment;
 use load_tests::interrupt::Interrupt;
 use load_tests::report::baseline::Baseline;
+use load_tests::serve::Watcher;
 use load_tests::stack::Stack;
 use load_tests::target::{Databases, Target};
+use tokio::net::TcpListener;
 
 const BROKEN: u8 = 1;
 const COULD_NOT: u8 = 3;
@@ -26,6 +28,7 @@ async fn main() -> ExitCode {
         Command::Run(args) => run(*args).await,
         Command::Stack(args) => stack(args).await,
         Command::Audit(args) => audit(args).await,
+        Command::Serve(args) => serve(args).await,
     };
     match done {
         Ok(status) => ExitCode::from(status),
@@ -72,6 +75,37 @@ async fn stack(args: StackArgs) -> anyhow::Result<u8> {
     interrupt.asked().await;
     stack.shut_down().await;
     Ok(0)
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<u8> {
+    let interrupt = Interrupt::listen().context("signals cannot be listened to")?;
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("{} is not free", args.listen))?;
+    let page = listener.local_addr().context("the live page has no address")?;
+    let (target, stack) = if args.target.is_empty() {
+        let (shape, binaries) = (args.shape.shape(), beside_this()?);
+        let stack = tokio::select! {
+            stack = Stack::start(&shape, &binaries, None) => stack.context("the stack did not come up")?,
+            _ = interrupt.asked() => return Ok(0),
+        };
+        (stack.target.clone(), Some(stack))
+    } else {
+        (Target::find(&args.target, "").await?, None)
+    };
+    let databases = stack.as_ref().map_or(&target.postgres, |stack| &stack.audit);
+    let watcher = Watcher::new(&target, Auditor::connect(databases).await?)?;
+    println!("http://{page}/");
+    if stack.is_some() {
+        println!("Attack it:  oversell run --target '{}'", serde_json::to_string(&target)?);
+        println!("Ctrl-C ends it.");
+    }
+    let ended = async move {
+        interrupt.asked().await;
+    };
+    let served = load_tests::serve::serve(listener, watcher, ended).await;
+    if let Some(stack) = stack {
+        stack.shut_down().await;
+    }
+    served.map(|()| 0)
 }
 
 fn describe(target: &Target) {

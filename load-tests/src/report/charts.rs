@@ -224,6 +224,3 @@ fn seconds(ms: impl TryInto<u64>) -> f64 {
 fn float(count: impl TryInto<u64>) -> f64 {
     count.try_into().unwrap_or_default() as f64
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,6 +9,8 @@ pub mod html;
 pub mod json;
 pub mod markdown;
 mod matrix;
+#[cfg(test)]
+mod sample;
 mod star;
 pub mod terminal;
 
