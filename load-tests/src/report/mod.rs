@@ -210,6 +210,7 @@ impl Report {
     }
 
     /// Beside an earlier one.
+    #[must_use]
     pub fn against(mut self, baseline: Option<&Baseline>) -> Self {
         self.comparison = baseline.map(|baseline| baseline.compare(&self.runs));
         self

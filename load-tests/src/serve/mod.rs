@@ -50,15 +50,15 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let board = Board::default();
     let live = Live { auditor: watcher.auditor.clone(), board: board.clone() };
-    let (closing, watched) = (board.clone(), board.clone());
+    let (closed_with_it, shown) = (board.clone(), board);
     let ended = async move {
         ended.await;
         // Pages would keep their stream open for ever.
-        closing.close();
+        closed_with_it.close();
     };
     tokio::select! {
         served = axum::serve(listener, router(live)).with_graceful_shutdown(ended) => served.context("the live page"),
-        never = watcher.watch(&watched) => match never {},
+        never = watcher.watch(&shown) => match never {},
     }
 }
 
