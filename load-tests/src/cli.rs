@@ -2,6 +2,7 @@
 //!
 //! Invariant: what cannot work is refused here, with exit status 2 and what to type instead.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub enum Command {
     Soak(SoakArgs),
     /// Measure what each strategy costs, with more customers and with more SKUs
     Cost(CostArgs),
+    /// Watch a stack on a live page, and audit it over HTTP; without --target, bring one up
+    Serve(ServeArgs),
 }
 
 /// Options of `run`.
@@ -167,6 +170,20 @@ pub struct SoakArgs {
     #[arg(long, value_name = "DIR", default_value = "load-tests/reports/soak")]
     pub report: PathBuf,
     /// What the stack is made of.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where the page is
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8088")]
+    pub listen: SocketAddr,
+    /// A stack that is up: the line of `stack --json`, or the URLs of all replicas and both databases
+    #[arg(long, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
+    pub target: Vec<String>,
+    /// What the stack is made of, where one is brought up.
     #[command(flatten)]
     pub shape: ShapeArgs,
 }

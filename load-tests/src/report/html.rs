@@ -47,6 +47,7 @@ pub fn text(report: &Report) -> Result<String, minijinja::Error> {
         star: Star::of(report),
         columns: COLUMNS,
         rows: runs.iter().map(Row::of).collect(),
+        earlier: report.comparison.as_ref().map(|comparison| comparison.earlier.as_str()),
         changes: report.comparison.iter().flat_map(|comparison| &comparison.rows).map(Compared::of).collect(),
         oversold: safe(charts::compared(runs, "units oversold", oversold, "var(--over)")),
         speed: safe(charts::compared(runs, "orders answered per second", |run| run.orders_per_second, "var(--rate)")),
@@ -67,6 +68,7 @@ struct Page<'a> {
     star: Star,
     columns: [&'static str; COLUMNS.len()],
     rows: Vec<Row>,
+    earlier: Option<&'a str>,
     changes: Vec<Compared<'a>>,
     oversold: Value,
     speed: Value,
@@ -168,5 +170,7 @@ fn float(units: u64) -> f64 {
     units as f64
 }
 
+#[cfg(test)]
+mod browser;
 #[cfg(test)]
 mod tests;
