@@ -99,15 +99,16 @@ pub(super) fn latency(run: &RunReport) -> String {
 }
 
 /// One number of every row, beside those of the others.
-pub(super) fn compared(runs: &[RunReport], what: &str, number: impl Fn(&RunReport) -> f64, colour: &str) -> String {
+pub(super) fn compared(runs: &[&RunReport], what: &str, number: impl Fn(&RunReport) -> f64, colour: &str) -> String {
     // Bars are drawn from below.
     let mut chart = BarPlot::new().with_width(0.7);
     for run in runs.iter().rev() {
         chart = chart.with_colored_bar(row_name(run), number(run), colour);
     }
-    let most = runs.iter().map(&number).fold(1.0, f64::max);
+    let most = runs.iter().map(|run| number(run)).fold(1.0, f64::max);
     let plots = vec![Plot::from(chart.with_horizontal(true))];
-    let mut layout = dressed(Layout::auto_from_plots(&plots), 90.0 + BAR * float(runs.len())).with_x_label(what);
+    let mut layout =
+        dressed(Layout::auto_from_plots(&plots), 90.0 + BAR * float(runs.len())).with_x_label(what).with_ticks(3);
     for (at, run) in (1_u32..).zip(runs.iter().rev()) {
         let (value, middle) = (number(run), f64::from(at) - TEXT_ABOVE / BAR);
         let label = TextAnnotation::new(format!("{value:.0}"), value + most * 0.11, middle);
@@ -146,12 +147,12 @@ pub(super) fn heat(matrix: &Matrix) -> String {
     svg(plots, layout, "Units oversold by each strategy under each fault")
 }
 
-/// See [`Cell::heat`].
+/// See [`Cell::heat`](super::matrix::Cell::heat).
 fn colour_of(heat: f64) -> String {
     if heat.is_nan() {
         return "var(--none)".to_owned();
     }
-    format!("color-mix(in oklab, var(--over) {:.0}%, var(--good-fill))", heat * 100.0)
+    format!("color-mix(in oklab, var(--hot) {:.0}%, var(--good-fill))", heat * 100.0)
 }
 
 /// As rows are called under a chart.
