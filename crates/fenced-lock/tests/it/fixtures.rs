@@ -42,7 +42,7 @@ impl Fixture for FiveNodes {
     }
 
     fn short_lease(&self) -> Lease {
-        Lease::new(Duration::from_secs(1)).expect("a lease")
+        Lease::new(Duration::from_secs(2)).expect("a lease")
     }
 
     async fn left_behind(&self, resource: &str) -> Vec<String> {
@@ -65,7 +65,7 @@ impl Fixture for SingleNode {
     }
 
     fn short_lease(&self) -> Lease {
-        Lease::new(Duration::from_secs(1)).expect("a lease")
+        Lease::new(Duration::from_secs(2)).expect("a lease")
     }
 
     async fn left_behind(&self, resource: &str) -> Vec<String> {
