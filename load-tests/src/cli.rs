@@ -5,10 +5,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum as _, error::ErrorKind};
 
+use crate::cost::Cost;
 use crate::faults::Fault;
-use crate::plan::{Load, Plan, rows};
+use crate::plan::{Arrivals, Load, Plan, cells};
+use crate::scenario::Scenario;
+use crate::soak::{self, SoakPlan, Without};
 use crate::stack::{LAB_TOKEN, Shape};
 use crate::strategy::Strategy;
 
@@ -33,11 +36,22 @@ pub enum Command {
     Stack(StackArgs),
     /// Audit the databases of a stack that is up
     Audit(AuditArgs),
+    /// Sell for minutes or hours under random faults, audit every minute, stop at the first violation
+    Soak(SoakArgs),
+    /// Measure what each strategy costs, with more customers and with more SKUs
+    Cost(CostArgs),
 }
 
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
+    /// Every strategy under every fault, one fault at a time, all strategies side by side; with --strategies or --faults
+    /// only those
+    #[arg(long, conflicts_with = "scenario")]
+    pub matrix: bool,
+    /// A file that says what to run, as those in load-tests/scenarios
+    #[arg(long, value_name = "FILE", conflicts_with = "quick")]
+    pub scenario: Option<PathBuf>,
     /// Strategies to compare, separated by commas [default: the story]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "A,B")]
     pub strategies: Vec<Strategy>,
@@ -56,12 +70,25 @@ pub struct RunArgs {
     /// Among how many SKUs customers choose
     #[arg(long, value_parser = at_least_one(1_000))]
     pub skus: Option<u64>,
-    /// Smaller numbers: under a minute, stack included
+    /// Exponent of Zipf's law over the SKUs: 0 asks for each equally often, 1 for the second half as often as for the first
+    #[arg(long, value_name = "S", value_parser = skew)]
+    pub skew: Option<f64>,
+    /// Let orders come when they come, for so many seconds, calm first and then in a rush, instead of having every
+    /// customer wait for an answer; latency then counts from when an order was meant to be sent
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub open: Option<u64>,
+    /// How often a fault strikes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub strikes: Option<u64>,
+    /// Smaller numbers: under a minute, stack included; under ten with --matrix
     #[arg(long)]
     pub quick: bool,
     /// Folder for the report; what an earlier run left there is replaced
     #[arg(long, value_name = "DIR", default_value = "load-tests/reports/latest")]
     pub report: PathBuf,
+    /// An earlier report.json to compare with; it may be the one that this run replaces
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
     /// Decides the order of orders and the schedule of pauses [default: a new one]
     #[arg(long)]
     pub seed: Option<u64>,
@@ -113,18 +140,85 @@ pub struct AuditArgs {
     /// The database of each service, in any order
     #[arg(long, num_args = 1.., required = true, value_name = "URL")]
     pub postgres: Vec<String>,
+    /// What customers asked and heard: a history-….jsonl of a run against these databases, for items 7 and 9
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    pub history: Vec<PathBuf>,
 }
+
+/// Options of `soak`.
+#[derive(Debug, Args)]
+pub struct SoakArgs {
+    /// How long
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_080))]
+    pub minutes: u64,
+    /// How stock is guarded
+    #[arg(long, value_enum, default_value_t = Strategy::RedlockFenced)]
+    pub strategy: Strategy,
+    /// Customers at the same time
+    #[arg(long, default_value_t = 24, value_parser = at_least_one(10_000))]
+    pub users: u64,
+    /// Lab only: take something out of the soak's own throw-away database, to see that the soak would notice
+    #[arg(long = "break", value_enum, value_name = "WHAT")]
+    pub without: Option<Without>,
+    /// Decides which faults strike, when and whom [default: a new one]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Folder for the report and the histories; what an earlier soak left there is replaced
+    #[arg(long, value_name = "DIR", default_value = "load-tests/reports/soak")]
+    pub report: PathBuf,
+    /// What the stack is made of.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+}
+
+/// Options of `cost`.
+#[derive(Debug, Args)]
+pub struct CostArgs {
+    /// Strategies to compare, separated by commas [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "A,B")]
+    pub strategies: Vec<Strategy>,
+    /// Orders at each point, about
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = at_least_one(1_000_000))]
+    pub orders: u64,
+    /// Decides who asks for what [default: a new one]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Folder for `cost.md` and the histories
+    #[arg(long, value_name = "DIR", default_value = "load-tests/reports/cost")]
+    pub report: PathBuf,
+    /// What the stack is made of.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+}
+
+/// What a stack is made of where nothing else is said.
+pub(crate) const SHAPE: Shape = Shape {
+    redis_nodes: 5,
+    replicas: 2,
+    lease: Duration::from_millis(600),
+    wait: Duration::from_secs(10),
+    payment: Duration::from_millis(2),
+    proxied: false,
+    etcd: false,
+    zookeeper: false,
+};
 
 impl ShapeArgs {
     /// What was left open is filled in.
     pub fn shape(&self) -> Shape {
-        let ms = |given: Option<u64>, preset| Duration::from_millis(given.unwrap_or(preset));
+        self.over(&SHAPE)
+    }
+
+    /// What was left open is taken from `preset`.
+    pub fn over(&self, preset: &Shape) -> Shape {
+        let ms = |given: Option<u64>, preset| given.map_or(preset, Duration::from_millis);
         Shape {
-            redis_nodes: self.redis_nodes.unwrap_or(5),
-            replicas: self.replicas.unwrap_or(2),
-            lease: ms(self.lease_ms, 600),
-            wait: ms(self.wait_ms, 10_000),
-            payment: ms(self.payment_ms, 2),
+            redis_nodes: self.redis_nodes.unwrap_or(preset.redis_nodes),
+            replicas: self.replicas.unwrap_or(preset.replicas),
+            lease: ms(self.lease_ms, preset.lease),
+            wait: ms(self.wait_ms, preset.wait),
+            payment: ms(self.payment_ms, preset.payment),
+            ..preset.clone()
         }
     }
 }
@@ -135,22 +229,103 @@ impl RunArgs {
     /// # Errors
     /// Numbers that do not go together; the message is for the user, the exit status is 2.
     pub fn plan(&self) -> Result<Plan, clap::Error> {
-        let preset = if self.quick { QUICK } else { FULL };
-        let load = Load::tuned(&preset.load, self.users, self.iterations, self.skus, self.stock);
-        if self.skus.is_some_and(|skus| skus > load.stock) {
-            let stock = load.stock;
+        let scenario = match (&self.scenario, self.matrix) {
+            (Some(file), _) => Some(Scenario::read(file).map_err(|error| usage(&format!("--scenario: {error:#}")))?),
+            (None, true) => Some(Scenario::matrix(self.quick)),
+            (None, false) => None,
+        };
+        let plan = match scenario {
+            Some(scenario) => self.plan_of(&scenario),
+            None => self.plan_of_flags(),
+        };
+        let (skus, stock) = (plan.load.skus, plan.load.stock);
+        if self.skus.unwrap_or(skus) > stock {
             return Err(usage(&format!(
                 "--skus: {stock} units do not go round; name at most {stock} SKUs, or more --stock"
             )));
         }
-        Ok(Plan {
-            rows: rows(&self.strategies, &self.faults),
-            load,
-            shape: self.shape.shape(),
-            strikes: preset.strikes,
-            seed: self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
-        })
+        if plan.cells.is_empty() {
+            return Err(usage("--strategies, --faults: the scenario has none of these"));
+        }
+        Ok(plan)
     }
+
+    fn plan_of_flags(&self) -> Plan {
+        let preset = if self.quick { QUICK } else { FULL };
+        let strikes = self.strikes(preset.strikes);
+        let arrivals = self.open.map_or(Arrivals::Closed, open);
+        Plan {
+            cells: cells(&self.strategies, &self.faults, arrivals, strikes),
+            load: self.load(&preset.load),
+            shape: self.shape.shape(),
+            left_out: Vec::new(),
+            seed: self.seed(),
+        }
+    }
+
+    /// The scenario, as far as flags do not say otherwise.
+    fn plan_of(&self, scenario: &Scenario) -> Plan {
+        let mut cells = scenario.cells();
+        cells.retain(|cell| self.faults.is_empty() || self.faults.contains(&cell.fault));
+        for cell in &mut cells {
+            cell.strategies.retain(|strategy| self.strategies.is_empty() || self.strategies.contains(strategy));
+            cell.strikes = self.strikes(cell.strikes);
+            cell.arrivals = self.open.map_or(cell.arrivals, open);
+        }
+        cells.retain(|cell| !cell.strategies.is_empty());
+        Plan {
+            cells,
+            load: self.load(&scenario.load()),
+            shape: self.shape.over(&scenario.shape(&SHAPE)),
+            left_out: Vec::new(),
+            seed: self.seed(),
+        }
+    }
+
+    fn load(&self, preset: &Load) -> Load {
+        let load = Load::tuned(preset, self.users, self.iterations, self.skus, self.stock);
+        Load { skew: self.skew.unwrap_or(load.skew), ..load }
+    }
+
+    fn strikes(&self, preset: usize) -> usize {
+        self.strikes.and_then(|strikes| usize::try_from(strikes).ok()).unwrap_or(preset)
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed.unwrap_or_else(any_seed)
+    }
+}
+
+impl CostArgs {
+    /// The measurement that was asked for, with the services beside this program.
+    pub fn cost(self, binaries: PathBuf) -> Cost {
+        let strategies = if self.strategies.is_empty() { Strategy::value_variants().to_vec() } else { self.strategies };
+        let (orders, seed, folder) = (self.orders, self.seed.unwrap_or_else(any_seed), self.report);
+        Cost { strategies, orders, shape: self.shape.shape(), seed, binaries, folder }
+    }
+}
+
+impl SoakArgs {
+    /// The soak that was asked for.
+    pub fn plan(&self) -> SoakPlan {
+        SoakPlan {
+            minutes: self.minutes,
+            strategy: self.strategy,
+            users: self.users,
+            without: self.without,
+            seed: self.seed.unwrap_or_else(any_seed),
+            shape: self.shape.over(&soak::shape(&SHAPE)),
+        }
+    }
+}
+
+fn open(seconds: u64) -> Arrivals {
+    Arrivals::Open { window: Duration::from_secs(seconds) }
+}
+
+/// Short enough to be typed.
+fn any_seed() -> u64 {
+    u64::from(rand::random::<u32>())
 }
 
 /// A message in clap's own words, that ends with exit status 2.
@@ -163,11 +338,18 @@ struct Preset {
     strikes: usize,
 }
 
-const QUICK: Preset = Preset { load: Load { users: 16, iterations: 0, skus: 2, stock: 200 }, strikes: 4 };
-const FULL: Preset = Preset { load: Load { users: 32, iterations: 0, skus: 4, stock: 800 }, strikes: 10 };
+const QUICK: Preset = Preset { load: Load { users: 16, iterations: 0, skus: 2, stock: 200, skew: 0.0 }, strikes: 4 };
+const FULL: Preset = Preset { load: Load { users: 32, iterations: 0, skus: 4, stock: 800, skew: 0.0 }, strikes: 10 };
 
 fn at_least_one(most: u64) -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=most)
+}
+
+fn skew(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(skew) if (0.0..=5.0).contains(&skew) => Ok(skew),
+        _ => Err("0 to 5".to_owned()),
+    }
 }
 
 fn odd(text: &str) -> Result<usize, String> {
@@ -212,6 +394,9 @@ mod tests {
             (vec!["--skus", "9", "--stock", "4"], "at most 4"),
             (vec!["--target", "http://x", "--replicas", "2"], "--target"),
             (vec!["--quik"], "--quick"),
+            (vec!["--skew", "9"], "0 to 5"),
+            (vec!["--scenario", "no-such-file.toml"], "no-such-file.toml"),
+            (vec!["--matrix", "--scenario", "x"], "--scenario"),
         ];
         for (arguments, hint) in wrong {
             let error = run(&arguments).expect_err("bad usage");
@@ -223,8 +408,19 @@ mod tests {
     #[test]
     fn the_story_is_the_default_and_quick_asks_for_less() {
         let (full, quick) = (run(&[]).expect("a plan"), run(&["--quick"]).expect("a plan"));
-        assert_eq!(full.rows, crate::plan::STORY);
+        assert_eq!(full.rows().collect::<Vec<_>>(), crate::plan::STORY);
         assert!(quick.load.attempts() < full.load.attempts());
+    }
+
+    #[test]
+    fn the_matrix_is_every_strategy_under_every_fault_unless_some_are_named() {
+        for quick in [&["--matrix", "--quick"][..], &["--matrix"]] {
+            let plan = run(quick).expect("a plan");
+            assert_eq!(plan.cells.len(), Fault::value_variants().len());
+            assert_eq!(plan.strategies().len(), Strategy::value_variants().len());
+        }
+        let plan = run(&["--matrix", "--faults", "none", "--strategies", "off,atomic"]).expect("a plan");
+        assert_eq!((plan.cells.len(), plan.rows().count()), (1, 2));
     }
 
     #[test]

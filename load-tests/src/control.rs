@@ -1,15 +1,16 @@
 //! Stopping and continuing a replica: a child of this process, or a process on this machine known by its id.
 //!
 //! Invariant: whoever paused a replica continues it: a [`Paused`] does so when it is dropped, on every way out.
-//! Absence: nothing is started or ended here.
+//! Absence: nothing is started or ended here; `service` does that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use testbed::Process;
 use tokio::process::Command;
+
+use crate::service::Service;
 
 /// How often a process that is no child of ours is looked at; of children the kernel tells.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -23,14 +24,14 @@ pub struct Control {
 
 #[derive(Debug, Clone)]
 enum Handle {
-    Child(Arc<Process>),
+    Child(Arc<Service>),
     Stranger(Pid),
 }
 
 impl Control {
     /// A child of this process.
-    pub fn child(name: &str, process: &Arc<Process>) -> Self {
-        Self { name: name.to_owned(), process: Handle::Child(Arc::clone(process)) }
+    pub fn child(service: &Arc<Service>) -> Self {
+        Self { name: service.name().to_owned(), process: Handle::Child(Arc::clone(service)) }
     }
 
     /// Somebody else's child on this machine; `None` if there can be no such process.
@@ -44,10 +45,18 @@ impl Control {
         &self.name
     }
 
+    /// What can be killed and started again; a stranger's child can not.
+    pub fn service(&self) -> Option<&Service> {
+        match &self.process {
+            Handle::Child(service) => Some(service),
+            Handle::Stranger(_) => None,
+        }
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         match &self.process {
-            Handle::Child(process) => process.pid(),
+            Handle::Child(service) => service.process().pid(),
             Handle::Stranger(pid) => pid.as_raw_nonzero().get().unsigned_abs(),
         }
     }
@@ -55,7 +64,7 @@ impl Control {
     /// SIGSTOP, until the guard is dropped.
     pub fn pause(&self) -> Paused<'_> {
         match &self.process {
-            Handle::Child(process) => process.pause(),
+            Handle::Child(service) => service.process().pause(),
             Handle::Stranger(pid) => signal(*pid, Signal::STOP),
         }
         Paused(self)
@@ -69,7 +78,7 @@ impl Control {
     /// SIGCONT. Harmless to a process that runs.
     pub fn resume(&self) {
         match &self.process {
-            Handle::Child(process) => process.resume(),
+            Handle::Child(service) => service.process().resume(),
             Handle::Stranger(pid) => signal(*pid, Signal::CONT),
         }
     }
@@ -82,7 +91,7 @@ impl Control {
     /// # Cancel safety: nothing is consumed; it may be asked again.
     pub async fn stopped(&self) -> anyhow::Result<()> {
         match &self.process {
-            Handle::Child(process) => Ok(process.stopped().await?),
+            Handle::Child(service) => Ok(service.process().stopped().await?),
             Handle::Stranger(pid) => loop {
                 if is_stopped(*pid).await.with_context(|| self.name.clone())? {
                     return Ok(());

@@ -1,4 +1,4 @@
-//! A whole run: the stack, its rows one after the other, the verdict, the reports.
+//! A whole run: the stack, its cells one after the other, the verdict, the reports.
 //!
 //! Invariant: an interrupted run is void, reports the rows it has, and leaves nothing running.
 
@@ -8,12 +8,15 @@ use anyhow::{Context as _, bail};
 use time::OffsetDateTime;
 
 use crate::audit::Auditor;
+use crate::cell::{self, Ground};
+use crate::faults::{Fault, Needs};
 use crate::interrupt::Interrupt;
 use crate::inventory::Inventory;
+use crate::matrix;
 use crate::plan::Plan;
 use crate::progress::Progress;
+use crate::report::baseline::Baseline;
 use crate::report::{self, Report, RunReport};
-use crate::row::{self, Ground};
 use crate::stack::Stack;
 use crate::target::Target;
 use crate::verdict::Verdict;
@@ -29,6 +32,8 @@ pub struct Experiment {
     pub binaries: PathBuf,
     /// Where reports and histories go.
     pub folder: PathBuf,
+    /// An earlier report, to be compared with.
+    pub baseline: Option<Baseline>,
 }
 
 impl Experiment {
@@ -39,21 +44,46 @@ impl Experiment {
     pub async fn run(self, interrupt: &Interrupt) -> anyhow::Result<Verdict> {
         let started_at = OffsetDateTime::now_utc();
         clear(&self.folder).with_context(|| format!("{} cannot be written", self.folder.display()))?;
-        let progress = Progress { rows: self.plan.rows.len() };
-        progress.say(&format!("Seed {} (--seed repeats it)", self.plan.seed));
-        let ran = match &self.target {
-            Some(target) => self.on_target(target, interrupt, progress).await,
-            None => self.on_own_stack(interrupt, progress).await,
+        let mut experiment = self;
+        experiment.leave_out()?;
+        let progress = Progress::of(&experiment.plan);
+        progress.say(&format!("Seed {} (--seed repeats it)", experiment.plan.seed));
+        let ran = match &experiment.target {
+            Some(target) => experiment.on_target(target, interrupt, progress).await,
+            None => experiment.on_own_stack(interrupt, progress).await,
         };
         let (runs, interrupted) = ran?;
         let verdict = Verdict::of(&runs, interrupted);
-        let report = Report::new(&self.plan, started_at, runs, verdict);
-        let written =
-            report::json::write(&report, &self.folder).and_then(|()| report::markdown::write(&report, &self.folder));
-        written.with_context(|| format!("the report cannot be written to {}", self.folder.display()))?;
-        report::terminal::print(&report, &self.folder.display().to_string())
-            .context("the verdict cannot be printed")?;
+        let Self { plan, folder, baseline, .. } = experiment;
+        let report = Report::new(&plan, started_at, runs, verdict).against(baseline.as_ref());
+        let written = report.write(&folder).and_then(|()| matrix::write(&report, &folder));
+        written.with_context(|| format!("the report cannot be written to {}", folder.display()))?;
+        report::terminal::print(&report, &folder.display().to_string()).context("the verdict cannot be printed")?;
         Ok(report.verdict)
+    }
+
+    /// What cannot be had on this ground is left out, by name. On a stack of our own everything can be had.
+    fn leave_out(&mut self) -> anyhow::Result<()> {
+        let Some(target) = &self.target else { return Ok(()) };
+        let controls = target.controls();
+        let processes =
+            controls.inventory.len() == target.inventory.len() && controls.orders.len() == target.orders.len();
+        self.plan.without(|fault| match fault.needs() {
+            Needs::Nothing => true,
+            Needs::Processes => processes,
+            Needs::OwnStack => false,
+        });
+        let names: Vec<_> = self.plan.left_out.iter().map(Fault::to_string).collect();
+        if self.plan.cells.is_empty() {
+            bail!(
+                "of the target only the addresses are within reach, not what {} would break; run it with --faults none",
+                names.join(", ")
+            );
+        }
+        if !names.is_empty() {
+            eprintln!("Left out, because the target's parts are out of reach: {}", names.join(", "));
+        }
+        Ok(())
     }
 
     async fn on_own_stack(
@@ -61,7 +91,7 @@ impl Experiment {
         interrupt: &Interrupt,
         progress: Progress,
     ) -> anyhow::Result<(Vec<RunReport>, Option<&'static str>)> {
-        let shape = &self.plan.shape;
+        let shape = &self.plan.shape();
         let (nodes, replicas) = (shape.redis_nodes, shape.replicas);
         progress.say(&format!("Starting Postgres, {nodes} Redis nodes and {replicas} replicas of each service"));
         let logs = self.folder.join("logs");
@@ -77,12 +107,12 @@ impl Experiment {
                 inventory: Inventory::new(&stack.target.inventory, &stack.target.inventory_token)?,
                 target: &stack.target,
                 controls,
-                redis: &stack.redis,
+                yard: Some(&stack.yard),
                 auditor,
                 folder: &self.folder,
                 prefix: &prefix,
             };
-            self.rows(&ground, interrupt, progress).await
+            self.cells(&ground, interrupt, progress).await
         };
         stack.shut_down().await;
         ran
@@ -95,40 +125,33 @@ impl Experiment {
         progress: Progress,
     ) -> anyhow::Result<(Vec<RunReport>, Option<&'static str>)> {
         let controls = target.controls();
-        let out_of_reach =
-            controls.inventory.len() < target.inventory.len() || controls.orders.len() < target.orders.len();
-        if let Some(row) = self.plan.rows.iter().find(|row| row.fault.needs_processes() && out_of_reach) {
-            bail!("{} stops processes, and those of the target are out of reach; run it with --faults none", row.fault);
-        }
         let prefix = prefix();
         let ground = Ground {
             inventory: Inventory::new(&target.inventory, &target.inventory_token)?,
             target,
             controls,
-            redis: &[],
+            yard: None,
             auditor: Auditor::connect(&target.postgres).await?,
             folder: &self.folder,
             prefix: &prefix,
         };
-        self.rows(&ground, interrupt, progress).await
+        self.cells(&ground, interrupt, progress).await
     }
 
-    async fn rows(
+    async fn cells(
         &self,
         ground: &Ground<'_>,
         interrupt: &Interrupt,
         progress: Progress,
     ) -> anyhow::Result<(Vec<RunReport>, Option<&'static str>)> {
         let mut runs = Vec::new();
-        for number in 1..=self.plan.rows.len() {
+        for number in 1..=self.plan.cells.len() {
             if interrupt.by().is_some() {
                 break;
             }
-            let row = self.plan.rows[number - 1];
-            let ran = row::run(ground, &self.plan, number, progress, interrupt).await;
-            runs.push(
-                ran.with_context(|| format!("row {number}, {} under {}, could not be run", row.strategy, row.fault))?,
-            );
+            let fault = self.plan.cells[number - 1].fault;
+            let ran = cell::run(ground, &self.plan, number, progress, interrupt).await;
+            runs.extend(ran.with_context(|| format!("cell {number}, under {fault}, could not be run"))?);
         }
         Ok((runs, interrupt.by()))
     }
@@ -146,7 +169,9 @@ fn clear(folder: &Path) -> std::io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let ours = name.starts_with("report.") || (name.starts_with("history-") && name.ends_with(".jsonl"));
+        let ours = name.starts_with("report.")
+            || name == "index.html"
+            || (name.starts_with("history-") && name.ends_with(".jsonl"));
         if ours {
             std::fs::remove_file(entry.path())?;
         } else if name == "logs" {

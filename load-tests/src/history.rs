@@ -1,23 +1,24 @@
 //! What was asked and what was answered, in order, on one monotonic clock; kept in memory for the audit and written
-//! as JSON lines for anybody who doubts it.
+//! as JSON lines for anybody who doubts it, who can [`read`] them back.
 //!
 //! Invariant: an invocation is recorded before the request is sent, an answer after it was read.
 //! Absence: no judgement.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::outcome::Outcome;
 
 /// What was asked for.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Invocation {
     /// The `Idempotency-Key`, unique per attempt.
     pub key: String,
@@ -30,7 +31,7 @@ pub struct Invocation {
 }
 
 /// What came back; a `status` of `None` is silence.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Answer {
     /// HTTP status.
     pub status: Option<u16>,
@@ -80,9 +81,56 @@ pub struct Tally {
     pub unexplained: u64,
     /// [`Outcome::Silence`].
     pub silence: u64,
+    /// Answers after which the customer tried again under the same key; none of them is counted above.
+    pub tried_again: u64,
+    /// Of these, 503 and 429.
+    pub tried_again_unavailable: u64,
+    /// Of these, silence.
+    pub tried_again_silence: u64,
+    /// Orders that were sent twice at the same moment, and answered twice.
+    pub duplicates: u64,
 }
 
 impl Tally {
+    /// How often a customer heard something.
+    pub fn answers(&self) -> u64 {
+        self.ended + self.tried_again - self.silences()
+    }
+
+    /// How often a customer heard nothing.
+    pub fn silences(&self) -> u64 {
+        self.silence + self.tried_again_silence
+    }
+
+    /// Both together.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.ended, other.ended),
+            (&mut self.accepted, other.accepted),
+            (&mut self.sold_out, other.sold_out),
+            (&mut self.lock_timeouts, other.lock_timeouts),
+            (&mut self.unavailable, other.unavailable),
+            (&mut self.unexplained, other.unexplained),
+            (&mut self.silence, other.silence),
+            (&mut self.tried_again, other.tried_again),
+            (&mut self.tried_again_unavailable, other.tried_again_unavailable),
+            (&mut self.tried_again_silence, other.tried_again_silence),
+            (&mut self.duplicates, other.duplicates),
+        ];
+        pairs.into_iter().for_each(|(sum, count)| *sum += count);
+    }
+
+    fn count_again(&mut self, outcome: Outcome) {
+        self.tried_again += 1;
+        match outcome {
+            Outcome::LockTimeout | Outcome::QuorumUnavailable | Outcome::Unavailable => {
+                self.tried_again_unavailable += 1;
+            }
+            Outcome::Silence => self.tried_again_silence += 1,
+            Outcome::Accepted | Outcome::SoldOut | Outcome::Unexplained => {}
+        }
+    }
+
     fn count(&mut self, outcome: Outcome) {
         self.ended += 1;
         *match outcome {
@@ -102,6 +150,7 @@ pub struct History {
     began: Instant,
     inner: Mutex<Inner>,
     tally: watch::Sender<Tally>,
+    invocations: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -111,22 +160,65 @@ struct Inner {
     failed: Option<io::Error>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Line<'a> {
     Invoked {
         op: usize,
-        at_us: u128,
+        at_us: u64,
         #[serde(flatten)]
-        what: &'a Invocation,
+        what: Cow<'a, Invocation>,
+    },
+    /// Not the last word: the customer tried again.
+    Again {
+        op: usize,
+        at_us: u64,
+        outcome: Outcome,
+        #[serde(flatten)]
+        what: Cow<'a, Answer>,
     },
     Answered {
         op: usize,
-        at_us: u128,
+        at_us: u64,
         outcome: Outcome,
         #[serde(flatten)]
-        what: &'a Answer,
+        what: Cow<'a, Answer>,
     },
+}
+
+fn micros(since: Duration) -> u64 {
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Reads back what a [`History`] wrote. A last line that breaks off is an error, not silence.
+///
+/// # Errors
+/// The file cannot be read, or a line is not what this program writes; the error tells which.
+pub fn read(path: &Path) -> io::Result<Vec<Operation>> {
+    let mut operations: Vec<Operation> = Vec::new();
+    for (number, line) in (1..).zip(BufReader::new(File::open(path)?).lines()) {
+        let wrong = |what: &dyn std::fmt::Display| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("line {number} is not of a history: {what}"))
+        };
+        match serde_json::from_str(&line?).map_err(|error| wrong(&error))? {
+            Line::Invoked { op, at_us, what } if op == operations.len() => operations.push(Operation {
+                invocation: what.into_owned(),
+                invoked: Duration::from_micros(at_us),
+                answered: None,
+            }),
+            Line::Invoked { op, .. } => return Err(wrong(&format!("request {op} is not the next"))),
+            Line::Again { op, .. } if op < operations.len() => {}
+            Line::Again { op, .. } => return Err(wrong(&format!("request {op} was never made"))),
+            Line::Answered { op, at_us, what, .. } => match operations.get_mut(op) {
+                Some(operation) if operation.answered.is_none() => {
+                    operation.answered = Some((Duration::from_micros(at_us), what.into_owned()));
+                }
+                Some(_) => return Err(wrong(&format!("request {op} was answered before"))),
+                None => return Err(wrong(&format!("request {op} was never made"))),
+            },
+        }
+    }
+    Ok(operations)
 }
 
 impl History {
@@ -136,7 +228,8 @@ impl History {
     /// The file cannot be created.
     pub fn begin(path: &Path) -> io::Result<Self> {
         let inner = Inner { operations: Vec::new(), file: BufWriter::new(File::create(path)?), failed: None };
-        Ok(Self { began: Instant::now(), inner: Mutex::new(inner), tally: watch::channel(Tally::default()).0 })
+        let (tally, invocations) = (watch::channel(Tally::default()).0, watch::channel(0).0);
+        Ok(Self { began: Instant::now(), inner: Mutex::new(inner), tally, invocations })
     }
 
     /// Since the row began.
@@ -151,18 +244,54 @@ impl History {
 
     /// Records a request that is about to be sent; the number names it when its answer comes.
     pub fn invoked(&self, invocation: Invocation) -> usize {
+        self.invoked_at(self.now(), invocation)
+    }
+
+    /// As [`invoked`](Self::invoked), for an order that was meant to be sent a moment ago: its customer has waited since.
+    pub fn invoked_at(&self, invoked: Duration, invocation: Invocation) -> usize {
         let mut inner = self.lock();
-        let (op, invoked) = (inner.operations.len(), self.now());
-        inner.write(&Line::Invoked { op, at_us: invoked.as_micros(), what: &invocation });
+        let op = inner.operations.len();
+        inner.write(&Line::Invoked { op, at_us: micros(invoked), what: Cow::Borrowed(&invocation) });
         inner.operations.push(Operation { invocation, invoked, answered: None });
+        drop(inner);
+        self.invocations.send_modify(|count| *count += 1);
         op
+    }
+
+    /// Records an answer to request `op` that is not the last word: the customer tries again.
+    pub fn tried_again(&self, op: usize, answer: &Answer) {
+        let (at, outcome) = (self.now(), answer.outcome());
+        self.lock().write(&Line::Again { op, at_us: micros(at), outcome, what: Cow::Borrowed(answer) });
+        self.tally.send_modify(|tally| tally.count_again(outcome));
+    }
+
+    /// An order was sent twice, and both copies were answered.
+    pub fn answered_twice(&self) {
+        self.tally.send_modify(|tally| tally.duplicates += 1);
+    }
+
+    /// Changes with every request.
+    pub fn invocations(&self) -> watch::Receiver<u64> {
+        self.invocations.subscribe()
+    }
+
+    /// Orders whose customers wait.
+    pub fn in_flight(&self) -> usize {
+        self.lock().operations.iter().filter(|operation| operation.answered.is_none()).count()
+    }
+
+    /// Their keys.
+    pub fn keys_in_flight(&self) -> Vec<String> {
+        let inner = self.lock();
+        let waiting = inner.operations.iter().filter(|operation| operation.answered.is_none());
+        waiting.map(|operation| operation.invocation.key.clone()).collect()
     }
 
     /// Records the answer to request `op`.
     pub fn answered(&self, op: usize, answer: Answer) {
         let (at, outcome) = (self.now(), answer.outcome());
         let mut inner = self.lock();
-        inner.write(&Line::Answered { op, at_us: at.as_micros(), outcome, what: &answer });
+        inner.write(&Line::Answered { op, at_us: micros(at), outcome, what: Cow::Borrowed(&answer) });
         if let Some(operation) = inner.operations.get_mut(op) {
             operation.answered = Some((at, answer));
         }
@@ -232,5 +361,46 @@ mod tests {
             ]
         );
         assert_eq!(events[2]["outcome"], "silence");
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_to_the_microsecond() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("history.jsonl");
+        let history = History::begin(&path).expect("a file");
+        let (first, _never) = (history.invoked(invocation("k1")), history.invoked(invocation("k2")));
+        let code = Some("out_of_stock".to_owned());
+        history.answered(first, Answer { status: Some(409), code, order_id: None, lock_ms: Some(0.25) });
+        let kept = history.finish().expect("written");
+        let read = read(&path).expect("a history");
+        let told = |operations: &[Operation]| -> Vec<_> {
+            let one = |operation: &Operation| {
+                let answer = operation.answered.as_ref();
+                let answer = answer.map(|(at, answer)| (micros(*at), answer.outcome(), answer.lock_ms));
+                (operation.invocation.key.clone(), micros(operation.invoked), answer)
+            };
+            operations.iter().map(one).collect()
+        };
+        assert_eq!(told(&read), told(&kept));
+    }
+
+    #[test]
+    fn a_file_that_is_no_history_is_refused_with_its_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("history.jsonl");
+        let invoked = r#"{"event":"invoked","op":0,"at_us":1,"key":"k","sku":"a","quantity":1,"to":"x"}"#;
+        let answered = r#"{"event":"answered","op":0,"at_us":2,"outcome":"silence","status":null,"code":null,"order_id":null,"lock_ms":null}"#;
+        let wrong = [
+            ("{}".to_owned(), "line 1"),
+            (format!("{invoked}\n{invoked}"), "line 2 is not of a history: request 0 is not the next"),
+            (format!("{invoked}\n{answered}\n{answered}"), "line 3 is not of a history: request 0 was answered before"),
+            (answered.to_owned(), "line 1 is not of a history: request 0 was never made"),
+            (format!("{invoked}\n{}", &answered[..40]), "line 2"),
+        ];
+        for (text, told) in wrong {
+            std::fs::write(&path, &text).expect("a file");
+            let error = read(&path).expect_err("no history").to_string();
+            assert!(error.contains(told), "{text}: {error}");
+        }
     }
 }

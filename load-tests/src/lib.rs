@@ -6,20 +6,27 @@
 
 pub mod attack;
 pub mod audit;
+pub mod cell;
 pub mod cli;
 pub mod control;
+pub mod cost;
 pub mod experiment;
 pub mod faults;
 pub mod history;
 pub mod interrupt;
 pub mod inventory;
+pub mod matrix;
 pub mod outcome;
 pub mod oversold;
 pub mod plan;
 pub mod progress;
 pub mod report;
 pub mod row;
+pub mod scenario;
+pub mod service;
+pub mod soak;
 pub mod stack;
 pub mod strategy;
 pub mod target;
+pub mod theory;
 pub mod verdict;

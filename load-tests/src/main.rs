@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use load_tests::audit::{self, Auditor, Evidence, Quiet, Scope, until_quiet};
-use load_tests::cli::{AuditArgs, Cli, Command, RunArgs, StackArgs};
+use load_tests::audit::{Auditor, Quiet, Statement, until_quiet};
+use load_tests::cli::{AuditArgs, Cli, Command, CostArgs, RunArgs, SoakArgs, StackArgs};
 use load_tests::experiment::Experiment;
 use load_tests::interrupt::Interrupt;
+use load_tests::report::baseline::Baseline;
+use load_tests::soak::Soak;
 use load_tests::stack::Stack;
 use load_tests::target::{Databases, Target};
 
@@ -25,6 +27,8 @@ async fn main() -> ExitCode {
         Command::Run(args) => run(*args).await,
         Command::Stack(args) => stack(args).await,
         Command::Audit(args) => audit(args).await,
+        Command::Soak(args) => soak(args).await,
+        Command::Cost(args) => cost(args).await,
     };
     match done {
         Ok(status) => ExitCode::from(status),
@@ -46,12 +50,26 @@ async fn run(args: RunArgs) -> anyhow::Result<u8> {
     if let Some(target) = &target {
         (plan.shape.redis_nodes, plan.shape.replicas) = (target.redis.len(), target.orders.len());
     }
-    let experiment = Experiment { plan, target, binaries: beside_this()?, folder: args.report };
+    // Before the run: it may lie where the new report goes.
+    let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
+    let experiment = Experiment { plan, target, binaries: beside_this()?, folder: args.report, baseline };
     let verdict = experiment.run(&interrupt).await?;
     if let ([why, ..], 3) = (verdict.why_not.as_slice(), verdict.exit_status()) {
         eprintln!("oversell: void: {why}");
     }
     Ok(verdict.exit_status())
+}
+
+async fn soak(args: SoakArgs) -> anyhow::Result<u8> {
+    let interrupt = Interrupt::listen().context("signals cannot be listened to")?;
+    let soak = Soak { plan: args.plan(), binaries: beside_this()?, folder: args.report };
+    Ok(soak.run(&interrupt).await?.exit_status())
+}
+
+async fn cost(args: CostArgs) -> anyhow::Result<u8> {
+    let interrupt = Interrupt::listen().context("signals cannot be listened to")?;
+    args.cost(beside_this()?).run(&interrupt).await?;
+    Ok(interrupt.by().map_or(0, |_| COULD_NOT))
 }
 
 async fn stack(args: StackArgs) -> anyhow::Result<u8> {
@@ -86,24 +104,13 @@ async fn audit(args: AuditArgs) -> anyhow::Result<u8> {
     if let Quiet::No(what) = until_quiet(&auditor, None, QUIET_WITHIN).await? {
         anyhow::bail!("an audit while something is in flight proves nothing: {what}");
     }
-    let books = auditor.read(&Scope::Everything).await?;
-    let found = audit::audit(&Evidence { books: &books, history: None });
-    println!(
-        "{} SKUs, {} ledger rows, {} reservations, {} orders",
-        books.stock.len(),
-        books.ledger.len(),
-        books.reservations.len(),
-        books.orders.len()
-    );
-    for item in audit::ITEMS.iter().filter(|item| item.number != 7) {
-        let broken = found.iter().any(|violation| violation.item == item.number);
-        println!("{}  {:>2}. {}", if broken { "BROKEN" } else { "ok    " }, item.number, item.rule);
-    }
-    println!("          7. is checked where the requests were recorded: `oversell run`");
-    for violation in &found {
-        println!("item {violation}");
-    }
-    Ok(if found.is_empty() { 0 } else { BROKEN })
+    let statement = Statement::take(&auditor, &args.history).await?;
+    print!("{statement}");
+    Ok(match (statement.passed, statement.is_broken()) {
+        (true, _) => 0,
+        (false, true) => BROKEN,
+        (false, false) => COULD_NOT,
+    })
 }
 
 /// The services are found beside this program.

@@ -3,10 +3,10 @@
 //! Invariant: an answer is a definite failure only where the contract says that nothing was written.
 //! Absence: overselling is not counted here. It is counted in the ledger.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What became of one attempt, as its customer saw it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// 201: the units are set aside.

@@ -49,6 +49,7 @@ mod tests {
             kind: kind.into(),
             reservation_id,
             transaction: String::new(),
+            at: time::OffsetDateTime::UNIX_EPOCH,
         }
     }
 

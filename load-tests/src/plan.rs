@@ -1,6 +1,6 @@
-//! What a run consists of: rows, numbers, and the seed that decides everything random.
+//! What a run consists of: cells, numbers, and the seed that decides everything random.
 //!
-//! Invariant: the same seed asks for the same SKUs in the same order in every row.
+//! Invariant: the same seed asks for the same SKUs in the same order under every strategy, and strikes at the same times.
 //! Absence: no I/O.
 
 use std::time::Duration;
@@ -8,21 +8,30 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+use rand_distr::{Distribution as _, Zipf};
 
 use crate::faults::Fault;
 use crate::stack::Shape;
-use crate::strategy::Strategy;
+use crate::strategy::{Backend, Strategy};
 
 /// So many times as many units are asked for as there are: less could not show overselling.
 pub const DEMAND: u64 = 4;
-/// The pauses of a row begin within this part of its sale: the first units are sold in peace, and
-/// enough demand is left to sell what a lost update brings back.
-const PAUSES_WITHIN: std::ops::Range<f64> = 0.05..0.75;
+/// The strikes of a fault begin within this part of a sale: the first units are sold in peace, and enough demand is
+/// left to sell what a lost update brings back.
+const STRIKES_WITHIN: std::ops::Range<f64> = 0.05..0.75;
+/// This part of an open sale is calm; in the rest everybody else comes at once, as in a flash sale.
+pub const CALM: f64 = 0.7;
+/// This part of the stock is asked for while it is calm, so that a fault meets units that can be oversold.
+const ASKED_FOR_IN_CALM: f64 = 0.9;
+/// In an open sale so many customers want the same SKU at the same moment.
+const BURST: u64 = 4;
+/// Within which a burst arrives.
+const BURST_MS: std::ops::Range<u64> = 0..5;
 
 /// How one row is loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Load {
-    /// Customers at the same time.
+    /// Customers at the same time, where customers wait for their answer before they order again.
     pub users: u64,
     /// Orders of each, one after the other.
     pub iterations: u64,
@@ -30,6 +39,22 @@ pub struct Load {
     pub skus: u64,
     /// Units there are, over all SKUs.
     pub stock: u64,
+    /// Exponent of Zipf's law: 0 asks for every SKU equally often, 1 for the second half as often as for the first.
+    pub skew: f64,
+}
+
+/// When orders come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrivals {
+    /// So many customers, each of whom orders again when the last order was answered: goose's own model. A system that is
+    /// slow is asked less often, so latencies under overload look better than they are.
+    Closed,
+    /// Orders come when they come, whether or not earlier ones were answered: calm first, a rush in the end. Latency
+    /// counts from the moment at which an order was meant to be sent.
+    Open {
+        /// How long the sale lasts.
+        window: Duration,
+    },
 }
 
 /// One line of the table.
@@ -41,17 +66,31 @@ pub struct RowPlan {
     pub fault: Fault,
 }
 
+/// Strategies that are attacked side by side, each on SKUs of its own, while one thing goes wrong: what disturbs one
+/// disturbs all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// What goes wrong.
+    pub fault: Fault,
+    /// How stock is guarded; a row of the table each.
+    pub strategies: Vec<Strategy>,
+    /// When orders come.
+    pub arrivals: Arrivals,
+    /// How often the fault is meant to strike.
+    pub strikes: usize,
+}
+
 /// A whole run.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// In the order in which they run.
-    pub rows: Vec<RowPlan>,
+    pub cells: Vec<Cell>,
     /// The same for every row.
     pub load: Load,
     /// What it runs on.
     pub shape: Shape,
-    /// How often a fault is meant to strike in one row.
-    pub strikes: usize,
+    /// Faults that were asked for and cannot be had.
+    pub left_out: Vec<Fault>,
     /// Decides everything random.
     pub seed: u64,
 }
@@ -64,16 +103,71 @@ pub const STORY: [RowPlan; 4] = [
     RowPlan { strategy: Strategy::RedlockFenced, fault: Fault::PauseInventory },
 ];
 
-/// The rows that were asked for: the story, or every strategy named under every fault named.
-pub fn rows(strategies: &[Strategy], faults: &[Fault]) -> Vec<RowPlan> {
+/// The cells that were asked for: the story, one row after the other, or under every fault named all strategies named.
+pub fn cells(strategies: &[Strategy], faults: &[Fault], arrivals: Arrivals, strikes: usize) -> Vec<Cell> {
     if strategies.is_empty() && faults.is_empty() {
-        return STORY.to_vec();
+        let row =
+            |&RowPlan { strategy, fault }: &RowPlan| Cell { fault, strategies: vec![strategy], arrivals, strikes };
+        return STORY.iter().map(row).collect();
     }
     let strategies =
         if strategies.is_empty() { &[Strategy::Off, Strategy::Redlock, Strategy::RedlockFenced] } else { strategies };
     let faults = if faults.is_empty() { &[Fault::None] } else { faults };
-    let of = |&fault: &Fault| strategies.iter().map(move |&strategy| RowPlan { strategy, fault });
-    faults.iter().flat_map(of).collect()
+    faults.iter().map(|&fault| Cell { fault, strategies: strategies.to_vec(), arrivals, strikes }).collect()
+}
+
+impl Cell {
+    /// The rows it makes.
+    pub fn rows(&self) -> impl Iterator<Item = RowPlan> {
+        self.strategies.iter().map(|&strategy| RowPlan { strategy, fault: self.fault })
+    }
+}
+
+impl Plan {
+    /// All rows, in order.
+    pub fn rows(&self) -> impl Iterator<Item = RowPlan> {
+        self.cells.iter().flat_map(Cell::rows)
+    }
+
+    /// Every strategy of every cell, once.
+    pub fn strategies(&self) -> Vec<Strategy> {
+        let mut all: Vec<Strategy> = Vec::new();
+        for row in self.rows() {
+            if !all.contains(&row.strategy) {
+                all.push(row.strategy);
+            }
+        }
+        all
+    }
+
+    /// `closed`, `open`, or both.
+    pub fn arrivals(&self) -> &'static str {
+        let open = |cell: &Cell| matches!(cell.arrivals, Arrivals::Open { .. });
+        match (self.cells.iter().any(open), self.cells.iter().all(open)) {
+            (true, true) => "open",
+            (true, false) => "open and closed",
+            (false, _) => "closed",
+        }
+    }
+
+    /// The stack that these cells need.
+    pub fn shape(&self) -> Shape {
+        let locks_with = |backend| self.rows().any(|row| row.strategy.backend() == backend);
+        Shape {
+            proxied: self.cells.iter().any(|cell| cell.fault.needs_proxies()),
+            etcd: locks_with(Backend::Etcd),
+            zookeeper: locks_with(Backend::Zookeeper),
+            ..self.shape.clone()
+        }
+    }
+
+    /// Keeps the cells whose fault can be had, and the names of the others.
+    pub fn without(&mut self, can_be_had: impl Fn(Fault) -> bool) {
+        let (kept, out): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.cells).into_iter().partition(|cell| can_be_had(cell.fault));
+        self.cells = kept;
+        self.left_out.extend(out.into_iter().map(|cell| cell.fault));
+    }
 }
 
 impl Load {
@@ -90,7 +184,7 @@ impl Load {
         let iterations = iterations.unwrap_or_else(|| wanted.div_ceil(users));
         // Customers stay for long enough to meet a fault: a smaller crowd comes more often.
         let stock = stock.unwrap_or(users * iterations / DEMAND).max(1);
-        Self { users, iterations, skus: skus.min(stock), stock }
+        Self { users, iterations, skus: skus.min(stock), stock, skew: preset.skew }
     }
 
     /// Orders in a row, exactly.
@@ -98,51 +192,92 @@ impl Load {
         self.users * self.iterations
     }
 
-    /// Units of each SKU, as even as can be.
-    pub fn stock_of(&self, sku: u64) -> u64 {
-        self.stock / self.skus + u64::from(sku < self.stock % self.skus)
+    /// Units of each SKU: as even as can be, or in proportion to what is asked for, so that every SKU sells out.
+    pub fn stocks(&self, seed: u64) -> Vec<u64> {
+        let even = |sku: u64| self.stock / self.skus + u64::from(sku < self.stock % self.skus);
+        if self.skew <= 0.0 {
+            return (0..self.skus).map(even).collect();
+        }
+        let mut asked = vec![0; usize::try_from(self.skus).unwrap_or_default()];
+        for sku in self.demand(seed) {
+            if let Some(count) = usize::try_from(sku).ok().and_then(|sku| asked.get_mut(sku)) {
+                *count += 1;
+            }
+        }
+        // Of what nobody asks for there is nothing.
+        asked.into_iter().map(|count: u64| count / DEMAND).collect()
     }
 
-    /// Which SKU each attempt asks for: every SKU equally often, in an order that the seed decides.
+    /// Which SKU each attempt asks for, in an order that the seed decides.
     pub fn demand(&self, seed: u64) -> Vec<u64> {
+        let mut random = StdRng::seed_from_u64(seed);
         let mut demand: Vec<u64> = (0..self.attempts()).map(|attempt| attempt % self.skus).collect();
-        demand.shuffle(&mut StdRng::seed_from_u64(seed));
+        if let Some(zipf) = Zipf::new(real(self.skus), self.skew).ok().filter(|_| self.skew > 0.0) {
+            demand = (0..self.attempts()).map(|_| part(1, zipf.sample(&mut random)) - 1).collect();
+        }
+        demand.shuffle(&mut random);
         demand
+    }
+
+    /// When each order of an open sale is meant to be sent, and for which SKU: in bursts, calm first, then the rush.
+    pub fn arrivals(&self, seed: u64, window: Duration) -> Vec<(Duration, u64)> {
+        let mut random = StdRng::seed_from_u64(seed ^ 0x000a_4414);
+        let in_calm = part(self.stock, ASKED_FOR_IN_CALM).div_ceil(BURST);
+        let mut skus = self.demand(seed);
+        // Whoever wants the same comes together.
+        skus.chunks_mut(usize::try_from(BURST * self.skus).unwrap_or(usize::MAX)).for_each(<[u64]>::sort_unstable);
+        let mut arrivals = Vec::with_capacity(skus.len());
+        for (burst, skus) in (0..).zip(skus.chunks(usize::try_from(BURST).unwrap_or(1))) {
+            let within = if burst < in_calm { 0.0..CALM } else { CALM..1.0 };
+            let at = window.mul_f64(random.random_range(within));
+            let jitter = |random: &mut StdRng| Duration::from_millis(random.random_range(BURST_MS));
+            arrivals.extend(skus.iter().map(|&sku| (at + jitter(&mut random), sku)));
+        }
+        arrivals.sort_unstable();
+        arrivals
     }
 }
 
 /// When a fault strikes and whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Strike {
-    /// Once so many orders were accepted.
-    pub after_accepted: u64,
-    /// Among the replicas of a service, to be taken modulo their number.
+    /// Counts from 0.
+    pub number: usize,
+    /// After this part of the sale.
+    pub after: f64,
+    /// Among the replicas of a service or the lock nodes, to be taken modulo their number.
     pub replica: usize,
     /// Among the SKUs, likewise.
     pub sku: usize,
 }
 
-/// The schedule of a row's fault, in order.
-pub fn strikes(seed: u64, count: usize, stock: u64) -> Vec<Strike> {
+/// The schedule of a cell's fault, in order.
+pub fn strikes(seed: u64, count: usize, arrivals: Arrivals) -> Vec<Strike> {
     let mut random = StdRng::seed_from_u64(seed ^ 0x0057_1213);
-    let mut after: Vec<u64> = (0..count).map(|_| part(stock, random.random_range(PAUSES_WITHIN))).collect();
-    after.sort_unstable();
-    let strike = |after_accepted| Strike {
-        after_accepted,
+    let scale = match arrivals {
+        Arrivals::Closed => 1.0,
+        Arrivals::Open { .. } => CALM,
+    };
+    let mut after: Vec<f64> = (0..count).map(|_| random.random_range(STRIKES_WITHIN) * scale).collect();
+    after.sort_unstable_by(f64::total_cmp);
+    let strike = |(number, after)| Strike {
+        number,
+        after,
         replica: random.random_range(0..1 << 16),
         sku: random.random_range(0..1 << 16),
     };
-    after.into_iter().map(strike).collect()
+    after.into_iter().enumerate().map(strike).collect()
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "a part of a small number"
-)]
-fn part(of: u64, fraction: f64) -> u64 {
-    (of as f64 * fraction) as u64
+/// A part of a number, cut.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a small number")]
+pub fn part(of: u64, fraction: f64) -> u64 {
+    (real(of) * fraction) as u64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a small number")]
+fn real(number: u64) -> f64 {
+    number as f64
 }
 
 /// Longer than any order may take, and then some: an attempt without an answer by then is silence.
@@ -154,7 +289,7 @@ pub fn answer_limit(shape: &Shape) -> Duration {
 mod tests {
     use super::*;
 
-    const PRESET: Load = Load { users: 16, iterations: 0, skus: 2, stock: 100 };
+    const PRESET: Load = Load { users: 16, iterations: 0, skus: 2, stock: 100, skew: 0.0 };
 
     #[test]
     fn demand_is_four_times_the_stock_whatever_is_left_open() {
@@ -168,15 +303,14 @@ mod tests {
 
     #[test]
     fn all_units_are_somewhere_and_every_sku_has_one() {
-        let load = Load { users: 1, iterations: 1, skus: 3, stock: 11 };
-        let stock: Vec<_> = (0..3).map(|sku| load.stock_of(sku)).collect();
-        assert_eq!(stock, [4, 4, 3]);
+        let load = Load { users: 1, iterations: 1, skus: 3, stock: 11, skew: 0.0 };
+        assert_eq!(load.stocks(1), [4, 4, 3]);
         assert_eq!(Load::tuned(&PRESET, None, None, Some(9), Some(2)).skus, 2);
     }
 
     #[test]
     fn a_seed_decides_the_order_and_nothing_else() {
-        let load = Load { users: 10, iterations: 10, skus: 4, stock: 25 };
+        let load = Load { users: 10, iterations: 10, skus: 4, stock: 25, skew: 0.0 };
         assert_eq!(load.demand(7), load.demand(7));
         assert_ne!(load.demand(7), load.demand(8));
         let mut sorted = load.demand(8);
@@ -185,18 +319,44 @@ mod tests {
     }
 
     #[test]
-    fn strikes_come_in_order_while_units_are_left() {
-        let strikes = strikes(3, 5, 200);
-        assert_eq!(strikes.len(), 5);
-        assert!(strikes.windows(2).all(|pair| pair[0].after_accepted <= pair[1].after_accepted));
-        assert!(strikes.iter().all(|strike| (10..150).contains(&strike.after_accepted)));
+    fn skewed_demand_wants_the_first_most_and_can_buy_out_every_sku() {
+        let load = Load { users: 10, iterations: 100, skus: 20, stock: 250, skew: 1.0 };
+        let demand = load.demand(7);
+        let asked = |sku: u64| demand.iter().filter(|&&wanted| wanted == sku).count() as u64;
+        assert!(demand.iter().all(|&sku| sku < 20));
+        assert!(asked(0) > asked(1) && asked(1) > asked(10));
+        assert!((0..).zip(load.stocks(7)).all(|(sku, stock)| asked(sku) >= DEMAND * stock));
     }
 
     #[test]
-    fn named_strategies_and_faults_are_crossed() {
-        let crossed = rows(&[Strategy::Off, Strategy::Redis], &[Fault::None, Fault::PauseOrder]);
-        assert_eq!(crossed.len(), 4);
-        assert_eq!(rows(&[], &[]), STORY);
-        assert_eq!(rows(&[Strategy::Redis], &[]), [RowPlan { strategy: Strategy::Redis, fault: Fault::None }]);
+    fn an_open_sale_is_calm_until_the_rush_and_leaves_nobody_out() {
+        let load = Load { users: 10, iterations: 20, skus: 2, stock: 50, skew: 0.0 };
+        let window = Duration::from_secs(10);
+        let arrivals = load.arrivals(7, window);
+        assert_eq!(arrivals, load.arrivals(7, window));
+        assert_eq!(arrivals.len(), 200);
+        let calm = arrivals.iter().filter(|(at, _)| *at < window.mul_f64(CALM)).count();
+        assert!((40..=50).contains(&calm), "{calm} orders for 50 units come while it is calm");
+        assert!(arrivals.iter().all(|(at, _)| *at <= window + Duration::from_millis(5)));
+    }
+
+    #[test]
+    fn strikes_come_in_order_while_units_are_left() {
+        let open = Arrivals::Open { window: Duration::from_secs(10) };
+        for (arrivals, last) in [(Arrivals::Closed, 0.75), (open, CALM)] {
+            let strikes = strikes(3, 5, arrivals);
+            assert_eq!(strikes.len(), 5);
+            assert!(strikes.windows(2).all(|pair| pair[0].after <= pair[1].after));
+            assert!(strikes.iter().all(|strike| strike.after < last));
+        }
+    }
+
+    #[test]
+    fn named_strategies_are_attacked_together_under_each_fault_named() {
+        let crossed = cells(&[Strategy::Off, Strategy::Redis], &[Fault::None, Fault::PauseOrder], Arrivals::Closed, 4);
+        assert_eq!(crossed.iter().map(|cell| cell.strategies.len()).collect::<Vec<_>>(), [2, 2]);
+        let story: Vec<_> = cells(&[], &[], Arrivals::Closed, 4).iter().flat_map(Cell::rows).collect();
+        assert_eq!(story, STORY);
+        assert_eq!(cells(&[Strategy::Redis], &[], Arrivals::Closed, 4)[0].fault, Fault::None);
     }
 }

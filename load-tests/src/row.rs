@@ -1,163 +1,58 @@
-//! One row: fresh SKUs, the attack with the fault beside it, quiet, the audit, the numbers.
+//! One row of the table: what the books, the history and the strikes of one strategy come to.
 //!
-//! Invariant: every process runs again before the books are read.
-//! Absence: rows share nothing but the stack; no row sees another's SKUs.
+//! Absence: nothing is run here; `cell` does that, and reads the books once nothing is in flight.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-
-use anyhow::Context as _;
 use hdrhistogram::Histogram;
-use tokio::sync::watch;
 
-use crate::attack::Attack;
-use crate::audit::{self, Auditor, Books, Evidence, Quiet, Scope, until_quiet};
-use crate::control::Controls;
-use crate::faults::{Field, Struck};
-use crate::history::{History, Operation, Tally};
-use crate::interrupt::Interrupt;
-use crate::inventory::Inventory;
+use crate::audit::{self, Books, Evidence, Quiet};
+use crate::faults::Struck;
+use crate::history::{Operation, Tally};
 use crate::oversold;
-use crate::plan::{Plan, RowPlan, answer_limit, strikes};
-use crate::progress::Progress;
+use crate::plan::{Plan, RowPlan};
+use crate::report::course::{Clocks, Course};
 use crate::report::{AuditReport, Latency, LockWait, RunReport};
-use crate::target::Target;
 
 /// The highest latency that is told apart from others.
 const LONGEST_US: u64 = 600_000_000;
 
-/// What rows run on.
-#[derive(Debug)]
-pub struct Ground<'a> {
-    /// Addresses.
-    pub target: &'a Target,
-    /// Inventory's lab and stock.
-    pub inventory: Inventory,
-    /// Processes that can be stopped.
-    pub controls: Controls,
-    /// Lock nodes that are ours.
-    pub redis: &'a [testbed::RedisNode],
-    /// Reads the books.
-    pub auditor: Auditor,
-    /// Where histories go.
-    pub folder: &'a Path,
-    /// SKUs and keys of this run begin with it.
-    pub prefix: &'a str,
-}
-
-/// Runs row `number` (from 1).
-///
-/// # Errors
-/// It could not be run. What went wrong with orders is in the report.
-///
-/// # Cancel safety: paused processes are continued.
-pub async fn run(
-    ground: &Ground<'_>,
-    plan: &Plan,
-    number: usize,
-    progress: Progress,
-    interrupt: &Interrupt,
-) -> anyhow::Result<RunReport> {
-    let row = plan.rows[number - 1];
-    let prefix = format!("{}-{number}", ground.prefix);
-    let skus: Vec<String> = (0..plan.load.skus).map(|sku| format!("{prefix}-{sku}")).collect();
-    for (n, sku) in (0..).zip(&skus) {
-        ground.inventory.put_stock(sku, plan.load.stock_of(n)).await?;
-    }
-    let file = format!("history-{number}-{}-{}.jsonl", row.strategy, row.fault);
-    let history = History::begin(&ground.folder.join(&file)).with_context(|| format!("{file} cannot be written"))?;
-    let history = Arc::new(history);
-
-    let shown = progress.follow(number, row, plan.load.attempts(), history.tally());
-    let struck = tokio::select! {
-        struck = attack_and_strike(ground, plan, row, &prefix, &skus, &history, interrupt) => struck,
-        () = shown => unreachable!("it is followed until the attack is over"),
-    };
-    // Whatever happened, nobody stays stopped.
-    ground.controls.resume_all();
-    let struck = struck?;
-
-    let limit = settles_within(plan);
-    let quiet = until_quiet(&ground.auditor, Some(&ground.inventory), limit).await?;
-    let books = ground.auditor.read(&Scope::Skus(skus.clone())).await?;
-    let operations = history.finish().with_context(|| format!("{file} cannot be written"))?;
-    let tally = *history.tally().borrow();
-    let found = Found { plan, row, skus: &skus, books: &books, operations: &operations, tally, struck, quiet, file };
-    let report = found.report();
-    progress.ended(number, row, &format!("{} accepted, {} oversold", report.accepted, report.units_oversold));
-    Ok(report)
-}
-
-async fn attack_and_strike(
-    ground: &Ground<'_>,
-    plan: &Plan,
-    row: RowPlan,
-    prefix: &str,
-    skus: &[String],
-    history: &Arc<History>,
-    interrupt: &Interrupt,
-) -> anyhow::Result<Vec<Struck>> {
-    let at = |sku: u64| usize::try_from(sku).ok().and_then(|sku| skus.get(sku).cloned());
-    let attack = Attack {
-        orders: ground.target.orders.clone(),
-        strategy: row.strategy,
-        demand: plan.load.demand(plan.seed).into_iter().filter_map(at).collect(),
-        prefix: prefix.to_owned(),
-        answer_limit: answer_limit(&plan.shape),
-        history: Arc::clone(history),
-    };
-    let (ended, over) = watch::channel(false);
-    let field = Field {
-        strategy: row.strategy,
-        skus,
-        lease: plan.shape.lease,
-        inventory: &ground.inventory,
-        controls: &ground.controls,
-        redis: ground.redis,
-        auditor: &ground.auditor,
-        history,
-        over,
-        strikes: strikes(plan.seed, plan.strikes, plan.load.stock),
-    };
-    let attacking = async {
-        let attacked = attack.run(&plan.load, interrupt).await;
-        ended.send_replace(true);
-        attacked
-    };
-    let ((), struck) = tokio::try_join!(attacking, row.fault.strike(&field))?;
-    Ok(struck)
-}
-
-/// An order ends by wait and lease; a write nobody answered is looked up after three leases; reconcilers look every
-/// second. The rest is for slow machines.
-fn settles_within(plan: &Plan) -> Duration {
-    plan.shape.wait + 4 * plan.shape.lease + Duration::from_secs(15)
-}
-
 /// Everything a row brought to light.
-struct Found<'a> {
-    plan: &'a Plan,
-    row: RowPlan,
-    skus: &'a [String],
-    books: &'a Books,
-    operations: &'a [Operation],
-    tally: Tally,
-    struck: Vec<Struck>,
-    quiet: Quiet,
-    file: String,
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// The run.
+    pub plan: &'a Plan,
+    /// Which row.
+    pub row: RowPlan,
+    /// What was sold, and how many units there were of all of them.
+    pub skus: &'a [String],
+    /// How many units there were.
+    pub stock: u64,
+    /// The books of these SKUs.
+    pub books: &'a Books,
+    /// What was asked and answered.
+    pub operations: &'a [Operation],
+    /// What time it was when they were read.
+    pub clocks: Clocks,
+    /// How the answers were counted.
+    pub tally: Tally,
+    /// The strikes that concern this row.
+    pub struck: Vec<Struck>,
+    /// Whether nothing was in flight when the books were read.
+    pub quiet: &'a Quiet,
+    /// Where the history lies.
+    pub file: String,
 }
 
 impl Found<'_> {
-    fn report(self) -> RunReport {
+    /// The row.
+    pub fn report(self) -> RunReport {
         let Self { plan, row, books, operations, tally, .. } = self;
         let evidence = Evidence { books, history: Some(operations) };
-        let violations: Vec<String> = audit::audit(&evidence).iter().map(ToString::to_string).collect();
+        let findings = audit::audit(&evidence);
         let (duration_seconds, latency_ms, lock_wait_ms) = times(operations);
         RunReport {
             strategy: row.strategy,
             fault: row.fault,
-            initial_stock: plan.load.stock,
+            initial_stock: self.stock,
             attempts: operations.len() as u64,
             accepted: tally.accepted,
             units_sold: books.live_units().values().sum(),
@@ -176,16 +71,20 @@ impl Found<'_> {
             orders_per_second: per_second(tally.ended - tally.silence, duration_seconds),
             latency_ms,
             lock_wait_ms,
-            audit: AuditReport { passed: violations.is_empty(), violations },
+            audit: AuditReport::of(&findings),
             attempts_planned: plan.load.attempts(),
             skus: self.skus.len(),
             skus_sold_out: self.sold_out(),
             paused_writes_refused: self.paused_writes_refused(),
             unsettled: match self.quiet {
                 Quiet::Yes => None,
-                Quiet::No(what) => Some(what),
+                Quiet::No(what) => Some(what.clone()),
             },
+            payment_ms: u64::try_from(plan.shape.payment.as_millis()).unwrap_or(u64::MAX),
+            tried_again: tally.tried_again,
+            tried_again_unavailable: tally.tried_again_unavailable,
             strikes: self.struck,
+            course: Course::of(operations, books, self.clocks),
             history: self.file,
         }
     }

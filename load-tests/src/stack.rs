@@ -1,25 +1,30 @@
-//! The whole system as child processes: Postgres, independent Redis nodes, replicas of both services, lab on.
+//! The whole system as child processes: Postgres, independent Redis nodes, replicas of both services, lab on; etcd and
+//! ZooKeeper where a strategy needs them, proxies between the parts where a fault does.
 //!
 //! Invariant: it ends with this value, and with this process, however that ends; nothing listens beyond 127.0.0.1.
 //! Absence: no containers; `docker compose up` is that way of running it.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+mod launch;
+mod routes;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use futures_util::future::try_join_all;
+use anyhow::Context as _;
+use futures_util::future::{join_all, try_join_all};
 use sqlx::{Connection as _, PgConnection};
-use testbed::{Folder, Mode, Postgres, PostgresOptions, Process, ProcessSpec, RedisNode};
+use testbed::{Etcd, Folder, Mode, Postgres, PostgresOptions, RedisNode, Zookeeper};
+use tokio::sync::Mutex;
 
+use self::launch::{Launch, Programs};
+pub use self::routes::Routes;
 use crate::control::{Control, Controls};
+use crate::service::Service;
 use crate::target::{Databases, Target};
 
 /// Good for the lab only; the services refuse it elsewhere.
 pub const LAB_TOKEN: &str = "lab-only-token";
-const READY_WITHIN: Duration = Duration::from_secs(30);
-const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// The auditor may look at everything and change nothing.
 const AUDITOR: [&str; 3] = [
@@ -29,7 +34,7 @@ const AUDITOR: [&str; 3] = [
 ];
 
 /// What a stack is made of.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
     /// How many lock nodes, an odd number.
     pub redis_nodes: usize,
@@ -41,20 +46,38 @@ pub struct Shape {
     pub wait: Duration,
     /// How long the payment takes.
     pub payment: Duration,
+    /// Whether proxies stand between the parts, so that their connections can be broken.
+    pub proxied: bool,
+    /// Whether some strategy locks with etcd.
+    pub etcd: bool,
+    /// Whether some strategy locks with ZooKeeper.
+    pub zookeeper: bool,
+}
+
+/// The servers of a stack, for whoever breaks them. One at a time.
+#[derive(Debug)]
+pub struct Yard {
+    /// The lock nodes, the one of strategy `redis` first.
+    pub redis: Vec<Mutex<RedisNode>>,
+    /// Both databases.
+    pub postgres: Mutex<Postgres>,
+    /// Where connections can be broken, if proxies were asked for.
+    pub routes: Option<Routes>,
+    etcd: Option<Etcd>,
+    zookeeper: Option<Zookeeper>,
 }
 
 /// A running stack. Dropping it ends it.
 #[derive(Debug)]
 pub struct Stack {
-    /// Its addresses.
+    /// Its addresses, as they are for clients: through the proxies, if there are any.
     pub target: Target,
     /// As `target.postgres`, logged in as somebody who can only read.
     pub audit: Databases,
-    /// The lock nodes.
-    pub redis: Vec<RedisNode>,
-    orders: Vec<Arc<Process>>,
-    inventory: Vec<Arc<Process>>,
-    _postgres: Postgres,
+    /// Its servers. Dropped after the services.
+    pub yard: Yard,
+    orders: Vec<Arc<Service>>,
+    inventory: Vec<Arc<Service>>,
     _logs: Option<Folder>,
 }
 
@@ -71,28 +94,29 @@ impl Stack {
         let logs = logs.map(Path::to_path_buf).or_else(|| folder.as_ref().map(|f| f.path().to_path_buf()));
         let logs = logs.unwrap_or_default();
 
-        let nodes = try_join_all((0..shape.redis_nodes).map(|_| RedisNode::start_in(Mode::Native)));
-        let postgres = Postgres::start_in(Mode::Native, PostgresOptions::default());
-        let (redis, postgres) = tokio::try_join!(nodes, postgres)?;
+        let mut yard = Yard::start(shape).await?;
+        let postgres = yard.postgres.get_mut();
         let databases = Databases {
             inventory: postgres.create_database("inventory").await?,
             order: postgres.create_database("orders").await?,
         };
-        let launch = Launch { shape, programs: &programs, logs: &logs, databases: &databases };
-        let nodes: Vec<_> = redis.iter().map(RedisNode::url).collect();
-        let inventory = try_join_all((1..=shape.replicas).map(|n| launch.inventory(n))).await?;
-        let (inventory, inventory_urls): (Vec<_>, Vec<_>) = inventory.into_iter().unzip();
-        let launched = (1..=shape.replicas).map(|n| launch.order(n, &inventory_urls, &nodes));
-        let (orders, order_urls): (Vec<_>, Vec<_>) = try_join_all(launched).await?.into_iter().unzip();
+        if shape.proxied {
+            yard.routes = Some(Routes::start(&mut yard, shape.replicas).await?);
+        }
+        let nodes = yard.redis_urls();
+        let launch = Launch { shape, programs: &programs, logs: &logs, databases: &databases, yard: &yard };
+        let inventory = try_join_all((0..shape.replicas).map(|n| launch.inventory(n))).await?;
+        let inventory_urls: Vec<_> = inventory.iter().map(|service| service.url().to_owned()).collect();
+        let orders = try_join_all((0..shape.replicas).map(|n| launch.order(n, &inventory_urls, &nodes))).await?;
+        let mut order_urls: Vec<_> = orders.iter().map(|service| service.url().to_owned()).collect();
+        if let Some(routes) = &mut yard.routes {
+            order_urls = routes.before_orders(&order_urls).await?;
+        }
         let audit = admit_auditor(&databases).await?;
 
-        let named = |kind: &str, pids: Vec<u32>| -> Vec<_> {
-            pids.into_iter().enumerate().map(|(n, pid)| (format!("{kind}-{}", n + 1), pid)).collect()
-        };
-        let mut pids = named("order", orders.iter().map(|p| p.pid()).collect());
-        pids.extend(named("inventory", inventory.iter().map(|p| p.pid()).collect()));
-        pids.extend(named("redis", redis.iter().filter_map(RedisNode::pid).collect()));
-        pids.extend(postgres.pid().map(|pid| ("postgres".to_owned(), pid)));
+        let mut pids: Vec<_> =
+            orders.iter().chain(&inventory).map(|s| (s.name().to_owned(), s.process().pid())).collect();
+        pids.extend(yard.pids());
         let target = Target {
             orders: order_urls,
             inventory: inventory_urls,
@@ -101,95 +125,56 @@ impl Stack {
             inventory_token: LAB_TOKEN.to_owned(),
             pids: pids.into_iter().collect(),
         };
-        Ok(Self { target, audit, redis, orders, inventory, _postgres: postgres, _logs: folder })
+        Ok(Self { target, audit, orders, inventory, yard, _logs: folder })
     }
 
-    /// For stopping and continuing its replicas.
+    /// For stopping, continuing and killing its replicas.
     pub fn controls(&self) -> Controls {
-        let of = |kind: &str, processes: &[Arc<Process>]| {
-            let named = processes.iter().enumerate();
-            named.map(|(n, process)| Control::child(&format!("{kind}-{}", n + 1), process)).collect()
-        };
-        Controls { orders: of("order", &self.orders), inventory: of("inventory", &self.inventory) }
+        let of = |services: &[Arc<Service>]| services.iter().map(Control::child).collect();
+        Controls { orders: of(&self.orders), inventory: of(&self.inventory) }
     }
 
     /// Ends the services in good order, then the servers.
-    pub async fn shut_down(mut self) {
-        for replicas in [std::mem::take(&mut self.orders), std::mem::take(&mut self.inventory)] {
-            let ending = replicas.into_iter().filter_map(Arc::into_inner).map(|p| p.terminate(END_WITHIN));
-            futures_util::future::join_all(ending).await;
+    pub async fn shut_down(self) {
+        for services in [&self.orders, &self.inventory] {
+            join_all(services.iter().map(|service| service.end())).await;
         }
     }
 }
 
-struct Programs {
-    inventory: PathBuf,
-    order: PathBuf,
-}
-
-impl Programs {
-    fn beside(folder: &Path) -> anyhow::Result<Self> {
-        let find = |name: &str| {
-            let path = folder.join(name);
-            if !path.is_file() {
-                bail!("no program `{name}` in {}; build it: cargo build -p {name}", folder.display());
-            }
-            Ok(path)
-        };
-        Ok(Self { inventory: find("inventory")?, order: find("order")? })
-    }
-}
-
-struct Launch<'a> {
-    shape: &'a Shape,
-    programs: &'a Programs,
-    logs: &'a Path,
-    databases: &'a Databases,
-}
-
-impl Launch<'_> {
-    async fn inventory(&self, n: usize) -> anyhow::Result<(Arc<Process>, String)> {
-        let envs = [
-            ("INVENTORY_LISTEN", "127.0.0.1:0".to_owned()),
-            ("INVENTORY_DATABASE_URL", self.databases.inventory.clone()),
-            ("INVENTORY_TOKEN", LAB_TOKEN.to_owned()),
-        ];
-        self.service(format!("inventory-{n}"), &self.programs.inventory, &envs).await
+impl Yard {
+    async fn start(shape: &Shape) -> anyhow::Result<Self> {
+        let nodes = try_join_all((0..shape.redis_nodes).map(|_| RedisNode::start_in(Mode::Native)));
+        let postgres = Postgres::start_in(Mode::Native, PostgresOptions::default());
+        let etcd = async { if shape.etcd { Etcd::start_in(Mode::Native).await.map(Some) } else { Ok(None) } };
+        let zookeeper =
+            async { if shape.zookeeper { Zookeeper::start_in(Mode::Native).await.map(Some) } else { Ok(None) } };
+        let (redis, postgres, etcd, zookeeper) = tokio::try_join!(nodes, postgres, etcd, zookeeper)?;
+        let redis = redis.into_iter().map(Mutex::new).collect();
+        Ok(Self { redis, postgres: Mutex::new(postgres), routes: None, etcd, zookeeper })
     }
 
-    async fn order(&self, n: usize, inventory: &[String], nodes: &[String]) -> anyhow::Result<(Arc<Process>, String)> {
-        let ms = |duration: Duration| duration.as_millis().to_string();
-        let envs = [
-            ("ORDER_LISTEN", "127.0.0.1:0".to_owned()),
-            ("ORDER_DATABASE_URL", self.databases.order.clone()),
-            ("ORDER_INVENTORY_URLS", inventory.join(",")),
-            ("ORDER_INVENTORY_TOKEN", LAB_TOKEN.to_owned()),
-            ("ORDER_LOCK_NODES", nodes.join(",")),
-            ("ORDER_LOCK_LEASE_MS", ms(self.shape.lease)),
-            ("ORDER_LOCK_WAIT_MS", ms(self.shape.wait)),
-            ("ORDER_PAYMENT_MS", ms(self.shape.payment)),
-        ];
-        self.service(format!("order-{n}"), &self.programs.order, &envs).await
+    /// The majority of the lock nodes.
+    pub fn quorum(&self) -> usize {
+        self.redis.len() / 2 + 1
     }
 
-    async fn service(
-        &self,
-        name: String,
-        program: &Path,
-        envs: &[(&str, String)],
-    ) -> anyhow::Result<(Arc<Process>, String)> {
-        let mut envs: Vec<_> = envs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        // What the harness's own environment says about logs is not meant for the services.
-        envs.push(("RUST_LOG".to_owned(), "warn".to_owned()));
-        let mut process = Process::spawn(ProcessSpec {
-            log: self.logs.join(format!("{name}.log")),
-            program: program.to_path_buf(),
-            args: vec![OsString::from("--lab")],
-            envs,
-            name,
-        })?;
-        let url = process.first_line(READY_WITHIN).await?;
-        Ok((Arc::new(process), url))
+    fn redis_urls(&mut self) -> Vec<String> {
+        match &self.routes {
+            Some(routes) => routes.redis_urls(),
+            None => self.redis.iter_mut().map(|node| node.get_mut().url()).collect(),
+        }
+    }
+
+    fn pids(&mut self) -> Vec<(String, u32)> {
+        let mut pids: Vec<_> = (1..)
+            .zip(&mut self.redis)
+            .filter_map(|(n, node)| Some((format!("redis-{n}"), node.get_mut().pid()?)))
+            .collect();
+        pids.extend(self.postgres.get_mut().pid().map(|pid| ("postgres".to_owned(), pid)));
+        pids.extend(self.etcd.as_ref().and_then(Etcd::pid).map(|pid| ("etcd".to_owned(), pid)));
+        pids.extend(self.zookeeper.as_ref().and_then(Zookeeper::pid).map(|pid| ("zookeeper".to_owned(), pid)));
+        pids
     }
 }
 

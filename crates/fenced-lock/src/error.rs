@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Resource;
+use crate::{Resource, Token};
 
 /// Why a lock could not be asked for, kept or given back.
 ///
@@ -29,8 +29,8 @@ pub enum LockError {
     Unavailable {
         /// The backend's name.
         backend: &'static str,
-        /// What happened.
-        source: Cause,
+        /// What it did instead of answering.
+        source: NodeError,
     },
     /// A quorum had said yes, but so late that nothing of the lease was left.
     #[error("the grant took {elapsed:?}, nothing usable is left of its lease of {lease:?}")]
@@ -68,6 +68,17 @@ pub enum LockError {
         /// The backend's name.
         backend: &'static str,
     },
+    /// The backend counts by itself, and has not come as far as storage has seen: its data was lost,
+    /// or the tokens came from somewhere else. No later token would be accepted.
+    #[error("the fencing tokens of {backend} for {resource} are not past {at_least}, and cannot be raised")]
+    FloorOutOfReach {
+        /// The backend's name.
+        backend: &'static str,
+        /// The resource whose tokens are too low.
+        resource: Resource,
+        /// What storage has seen.
+        at_least: Token,
+    },
     /// The counter of a resource has passed 2⁵³ − 1.
     #[error("the fencing tokens of {resource} are used up")]
     TokensExhausted {
@@ -84,9 +95,11 @@ impl LockError {
             | Self::Unavailable { .. }
             | Self::Lapsed { .. }
             | Self::TooManyWaiters { .. } => true,
-            Self::Lost { .. } | Self::ResourceCount { .. } | Self::NoTokens { .. } | Self::TokensExhausted { .. } => {
-                false
-            }
+            Self::Lost { .. }
+            | Self::ResourceCount { .. }
+            | Self::NoTokens { .. }
+            | Self::FloorOutOfReach { .. }
+            | Self::TokensExhausted { .. } => false,
         }
     }
 }
@@ -134,7 +147,10 @@ impl NodeError {
 pub struct Cause(Arc<dyn Error + Send + Sync>);
 
 impl Cause {
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only backends fail"))]
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres")),
+        expect(dead_code, reason = "only backends fail")
+    )]
     pub(crate) fn new(error: impl Error + Send + Sync + 'static) -> Self {
         Self(Arc::new(error))
     }

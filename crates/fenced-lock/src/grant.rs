@@ -3,13 +3,20 @@
 //! until when it is, and when it was lost.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
+#[cfg(feature = "etcd")]
+use crate::etcd;
+#[cfg(feature = "postgres")]
+use crate::postgres_advisory;
 #[cfg(feature = "redis")]
 use crate::redlock;
+#[cfg(feature = "zookeeper")]
+use crate::zookeeper;
 use crate::{Lease, LockError, Resource, Token, observe};
 
 /// What [`Grant::release`] found.
@@ -37,6 +44,12 @@ pub(crate) enum Held {
     Off,
     #[cfg(feature = "redis")]
     Redlock(redlock::Held),
+    #[cfg(feature = "etcd")]
+    Etcd(etcd::Held),
+    #[cfg(feature = "zookeeper")]
+    Zookeeper(zookeeper::Held),
+    #[cfg(feature = "postgres")]
+    PostgresAdvisory(Box<postgres_advisory::Held>),
 }
 
 impl Held {
@@ -46,6 +59,12 @@ impl Held {
             Self::Off => Ok(Released::WasOurs),
             #[cfg(feature = "redis")]
             Self::Redlock(held) => held.release().await,
+            #[cfg(feature = "etcd")]
+            Self::Etcd(held) => Box::pin(held.release()).await,
+            #[cfg(feature = "zookeeper")]
+            Self::Zookeeper(held) => Box::pin(held.release()).await,
+            #[cfg(feature = "postgres")]
+            Self::PostgresAdvisory(held) => Box::pin(held.release()).await,
         }
     }
 
@@ -54,15 +73,91 @@ impl Held {
             Self::Off => Ok(Instant::now() + lease.usable()),
             #[cfg(feature = "redis")]
             Self::Redlock(held) => held.extend(lease).await,
+            #[cfg(feature = "etcd")]
+            Self::Etcd(held) => Box::pin(held.extend(lease)).await,
+            #[cfg(feature = "zookeeper")]
+            Self::Zookeeper(held) => Box::pin(held.extend(lease)).await,
+            #[cfg(feature = "postgres")]
+            Self::PostgresAdvisory(held) => Box::pin(held.extend(lease)).await,
         }
     }
 
     /// Releases in a detached task. Called from drops: must not block, may run outside of a task.
-    fn give_up(&self, runtime: &Handle) {
+    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "the others know their runtime"))]
+    fn give_up(self, runtime: &Handle) {
         match self {
             Self::Off => {}
             #[cfg(feature = "redis")]
             Self::Redlock(held) => held.give_up(runtime),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(held) => drop(held),
+            #[cfg(feature = "zookeeper")]
+            Self::Zookeeper(held) => drop(held),
+            // Closes the session.
+            #[cfg(feature = "postgres")]
+            Self::PostgresAdvisory(held) => drop(held),
+        }
+    }
+
+    /// Leaves the lock to its lease.
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "only a session must be kept open"))]
+    fn abandon(self, runtime: &Handle) {
+        match self {
+            Self::Off => {}
+            #[cfg(feature = "redis")]
+            Self::Redlock(held) => drop(held),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(held) => held.abandon(),
+            #[cfg(feature = "zookeeper")]
+            Self::Zookeeper(held) => held.abandon(),
+            #[cfg(feature = "postgres")]
+            Self::PostgresAdvisory(held) => held.abandon(runtime),
+        }
+    }
+
+    /// How long the backend keeps the lock of a holder that fell silent.
+    fn kept_for(&self, lease: Lease) -> Duration {
+        match self {
+            Self::Off => lease.get(),
+            #[cfg(feature = "redis")]
+            Self::Redlock(_) => lease.get(),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(held) => held.kept_for(),
+            #[cfg(feature = "zookeeper")]
+            Self::Zookeeper(held) => held.kept_for(lease.get()),
+            #[cfg(feature = "postgres")]
+            Self::PostgresAdvisory(_) => lease.get(),
+        }
+    }
+
+    /// Until when the session is certain that the lock lives in, where there is one that is renewed
+    /// apart from the lease.
+    fn session_until(&self) -> Option<Instant> {
+        match self {
+            Self::Off => None,
+            #[cfg(feature = "redis")]
+            Self::Redlock(_) => None,
+            #[cfg(feature = "etcd")]
+            Self::Etcd(_) => None,
+            #[cfg(feature = "zookeeper")]
+            Self::Zookeeper(held) => Some(held.alive_until()),
+            #[cfg(feature = "postgres")]
+            Self::PostgresAdvisory(_) => None,
+        }
+    }
+
+    /// Resolves when that session is lost.
+    async fn session_lost(&self) {
+        match self {
+            Self::Off => std::future::pending().await,
+            #[cfg(feature = "redis")]
+            Self::Redlock(_) => std::future::pending().await,
+            #[cfg(feature = "etcd")]
+            Self::Etcd(_) => std::future::pending().await,
+            #[cfg(feature = "zookeeper")]
+            Self::Zookeeper(held) => held.session_lost().await,
+            #[cfg(feature = "postgres")]
+            Self::PostgresAdvisory(_) => std::future::pending().await,
         }
     }
 }
@@ -71,6 +166,7 @@ impl Held {
 #[derive(Clone, Copy, Debug)]
 struct Term {
     valid_until: Instant,
+    lease: Lease,
     lost: bool,
 }
 
@@ -92,14 +188,14 @@ pub(crate) struct Holding {
 
 impl Holding {
     /// Must be called inside a runtime: a dropped grant is released in a task of it.
-    pub(crate) fn new(backend: &'static str, resources: Arc<[Resource]>, lent: Lent) -> Self {
+    pub(crate) fn new(backend: &'static str, resources: Arc<[Resource]>, lease: Lease, lent: Lent) -> Self {
         Self {
             backend,
             resources,
             tokens: lent.tokens,
             owner: lent.owner,
             since: Instant::now(),
-            term: watch::Sender::new(Term { valid_until: lent.valid_until, lost: false }),
+            term: watch::Sender::new(Term { valid_until: lent.valid_until, lease, lost: false }),
             extending: Mutex::new(()),
             held: Some(lent.held),
             runtime: Handle::current(),
@@ -107,7 +203,14 @@ impl Holding {
     }
 
     fn valid_until(&self) -> Instant {
-        self.term.borrow().valid_until
+        let term = self.term.borrow().valid_until;
+        let session = self.held.as_ref().and_then(Held::session_until);
+        session.map_or(term, |session| session.min(term))
+    }
+
+    fn kept_for(&self) -> Duration {
+        let lease = self.term.borrow().lease;
+        self.held.as_ref().map_or(lease.get(), |held| held.kept_for(lease))
     }
 
     async fn lost(&self) {
@@ -121,7 +224,15 @@ impl Holding {
                 () = tokio::time::sleep_until(term.valid_until) => {}
                 // The sender lives in self, which is borrowed for as long as we wait.
                 _ = changes.changed() => {}
+                () = self.session_lost() => return,
             }
+        }
+    }
+
+    async fn session_lost(&self) {
+        match &self.held {
+            Some(held) => held.session_lost().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -139,7 +250,10 @@ impl Holding {
         self.term.send_modify(|term| term.valid_until = term.valid_until.min(at_worst));
         let outcome = held.extend(lease).await;
         match &outcome {
-            Ok(valid_until) => self.term.send_modify(|term| term.valid_until = *valid_until),
+            Ok(valid_until) => self.term.send_modify(|term| {
+                term.valid_until = *valid_until;
+                term.lease = lease;
+            }),
             Err(LockError::Lost { .. }) => {
                 self.term.send_modify(|term| term.lost = true);
                 observe::lost(self.backend);
@@ -161,7 +275,9 @@ impl Holding {
     }
 
     fn abandon(mut self) {
-        self.held = None;
+        if let Some(held) = self.held.take() {
+            held.abandon(&self.runtime);
+        }
     }
 }
 
@@ -210,6 +326,13 @@ impl Grant {
     /// token closes it.
     pub fn valid_until(&self) -> Instant {
         self.0.valid_until()
+    }
+
+    /// How long the backend keeps the lock if nothing is heard of us any more: the lease that was
+    /// really got. At least what was asked for; etcd counts in whole seconds, and ZooKeeper keeps the
+    /// locks of a client for as long as its session.
+    pub fn kept_for(&self) -> Duration {
+        self.0.kept_for()
     }
 
     /// Resolves when the lock cannot be relied upon any more: at [`valid_until`](Self::valid_until),
@@ -287,6 +410,11 @@ impl Grants {
     /// Until when all of the locks may be relied upon. See [`Grant::valid_until`].
     pub fn valid_until(&self) -> Instant {
         self.0.valid_until()
+    }
+
+    /// How long the backend keeps the locks if nothing is heard of us. See [`Grant::kept_for`].
+    pub fn kept_for(&self) -> Duration {
+        self.0.kept_for()
     }
 
     /// Resolves when one of the locks cannot be relied upon any more. See [`Grant::lost`].

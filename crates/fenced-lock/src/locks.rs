@@ -7,10 +7,17 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::grant::{Grant, Grants, Holding, Lent};
+use crate::holder::{Change, Holder};
 use crate::queue::Queues;
+#[cfg(feature = "postgres")]
+use crate::{AdvisoryDatabase, postgres_advisory::PostgresAdvisory};
+#[cfg(feature = "etcd")]
+use crate::{EtcdEndpoints, etcd::Etcd};
 use crate::{Lease, LockError, Options, Resource, Token, Wait, observe, off};
 #[cfg(feature = "redis")]
 use crate::{NodeUrl, Nodes, redis_single::RedisSingle, redlock::Redlock};
+#[cfg(feature = "zookeeper")]
+use crate::{ZookeeperEnsemble, zookeeper::Zookeeper};
 
 /// Distributed locks of one kind. Cheap to clone; clones share connections and queues.
 #[derive(Clone, Debug)]
@@ -27,6 +34,12 @@ enum Backend {
     Redis(RedisSingle),
     #[cfg(feature = "redis")]
     Redlock(Arc<Redlock>),
+    #[cfg(feature = "etcd")]
+    Etcd(Arc<Etcd>),
+    #[cfg(feature = "zookeeper")]
+    Zookeeper(Arc<Zookeeper>),
+    #[cfg(feature = "postgres")]
+    PostgresAdvisory(Arc<PostgresAdvisory>),
 }
 
 /// What a backend is asked for.
@@ -40,6 +53,10 @@ pub(crate) struct Request {
     /// When contention is no longer waited out.
     pub(crate) deadline: Instant,
     /// Whether the caller waits at all.
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres")),
+        expect(dead_code, reason = "there is nobody to wait for")
+    )]
     pub(crate) waits: bool,
 }
 
@@ -68,6 +85,45 @@ impl Locks {
         Self::with(Backend::Redlock(Redlock::new(nodes, &options)), &options)
     }
 
+    /// An etcd cluster; the token is the revision that created the lock's key.
+    ///
+    /// etcd counts leases in whole seconds and not below its election time-out:
+    /// [`Grant::kept_for`] tells what came of it. Every grant is a write that a majority of the
+    /// cluster has flushed to disk, so allow it a longer [`NodeTimeout`](crate::NodeTimeout) than a
+    /// Redis node. In its queue waiters of all resources of a set stand ahead of whoever comes later.
+    ///
+    /// Connects when it is first used; never fails because etcd is down.
+    #[cfg(feature = "etcd")]
+    pub fn etcd(endpoints: EtcdEndpoints, options: Options) -> Self {
+        Self::with(Backend::Etcd(Etcd::new(endpoints, &options)), &options)
+    }
+
+    /// A ZooKeeper ensemble, 3.5.3 or later; the token is the zxid that created the lock's node.
+    ///
+    /// A client that falls silent keeps its locks until its session ends, which may be later than
+    /// the lease ([`ZookeeperEnsemble::with_session`], [`Grant::kept_for`]); `valid_until` is the
+    /// earlier of both. Every grant is a write that a majority has flushed to disk, so allow it a
+    /// longer [`NodeTimeout`](crate::NodeTimeout) than a Redis node.
+    ///
+    /// Connects when it is first used; never fails because ZooKeeper is down.
+    #[cfg(feature = "zookeeper")]
+    pub fn zookeeper(ensemble: ZookeeperEnsemble, options: Options) -> Self {
+        Self::with(Backend::Zookeeper(Zookeeper::new(ensemble, &options)), &options)
+    }
+
+    /// Session advisory locks of one Postgres database, 14 or later, **without tokens**.
+    ///
+    /// Each lock has a session of its own and lives no longer than that: `valid_until` is the lease
+    /// by our clock, the server ends a session that was silent for as long, and whatever else ends
+    /// the session — a restart, `pg_terminate_backend` — ends the lock early and is noticed only by
+    /// the next extend or release. Needs connections of its own: no transaction pooler in between.
+    ///
+    /// Connects when it is first used; never fails because Postgres is down.
+    #[cfg(feature = "postgres")]
+    pub fn postgres_advisory(database: AdvisoryDatabase, options: Options) -> Self {
+        Self::with(Backend::PostgresAdvisory(PostgresAdvisory::new(database, &options)), &options)
+    }
+
     fn with(backend: Backend, options: &Options) -> Self {
         Self { backend, queues: Queues::default(), max_waiters: options.max_waiters().get() }
     }
@@ -80,6 +136,12 @@ impl Locks {
             Backend::Redis(_) => "redis",
             #[cfg(feature = "redis")]
             Backend::Redlock(_) => "redlock",
+            #[cfg(feature = "etcd")]
+            Backend::Etcd(_) => "etcd",
+            #[cfg(feature = "zookeeper")]
+            Backend::Zookeeper(_) => "zookeeper",
+            #[cfg(feature = "postgres")]
+            Backend::PostgresAdvisory(_) => "postgres-advisory",
         }
     }
 
@@ -88,8 +150,9 @@ impl Locks {
     /// `None` means that somebody else still had it when the wait was over.
     ///
     /// # Errors
-    /// [`LockError::QuorumUnavailable`] when too few nodes answered within the node timeout;
-    /// [`LockError::Lapsed`] when they answered so late that nothing of the lease was left.
+    /// [`LockError::QuorumUnavailable`] when too few nodes answered within the node timeout, where
+    /// the backend is one service [`LockError::Unavailable`]; [`LockError::Lapsed`] when they answered
+    /// so late that nothing of the lease was left.
     ///
     /// # Cancel safety
     /// Dropping the future gives back, in a detached task, whatever it had obtained on any node.
@@ -132,24 +195,66 @@ impl Locks {
     /// in a crash of a node, and this heals them.
     ///
     /// # Errors
-    /// [`LockError::QuorumUnavailable`], and [`LockError::NoTokens`] where the backend has none.
+    /// [`LockError::QuorumUnavailable`] or [`LockError::Unavailable`]; [`LockError::NoTokens`] where
+    /// the backend has none; [`LockError::FloorOutOfReach`] where it counts by itself and is not past
+    /// `at_least` already.
     ///
     /// # Cancel safety
     /// The floor may be raised on some nodes and not on others; that does no harm. Call again.
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "etcd", feature = "zookeeper")),
+        expect(unused_variables, reason = "nobody else has tokens")
+    )]
     pub async fn raise_floor(&self, resource: &Resource, at_least: Token) -> Result<(), LockError> {
         match &self.backend {
-            Backend::Off => Err(LockError::NoTokens { backend: "off" }),
+            Backend::Off => Err(LockError::NoTokens { backend: self.backend() }),
             #[cfg(feature = "redis")]
-            Backend::Redis(_) => Err(LockError::NoTokens { backend: "redis" }),
+            Backend::Redis(_) => Err(LockError::NoTokens { backend: self.backend() }),
             #[cfg(feature = "redis")]
             Backend::Redlock(redlock) => redlock.raise_floor(resource, at_least).await,
+            #[cfg(feature = "etcd")]
+            Backend::Etcd(etcd) => etcd.raise_floor(resource, at_least).await,
+            #[cfg(feature = "zookeeper")]
+            Backend::Zookeeper(zookeeper) => zookeeper.raise_floor(resource, at_least).await,
+            #[cfg(feature = "postgres")]
+            Backend::PostgresAdvisory(_) => Err(LockError::NoTokens { backend: self.backend() }),
         }
     }
 
-    /// Whether a quorum of the nodes answers.
+    /// Who has the lock on `resource`, as seen now. Old before it is read: for showing, not for
+    /// deciding.
     ///
     /// # Errors
-    /// [`LockError::QuorumUnavailable`] when it does not.
+    /// [`LockError::QuorumUnavailable`] or [`LockError::Unavailable`] when that could not be found out.
+    pub async fn holder(&self, resource: &Resource) -> Result<Option<Holder>, LockError> {
+        self.look(resource).await.map(|(holder, _)| holder)
+    }
+
+    /// Who has it, and how to hear of a change.
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres")),
+        expect(unused_variables, reason = "nobody has it")
+    )]
+    pub(crate) async fn look(&self, resource: &Resource) -> Result<(Option<Holder>, Change), LockError> {
+        match &self.backend {
+            Backend::Off => Ok((None, Change::Untold)),
+            #[cfg(feature = "redis")]
+            Backend::Redis(node) => Ok((node.holder(resource).await?, Change::Untold)),
+            #[cfg(feature = "redis")]
+            Backend::Redlock(redlock) => Ok((redlock.holder(resource).await?, Change::Untold)),
+            #[cfg(feature = "etcd")]
+            Backend::Etcd(etcd) => etcd.look(resource).await,
+            #[cfg(feature = "zookeeper")]
+            Backend::Zookeeper(zookeeper) => zookeeper.look(resource).await,
+            #[cfg(feature = "postgres")]
+            Backend::PostgresAdvisory(postgres) => Ok((postgres.holder(resource).await?, Change::Untold)),
+        }
+    }
+
+    /// Whether a quorum of the nodes answers, or the one service that the backend is.
+    ///
+    /// # Errors
+    /// [`LockError::QuorumUnavailable`] or [`LockError::Unavailable`] when it does not.
     pub async fn ready(&self) -> Result<(), LockError> {
         match &self.backend {
             Backend::Off => Ok(()),
@@ -157,6 +262,12 @@ impl Locks {
             Backend::Redis(node) => node.ready().await,
             #[cfg(feature = "redis")]
             Backend::Redlock(redlock) => redlock.ready().await,
+            #[cfg(feature = "etcd")]
+            Backend::Etcd(etcd) => etcd.ready().await,
+            #[cfg(feature = "zookeeper")]
+            Backend::Zookeeper(zookeeper) => zookeeper.ready().await,
+            #[cfg(feature = "postgres")]
+            Backend::PostgresAdvisory(postgres) => postgres.ready().await,
         }
     }
 
@@ -171,28 +282,38 @@ impl Locks {
         let request = Request { resources, lease, deadline: began + wait.get(), waits };
         let outcome = self.queue_and_lend(&request).await;
         observe::acquired(self.backend(), began.elapsed(), &outcome);
-        Ok(outcome?.map(|lent| Holding::new(self.backend(), request.resources, lent)))
+        Ok(outcome?.map(|lent| Holding::new(self.backend(), request.resources, lease, lent)))
     }
 
     async fn queue_and_lend(&self, request: &Request) -> Result<Option<Lent>, LockError> {
         // Places are taken in sorted order and kept until the nodes have spoken: two callers
         // with overlapping sets meet at their first common resource and cannot wait in a circle.
         let mut places = Vec::with_capacity(request.resources.len());
+        #[cfg_attr(not(feature = "redis"), expect(unused, reason = "only nodes keep lists of who waits"))]
+        let mut queued = false;
         if !matches!(self.backend, Backend::Off) {
             for resource in request.resources.iter() {
                 let mut place = self.queues.enter(resource, self.max_waiters)?;
+                queued |= place.is_behind_others();
                 if !place.head(request.deadline).await {
                     return Ok(None);
                 }
                 places.push(place);
             }
         }
+        // Boxed, so that the others do not make the future of a Redlock acquisition any larger.
         match &self.backend {
             Backend::Off => Ok(Some(off::lend(request))),
             #[cfg(feature = "redis")]
-            Backend::Redis(node) => node.acquire(request).await,
+            Backend::Redis(node) => node.acquire(request, queued).await,
             #[cfg(feature = "redis")]
-            Backend::Redlock(redlock) => redlock.acquire(request).await,
+            Backend::Redlock(redlock) => redlock.acquire(request, queued).await,
+            #[cfg(feature = "etcd")]
+            Backend::Etcd(etcd) => Box::pin(etcd.acquire(request)).await,
+            #[cfg(feature = "zookeeper")]
+            Backend::Zookeeper(zookeeper) => Box::pin(zookeeper.acquire(request)).await,
+            #[cfg(feature = "postgres")]
+            Backend::PostgresAdvisory(postgres) => Box::pin(postgres.acquire(request)).await,
         }
     }
 }

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use crate::LockError;
+#[cfg(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres"))]
+use crate::NodeError;
 use crate::grant::Lent;
-use crate::{LockError, NodeError};
 
 /// An acquisition ended: how, and how long it took, waiting included.
 pub(crate) fn acquired(backend: &'static str, took: Duration, outcome: &Result<Option<Lent>, LockError>) {
@@ -27,7 +29,7 @@ pub(crate) fn lost(backend: &'static str) {
 }
 
 /// Nodes did something else than answer.
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres"))]
 pub(crate) fn node_errors(errors: &[NodeError]) {
     for error in errors {
         let kind = match error {

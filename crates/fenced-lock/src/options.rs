@@ -9,10 +9,20 @@ use crate::Lease;
 /// What can be tuned. The defaults are meant for nodes in one region.
 #[derive(Clone, Debug)]
 pub struct Options {
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres")),
+        expect(dead_code, reason = "there is nobody to ask")
+    )]
     node_timeout: NodeTimeout,
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis nodes want it"))]
     counter_ttl: CounterTtl,
     max_waiters: NonZeroUsize,
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres")),
+        expect(dead_code, reason = "there is nobody to ask")
+    )]
     client_name: ClientName,
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis nodes want it"))]
     root_certificate: Option<Arc<[u8]>>,
 }
 
@@ -68,18 +78,21 @@ impl Options {
     }
 }
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres"))]
 impl Options {
     pub(crate) fn node_timeout(&self) -> Duration {
         self.node_timeout.0
     }
 
-    pub(crate) fn counter_ttl(&self) -> Duration {
-        self.counter_ttl.0
-    }
-
     pub(crate) fn client_name(&self) -> &str {
         &self.client_name.0
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Options {
+    pub(crate) fn counter_ttl(&self) -> Duration {
+        self.counter_ttl.0
     }
 
     pub(crate) fn root_certificate(&self) -> Option<&[u8]> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::grant::Lent;
 use crate::locks::Request;
 use crate::redlock::Redlock;
-use crate::{LockError, NodeUrl, Options};
+use crate::{Holder, LockError, NodeUrl, Options, Resource};
 
 /// A lock on one node.
 #[derive(Clone, Debug)]
@@ -18,12 +18,17 @@ impl RedisSingle {
         Self(Redlock::of(vec![node], options))
     }
 
-    pub(crate) async fn acquire(&self, request: &Request) -> Result<Option<Lent>, LockError> {
-        let mut lent = self.0.acquire(request).await?;
+    pub(crate) async fn acquire(&self, request: &Request, queued: bool) -> Result<Option<Lent>, LockError> {
+        let mut lent = self.0.acquire(request, queued).await?;
         if let Some(lent) = &mut lent {
             lent.tokens.fill(None);
         }
         Ok(lent)
+    }
+
+    pub(crate) async fn holder(&self, resource: &Resource) -> Result<Option<Holder>, LockError> {
+        let holder = self.0.holder(resource).await?;
+        Ok(holder.map(|holder| Holder::new(holder.name().to_owned(), None)))
     }
 
     pub(crate) async fn ready(&self) -> Result<(), LockError> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Both databases, as far as they were in scope.
@@ -51,6 +52,8 @@ pub struct LedgerRow {
     pub reservation_id: Option<Uuid>,
     /// The transaction that wrote the row, as Postgres numbers them.
     pub transaction: String,
+    /// When, by the clock of the database.
+    pub at: OffsetDateTime,
 }
 
 /// A row of `reservations` with its lines.
@@ -101,6 +104,8 @@ pub struct Refusal {
     pub step: String,
     /// Whose write; absent for claims.
     pub order_id: Option<Uuid>,
+    /// When, by the clock of the database.
+    pub at: OffsetDateTime,
 }
 
 impl Reservation {

@@ -7,25 +7,48 @@ mod books;
 mod checks;
 mod quiet;
 mod read;
+mod statement;
 
 use std::fmt;
 
 pub use books::{Books, LedgerRow, Order, Refusal, Reservation, ReservationLine, StockRow};
 pub use quiet::{Quiet, until_quiet};
 pub use read::{Auditor, Scope};
+pub use statement::{ItemStatement, Read, State, Statement};
 
 use crate::history::Operation;
 
 /// So many violations of one item are told one by one; the rest is counted.
 const TOLD: usize = 5;
 
-/// Something that must not be.
+/// Something that must not be, or that could not be decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// Which of [`ITEMS`].
     pub item: u8,
     /// What was found.
     pub found: String,
+}
+
+/// What an audit came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What must not be.
+    pub violations: Vec<Violation>,
+    /// What a search gave up on. It is no violation, and it is never a pass.
+    pub unknown: Vec<Violation>,
+}
+
+impl Findings {
+    /// Everything was checked, and everything holds.
+    pub fn passed(&self) -> bool {
+        self.violations.is_empty() && self.unknown.is_empty()
+    }
+
+    fn add(&mut self, other: Self) {
+        self.violations.extend(other.violations);
+        self.unknown.extend(other.unknown);
+    }
 }
 
 impl fmt::Display for Violation {
@@ -37,13 +60,24 @@ impl fmt::Display for Violation {
 /// One thing that is checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Item {
-    /// Its number in reports. 9, whether every "sold out" was justified, is not checked yet; 11 is the verdict's.
+    /// Its number in reports. 11, whether the run could have shown anything, is the verdict's.
     pub number: u8,
     /// What has to hold.
     pub rule: &'static str,
     /// It is about stock, which a strategy without a promise is expected to spoil. The others hold for every strategy.
     pub about_stock: bool,
-    check: fn(&Evidence<'_>) -> Vec<String>,
+    /// It compares the books with what customers asked and heard, so it needs a history.
+    pub needs_history: bool,
+    check: Check,
+}
+
+/// How it is checked.
+#[derive(Debug, Clone, Copy)]
+enum Check {
+    /// Always decided.
+    Exact(fn(&Evidence<'_>) -> Vec<String>),
+    /// It may come to a search that gives up.
+    Search(fn(&Evidence<'_>) -> checks::Judged),
 }
 
 /// What the checks look at.
@@ -56,71 +90,101 @@ pub struct Evidence<'a> {
 }
 
 /// Everything the auditor checks.
-pub const ITEMS: [Item; 9] = [
+pub const ITEMS: [Item; 10] = [
     Item {
         number: 1,
         rule: "live units never exceed the units there are, per SKU",
         about_stock: true,
-        check: checks::stock::live_units_exist,
+        needs_history: false,
+        check: Check::Exact(checks::stock::live_units_exist),
     },
     Item {
         number: 2,
         rule: "available = on hand − live units, and the ledger agrees",
         about_stock: true,
-        check: checks::stock::available_adds_up,
+        needs_history: false,
+        check: Check::Exact(checks::stock::available_adds_up),
     },
     Item {
         number: 3,
         rule: "0 ≤ available ≤ on hand",
         about_stock: true,
-        check: checks::stock::available_within_bounds,
+        needs_history: false,
+        check: Check::Exact(checks::stock::available_within_bounds),
     },
     Item {
         number: 4,
         rule: "one reservation per order, one order per idempotency key",
         about_stock: false,
-        check: checks::orders::one_of_each,
+        needs_history: false,
+        check: Check::Exact(checks::orders::one_of_each),
     },
     Item {
         number: 5,
         rule: "fences never decrease along the ledger, and one fence is one transaction",
         about_stock: true,
-        check: checks::ledger::fences_never_decrease,
+        needs_history: false,
+        check: Check::Exact(checks::ledger::fences_never_decrease),
     },
     Item {
         number: 6,
         rule: "the ledger chains: before = the previous after, after = before + delta",
         about_stock: true,
-        check: checks::ledger::chains,
+        needs_history: false,
+        check: Check::Exact(checks::ledger::chains),
     },
     Item {
         number: 7,
         rule: "the books agree with every answer that was given, and with nothing else",
         about_stock: false,
-        check: checks::answers::agree_with_the_books,
+        needs_history: true,
+        check: Check::Exact(checks::answers::agree_with_the_books),
     },
     Item {
         number: 8,
         rule: "an order is confirmed if and only if its reservation is",
         about_stock: false,
-        check: checks::orders::confirmed_together,
+        needs_history: false,
+        check: Check::Exact(checks::orders::confirmed_together),
+    },
+    Item {
+        number: 9,
+        rule: "every \"sold out\" was justified by what was asked before it",
+        about_stock: true,
+        needs_history: true,
+        check: Check::Search(checks::sold_out::was_justified),
     },
     Item {
         number: 10,
         rule: "every payment is captured or voided, and captured if and only if the order stands",
         about_stock: false,
-        check: checks::orders::payments_settled,
+        needs_history: false,
+        check: Check::Exact(checks::orders::payments_settled),
     },
 ];
 
 /// Checks everything.
-pub fn audit(evidence: &Evidence<'_>) -> Vec<Violation> {
-    ITEMS.iter().flat_map(|item| item.violations(evidence)).collect()
+pub fn audit(evidence: &Evidence<'_>) -> Findings {
+    let mut findings = Findings::default();
+    for item in &ITEMS {
+        findings.add(item.findings(evidence));
+    }
+    findings
 }
 
 impl Item {
-    fn violations(&self, evidence: &Evidence<'_>) -> Vec<Violation> {
-        let mut found = (self.check)(evidence);
+    fn findings(&self, evidence: &Evidence<'_>) -> Findings {
+        let (found, unknown) = match self.check {
+            Check::Exact(check) => (check(evidence), Vec::new()),
+            Check::Search(check) => {
+                let judged = check(evidence);
+                (judged.found, judged.unknown)
+            }
+        };
+        Findings { violations: self.told(found), unknown: self.told(unknown) }
+    }
+
+    fn told(&self, mut found: Vec<String>) -> Vec<Violation> {
         if found.len() > TOLD {
             let more = found.len() - TOLD;
             found.truncate(TOLD);
@@ -128,9 +192,4 @@ impl Item {
         }
         found.into_iter().map(|found| Violation { item: self.number, found }).collect()
     }
-}
-
-/// Whether a strategy that promises nothing about stock may break this item.
-pub fn is_about_stock(violation: &Violation) -> bool {
-    ITEMS.iter().any(|item| item.number == violation.item && item.about_stock)
 }

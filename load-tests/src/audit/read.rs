@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::books::{Books, LedgerRow, Order, Refusal, Reservation, ReservationLine, StockRow};
@@ -88,6 +89,14 @@ impl Auditor {
         sqlx::query_scalar("select coalesce(max(seq), 0) from stock_ledger").fetch_one(&self.inventory).await
     }
 
+    /// What the clock of the inventory database shows, for reading times in its rows.
+    ///
+    /// # Errors
+    /// The database is not reached.
+    pub async fn clock(&self) -> Result<OffsetDateTime, sqlx::Error> {
+        sqlx::query_scalar("select clock_timestamp()").fetch_one(&self.inventory).await
+    }
+
     /// Whether units of `sku` were reserved after row `seq` of the ledger.
     ///
     /// # Errors
@@ -97,13 +106,22 @@ impl Auditor {
         sqlx::query_scalar(ask).bind(sku).bind(seq).fetch_one(&self.inventory).await
     }
 
+    /// Which of these idempotency keys have their final answer stored.
+    ///
+    /// # Errors
+    /// The database is not reached.
+    pub async fn finished(&self, keys: &[String]) -> Result<Vec<String>, sqlx::Error> {
+        let ask = "select key from idempotency_keys where key = any($1) and state = 'done'";
+        sqlx::query_scalar(ask).bind(keys).fetch_all(&self.order).await
+    }
+
     async fn stock(&self, skus: Option<&[String]>) -> Result<Vec<StockRow>, sqlx::Error> {
         let read = "select sku, on_hand, available from stock where $1::text[] is null or sku = any($1) order by sku";
         sqlx::query_as(read).bind(skus).fetch_all(&self.inventory).await
     }
 
     async fn ledger(&self, skus: Option<&[String]>) -> Result<Vec<LedgerRow>, sqlx::Error> {
-        let read = "select seq, sku, delta, before, after, fence, kind, reservation_id, xmin::text as transaction
+        let read = "select seq, sku, delta, before, after, fence, kind, reservation_id, xmin::text as transaction, at
                       from stock_ledger where $1::text[] is null or sku = any($1) order by seq";
         sqlx::query_as(read).bind(skus).fetch_all(&self.inventory).await
     }
@@ -135,7 +153,7 @@ impl Auditor {
     }
 
     async fn refusals(&self, skus: Option<&[String]>) -> Result<Vec<Refusal>, sqlx::Error> {
-        let read = "select sku, token, current, step, order_id from fence_refusals
+        let read = "select sku, token, current, step, order_id, at from fence_refusals
                      where $1::text[] is null or sku = any($1) order by id";
         sqlx::query_as(read).bind(skus).fetch_all(&self.inventory).await
     }

@@ -1,29 +1,35 @@
 //! What can go wrong while orders are placed. A fault is one file here and one line in each match.
 //!
-//! Invariant: a fault counts as fired only if it really struck, and whatever it stopped runs again when it returns.
+//! Invariant: a fault counts as fired only if it was seen to strike, and whatever it stopped or broke works again when
+//! it returns.
 //! Absence: no fault decides whether a row is valid; `verdict` does.
 
+mod duplicate_requests;
+mod field;
+mod kill_inventory;
+mod kill_order;
+mod lost_replies;
+mod partition_postgres;
+mod partition_redis;
 mod pause_inventory;
 mod pause_order;
+mod postgres_restart;
+mod redis_amnesia;
+mod redis_early_expiry;
+mod redis_majority_down;
+mod redis_minority_down;
+mod redis_slow;
+mod seen;
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
 
 use clap::ValueEnum;
-use serde::Serialize;
-use tokio::sync::watch;
-use uuid::Uuid;
+use serde::{Deserialize, Serialize};
 
-use crate::audit::Auditor;
-use crate::control::Controls;
-use crate::history::{History, Tally};
-use crate::inventory::Inventory;
-use crate::plan::Strike;
-use crate::strategy::Strategy;
+pub use field::{Field, LaneField, Pace, Struck};
 
 /// A fault, as `--faults` spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
     /// Nothing goes wrong
@@ -32,6 +38,41 @@ pub enum Fault {
     PauseInventory,
     /// An order replica that holds the lock is stopped for longer than the lease
     PauseOrder,
+    /// An order replica is killed in the middle of orders, and started again
+    KillOrder,
+    /// An inventory replica is killed in the middle of orders, and started again
+    KillInventory,
+    /// A minority of the lock nodes is killed; they come back empty after a lease
+    RedisMinorityDown,
+    /// A majority of the lock nodes is killed; they come back empty after a lease
+    RedisMajorityDown,
+    /// A majority of the lock nodes is killed while a lock is held, and comes back empty at once
+    RedisAmnesia,
+    /// One lock node's clock runs ahead: it forgets a lock that is still held
+    RedisEarlyExpiry,
+    /// Lock nodes answer, later than anybody waits
+    RedisSlow,
+    /// Nothing gets through between order and some lock nodes: one way, the other, both
+    PartitionRedis,
+    /// Nothing gets through between one inventory replica and its database: one way, the other, both
+    PartitionPostgres,
+    /// Postgres crashes, and recovers from its log
+    PostgresRestart,
+    /// Customers send the same order twice at the same moment
+    DuplicateRequests,
+    /// Orders are placed, and the connection breaks before the customer hears of it
+    LostReplies,
+}
+
+/// What a fault has to reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing but the addresses.
+    Nothing,
+    /// The process ids of the replicas, on this machine.
+    Processes,
+    /// Replicas or servers that this process started, or the proxies between them.
+    OwnStack,
 }
 
 impl Fault {
@@ -41,15 +82,43 @@ impl Fault {
             Self::None => "none",
             Self::PauseInventory => "pause-inventory",
             Self::PauseOrder => "pause-order",
+            Self::KillOrder => "kill-order",
+            Self::KillInventory => "kill-inventory",
+            Self::RedisMinorityDown => "redis-minority-down",
+            Self::RedisMajorityDown => "redis-majority-down",
+            Self::RedisAmnesia => "redis-amnesia",
+            Self::RedisEarlyExpiry => "redis-early-expiry",
+            Self::RedisSlow => "redis-slow",
+            Self::PartitionRedis => "partition-redis",
+            Self::PartitionPostgres => "partition-postgres",
+            Self::PostgresRestart => "postgres-restart",
+            Self::DuplicateRequests => "duplicate-requests",
+            Self::LostReplies => "lost-replies",
         }
     }
 
-    /// It stops processes, so they have to be on this machine.
-    pub const fn needs_processes(self) -> bool {
+    /// What it has to reach.
+    pub const fn needs(self) -> Needs {
         match self {
-            Self::None => false,
-            Self::PauseInventory | Self::PauseOrder => true,
+            Self::None | Self::DuplicateRequests => Needs::Nothing,
+            Self::PauseInventory | Self::PauseOrder => Needs::Processes,
+            Self::KillOrder
+            | Self::KillInventory
+            | Self::RedisMinorityDown
+            | Self::RedisMajorityDown
+            | Self::RedisAmnesia
+            | Self::RedisEarlyExpiry
+            | Self::RedisSlow
+            | Self::PartitionRedis
+            | Self::PartitionPostgres
+            | Self::PostgresRestart
+            | Self::LostReplies => Needs::OwnStack,
         }
+    }
+
+    /// It breaks connections, so there have to be proxies on them.
+    pub const fn needs_proxies(self) -> bool {
+        matches!(self, Self::PartitionRedis | Self::PartitionPostgres | Self::LostReplies)
     }
 
     /// A stale write must reach the storage, so a fenced strategy has something to refuse. A paused order replica looks
@@ -67,6 +136,18 @@ impl Fault {
             Self::None => Ok(Vec::new()),
             Self::PauseInventory => pause_inventory::strike(field).await,
             Self::PauseOrder => pause_order::strike(field).await,
+            Self::KillOrder => kill_order::strike(field).await,
+            Self::KillInventory => kill_inventory::strike(field).await,
+            Self::RedisMinorityDown => redis_minority_down::strike(field).await,
+            Self::RedisMajorityDown => redis_majority_down::strike(field).await,
+            Self::RedisAmnesia => redis_amnesia::strike(field).await,
+            Self::RedisEarlyExpiry => redis_early_expiry::strike(field).await,
+            Self::RedisSlow => redis_slow::strike(field).await,
+            Self::PartitionRedis => partition_redis::strike(field).await,
+            Self::PartitionPostgres => partition_postgres::strike(field).await,
+            Self::PostgresRestart => postgres_restart::strike(field).await,
+            Self::DuplicateRequests => duplicate_requests::strike(field).await,
+            Self::LostReplies => lost_replies::strike(field).await,
         }
     }
 }
@@ -77,74 +158,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What a fault may see and touch while a row runs.
-#[derive(Debug)]
-pub struct Field<'a> {
-    /// How stock is guarded in this row.
-    pub strategy: Strategy,
-    /// What is sold in this row.
-    pub skus: &'a [String],
-    /// How long a lock lives.
-    pub lease: Duration,
-    /// Inventory's lab.
-    pub inventory: &'a Inventory,
-    /// The processes that can be stopped.
-    pub controls: &'a Controls,
-    /// The lock nodes, where they are ours to ask.
-    pub redis: &'a [testbed::RedisNode],
-    /// The ledger, to see who sold.
-    pub auditor: &'a Auditor,
-    /// The clock, and the outcomes so far.
-    pub history: &'a Arc<History>,
-    /// True once the attack is over.
-    pub over: watch::Receiver<bool>,
-    /// When to strike and whom.
-    pub strikes: Vec<Strike>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// One strike of a fault.
-#[derive(Debug, Clone, Serialize)]
-pub struct Struck {
-    /// Which process.
-    pub replica: String,
-    /// Which SKU's sale was meant.
-    pub sku: String,
-    /// When it stopped, in milliseconds since the row began.
-    pub from_ms: u128,
-    /// When it was continued.
-    pub to_ms: u128,
-    /// Whether it did what it is there for; a strike that missed is not counted.
-    pub fired: bool,
-    /// How the write it interrupted ended: `written`, the code of the refusal, or why the strike missed.
-    pub outcome: String,
-    /// Whose write.
-    pub order_id: Option<Uuid>,
-    /// What that write carried.
-    pub fencing_token: Option<i64>,
-}
-
-impl Field<'_> {
-    /// Waits until it is time for this strike; `false` if the sale is over before.
-    async fn time_for(&self, strike: &Strike) -> bool {
-        let mut tally = self.history.tally();
-        let enough = |tally: &Tally| tally.accepted >= strike.after_accepted;
-        tokio::select! {
-            reached = tally.wait_for(enough) => reached.is_ok(),
-            () = self.ended() => false,
+    #[test]
+    fn a_fault_is_typed_as_it_is_named() {
+        for fault in Fault::value_variants() {
+            assert_eq!(Fault::from_str(fault.name(), false).as_ref(), Ok(fault));
         }
-    }
-
-    /// Resolves when the attack is over.
-    async fn ended(&self) {
-        // An error means that the row is being torn down: over as well.
-        let _ = self.over.clone().wait_for(|over| *over).await;
-    }
-
-    fn now_ms(&self) -> u128 {
-        self.history.now().as_millis()
-    }
-
-    fn sku(&self, strike: &Strike) -> &str {
-        &self.skus[strike.sku % self.skus.len()]
     }
 }

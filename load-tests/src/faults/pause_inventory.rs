@@ -1,46 +1,51 @@
 //! The paper's paused client, made certain: an inventory replica stops itself as it enters a write, before it begins a
-//! transaction. It is continued once the lease has lapsed and somebody else has sold that SKU, so that the write that
-//! follows is stale. One replica at a time: the others have to go on selling.
+//! transaction, and is continued once that write is stale. One replica at a time: the others have to go on selling.
+//!
+//! Stale means that the lease has lapsed and somebody else has sold that SKU. Two strategies want it otherwise:
+//! `redlock-write-fence` is met right after the lapse, when the next holder has read and not yet written: what it checks
+//! is not there yet. The lock of `postgres-advisory` does not lapse, so the session that holds it is terminated.
 //!
 //! Fired means: that write was then attempted. Whether it landed or was refused is what the row is about.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
+use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Field, Struck};
+use super::seen::{LOOK_AGAIN, locks_held};
+use super::{Field, LaneField, Struck};
 use crate::control::Control;
 use crate::inventory::Parked;
+use crate::plan::Strike;
+use crate::strategy::Strategy;
 
-/// Between two looks at books or at the lab. Both belong to other processes; there is no event to wait for.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// A write of this SKU should have come by then; if none did, another SKU may do better.
 const FIRES_WITHIN: Duration = Duration::from_secs(1);
 /// How long a continued write may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// Nobody sold for so many leases: continued all the same. A write that nobody answered is looked up by order after
-/// three of them, and must have ended by then.
+/// three of them, and must have ended by then; unless a newer claim shuts it out for good.
 const LONGEST_PAUSE_IN_LEASES: f64 = 2.5;
+const LONGEST_PAUSE_IN_LEASES_FENCED: f64 = 6.0;
+/// Within which the next holder has read what it is going to write.
+const READS_WITHIN: Duration = Duration::from_millis(60);
+/// A write that was not made stale proves nothing, so a strike is repeated.
+const MOST_TRIES: usize = 3;
 
 pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
     let mut struck = Vec::new();
-    for (number, strike) in field.strikes.iter().enumerate() {
+    for strike in &field.strikes {
         if !field.time_for(strike).await {
             break;
         }
-        let replica = strike.replica % field.inventory.replicas();
-        let control = field.controls.inventory.get(replica).context("inventory's processes are out of reach")?;
-        // Where one SKU sells no more, the next may.
-        for step in 0..field.skus.len() {
-            let sku = &field.skus[(strike.sku + step) % field.skus.len()];
-            if let Some(pause) =
-                pause(field, replica, control, sku).await.with_context(|| format!("pause {}", number + 1))?
-            {
-                struck.push(pause);
-                break;
-            }
-            if *field.over.borrow() {
+        let Some(lane) = field.lane(strike, |_| true) else { break };
+        for attempt in 0..MOST_TRIES {
+            let paused =
+                once(field, lane, strike, attempt).await.with_context(|| format!("pause {}", strike.number + 1))?;
+            let decided = paused.as_ref().is_some_and(|struck| decides(lane.strategy, struck));
+            struck.extend(paused);
+            if decided || field.is_over() {
                 break;
             }
         }
@@ -48,77 +53,190 @@ pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
     Ok(struck)
 }
 
+/// Whether the strike met what it was after. A fenced order whose own second try was faster than its paused write is
+/// told that it is done; nothing was refused then.
+fn decides(strategy: Strategy, struck: &Struck) -> bool {
+    struck.fired && (!strategy.claims() || struck.outcome == "stale_fencing_token")
+}
+
 /// One pause; `None` if no write came.
-async fn pause(field: &Field<'_>, replica: usize, control: &Control, sku: &str) -> anyhow::Result<Option<Struck>> {
-    let known = field.inventory.parked(replica).await?.len();
-    field.inventory.arm(replica, sku).await?;
-    if !fires(field, replica, control).await? {
-        return Ok(None);
+async fn once(field: &Field<'_>, lane: &LaneField, strike: &Strike, attempt: usize) -> anyhow::Result<Option<Struck>> {
+    let replica = (strike.replica + attempt) % field.inventory.replicas();
+    let control = field.controls.inventory.get(replica).context("inventory's processes are out of reach")?;
+    // Where one SKU sells no more, the next may.
+    for step in 0..lane.skus.len() {
+        let sku = &lane.skus[(strike.sku + attempt + step) % lane.skus.len()];
+        let pause = Pause { field, lane, replica, control, sku };
+        if let Some(struck) = pause.happen().await? {
+            return Ok(Some(struck));
+        }
+        if field.is_over() {
+            break;
+        }
     }
-    let (stopped_at, from_ms) = (Instant::now(), field.now_ms());
-    let stopped = control.continued_later();
-    let seq = field.auditor.last_seq().await?;
-    let others_sold = until_stale(field, sku, seq, stopped_at).await?;
-    drop(stopped);
-    let to_ms = field.now_ms();
-    let parked = outcome(field, replica, known).await?;
-    let outcome = match &parked {
-        Some(Parked { outcome: Some(outcome), .. }) => outcome.clone(),
-        _ => "not attempted".to_owned(),
-    };
-    let attempted = parked.as_ref().is_some_and(|parked| parked.outcome.is_some());
-    let outcome = if others_sold { outcome } else { format!("{outcome}, but nobody else had sold") };
-    Ok(Some(Struck {
-        replica: control.name().to_owned(),
-        sku: sku.to_owned(),
-        from_ms,
-        to_ms,
-        fired: attempted && others_sold,
-        outcome,
-        order_id: parked.as_ref().map(|parked| parked.order_id),
-        fencing_token: parked.and_then(|parked| parked.fencing_token),
-    }))
+    Ok(None)
 }
 
-/// Waits until the replica has stopped itself. `false`: disarmed, and it runs.
-async fn fires(field: &Field<'_>, replica: usize, control: &Control) -> anyhow::Result<bool> {
-    tokio::select! {
-        stopped = control.stopped() => return stopped.map(|()| true),
-        () = field.ended() => {}
-        () = sleep(FIRES_WITHIN) => {}
-    }
-    // It may stop at this very moment; then it does not answer, and has fired.
-    tokio::select! {
-        disarmed = field.inventory.disarm(replica) => disarmed.map(|()| false),
-        stopped = control.stopped() => stopped.map(|()| true),
-    }
+struct Pause<'a> {
+    field: &'a Field<'a>,
+    lane: &'a LaneField,
+    replica: usize,
+    control: &'a Control,
+    sku: &'a str,
 }
 
-/// Waits until the lease has lapsed and somebody else has sold; `false` if nobody did.
-async fn until_stale(field: &Field<'_>, sku: &str, seq: i64, stopped_at: Instant) -> anyhow::Result<bool> {
-    tokio::time::sleep_until(stopped_at + field.lease).await;
-    let others_sell = async {
-        while !field.auditor.sold_since(sku, seq).await? {
+impl Pause<'_> {
+    async fn happen(&self) -> anyhow::Result<Option<Struck>> {
+        let Self { field, lane, replica, control, sku } = *self;
+        let known = field.inventory.parked(replica).await?.len();
+        field.inventory.arm(replica, sku).await?;
+        if !self.fires().await? {
+            return Ok(None);
+        }
+        let (stopped_at, from_ms) = (Instant::now(), field.now_ms());
+        let stopped = control.continued_later();
+        let stale = match lane.strategy {
+            Strategy::RedlockWriteFence => self.until_the_next_has_read(stopped_at).await?,
+            Strategy::PostgresAdvisory => {
+                terminate_holders(field.postgres).await?;
+                self.until_others_sold(stopped_at).await?
+            }
+            Strategy::Off
+            | Strategy::Redis
+            | Strategy::Redlock
+            | Strategy::RedlockFenced
+            | Strategy::EtcdFenced
+            | Strategy::ZookeeperFenced
+            | Strategy::Optimistic
+            | Strategy::RowLock
+            | Strategy::Atomic => self.until_others_sold(stopped_at).await?,
+        };
+        drop(stopped);
+        let to_ms = field.now_ms();
+        let parked = self.outcome(known).await?;
+        let ended = parked.as_ref().and_then(|parked| parked.outcome.clone());
+        let outcome = ended.clone().unwrap_or_else(|| "not attempted".to_owned());
+        let outcome = if stale { outcome } else { format!("{outcome}, but nobody else had come") };
+        Ok(Some(Struck {
+            strategy: Some(lane.strategy),
+            replica: control.name().to_owned(),
+            sku: sku.to_owned(),
+            from_ms,
+            to_ms,
+            fired: ended.is_some() && stale,
+            outcome,
+            order_id: parked.as_ref().map(|parked| parked.order_id),
+            fencing_token: parked.and_then(|parked| parked.fencing_token),
+        }))
+    }
+
+    /// Waits until the replica has stopped itself. `false`: disarmed, and it runs.
+    async fn fires(&self) -> anyhow::Result<bool> {
+        let Self { field, control, replica, .. } = *self;
+        tokio::select! {
+            stopped = control.stopped() => return stopped.map(|()| true),
+            () = field.ended() => {}
+            () = sleep(FIRES_WITHIN) => {}
+        }
+        // It may stop at this very moment; then it does not answer, and has fired.
+        tokio::select! {
+            disarmed = field.inventory.disarm(replica) => disarmed.map(|()| false),
+            stopped = control.stopped() => stopped.map(|()| true),
+        }
+    }
+
+    /// Waits until the lease has lapsed and somebody else has sold; `false` if nobody did.
+    async fn until_others_sold(&self, stopped_at: Instant) -> anyhow::Result<bool> {
+        let (field, sku) = (self.field, self.sku);
+        let seq = field.auditor.last_seq().await?;
+        tokio::time::sleep_until(stopped_at + field.lease).await;
+        let others_sell = async {
+            while !field.auditor.sold_since(sku, seq).await? {
+                sleep(LOOK_AGAIN).await;
+            }
+            anyhow::Ok(())
+        };
+        self.within_patience(stopped_at, others_sell).await
+    }
+
+    /// Waits until somebody else has the lock, and has read; `false` if nobody came.
+    async fn until_the_next_has_read(&self, stopped_at: Instant) -> anyhow::Result<bool> {
+        let node = self.field.yard()?.redis[0].lock().await;
+        let holder = async || {
+            let held = locks_held(self.field, &node).await?;
+            anyhow::Ok(held.into_iter().find(|lock| lock.sku == self.sku).map(|lock| lock.value))
+        };
+        let first = holder().await?;
+        let another = async {
+            loop {
+                let now = holder().await?;
+                if now.is_some() && now != first {
+                    return anyhow::Ok(());
+                }
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        let came = self.within_patience(stopped_at, another).await?;
+        sleep(READS_WITHIN).await;
+        Ok(came)
+    }
+
+    async fn within_patience(
+        &self,
+        stopped_at: Instant,
+        event: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<bool> {
+        let longest =
+            if self.lane.strategy.claims() { LONGEST_PAUSE_IN_LEASES_FENCED } else { LONGEST_PAUSE_IN_LEASES };
+        let left = self.field.lease.mul_f64(longest).saturating_sub(stopped_at.elapsed());
+        match timeout(left, event).await {
+            Ok(happened) => happened.map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// How the parked write ended, once it has.
+    async fn outcome(&self, known: usize) -> anyhow::Result<Option<Parked>> {
+        let deadline = Instant::now() + ENDS_WITHIN;
+        loop {
+            let parked = self.field.inventory.parked(self.replica).await?.into_iter().nth(known);
+            let ended = parked.as_ref().is_some_and(|parked| parked.outcome.is_some());
+            if ended || Instant::now() >= deadline {
+                return Ok(parked);
+            }
             sleep(LOOK_AGAIN).await;
         }
-        anyhow::Ok(())
-    };
-    let left = field.lease.mul_f64(LONGEST_PAUSE_IN_LEASES).saturating_sub(stopped_at.elapsed());
-    match timeout(left, others_sell).await {
-        Ok(sold) => sold.map(|()| true),
-        Err(_) => Ok(false),
     }
 }
 
-/// How the parked write ended, once it has.
-async fn outcome(field: &Field<'_>, replica: usize, known: usize) -> anyhow::Result<Option<Parked>> {
-    let deadline = Instant::now() + ENDS_WITHIN;
-    loop {
-        let parked = field.inventory.parked(replica).await?.into_iter().nth(known);
-        let ended = parked.as_ref().is_some_and(|parked| parked.outcome.is_some());
-        if ended || Instant::now() >= deadline {
-            return Ok(parked);
-        }
-        sleep(LOOK_AGAIN).await;
+/// Ends every session that holds an advisory lock: a failover, an administrator, a proxy that recycles connections.
+async fn terminate_holders(postgres: &str) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect(postgres).await.context("nobody can see to the sessions of Postgres")?;
+    let terminate = "select pg_terminate_backend(pid) from pg_locks
+                      where locktype = 'advisory' and granted and pid <> pg_backend_pid()";
+    sqlx::query(terminate).execute(&mut connection).await?;
+    Ok(connection.close().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fenced_strike_is_decided_by_a_refusal_and_by_nothing_less() {
+        let struck = |outcome: &str| Struck {
+            strategy: None,
+            replica: String::new(),
+            sku: String::new(),
+            from_ms: 0,
+            to_ms: 0,
+            fired: true,
+            outcome: outcome.to_owned(),
+            order_id: None,
+            fencing_token: None,
+        };
+        assert!(decides(Strategy::RedlockFenced, &struck("stale_fencing_token")));
+        assert!(!decides(Strategy::RedlockFenced, &struck("written")));
+        assert!(decides(Strategy::Redlock, &struck("written")));
     }
 }

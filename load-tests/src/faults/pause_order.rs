@@ -6,15 +6,13 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::time::{Instant, sleep};
 
-use super::{Field, Struck};
+use super::seen::LOOK_AGAIN;
+use super::{Field, LaneField, Struck};
 use crate::control::Control;
 use crate::plan::Strike;
 
-/// Between two looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// A replica that does not get the lock within this is left alone.
 const HOLDS_WITHIN: Duration = Duration::from_secs(2);
 /// How many leases a pause lasts at least, and at most if nobody sells.
@@ -26,28 +24,31 @@ pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
         if !field.time_for(strike).await {
             break;
         }
-        let controls = &field.controls.orders;
-        let control =
-            controls.get(strike.replica % controls.len().max(1)).context("order's processes are out of reach")?;
-        struck.extend(pause(field, control, strike).await?);
+        let Some(lane) = field.lane(strike, |_| true) else { break };
+        struck.extend(pause(field, lane, field.order(strike)?, strike).await?);
     }
     Ok(struck)
 }
 
 /// One pause; `None` if the replica never held the lock.
-async fn pause(field: &Field<'_>, control: &Control, strike: &Strike) -> anyhow::Result<Option<Struck>> {
-    let sku = field.sku(strike);
+async fn pause(
+    field: &Field<'_>,
+    lane: &LaneField,
+    control: &Control,
+    strike: &Strike,
+) -> anyhow::Result<Option<Struck>> {
+    let sku = lane.sku(strike);
     let deadline = Instant::now() + HOLDS_WITHIN;
     loop {
-        if *field.over.borrow() || Instant::now() >= deadline {
+        if field.is_over() || Instant::now() >= deadline {
             return Ok(None);
         }
-        if holds(field, control, sku).await? {
+        if holds(field, lane, control, sku).await? {
             let stopped = control.pause();
             control.stopped().await?;
             // It may have released in between; it cannot any more.
-            if holds(field, control, sku).await? {
-                let ended = hold_still(field, control, sku).await;
+            if holds(field, lane, control, sku).await? {
+                let ended = hold_still(field, lane, control, sku).await;
                 drop(stopped);
                 return ended.map(Some);
             }
@@ -57,7 +58,7 @@ async fn pause(field: &Field<'_>, control: &Control, strike: &Strike) -> anyhow:
 }
 
 /// The replica is stopped; returns when it may go on.
-async fn hold_still(field: &Field<'_>, control: &Control, sku: &str) -> anyhow::Result<Struck> {
+async fn hold_still(field: &Field<'_>, lane: &LaneField, control: &Control, sku: &str) -> anyhow::Result<Struck> {
     let (stopped_at, from_ms) = (Instant::now(), field.now_ms());
     let seq = field.auditor.last_seq().await?;
     sleep(field.lease.mul_f64(PAUSE_IN_LEASES.0)).await;
@@ -69,6 +70,7 @@ async fn hold_still(field: &Field<'_>, control: &Control, sku: &str) -> anyhow::
     }
     let outcome = if sold { "others sold meanwhile" } else { "nobody else sold" };
     Ok(Struck {
+        strategy: Some(lane.strategy),
         replica: control.name().to_owned(),
         sku: sku.to_owned(),
         from_ms,
@@ -80,12 +82,14 @@ async fn hold_still(field: &Field<'_>, control: &Control, sku: &str) -> anyhow::
     })
 }
 
-/// Whether this replica holds the lock of `sku`: order calls itself `order-PID` on the lock nodes.
-async fn holds(field: &Field<'_>, control: &Control, sku: &str) -> anyhow::Result<bool> {
-    let Some(node) = field.redis.first().filter(|_| field.strategy.locks()) else {
-        return Ok(true);
+/// Whether this replica holds the lock of `sku`: order calls itself `order-PID` on the lock nodes. Where there is no such
+/// node, or no lock, it is enough that orders are on their way.
+async fn holds(field: &Field<'_>, lane: &LaneField, control: &Control, sku: &str) -> anyhow::Result<bool> {
+    let node = field.yard.filter(|_| lane.strategy.locks_at_redis()).and_then(|yard| yard.redis.first());
+    let Some(node) = node else {
+        return Ok(lane.history.in_flight() > 0);
     };
-    let value = node.command(&["GET", &format!("lock:sku:{sku}")]).await?;
+    let value = node.lock().await.command(&["GET", &format!("lock:sku:{sku}")]).await?;
     Ok(owned_by(&value, control.pid()))
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-use super::{COLUMNS, Report, RunReport, cells};
+use super::{COLUMNS, Report, RunReport, baseline, cells};
 
 /// Writes it into the folder.
 ///
@@ -30,7 +30,7 @@ pub fn text(report: &Report) -> String {
     let _ = write!(
         text,
         "\nStarted {} on {} ({} cores), seed {}. {} lock nodes, {} replicas of each service; lease {} ms, wait {} ms, \
-         payment {} ms between read and write. {} customers × {} orders over {} SKUs.\n",
+         payment {} ms between read and write. {} customers × {} orders over {} SKUs (skew {}). Arrivals: {}.\n",
         report.started_at,
         m.os,
         m.cpus,
@@ -43,29 +43,51 @@ pub fn text(report: &Report) -> String {
         s.users,
         s.iterations,
         s.skus,
+        s.skew,
+        s.arrivals,
     );
+    if !s.left_out.is_empty() {
+        let _ = writeln!(text, "\nLeft out, because they cannot be had here: {}.", s.left_out.join(", "));
+    }
+    text += &compared(report);
     for run in &report.runs {
         text += &details(run);
     }
     text
 }
 
+fn compared(report: &Report) -> String {
+    let Some(comparison) = &report.comparison else { return String::new() };
+    let mut text = format!("\n## Against the run of {}\n\n", comparison.earlier);
+    let columns = baseline::COLUMNS;
+    text += &format!("| row | {} |\n|---|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
+    for change in &comparison.rows {
+        text += &format!("| {} | {} |\n", change.row, change.cells().join(" | "));
+    }
+    text
+}
+
 fn details(run: &RunReport) -> String {
     let mut text = String::new();
-    if run.audit.violations.is_empty() && run.strikes.is_empty() {
+    if run.audit.passed && run.strikes.is_empty() {
         return text;
     }
     let _ = write!(text, "\n## {} / {}\n\n", run.strategy, run.fault);
     for violation in &run.audit.violations {
         let _ = writeln!(text, "- audit, item {violation}");
     }
+    for unknown in &run.audit.unknown {
+        let _ = writeln!(text, "- audit, not decided, item {unknown}");
+    }
     for strike in &run.strikes {
         let (replica, sku, outcome) = (&strike.replica, &strike.sku, &strike.outcome);
         let counted = if strike.fired { "" } else { " (not counted)" };
         let _ = writeln!(
             text,
-            "- {replica} stopped from {} ms to {} ms in the sale of {sku}: {outcome}{counted}",
-            strike.from_ms, strike.to_ms
+            "- {replica} from {} ms to {} ms{}: {outcome}{counted}",
+            strike.from_ms,
+            strike.to_ms,
+            if sku.is_empty() { String::new() } else { format!(" in the sale of {sku}") },
         );
     }
     text

@@ -1,19 +1,31 @@
-//! What a run found, as data, and the three ways in which it is told. The data is the contract of `report.json`.
+//! What a run found, as data, and the four ways in which it is told. The data is the contract of `report.json`.
 //!
 //! Absence: nothing is measured or judged here.
 
+pub mod baseline;
+mod charts;
+pub mod course;
+pub mod html;
 pub mod json;
 pub mod markdown;
+mod matrix;
+mod star;
 pub mod terminal;
+
+use std::io;
+use std::path::Path;
 
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::audit::{Findings, Violation};
 use crate::faults::{Fault, Struck};
 use crate::plan::Plan;
 use crate::strategy::Strategy;
 use crate::verdict::Verdict;
+use baseline::{Baseline, Comparison};
+use course::Course;
 
 /// Raised when a reader of `report.json` would have to change.
 pub const SCHEMA: u32 = 1;
@@ -33,6 +45,9 @@ pub struct Report {
     pub runs: Vec<RunReport>,
     /// What it means.
     pub verdict: Verdict,
+    /// Against an earlier report, if one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
 }
 
 /// Where it ran.
@@ -63,6 +78,13 @@ pub struct Settings {
     pub iterations: u64,
     /// Among how many SKUs they choose.
     pub skus: u64,
+    /// Exponent of Zipf's law over the SKUs; 0 asks for each equally often.
+    pub skew: f64,
+    /// `closed`: customers wait for their answer before they order again, so latency under overload looks better than it
+    /// is. `open`: orders come when they come, and latency counts from when they were meant to be sent. Or both.
+    pub arrivals: String,
+    /// Faults that could not be had here, by name.
+    pub left_out: Vec<String>,
     /// Repeats the run, as far as a machine can.
     pub seed: u64,
 }
@@ -123,10 +145,18 @@ pub struct RunReport {
     pub skus_sold_out: usize,
     /// Stale writes refused whose replica had been paused in between, after their claim had succeeded.
     pub paused_writes_refused: usize,
+    /// How long the payment between read and write took.
+    pub payment_ms: u64,
+    /// Answers after which a customer tried again under the same key; none of them is counted among the others.
+    pub tried_again: u64,
+    /// Of these, 503 and 429.
+    pub tried_again_unavailable: u64,
     /// What was still in flight when the audit could wait no longer.
     pub unsettled: Option<String>,
     /// Every strike of the fault.
     pub strikes: Vec<Struck>,
+    /// How it went over time, for charts.
+    pub course: Course,
     /// Requests and answers, beside this file.
     pub history: String,
 }
@@ -156,10 +186,20 @@ pub struct LockWait {
 /// What the auditor found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct AuditReport {
-    /// Nothing.
+    /// Everything holds, and everything was decided.
     pub passed: bool,
     /// Each begins with the number of the item.
     pub violations: Vec<String>,
+    /// What a search gave up on, likewise. It is no violation and no pass.
+    pub unknown: Vec<String>,
+}
+
+impl AuditReport {
+    /// As it is told.
+    pub fn of(findings: &Findings) -> Self {
+        let told = |all: &[Violation]| all.iter().map(ToString::to_string).collect();
+        Self { passed: findings.passed(), violations: told(&findings.violations), unknown: told(&findings.unknown) }
+    }
 }
 
 impl Report {
@@ -174,10 +214,29 @@ impl Report {
             users: plan.load.users,
             iterations: plan.load.iterations,
             skus: plan.load.skus,
+            skew: plan.load.skew,
+            arrivals: plan.arrivals().to_owned(),
+            left_out: plan.left_out.iter().map(ToString::to_string).collect(),
             seed: plan.seed,
         };
         let started_at = started_at.format(&Rfc3339).unwrap_or_default();
-        Self { schema: SCHEMA, started_at, machine: Machine::this(), settings, runs, verdict }
+        Self { schema: SCHEMA, started_at, machine: Machine::this(), settings, runs, verdict, comparison: None }
+    }
+
+    /// Beside an earlier one.
+    pub fn against(mut self, baseline: Option<&Baseline>) -> Self {
+        self.comparison = baseline.map(|baseline| baseline.compare(&self.runs));
+        self
+    }
+
+    /// Writes every file of it into the folder.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        json::write(self, folder)?;
+        markdown::write(self, folder)?;
+        html::write(self, folder)
     }
 }
 
@@ -221,7 +280,7 @@ pub fn cells(run: &RunReport) -> [String; 14] {
         run.lost_updates.to_string(),
         run.stale_writes_refused.to_string(),
         run.payments_voided.to_string(),
-        (run.lock_timeouts + run.unavailable).to_string(),
+        (run.lock_timeouts + run.unavailable + run.tried_again_unavailable).to_string(),
         format!("{:.0}", run.orders_per_second),
         format!("{:.0} ms", run.latency_ms.p50),
         format!("{:.0} ms", run.latency_ms.p99),
@@ -229,12 +288,16 @@ pub fn cells(run: &RunReport) -> [String; 14] {
     ]
 }
 
-/// `passed`, or the numbers of the items that were broken.
+/// `passed`, or the numbers of the items that were broken or not decided.
 fn audit_cell(run: &RunReport) -> String {
-    if run.audit.passed {
-        return "passed".to_owned();
+    let items = |all: &[String]| {
+        let mut items: Vec<&str> = all.iter().filter_map(|one| one.split(':').next()).collect();
+        items.dedup();
+        items.join(" ")
+    };
+    match (run.audit.violations.as_slice(), run.audit.unknown.as_slice()) {
+        ([], []) => "passed".to_owned(),
+        ([], unknown) => format!("unknown: {}", items(unknown)),
+        (broken, _) => format!("broken: {}", items(broken)),
     }
-    let mut items: Vec<&str> = run.audit.violations.iter().filter_map(|v| v.split(':').next()).collect();
-    items.dedup();
-    format!("broken: {}", items.join(" "))
 }

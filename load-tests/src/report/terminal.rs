@@ -2,12 +2,12 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
 use super::{COLUMNS, Report, RunReport, cells};
 
-/// Wide enough for the table with every heading on two lines.
-const WIDTH: u16 = 150;
+/// Wide enough for the table with every heading on two or three lines.
+const WIDTH: u16 = 160;
 /// The first two columns are names, the last is the audit; numbers stand between them.
 const NUMBERS: std::ops::Range<usize> = 2..13;
 
@@ -33,6 +33,12 @@ fn table(runs: &[RunReport], terminal: bool) -> Table {
     table.set_header(COLUMNS.map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
     for run in runs {
         table.add_row(cells(run).map(Cell::new));
+    }
+    // A name that is broken in two is not found again.
+    for name in [0, 1] {
+        if let Some(column) = table.column_mut(name) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     for column in NUMBERS {
         if let Some(column) = table.column_mut(column) {

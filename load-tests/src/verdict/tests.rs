@@ -1,6 +1,7 @@
 //! Every way to be void or broken, one at a time, from rows in which everything is right.
 
 use super::*;
+use crate::report::course::Course;
 use crate::report::{AuditReport, Latency, LockWait};
 
 fn row(strategy: Strategy, fault: Fault) -> RunReport {
@@ -34,13 +35,17 @@ fn row(strategy: Strategy, fault: Fault) -> RunReport {
         orders_per_second: 400.0,
         latency_ms: Latency::default(),
         lock_wait_ms: LockWait::default(),
-        audit: AuditReport { passed: violations.is_empty(), violations },
+        audit: AuditReport { passed: violations.is_empty(), violations, unknown: Vec::new() },
         attempts_planned: 400,
         skus: 2,
         skus_sold_out: 2,
         paused_writes_refused: refused,
+        payment_ms: 2,
+        tried_again: 0,
+        tried_again_unavailable: 0,
         unsettled: None,
         strikes: Vec::new(),
+        course: Course::default(),
         history: String::new(),
     }
 }
@@ -125,6 +130,13 @@ fn books_that_did_not_come_to_rest_are_void() {
     let mut runs = story();
     runs[1].unsettled = Some("2 orders or payments are unresolved after 9s".into());
     is_void(&runs, "audited while 2 orders");
+}
+
+#[test]
+fn an_audit_that_could_not_decide_is_void_and_no_broken_promise() {
+    let mut runs = story();
+    runs[3].audit.unknown.push("9: a: the search for an order of the answers gave up".into());
+    is_void(&runs, "could not decide item 9");
 }
 
 #[test]

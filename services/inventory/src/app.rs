@@ -54,8 +54,8 @@ impl App {
         let changes = Changes { db: db.clone(), locks: stock_locks(config)?, lab: lab.clone() };
         let token = BearerToken::new(config.token.clone());
         let every = Duration::from_millis(config.sweep_ms);
-        let leadership = Resource::new(sweeper::LEADERSHIP)?;
-        let sweeper = Sweeper::new(changes.clone(), every, config.sweep_batch, leadership);
+        let office = Resource::new(sweeper::OFFICE)?;
+        let sweeper = Sweeper::new(changes.clone(), every, config.sweep_batch, office);
         Ok(Self { db, changes, lab, token, max_lines: config.max_lines, sweeper, writes: TaskTracker::new() })
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{changes::Ending, stock::Wanted, stock_error::StockError};
+use crate::{batch::Batch, changes::Ending, stock::Wanted, stock_error::StockError};
 
 /// Pauses that are armed, and those that happened. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -89,6 +89,13 @@ impl Lab {
     pub fn park(&self, wanted: &Wanted) -> Option<usize> {
         let token_of = |sku: &str| wanted.lines.iter().find(|(s, _)| s.as_ref() == sku).map(|(_, line)| line.token);
         self.stop(Write::Reserve, wanted.order_id, wanted.strategy.name(), token_of)
+    }
+
+    /// As `park`, for a write of several orders; the first of them stands for all.
+    pub fn park_batch(&self, batch: &Batch) -> Option<usize> {
+        let first = batch.orders.first()?;
+        let token_of = |sku: &str| batch.stock.iter().find(|(s, _)| s.as_ref() == sku).map(|(_, b)| Some(b.token));
+        self.stop(Write::Reserve, first.order_id, batch.strategy.name(), token_of)
     }
 
     /// As `park`, for a release.

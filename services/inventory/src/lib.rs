@@ -4,6 +4,8 @@
 //! what it changes by itself.
 
 pub mod app;
+pub mod batch;
+pub mod batch_http;
 pub mod changes;
 pub mod config;
 pub mod lab;

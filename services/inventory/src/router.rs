@@ -6,7 +6,7 @@ use service_kit::{auth::require_bearer, docs};
 use utoipa::{OpenApi as _, openapi::OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{app::App, lab_http, openapi, reservations_http as reservations, stock_http as stock};
+use crate::{app::App, batch_http as batch, lab_http, openapi, reservations_http as reservations, stock_http as stock};
 
 #[rustfmt::skip] // a table
 fn calls() -> OpenApiRouter<App> {
@@ -15,6 +15,7 @@ fn calls() -> OpenApiRouter<App> {
         .routes(routes!(stock::put_stock, stock::show_stock)) //              PUT, GET  /v1/stock/{sku}
         .routes(routes!(stock::claim)) //                                          POST /v1/claims
         .routes(routes!(reservations::reserve, reservations::find_reservation)) // POST, GET /v1/reservations
+        .routes(routes!(batch::reserve_batch)) //                                  POST /v1/reservations/batch
         .routes(routes!(reservations::show_reservation)) //                        GET  /v1/reservations/{id}
         .routes(routes!(reservations::confirm)) //                                 POST /v1/reservations/{id}/confirm
         .routes(routes!(reservations::cancel)) //                                  POST /v1/reservations/{id}/cancel

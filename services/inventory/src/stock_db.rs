@@ -2,6 +2,7 @@
 //! Invariant: stock changes only through the functions of `migrations/inventory/0002_protocol.sql`; the role that
 //! this connects as could not do otherwise.
 
+mod batch;
 mod connect;
 mod refusal;
 mod rows;

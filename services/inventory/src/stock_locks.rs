@@ -152,8 +152,9 @@ fn not_granted(error: LockError) -> StockError {
         LockError::QuorumUnavailable { .. } | LockError::Unavailable { .. } => StockError::LockUnavailable(error),
         LockError::Lapsed { .. } | LockError::Lost { .. } => StockError::LeaseLapsed,
         LockError::TooManyWaiters { .. } => StockError::Overloaded,
-        LockError::ResourceCount { .. } | LockError::NoTokens { .. } | LockError::TokensExhausted { .. } => {
-            StockError::Lock(error)
-        }
+        LockError::ResourceCount { .. }
+        | LockError::NoTokens { .. }
+        | LockError::FloorOutOfReach { .. }
+        | LockError::TokensExhausted { .. } => StockError::Lock(error),
     }
 }

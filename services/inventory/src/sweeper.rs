@@ -1,11 +1,11 @@
 //! Expires holds: whole reservations, a batch at a time, under the lock of their SKUs and with its tokens, one
-//! summed write for each SKU. Every replica runs this; the one that holds the sweeper's lock works.
+//! summed write for each SKU. Every replica runs this; the one that is elected works.
 //! Invariant: who leads is a matter of economy. A leader that was paused and is one no more brings tokens that
 //! are too old, and Postgres refuses them.
 
-use std::{collections::BTreeSet, error::Error, time::Duration};
+use std::{collections::BTreeSet, error::Error, pin::pin, time::Duration};
 
-use fenced_lock::{LockError, Locks, Resource, Wait};
+use fenced_lock::{Election, LockError, Locks, Resource, Wait};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What the replicas compete for.
-pub const LEADERSHIP: &str = "inventory:sweeper";
+pub const OFFICE: &str = "inventory:sweeper";
 /// Whoever leads may sweep for as long as he lives; the others ask again this often, and are woken when he ends.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -26,28 +26,28 @@ pub struct Sweeper {
     changes: Changes,
     every: Duration,
     batch: i64,
-    leadership: Resource,
+    office: Resource,
     /// Trouble is told once, and its end.
     troubled: bool,
 }
 
 impl Sweeper {
-    /// Looks for holds that have ended `every` so often, `batch` of them at a time, while `leadership` is ours.
-    pub fn new(changes: Changes, every: Duration, batch: i64, leadership: Resource) -> Self {
-        Self { changes, every, batch, leadership, troubled: false }
+    /// Looks for holds that have ended `every` so often, `batch` of them at a time, while it is elected to `office`.
+    pub fn new(changes: Changes, every: Duration, batch: i64, office: Resource) -> Self {
+        Self { changes, every, batch, office, troubled: false }
     }
 
     /// Until `stop`; the batch at hand is finished.
     pub async fn run(mut self, stop: CancellationToken) {
         let locks = self.changes.locks.redlock().cloned();
+        let election = locks.map(|locks| Election::new(locks, self.office.clone(), self.changes.locks.lease()));
         while !stop.is_cancelled() {
-            match &locks {
+            match &election {
                 // Two that sweep at once are in each other's way, and nothing worse.
                 None => self.sweep_until(&stop).await,
-                Some(locks) => {
-                    let campaign = self.lead(locks, &stop).await;
-                    if let Err(error) = &campaign {
-                        self.tell(Some(error));
+                Some(election) => {
+                    if let Err(error) = self.lead(election, &stop).await {
+                        self.tell(Some(&error));
                         let pause = sleep(self.every);
                         tokio::select! { () = stop.cancelled() => {}, () = pause => {} }
                     }
@@ -56,23 +56,34 @@ impl Sweeper {
         }
     }
 
-    /// Sweeps for as long as the sweeper's lock is ours.
-    async fn lead(&mut self, locks: &Locks, stop: &CancellationToken) -> Result<(), LockError> {
-        let (lease, leadership) = (self.changes.locks.lease(), self.leadership.clone());
-        let campaign = locks.try_lock(&leadership, Wait::up_to(ASK_AGAIN), lease);
+    /// Sweeps from the election until the leadership is lost, or the service stops.
+    async fn lead(&mut self, election: &Election, stop: &CancellationToken) -> Result<(), LockError> {
         let elected = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            elected = campaign => elected?,
+            elected = election.campaign(Wait::up_to(ASK_AGAIN)) => elected?,
         };
-        let Some(grant) = elected else { return Ok(()) };
+        let Some(leadership) = elected else { return Ok(()) };
         tracing::info!("this replica sweeps");
         metrics::gauge!("inventory_sweeper_leads").set(1);
-        let led = grant.keep_while(lease, self.sweep_until(stop)).await;
+        let until = stop.child_token();
+        let lost = {
+            let mut sweeping = pin!(self.sweep_until(&until));
+            let lost = tokio::select! {
+                () = leadership.lost() => true,
+                () = &mut sweeping => false,
+            };
+            // The batch at hand is not torn apart: if it comes too late, its tokens say so.
+            until.cancel();
+            if lost {
+                sweeping.await;
+            }
+            lost
+        };
         metrics::gauge!("inventory_sweeper_leads").set(0);
-        if led.is_none() {
-            tracing::info!("this replica sweeps no more: its lease was lost");
+        if lost {
+            tracing::info!("this replica sweeps no more: its leadership was lost");
         }
-        grant.release().await.map(drop)
+        leadership.resign().await.map(drop)
     }
 
     async fn sweep_until(&mut self, stop: &CancellationToken) {

@@ -13,8 +13,8 @@ use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::Config, critical_section::CriticalSection, inventory_client::InventoryClient, locks::LockSet,
-    order::OrderLimits, orders_db::OrdersDb, payment::Provider, placing::Placing, reconcile, router,
+    config::Config, critical_section::CriticalSection, crowd::Crowds, inventory_client::InventoryClient,
+    locks::LockSet, order::OrderLimits, orders_db::OrdersDb, payment::Provider, placing::Placing, reconcile, router,
     strategy::Strategy,
 };
 
@@ -64,7 +64,7 @@ impl App {
             hold: Duration::from_secs(config.hold_seconds),
         };
         Ok(Self {
-            placing: Arc::new(Placing { section, db, key_life }),
+            placing: Arc::new(Placing { crowds: Crowds::new(section), db, key_life }),
             default_strategy: config.strategy,
             lab: config.lab,
             limits: OrderLimits { lines: config.max_lines, quantity: config.max_quantity },
@@ -107,7 +107,7 @@ impl App {
     /// to take this service out.
     async fn ready(&self) -> Result<(), Vec<String>> {
         let database = timeout(READY_WITHIN, self.placing.db.ready());
-        let locks = timeout(READY_WITHIN, self.placing.section.locks.ready(self.default_strategy));
+        let locks = timeout(READY_WITHIN, self.placing.section().locks.ready(self.default_strategy));
         let (database, locks) = tokio::join!(database, locks);
         let missing: Vec<_> =
             [("postgres", matches!(database, Ok(Ok(())))), ("lock quorum", matches!(locks, Ok(Ok(()))))]
@@ -124,7 +124,8 @@ impl App {
         self.tasks.close();
         let ended = async {
             self.tasks.wait().await;
-            self.placing.section.inventory.writes_ended().await;
+            self.placing.crowds.dispersed().await;
+            self.placing.section().inventory.writes_ended().await;
         };
         if timeout(self.placing.patience(), ended).await.is_err() {
             tracing::warn!("some orders did not end in time; they are reconciled at the next start");

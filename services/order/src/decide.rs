@@ -1,5 +1,5 @@
 //! The decision that sits between read and write. Pure: what was read goes in,
-//! yes or no comes out. It may be wrong by the time it is written, and nothing
+//! yes or no comes out, for every order that shares the read. It may be wrong by the time it is written, and nothing
 //! here tries to prevent that: the lock makes it rare, the fence makes it harmless.
 
 use crate::order::{Line, Sku};
@@ -25,22 +25,66 @@ pub struct Short {
     pub available: i64,
 }
 
-/// Are there enough units of everything?
-///
-/// # Errors
-/// The first SKU that is short. One that was not observed counts as 0 units.
-pub fn decide(lines: &[Line], observed: &[Snapshot]) -> Result<(), Short> {
-    for line in lines {
-        let available = observed_units(&line.sku, observed);
-        if available < line.quantity {
-            return Err(Short { sku: line.sku.clone(), available });
-        }
-    }
-    Ok(())
+/// What was decided about one of several orders that were read for together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything it wants is there.
+    Served,
+    /// It would be, if those before it go without: wait and see what they get.
+    Behind,
+    /// There is not enough, whatever becomes of the others.
+    Short(Short),
 }
 
-fn observed_units(sku: &Sku, observed: &[Snapshot]) -> i64 {
-    observed.iter().find(|seen| seen.sku == *sku).map_or(0, |seen| seen.available)
+/// What nobody has taken yet, of what was seen.
+#[derive(Debug, Clone)]
+pub struct Left(Vec<Snapshot>);
+
+impl Left {
+    /// Everything.
+    pub fn of(observed: &[Snapshot]) -> Self {
+        Self(observed.to_vec())
+    }
+
+    /// Takes what the order wants: all of it or nothing.
+    ///
+    /// # Errors
+    /// The first SKU that is short. One that was not observed counts as 0 units.
+    pub fn take(&mut self, lines: &[Line]) -> Result<(), Short> {
+        self.has(lines)?;
+        for line in lines {
+            for seen in self.0.iter_mut().filter(|seen| seen.sku == line.sku) {
+                seen.available -= line.quantity;
+            }
+        }
+        Ok(())
+    }
+
+    /// Would `take` do?
+    ///
+    /// # Errors
+    /// As `take`.
+    pub fn has(&self, lines: &[Line]) -> Result<(), Short> {
+        for line in lines {
+            let available = self.0.iter().find(|seen| seen.sku == line.sku).map_or(0, |seen| seen.available);
+            if available < line.quantity {
+                return Err(Short { sku: line.sku.clone(), available });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Who gets units, first come, first served; each order all or nothing.
+pub fn decide<'a>(orders: impl Iterator<Item = &'a [Line]>, observed: &[Snapshot]) -> Vec<Verdict> {
+    let all = Left::of(observed);
+    let mut left = all.clone();
+    let verdict = |lines: &[Line]| match (left.take(lines), all.has(lines)) {
+        (Ok(()), _) => Verdict::Served,
+        (Err(_), Ok(())) => Verdict::Behind,
+        (Err(_), Err(short)) => Verdict::Short(short),
+    };
+    orders.map(verdict).collect()
 }
 
 #[cfg(test)]
@@ -55,19 +99,42 @@ mod tests {
         Snapshot { sku: Sku::parse(sku).expect("valid"), available, version: None }
     }
 
+    fn decided(orders: &[&[Line]], observed: &[Snapshot]) -> Vec<Verdict> {
+        decide(orders.iter().copied(), observed)
+    }
+
+    fn short(sku: &str, available: i64) -> Verdict {
+        Verdict::Short(Short { sku: Sku::parse(sku).expect("valid"), available })
+    }
+
     #[test]
     fn the_last_unit_can_be_had() {
-        assert_eq!(decide(&[line("a", 3)], &[seen("a", 3)]), Ok(()));
+        assert_eq!(decided(&[&[line("a", 3)]], &[seen("a", 3)]), [Verdict::Served]);
     }
 
     #[test]
     fn one_short_line_refuses_the_whole_order() {
-        let short = decide(&[line("a", 1), line("b", 2)], &[seen("b", 1), seen("a", 9)]).expect_err("b is short");
-        assert_eq!((short.sku.as_str(), short.available), ("b", 1));
+        let order = [line("a", 1), line("b", 2)];
+        assert_eq!(decided(&[&order], &[seen("b", 1), seen("a", 9)]), [short("b", 1)]);
     }
 
     #[test]
     fn what_was_not_observed_is_not_there() {
-        assert_eq!(decide(&[line("a", 1)], &[]).expect_err("unseen").available, 0);
+        assert_eq!(decided(&[&[line("a", 1)]], &[]), [short("a", 0)]);
+    }
+
+    #[test]
+    fn units_go_to_those_who_came_first_and_one_who_wants_too_many_keeps_nobody_waiting() {
+        let orders: [&[Line]; 4] = [&[line("a", 2)], &[line("a", 9)], &[line("a", 2)], &[line("a", 1)]];
+        assert_eq!(
+            decided(&orders, &[seen("a", 3)]),
+            [Verdict::Served, short("a", 3), Verdict::Behind, Verdict::Served]
+        );
+    }
+
+    #[test]
+    fn an_order_that_is_refused_takes_nothing_of_its_other_lines() {
+        let orders: [&[Line]; 2] = [&[line("a", 1), line("b", 1)], &[line("a", 1)]];
+        assert_eq!(decided(&orders, &[seen("a", 1)]), [short("b", 0), Verdict::Served]);
     }
 }

@@ -3,19 +3,22 @@
 //! depends on that difference. Never decides, never retries a write that may
 //! have been received.
 
+mod wire;
+
 use std::{sync::Arc, time::Duration};
 
 use reqwest::{RequestBuilder, StatusCode};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use url::Url;
 use uuid::Uuid;
 
+pub use self::wire::{BatchOrder, BatchStock, ClaimLine, Refusal, Reserve, ReserveBatch, ReserveLine};
+use self::wire::{Outcome, Outcomes, Snapshots};
 use crate::{
     decide::Snapshot,
-    order::{Line, Reservation, Sku},
+    order::{Line, Reservation},
     replicas::{Replica, Replicas},
     strategy::Strategy,
 };
@@ -44,78 +47,6 @@ pub enum CallError {
     Refused(Refusal),
 }
 
-/// What inventory says when it refuses.
-#[derive(Debug, Clone, Default)]
-pub struct Refusal {
-    /// HTTP status.
-    pub status: u16,
-    /// The problem's code.
-    pub code: String,
-    /// Which SKU, where there is one.
-    pub sku: Option<Sku>,
-    /// Units left, for `out_of_stock`.
-    pub available: Option<i64>,
-    /// The token that was refused.
-    pub token: Option<u64>,
-    /// The token that the storage has.
-    pub current: Option<u64>,
-}
-
-impl Refusal {
-    /// Members mean different things under different codes, so none of them
-    /// being odd makes the others unreadable.
-    fn read(status: StatusCode, body: &[u8]) -> Self {
-        let problem: Value = serde_json::from_slice(body).unwrap_or_default();
-        let sku = problem["sku"].as_str();
-        Self {
-            status: status.as_u16(),
-            code: problem["code"].as_str().unwrap_or_default().to_owned(),
-            sku: sku.and_then(|sku| Sku::parse(sku).ok()),
-            available: problem["available"].as_i64(),
-            token: problem["token"].as_u64(),
-            current: problem["current"].as_u64(),
-        }
-    }
-}
-
-/// A token to register.
-#[derive(Debug, Clone, Serialize)]
-pub struct ClaimLine {
-    /// For which SKU.
-    pub sku: Sku,
-    /// What the lock issued.
-    pub fencing_token: u64,
-}
-
-/// A line of a write.
-#[derive(Debug, Clone, Serialize)]
-pub struct ReserveLine {
-    /// What.
-    pub sku: Sku,
-    /// How many.
-    pub quantity: i64,
-    /// For strategies with tokens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fencing_token: Option<u64>,
-    /// What the decision was made on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed_available: Option<i64>,
-    /// Likewise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed_version: Option<i64>,
-}
-
-/// A write.
-#[derive(Debug, Clone, Serialize)]
-pub struct Reserve {
-    /// Inventory admits one reservation for each.
-    pub order_id: Uuid,
-    /// Sorted by SKU.
-    pub lines: Vec<ReserveLine>,
-    /// How long the hold lasts.
-    pub hold_seconds: u64,
-}
-
 /// What can be done to a held reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transition {
@@ -123,11 +54,6 @@ pub enum Transition {
     Confirm,
     /// The units go back.
     Cancel,
-}
-
-#[derive(Deserialize)]
-struct Snapshots {
-    snapshots: Vec<Snapshot>,
 }
 
 /// Inventory, all its replicas. Cheap to clone.
@@ -241,13 +167,50 @@ impl InventoryClient {
         by: Instant,
         keep_open: Duration,
     ) -> Result<Reservation, CallError> {
+        self.write("v1/reservations", reserve, strategy, by, keep_open).await
+    }
+
+    /// One write for all these orders, as `reserve`; how each of them ended, in order.
+    ///
+    /// # Errors
+    /// As `reserve`, about all of them; one that was refused by itself is an
+    /// error among the answers.
+    ///
+    /// # Cancel safety
+    /// The write goes on.
+    pub async fn reserve_batch(
+        &self,
+        batch: ReserveBatch,
+        strategy: Strategy,
+        by: Instant,
+        keep_open: Duration,
+    ) -> Result<Vec<Result<Reservation, CallError>>, CallError> {
+        let asked = batch.orders.len();
+        let answer: Outcomes = self.write("v1/reservations/batch", batch, strategy, by, keep_open).await?;
+        if answer.outcomes.len() != asked {
+            return Err(CallError::NoAnswer(None)); // to some of them
+        }
+        let each = |outcome| match outcome {
+            Outcome::Reservation(held) => Ok(held),
+            Outcome::Problem(problem) => Err(CallError::Refused(Refusal::read(StatusCode::CONFLICT, &problem))),
+        };
+        Ok(answer.outcomes.into_iter().map(each).collect())
+    }
+
+    async fn write<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: &'static str,
+        body: impl Serialize + Send + Sync + 'static,
+        strategy: Strategy,
+        by: Instant,
+        keep_open: Duration,
+    ) -> Result<T, CallError> {
         let (client, traceparent) = (self.clone(), service_kit::trace::current_traceparent());
         let first = self.0.replicas.next();
         let name = first.clone();
         let write = self.0.writes.spawn(async move {
             let make = |http: &reqwest::Client, replica: &Replica| {
-                let request = http.post(replica.url("v1/reservations")).header("lock-strategy", strategy.name());
-                request.json(&reserve)
+                http.post(replica.url(path)).header("lock-strategy", strategy.name()).json(&body)
             };
             let written = timeout(keep_open, client.send(first, make, traceparent)).await;
             written.unwrap_or(Err(CallError::NoAnswer(None)))
@@ -328,5 +291,6 @@ async fn read<T: DeserializeOwned>(response: reqwest::Response) -> Result<T, Cal
     if !status.is_client_error() {
         return Err(CallError::Failed { status });
     }
-    Err(CallError::Refused(Refusal::read(status, &body)))
+    let problem = serde_json::from_slice(&body).unwrap_or_default();
+    Err(CallError::Refused(Refusal::read(status, &problem)))
 }

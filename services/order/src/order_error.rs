@@ -1,7 +1,7 @@
 //! Everything that can keep an order from being held, and what it means for
 //! the idempotency key. Knows no HTTP: `problem.rs` does the translation.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use fenced_lock::{LockError, Token};
 
@@ -12,7 +12,9 @@ use crate::{
 };
 
 /// Why there is no order, or not yet.
-#[derive(Debug, thiserror::Error)]
+///
+/// Cheap to clone: orders that share a grant share what ends it, too.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum OrderError {
     /// The request itself is wrong.
     #[error("{} field(s) of the order are wrong", .0.len())]
@@ -79,6 +81,9 @@ pub enum OrderError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// Whatever was read was no longer so when it came to writing, again and again.
+    #[error("others came first every time")]
+    Overtaken,
     /// The lease ended before the write was asked for.
     #[error("the lease ended before the write")]
     LeaseLapsed,
@@ -90,10 +95,10 @@ pub enum OrderError {
     Lock(#[source] LockError),
     /// The database did not do its part; nothing was sold.
     #[error("the order database is away")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] Arc<sqlx::Error>),
     /// Inventory could not be reached, or could not work; nothing was sold.
     #[error("inventory is away")]
-    Inventory(#[source] CallError),
+    Inventory(#[source] Arc<CallError>),
     /// Inventory, or the queue for a lock, has too much to do; nothing was sold.
     #[error("there is too much to do")]
     Overloaded,
@@ -102,10 +107,23 @@ pub enum OrderError {
     Unheard,
     /// Inventory said something that makes no sense between these two services.
     #[error("inventory refused in a way that was not foreseen")]
-    Unforeseen(#[source] CallError),
+    Unforeseen(#[source] Arc<CallError>),
     /// A defect of this service.
     #[error("defect: {0}")]
     Defect(&'static str),
+}
+
+impl From<sqlx::Error> for OrderError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl OrderError {
+    /// Inventory is away, for everybody who waits for this call.
+    pub fn inventory(error: CallError) -> Self {
+        Self::Inventory(Arc::new(error))
+    }
 }
 
 /// What becomes of the idempotency key when an attempt ends with an error.
@@ -139,6 +157,7 @@ impl OrderError {
             | Self::NoSuchOrder
             | Self::StaleToken { .. }
             | Self::LockTimeout { .. }
+            | Self::Overtaken
             | Self::LeaseLapsed
             | Self::LockQuorum(_)
             | Self::Lock(_)
@@ -170,7 +189,7 @@ impl OrderError {
             Self::OutOfStock { .. } => "out_of_stock",
             Self::StaleToken { .. } => "stale_fencing_token",
             Self::TokenSourceMismatch => "token_source_mismatch",
-            Self::LockTimeout { .. } | Self::LeaseLapsed => "lock_timeout",
+            Self::LockTimeout { .. } | Self::Overtaken | Self::LeaseLapsed => "lock_timeout",
             Self::LockQuorum(_) => "lock_quorum_unavailable",
             Self::Database(_) | Self::Inventory(_) | Self::Unheard => "dependency_unavailable",
             Self::Overloaded => "overloaded",

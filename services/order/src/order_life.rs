@@ -5,7 +5,7 @@
 //! Invariant: an order is confirmed if and only if its reservation is, and a
 //! cancelled one is paid back in the same transaction.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -41,7 +41,7 @@ pub async fn conclude(placing: &Placing, id: Uuid, transition: Transition) -> Re
         (status, ..) => return Err(OrderError::InvalidState(status)),
     };
     placing.db.review_after(id, HELPED_AFTER).await?;
-    let asked = placing.section.inventory.transition(reservation, transition, Instant::now() + WITHIN).await;
+    let asked = placing.section().inventory.transition(reservation, transition, Instant::now() + WITHIN).await;
     let now = match asked {
         Ok(now) => now,
         // An earlier request may have done it and lost its reply: look.
@@ -56,9 +56,9 @@ pub async fn conclude(placing: &Placing, id: Uuid, transition: Transition) -> Re
             return Err(OrderError::Defect("a held order without a reservation"));
         }
         Err(error @ (CallError::NotSent(_) | CallError::NoAnswer(_) | CallError::Failed { .. })) => {
-            return Err(OrderError::Inventory(error));
+            return Err(OrderError::inventory(error));
         }
-        Err(error @ CallError::Refused(_)) => return Err(OrderError::Unforeseen(error)),
+        Err(error @ CallError::Refused(_)) => return Err(OrderError::Unforeseen(Arc::new(error))),
     };
     follow(placing, id, &now).await?;
     let order = placing.db.order(id).await?;
@@ -79,8 +79,8 @@ pub async fn review(placing: &Placing, id: Uuid) -> Result<bool, OrderError> {
 }
 
 async fn look_up(placing: &Placing, id: Uuid) -> Result<Reservation, OrderError> {
-    let found = placing.section.inventory.find_reservation(id, Instant::now() + WITHIN).await;
-    found.map_err(OrderError::Inventory)?.ok_or(OrderError::Defect("a held order without a reservation"))
+    let found = placing.section().inventory.find_reservation(id, Instant::now() + WITHIN).await;
+    found.map_err(OrderError::inventory)?.ok_or(OrderError::Defect("a held order without a reservation"))
 }
 
 async fn follow(placing: &Placing, id: Uuid, reservation: &Reservation) -> Result<bool, OrderError> {

@@ -41,22 +41,23 @@ impl Provider {
         Ok(Self { books, latency })
     }
 
-    /// Authorises the order's payment; again, if it is authorised already.
+    /// Authorises the payments of these orders, side by side; again, if one is
+    /// authorised already. They are written down together.
     ///
     /// # Cancel safety
     /// Must run to its end: an authorisation that lands after the order was
     /// settled would stay open until the reconciler finds it.
     ///
     /// # Errors
-    /// The books could not be written. Nothing is charged then.
-    pub async fn authorise(&self, order: Uuid) -> Result<(), sqlx::Error> {
+    /// The books could not be written. Nobody is charged then.
+    pub async fn authorise(&self, orders: &[Uuid]) -> Result<(), sqlx::Error> {
         let written = sqlx::query(
-            "insert into payments (order_id, state) values ($1, 'authorised')
+            "insert into payments (order_id, state) select order_id, 'authorised' from unnest($1::uuid[]) as of (order_id)
              on conflict (order_id) do update
                 set state = 'authorised', authorised_at = now(), settled_at = null
               where payments.state = 'voided'",
         )
-        .bind(order)
+        .bind(orders)
         .execute(&self.books);
         let (written, ()) = tokio::join!(written, sleep(self.latency));
         written.map(|_| ())

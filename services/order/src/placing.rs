@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     answer::Answer,
     critical_section::{Attempt, CriticalSection},
+    crowd::Crowds,
     order::{OrderStatus, Reservation, Sku, Wanted},
     order_error::{KeyFate, OrderError},
     orders_db::{Begun, Ending, OrdersDb, Owned, Request, StoredOrder},
@@ -43,8 +44,8 @@ pub enum Placed {
 /// Places orders. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Placing {
-    /// The lock, inventory and the provider.
-    pub section: CriticalSection,
+    /// Who passes the critical section together.
+    pub crowds: Crowds,
     /// The books.
     pub db: OrdersDb,
     /// How long a key keeps its answer.
@@ -68,9 +69,14 @@ impl Placing {
         }
     }
 
+    /// The lock, inventory and the provider.
+    pub fn section(&self) -> &CriticalSection {
+        &self.crowds.section
+    }
+
     /// How long an order may take: waiting for the lock, and once holding it.
     pub fn patience(&self) -> Duration {
-        self.section.wait + self.section.lease.get()
+        self.section().wait + self.section().lease.get()
     }
 
     /// How long a key stays with whoever took it.
@@ -96,7 +102,7 @@ impl Placing {
         let mut passes = 0;
         loop {
             passes += 1;
-            let error = match self.section.pass(attempt).await {
+            let error = match self.crowds.pass(attempt).await {
                 Ok(reservation) => return Ok(reservation),
                 Err(Setback::Refused(error)) => return Err(accounted_for(attempt, error)),
                 Err(Setback::Unheard) => {
@@ -126,7 +132,7 @@ impl Placing {
         metrics::counter!("order_stale_tokens_total", "strategy" => attempt.strategy.name()).increment(1);
         let behind = attempt.lines.iter().map(|line| &line.sku).filter(|one| sku.is_none_or(|sku| sku == *one));
         for resource in behind.filter_map(|sku| crate::locks::resource(sku).ok()) {
-            let raised = self.section.locks.of(attempt.strategy).raise_floor(&resource, current).await;
+            let raised = self.section().locks.of(attempt.strategy).raise_floor(&resource, current).await;
             if let Err(error) = raised {
                 tracing::warn!(%error, %resource, "the token floor was not raised; the next attempt will tell");
             }
@@ -163,7 +169,7 @@ impl Placing {
             Ok(true) => Placed::Now(answer, timings),
             // Somebody took the order over meanwhile; theirs is the answer.
             Ok(false) => Placed::NotYet(OrderError::InProgress { at_most: self.patience() }, timings),
-            Err(error) => Placed::NotYet(OrderError::Database(error), timings),
+            Err(error) => Placed::NotYet(error.into(), timings),
         }
     }
 
@@ -171,7 +177,7 @@ impl Placing {
         let ending = match error.key_fate() {
             KeyFate::Unresolved if owned.strategy.claims() => Ending::Unresolved { look_after: Duration::ZERO },
             // Nothing can shut the write out, so it is given the time to arrive.
-            KeyFate::Unresolved => Ending::Unresolved { look_after: 3 * self.section.lease.get() },
+            KeyFate::Unresolved => Ending::Unresolved { look_after: 3 * self.section().lease.get() },
             KeyFate::Free | KeyFate::Done => Ending::Failed(error.code()),
         };
         if let Err(error) = self.db.finish(owned, &ending).await {

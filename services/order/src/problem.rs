@@ -55,7 +55,7 @@ impl From<OrderError> for Problem {
                 .retryable(),
             OrderError::TokenSourceMismatch => new(StatusCode::CONFLICT, "Another token source"),
             OrderError::Conflict => new(StatusCode::CONFLICT, "Another reservation"),
-            OrderError::LockTimeout { .. } | OrderError::LeaseLapsed => {
+            OrderError::LockTimeout { .. } | OrderError::Overtaken | OrderError::LeaseLapsed => {
                 new(StatusCode::SERVICE_UNAVAILABLE, "The lock was not had in time").retry_after(SOON)
             }
             OrderError::LockQuorum(_) => {

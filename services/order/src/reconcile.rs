@@ -56,7 +56,7 @@ pub async fn round(placing: &Placing) -> Result<u64, OrderError> {
     for one in futures_util::future::join_all(orders).await {
         settled += one;
     }
-    let review_again = placing.section.lease.get();
+    let review_again = placing.section().lease.get();
     for id in placing.db.take_due_for_review(BATCH, review_again).await? {
         match order_life::review(placing, id).await {
             Ok(concluded) => settled += u64::from(concluded),
@@ -91,7 +91,7 @@ async fn settle(placing: &Placing, owned: &Owned) -> Result<(), OrderError> {
 /// the same, because the write was given its time before anybody came to look.
 async fn found_out(placing: &Placing, attempt: &mut Attempt) -> Result<Reservation, OrderError> {
     for _ in 0..MOST_PASSES {
-        return match placing.section.find_out(attempt).await {
+        return match placing.section().find_out(attempt).await {
             Ok(Some(reservation)) if reservation.stands() => Ok(reservation),
             Ok(Some(_ended)) => Err(OrderError::ReservationExpired),
             Ok(None) => Err(OrderError::LeaseLapsed),

@@ -2,6 +2,8 @@
 //! inventory's refusals mean for it. Invariant: `Refused` and `TryAgain` are
 //! said only where this pass certainly wrote nothing.
 
+use std::sync::Arc;
+
 use fenced_lock::{LockError, Token};
 
 use crate::{
@@ -10,8 +12,8 @@ use crate::{
     order_error::OrderError,
 };
 
-/// How a pass ends without a reservation.
-#[derive(Debug)]
+/// How a pass ends without a reservation. Cheap to clone, as its errors are.
+#[derive(Debug, Clone)]
 pub enum Setback {
     /// This pass wrote nothing, and another would not either.
     Refused(OrderError),
@@ -37,9 +39,10 @@ pub(crate) fn not_granted(error: LockError) -> Setback {
         }
         LockError::Lapsed { .. } | LockError::Lost { .. } => Setback::TryAgain(OrderError::LeaseLapsed),
         LockError::TooManyWaiters { .. } => Setback::Refused(OrderError::Overloaded),
-        LockError::ResourceCount { .. } | LockError::NoTokens { .. } | LockError::TokensExhausted { .. } => {
-            Setback::Refused(OrderError::Lock(error))
-        }
+        LockError::ResourceCount { .. }
+        | LockError::NoTokens { .. }
+        | LockError::FloorOutOfReach { .. }
+        | LockError::TokensExhausted { .. } => Setback::Refused(OrderError::Lock(error)),
     }
 }
 
@@ -47,8 +50,8 @@ pub(crate) fn not_granted(error: LockError) -> Setback {
 pub(crate) fn nothing_written(error: CallError) -> Setback {
     let CallError::Refused(refusal) = &error else {
         return match error {
-            CallError::NoAnswer(_) => Setback::TryAgain(OrderError::Inventory(error)),
-            _ => Setback::Refused(OrderError::Inventory(error)),
+            CallError::NoAnswer(_) => Setback::TryAgain(OrderError::inventory(error)),
+            _ => Setback::Refused(OrderError::inventory(error)),
         };
     };
     let Refusal { code, sku, available, token, current, .. } = refusal.clone();
@@ -58,12 +61,13 @@ pub(crate) fn nothing_written(error: CallError) -> Setback {
         }
         ("out_of_stock", _) => match sku {
             Some(sku) => Setback::Refused(OrderError::OutOfStock { sku, available: available.unwrap_or(0) }),
-            None => Setback::Refused(OrderError::Unforeseen(error)),
+            None => Setback::Refused(OrderError::Unforeseen(Arc::new(error))),
         },
         ("not_found", _) => Setback::Refused(OrderError::UnknownSku(sku)),
         ("token_source_mismatch", _) => Setback::Refused(OrderError::TokenSourceMismatch),
         ("overloaded", _) => Setback::Refused(OrderError::Overloaded),
         ("invalid_state", _) => Setback::Refused(OrderError::Conflict),
-        _ => Setback::Refused(OrderError::Unforeseen(error)),
+        ("stale_version", _) => Setback::TryAgain(OrderError::Overtaken),
+        _ => Setback::Refused(OrderError::Unforeseen(Arc::new(error))),
     }
 }

@@ -1,6 +1,6 @@
 //! How an order guards stock, as a closed set: what is locked, what is claimed,
-//! and whether a write that nobody answered can be resolved. Nothing here talks
-//! to anything. A new strategy is one line in each of these matches.
+//! what the write proves, and whether one that nobody answered can be resolved.
+//! Nothing here talks to anything. A new strategy is one line in each of these matches.
 
 use std::{fmt, str::FromStr};
 
@@ -18,6 +18,12 @@ pub enum Strategy {
     RedlockWriteFence,
     /// Redlock, its token claimed before reading and checked at the write.
     RedlockFenced,
+    /// No lock: the version that was read is compared at the write, and a write that lost is tried again.
+    Optimistic,
+    /// No lock of ours: the database locks the row, decides and writes in one transaction.
+    RowLock,
+    /// No lock: one statement that writes only where enough is left.
+    Atomic,
 }
 
 /// Which lock a strategy takes.
@@ -31,6 +37,17 @@ pub enum LockKind {
     Redlock,
 }
 
+/// What a write brings along for the storage to check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing.
+    Nothing,
+    /// The lock's fencing token.
+    Token,
+    /// The version of the row that was read.
+    Version,
+}
+
 /// No strategy has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no strategy is called {0:?}")]
@@ -38,7 +55,16 @@ pub struct UnknownStrategy(pub String);
 
 impl Strategy {
     /// In the order in which a report lists them.
-    pub const ALL: [Self; 5] = [Self::Off, Self::Redis, Self::Redlock, Self::RedlockWriteFence, Self::RedlockFenced];
+    pub const ALL: [Self; 8] = [
+        Self::Off,
+        Self::Redis,
+        Self::Redlock,
+        Self::RedlockWriteFence,
+        Self::RedlockFenced,
+        Self::Optimistic,
+        Self::RowLock,
+        Self::Atomic,
+    ];
 
     /// As in configuration, in headers and in the database.
     pub fn name(self) -> &'static str {
@@ -48,39 +74,66 @@ impl Strategy {
             Self::Redlock => "redlock",
             Self::RedlockWriteFence => "redlock-write-fence",
             Self::RedlockFenced => "redlock-fenced",
+            Self::Optimistic => "optimistic",
+            Self::RowLock => "row-lock",
+            Self::Atomic => "atomic",
         }
     }
 
     /// What it locks with.
     pub fn lock(self) -> LockKind {
         match self {
-            Self::Off => LockKind::None,
+            Self::Off | Self::Optimistic | Self::RowLock | Self::Atomic => LockKind::None,
             Self::Redis => LockKind::OneRedis,
             Self::Redlock | Self::RedlockWriteFence | Self::RedlockFenced => LockKind::Redlock,
         }
     }
 
     /// It registers its token before it reads. Then, and only then, an older
-    /// write can be shut out, a write nobody answered can be resolved, and the
-    /// strategy is fit for use outside the lab.
+    /// write can be shut out and a write nobody answered can be resolved.
     pub fn claims(self) -> bool {
         match self {
-            Self::Off | Self::Redis | Self::Redlock | Self::RedlockWriteFence => false,
             Self::RedlockFenced => true,
+            Self::Off
+            | Self::Redis
+            | Self::Redlock
+            | Self::RedlockWriteFence
+            | Self::Optimistic
+            | Self::RowLock
+            | Self::Atomic => false,
         }
     }
 
-    /// Its token goes with the write.
-    pub fn sends_token(self) -> bool {
+    /// Stock is read before the write and the order decides on what was read.
+    /// Where not, the database decides inside the write, and no decision of
+    /// ours can sit between the two: the payment is authorised before both.
+    pub fn reads(self) -> bool {
         match self {
-            Self::Off | Self::Redis | Self::Redlock => false,
-            Self::RedlockWriteFence | Self::RedlockFenced => true,
+            Self::Off
+            | Self::Redis
+            | Self::Redlock
+            | Self::RedlockWriteFence
+            | Self::RedlockFenced
+            | Self::Optimistic => true,
+            Self::RowLock | Self::Atomic => false,
+        }
+    }
+
+    /// What goes with the write, for the storage to check.
+    pub fn proof(self) -> Proof {
+        match self {
+            Self::Off | Self::Redis | Self::Redlock | Self::RowLock | Self::Atomic => Proof::Nothing,
+            Self::Optimistic => Proof::Version,
+            Self::RedlockWriteFence | Self::RedlockFenced => Proof::Token,
         }
     }
 
     /// It may be used where the lab is switched off.
     pub fn safe(self) -> bool {
-        self.claims()
+        match self {
+            Self::Off | Self::Redis | Self::Redlock | Self::RedlockWriteFence => false,
+            Self::RedlockFenced | Self::Optimistic | Self::RowLock | Self::Atomic => true,
+        }
     }
 }
 
@@ -112,6 +165,12 @@ mod tests {
 
     #[test]
     fn what_claims_also_sends_its_token() {
-        assert!(Strategy::ALL.into_iter().all(|s| !s.claims() || s.sends_token()));
+        assert!(Strategy::ALL.into_iter().all(|s| !s.claims() || s.proof() == Proof::Token));
+    }
+
+    #[test]
+    fn what_is_safe_is_checked_by_the_storage_or_decided_there() {
+        let checked = |s: Strategy| s.claims() || s.proof() == Proof::Version || !s.reads();
+        assert!(Strategy::ALL.into_iter().filter(|s| s.safe()).all(checked));
     }
 }

@@ -35,6 +35,11 @@ impl Timings {
         done
     }
 
+    /// Adds what was measured elsewhere, for all who share it.
+    pub fn add(&mut self, step: Step, spent: Duration) {
+        self.0[step as usize] += spent;
+    }
+
     /// Time spent in a step so far.
     pub fn of(&self, step: Step) -> Duration {
         self.0[step as usize]

@@ -144,6 +144,13 @@ pub(crate) fn raise(resource: &Resource, at_least: Token, counter_ttl: Duration)
     Arc::new(cmd)
 }
 
+/// Who has it, if anybody.
+pub(crate) fn look(resource: &Resource) -> Arc<Cmd> {
+    let mut cmd = redis::cmd("GET");
+    cmd.arg(&Keys::of(std::slice::from_ref(resource)).0[0][LOCK]);
+    Arc::new(cmd)
+}
+
 pub(crate) fn ping() -> Arc<Cmd> {
     Arc::new(redis::cmd("PING"))
 }

@@ -1,5 +1,5 @@
 //! What every backend must show. One function a behaviour, generic over the backend's fixture;
-//! `suite!` makes them into tests of one backend.
+//! `suite!` makes them, those of `faults` and those of `leading` into tests of one backend.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,13 +10,13 @@ use fenced_lock::{LockError, Locks, Released, Wait};
 use tokio::time::Instant;
 
 use crate::fixtures::Fixture;
-use crate::support::{eventually, granted, granted_in_time, long, patiently, refused, resource, token};
+use crate::support::{eventually, granted, granted_in_time, long, patiently, refused, token};
 
-/// Runs every behaviour of this file against a backend.
+/// Runs every behaviour against a backend.
 macro_rules! suite {
     ($backend:ident, $fixture:ty) => {
         mod $backend {
-            crate::conformance::suite!(@tests $fixture:
+            crate::conformance::suite!(@tests conformance, $fixture:
                 who_has_it_keeps_it,
                 a_released_lock_is_free,
                 release_tells_that_it_was_ours,
@@ -43,14 +43,30 @@ macro_rules! suite {
                 tokens_grow_across_expiry,
                 sets_are_granted_whole_or_not_at_all,
                 overlapping_sets_never_deadlock,
+                names_with_slashes_are_names_like_others,
+            );
+            crate::conformance::suite!(@tests faults, $fixture:
+                a_silent_backend_is_an_error_and_leaves_nothing_behind,
+                a_backend_that_is_away_is_an_error_and_then_used_again,
+                a_wait_ends_when_the_backend_is_lost,
+                an_extension_that_nobody_answered_loses_nothing,
+                a_client_that_died_is_replaced,
+                a_floor_is_raised_or_said_to_be_out_of_reach,
+            );
+            crate::conformance::suite!(@tests leading, $fixture:
+                one_leads_until_it_resigns_and_the_next_one_follows,
+                a_leadership_outlasts_its_lease,
+                a_dropped_leadership_is_resigned,
+                a_paused_leader_learns_that_it_lost,
+                observers_see_who_leads,
             );
         }
     };
-    (@tests $fixture:ty: $($behaviour:ident,)*) => {
+    (@tests $behaviours:ident, $fixture:ty: $($behaviour:ident,)*) => {
         $(
             #[tokio::test]
             async fn $behaviour() {
-                crate::conformance::$behaviour::<$fixture>().await;
+                crate::$behaviours::$behaviour::<$fixture>().await;
             }
         )*
     };
@@ -59,151 +75,168 @@ pub(crate) use suite;
 
 pub(crate) async fn who_has_it_keeps_it<F: Fixture>() {
     let backend = F::start().await;
+    let sku = backend.resource("sku:1");
     let (ours, theirs) = (backend.client(), backend.client());
-    let grant = granted(&ours, &resource("sku:1"), long()).await;
-    refused(&theirs, &resource("sku:1")).await;
-    refused(&ours, &resource("sku:1")).await;
-    let other = granted(&theirs, &resource("sku:2"), long()).await;
-    assert_eq!((grant.resource().as_str(), other.resource().as_str()), ("sku:1", "sku:2"));
+    let grant = granted(&ours, &sku, long()).await;
+    refused(&theirs, &sku).await;
+    refused(&ours, &sku).await;
+    let free = backend.resource("sku:2");
+    let other = granted(&theirs, &free, long()).await;
+    assert_eq!((grant.resource(), other.resource()), (&sku, &free));
 }
 
 pub(crate) async fn a_released_lock_is_free<F: Fixture>() {
     let backend = F::start().await;
-    granted(&backend.client(), &resource("sku:1"), long()).await.release().await.expect("an answer");
-    granted_in_time(&backend.client(), &resource("sku:1"), long()).await.release().await.expect("an answer");
-    eventually("nothing is left behind", async || backend.left_behind("sku:1").await.is_empty()).await;
+    let sku = backend.resource("sku:1");
+    granted(&backend.client(), &sku, long()).await.release().await.expect("an answer");
+    granted_in_time(&backend.client(), &sku, long()).await.release().await.expect("an answer");
+    eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
 }
 
 pub(crate) async fn release_tells_that_it_was_ours<F: Fixture>() {
     let backend = F::start().await;
-    let grant = granted(&backend.client(), &resource("sku:1"), long()).await;
+    let sku = backend.resource("sku:1");
+    let grant = granted(&backend.client(), &sku, long()).await;
     assert_eq!(grant.release().await.expect("an answer"), Released::WasOurs);
 }
 
 pub(crate) async fn release_by_a_stranger_keeps_the_lock<F: Fixture>() {
     let backend = F::start().await;
-    let late = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
-    let holder = granted_in_time(&backend.client(), &resource("sku:1"), long()).await;
+    let sku = backend.resource("sku:1");
+    let late = granted(&backend.client(), &sku, backend.short_lease()).await;
+    let holder = granted_in_time(&backend.client(), &sku, long()).await;
     assert_eq!(late.release().await.expect("an answer"), Released::WasGone);
-    refused(&backend.client(), &resource("sku:1")).await;
+    refused(&backend.client(), &sku).await;
     assert_eq!(holder.release().await.expect("an answer"), Released::WasOurs);
 }
 
 pub(crate) async fn release_after_expiry_says_so<F: Fixture>() {
     let backend = F::start().await;
-    let grant = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
-    eventually("the lease ends", async || backend.left_behind("sku:1").await.is_empty()).await;
+    let sku = backend.resource("sku:1");
+    let grant = granted(&backend.client(), &sku, backend.short_lease()).await;
+    eventually("the lease ends", async || backend.left_behind(&sku).await.is_empty()).await;
     assert_eq!(grant.release().await.expect("an answer"), Released::WasGone);
 }
 
 pub(crate) async fn extend_after_expiry_says_so<F: Fixture>() {
     let backend = F::start().await;
-    let grant = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
-    eventually("the lease ends", async || backend.left_behind("sku:1").await.is_empty()).await;
+    let sku = backend.resource("sku:1");
+    let grant = granted(&backend.client(), &sku, backend.short_lease()).await;
+    eventually("the lease ends", async || backend.left_behind(&sku).await.is_empty()).await;
     let refusal = grant.extend(long()).await.expect_err("an expired lock is not made again");
-    assert!(matches!(&refusal, LockError::Lost { resource } if resource.as_str() == "sku:1"), "{refusal}");
+    assert!(matches!(&refusal, LockError::Lost { resource } if *resource == sku), "{refusal}");
     assert!(!refusal.retryable());
     grant.lost().await;
-    assert_eq!(backend.left_behind("sku:1").await, Vec::<String>::new());
-    granted(&backend.client(), &resource("sku:1"), long()).await.release().await.expect("an answer");
+    assert_eq!(backend.left_behind(&sku).await, Vec::<String>::new());
+    granted(&backend.client(), &sku, long()).await.release().await.expect("an answer");
 }
 
 pub(crate) async fn extend_replaces_the_lease_by_a_longer_one<F: Fixture>() {
     let backend = F::start().await;
-    let grant = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
+    let sku = backend.resource("sku:1");
+    let grant = granted(&backend.client(), &sku, backend.short_lease()).await;
     let first_end = grant.valid_until();
     grant.extend(long()).await.expect("still ours");
-    assert!(grant.valid_until() > first_end + Duration::from_mins(1));
+    assert!(grant.valid_until() > first_end);
     tokio::time::sleep_until(first_end + backend.short_lease().get()).await;
-    refused(&backend.client(), &resource("sku:1")).await;
+    refused(&backend.client(), &sku).await;
     assert_eq!(grant.release().await.expect("an answer"), Released::WasOurs);
 }
 
 pub(crate) async fn extend_replaces_the_lease_by_a_shorter_one<F: Fixture>() {
     let backend = F::start().await;
-    let grant = granted(&backend.client(), &resource("sku:1"), long()).await;
+    let sku = backend.resource("sku:1");
+    let grant = granted(&backend.client(), &sku, long()).await;
     grant.extend(backend.short_lease()).await.expect("still ours");
     grant.lost().await;
-    granted_in_time(&backend.client(), &resource("sku:1"), long()).await.release().await.expect("an answer");
+    granted_in_time(&backend.client(), &sku, long()).await.release().await.expect("an answer");
 }
 
 pub(crate) async fn a_grant_is_lost_when_its_validity_ends<F: Fixture>() {
     let backend = F::start().await;
-    let grant = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
+    let sku = backend.resource("sku:1");
+    let grant = granted(&backend.client(), &sku, backend.short_lease()).await;
     grant.lost().await;
     assert!(Instant::now() >= grant.valid_until());
 }
 
 pub(crate) async fn validity_ends_before_the_lease<F: Fixture>() {
     let backend = F::start().await;
+    let sku = backend.resource("sku:1");
     let before = Instant::now();
-    let grant = granted(&backend.client(), &resource("sku:1"), long()).await;
+    let grant = granted(&backend.client(), &sku, long()).await;
     assert!(grant.valid_until() < Instant::now() + long().get());
     assert!(grant.valid_until() >= before, "a grant is handed out only while it is valid");
 }
 
 pub(crate) async fn a_wait_that_was_in_vain_took_its_time<F: Fixture>() {
     let backend = F::start().await;
-    let _holder = granted(&backend.client(), &resource("sku:1"), long()).await;
+    let sku = backend.resource("sku:1");
+    let _holder = granted(&backend.client(), &sku, long()).await;
     let (before, wait) = (Instant::now(), Duration::from_millis(300));
-    let grant = backend.client().try_lock(&resource("sku:1"), Wait::up_to(wait), long()).await.expect("an answer");
+    let grant = backend.client().try_lock(&sku, Wait::up_to(wait), long()).await.expect("an answer");
     assert!(grant.is_none() && before.elapsed() >= wait);
 }
 
 pub(crate) async fn a_crashed_holders_lock_expires_and_the_next_one_gets_it<F: Fixture>() {
     let backend = F::start().await;
-    let crashed = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
+    let sku = backend.resource("sku:1");
+    let crashed = granted(&backend.client(), &sku, backend.short_lease()).await;
     // A process that is killed runs no destructor.
     std::mem::forget(crashed);
-    granted_in_time(&backend.client(), &resource("sku:1"), long()).await.release().await.expect("an answer");
+    granted_in_time(&backend.client(), &sku, long()).await.release().await.expect("an answer");
 }
 
 pub(crate) async fn an_abandoned_grant_keeps_others_out_until_its_lease_ends<F: Fixture>() {
     let backend = F::start().await;
-    let grant = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
+    let sku = backend.resource("sku:1");
+    let grant = granted(&backend.client(), &sku, backend.short_lease()).await;
     let valid_until = grant.valid_until();
     grant.abandon();
-    granted_in_time(&backend.client(), &resource("sku:1"), long()).await.release().await.expect("an answer");
+    granted_in_time(&backend.client(), &sku, long()).await.release().await.expect("an answer");
     assert!(Instant::now() >= valid_until);
 }
 
 pub(crate) async fn a_release_wakes_a_waiter_of_another_client<F: Fixture>() {
     let backend = F::start().await;
-    wakes::<F>(&backend, backend.client(), backend.client()).await;
+    wakes(&backend, backend.client(), backend.client()).await;
 }
 
 pub(crate) async fn a_release_wakes_a_waiter_of_the_same_client<F: Fixture>() {
     let backend = F::start().await;
     let client = backend.client();
-    wakes::<F>(&backend, client.clone(), client).await;
+    wakes(&backend, client.clone(), client).await;
 }
 
 /// With this lease a waiter that nobody wakes does not get the lock before its patience ends.
 async fn wakes<F: Fixture>(backend: &F, holder: Locks, waiter: Locks) {
-    let grant = granted(&holder, &resource("sku:1"), long()).await;
-    let waiting = tokio::spawn(async move { granted_in_time(&waiter, &resource("sku:1"), long()).await });
+    let sku = backend.resource("sku:1");
+    let grant = granted(&holder, &sku, long()).await;
+    let wanted = sku.clone();
+    let waiting = tokio::spawn(async move { granted_in_time(&waiter, &wanted, long()).await });
     // Wherever the waiter is in its waiting by now, it must not miss the release.
     tokio::time::sleep(Duration::from_millis(50)).await;
     grant.release().await.expect("an answer");
     waiting.await.expect("it was woken").release().await.expect("an answer");
-    eventually("nothing is left behind", async || backend.left_behind("sku:1").await.is_empty()).await;
+    eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
 }
 
 pub(crate) async fn a_dropped_grant_is_released<F: Fixture>() {
     let backend = F::start().await;
-    let grant = granted(&backend.client(), &resource("sku:1"), long()).await;
+    let sku = backend.resource("sku:1");
+    let grant = granted(&backend.client(), &sku, long()).await;
     // Where no runtime is entered, as in a destructor that runs on some other thread.
     std::thread::spawn(move || drop(grant)).join().expect("dropping does not panic");
-    eventually("it is released everywhere", async || backend.left_behind("sku:1").await.is_empty()).await;
+    eventually("it is released everywhere", async || backend.left_behind(&sku).await.is_empty()).await;
 }
 
 pub(crate) async fn a_cancelled_acquire_leaves_nothing_behind<F: Fixture>() {
     let backend = F::start().await;
+    let sku = backend.resource("sku:1");
     let client = backend.client();
     client.ready().await.expect("an answer");
     for polls in 1..=20 {
-        let name = resource("sku:1");
-        let mut acquire = Box::pin(client.try_lock(&name, patiently(), long()));
+        let mut acquire = Box::pin(client.try_lock(&sku, patiently(), long()));
         for _ in 0..polls {
             if acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
                 break;
@@ -211,20 +244,20 @@ pub(crate) async fn a_cancelled_acquire_leaves_nothing_behind<F: Fixture>() {
             tokio::task::yield_now().await;
         }
         drop(acquire);
-        granted_in_time(&backend.client(), &name, long()).await.release().await.expect("an answer");
+        granted_in_time(&backend.client(), &sku, long()).await.release().await.expect("an answer");
     }
-    eventually("nothing is left behind", async || backend.left_behind("sku:1").await.is_empty()).await;
+    eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
 }
 
 pub(crate) async fn a_cancelled_waiter_leaves_nothing_behind<F: Fixture>() {
     let backend = F::start().await;
-    let holder = granted(&backend.client(), &resource("sku:1"), long()).await;
+    let sku = backend.resource("sku:1");
+    let holder = granted(&backend.client(), &sku, long()).await;
     let waiter = backend.client();
-    let name = resource("sku:1");
-    let waiting = waiter.try_lock(&name, patiently(), long());
+    let waiting = waiter.try_lock(&sku, patiently(), long());
     assert!(tokio::time::timeout(Duration::from_millis(100), waiting).await.is_err(), "it had to be waiting");
     holder.release().await.expect("an answer");
-    eventually("nothing is left behind", async || backend.left_behind("sku:1").await.is_empty()).await;
+    eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
 }
 
 pub(crate) async fn waiters_of_a_client_are_served_in_order<F: Fixture>() {
@@ -239,14 +272,14 @@ pub(crate) async fn the_middle_waiter_dies_and_order_is_kept<F: Fixture>() {
 
 /// Five waiters of one client queue up behind a holder, `dying` ones give up, the holder releases.
 async fn order_of_service<F: Fixture>(backend: &F, dying: &[usize]) -> Vec<usize> {
-    let client = backend.client();
-    let holder = granted(&client, &resource("sku:1"), long()).await;
+    let (client, sku) = (backend.client(), backend.resource("sku:1"));
+    let holder = granted(&client, &sku, long()).await;
     let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
     let mut waiters = Vec::new();
     for number in 0..5 {
-        let (client, served) = (client.clone(), served.clone());
+        let (client, served, sku) = (client.clone(), served.clone(), sku.clone());
         let mut waiter = Box::pin(async move {
-            let grant = granted_in_time(&client, &resource("sku:1"), long()).await;
+            let grant = granted_in_time(&client, &sku, long()).await;
             served.send(number).expect("the test listens");
             grant.release().await.expect("an answer");
         });
@@ -269,24 +302,27 @@ async fn order_of_service<F: Fixture>(backend: &F, dying: &[usize]) -> Vec<usize
 
 pub(crate) async fn owners_differ_from_one_acquisition_to_the_next<F: Fixture>() {
     let backend = F::start().await;
+    let sku = backend.resource("sku:1");
     let client = backend.client();
-    let first = granted(&client, &resource("sku:1"), long()).await;
-    let second = granted(&client, &resource("sku:2"), long()).await;
+    let first = granted(&client, &sku, long()).await;
+    let second = granted(&client, &backend.resource("sku:2"), long()).await;
     assert_ne!(first.owner(), second.owner());
     assert!(!first.owner().contains(':'));
 }
 
 pub(crate) async fn one_at_a_time_under_contention<F: Fixture>() {
     let backend = F::start().await;
+    let sku = backend.resource("sku:1");
     let inside = Arc::new(AtomicBool::new(false));
     let done = Arc::new(AtomicU64::new(0));
     let mut callers = Vec::new();
     for client in [backend.client(), backend.client(), backend.client()] {
         for _ in 0..4 {
-            let (client, inside, done) = (client.clone(), Arc::clone(&inside), Arc::clone(&done));
+            let (client, sku) = (client.clone(), sku.clone());
+            let (inside, done) = (Arc::clone(&inside), Arc::clone(&done));
             callers.push(tokio::spawn(async move {
                 for _ in 0..5 {
-                    let grant = granted_in_time(&client, &resource("sku:1"), long()).await;
+                    let grant = granted_in_time(&client, &sku, long()).await;
                     assert!(!inside.swap(true, Ordering::SeqCst), "two inside at once");
                     tokio::task::yield_now().await;
                     inside.store(false, Ordering::SeqCst);
@@ -300,7 +336,7 @@ pub(crate) async fn one_at_a_time_under_contention<F: Fixture>() {
         caller.await.expect("a caller that was served");
     }
     assert_eq!(done.load(Ordering::SeqCst), 60);
-    eventually("nothing is left behind", async || backend.left_behind("sku:1").await.is_empty()).await;
+    eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
 }
 
 pub(crate) async fn tokens_grow_across_release<F: Fixture>() {
@@ -309,9 +345,10 @@ pub(crate) async fn tokens_grow_across_release<F: Fixture>() {
         return;
     }
     let backend = F::start().await;
+    let sku = backend.resource("sku:1");
     let mut last = 0;
     for _ in 0..10 {
-        let grant = granted_in_time(&backend.client(), &resource("sku:1"), long()).await;
+        let grant = granted_in_time(&backend.client(), &sku, long()).await;
         assert!(token(&grant) > last);
         last = token(&grant);
         grant.release().await.expect("an answer");
@@ -324,25 +361,26 @@ pub(crate) async fn tokens_grow_across_expiry<F: Fixture>() {
         return;
     }
     let backend = F::start().await;
-    let expired = granted(&backend.client(), &resource("sku:1"), backend.short_lease()).await;
-    let next = granted_in_time(&backend.client(), &resource("sku:1"), long()).await;
+    let sku = backend.resource("sku:1");
+    let expired = granted(&backend.client(), &sku, backend.short_lease()).await;
+    let next = granted_in_time(&backend.client(), &sku, long()).await;
     assert!(token(&next) > token(&expired));
 }
 
 pub(crate) async fn sets_are_granted_whole_or_not_at_all<F: Fixture>() {
     let backend = F::start().await;
-    let [a, b, c] = ["sku:a", "sku:b", "sku:c"].map(resource);
+    let [a, b, c] = ["sku:a", "sku:b", "sku:c"].map(|name| backend.resource(name));
     let holder = granted(&backend.client(), &b, long()).await;
     let set = [c.clone(), b.clone(), a.clone(), b.clone()];
     let none = backend.client().try_lock_all(&set, Wait::none(), long()).await.expect("an answer");
     assert!(none.is_none());
     eventually("nothing is held of the others", async || {
-        backend.left_behind("sku:a").await.is_empty() && backend.left_behind("sku:c").await.is_empty()
+        backend.left_behind(&a).await.is_empty() && backend.left_behind(&c).await.is_empty()
     })
     .await;
     holder.release().await.expect("an answer");
     let all = backend.client().try_lock_all(&set, patiently(), long()).await.expect("an answer").expect("all free");
-    assert_eq!(all.iter().map(|(resource, _)| resource.as_str()).collect::<Vec<_>>(), ["sku:a", "sku:b", "sku:c"]);
+    assert_eq!(all.iter().map(|(resource, _)| resource).collect::<Vec<_>>(), [&a, &b, &c]);
     for resource in [&a, &b, &c] {
         refused(&backend.client(), resource).await;
         assert_eq!(all.token_of(resource).is_none(), F::NO_TOKENS.is_some());
@@ -356,7 +394,7 @@ pub(crate) async fn overlapping_sets_never_deadlock<F: Fixture>() {
     let mut callers = Vec::new();
     for client in [backend.client(), backend.client()] {
         for set in sets {
-            let (client, set) = (client.clone(), set.map(resource));
+            let (client, set) = (client.clone(), set.map(|name| backend.resource(name)));
             callers.push(tokio::spawn(async move {
                 for _ in 0..4 {
                     let grants = client.try_lock_all(&set, patiently(), long()).await.expect("an answer");
@@ -367,5 +405,17 @@ pub(crate) async fn overlapping_sets_never_deadlock<F: Fixture>() {
     }
     for caller in callers {
         caller.await.expect("a caller that was served");
+    }
+}
+
+pub(crate) async fn names_with_slashes_are_names_like_others<F: Fixture>() {
+    let backend = F::start().await;
+    let client = backend.client();
+    let mut grants = Vec::new();
+    for name in ["a", "a/b", "a%2Fb", "a/b/", "a/", "a/../b", "/"] {
+        grants.push(granted(&client, &backend.resource(name), long()).await);
+    }
+    for grant in grants {
+        assert_eq!(grant.release().await.expect("an answer"), Released::WasOurs);
     }
 }

@@ -1,30 +1,69 @@
 //! The backends as the conformance suite sees them: how to start one, and how to look behind it.
 //! A new backend is one struct here and one line in `main.rs`.
 
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use fenced_lock::{Lease, Locks, NodeUrl, Options};
-use testbed::RedisNode;
+use etcd_client::GetOptions;
+use fenced_lock::{
+    AdvisoryDatabase, EtcdEndpoints, Lease, Locks, NodeUrl, Nodes, Options, Resource, ZookeeperEnsemble,
+};
+use sqlx::{Connection as _, PgConnection};
+use testbed::{Etcd, Postgres, RedisNode, Zookeeper};
+use tokio::sync::OnceCell;
 
 use crate::support;
 
-/// A backend with servers of its own.
+/// A backend with servers of its own, or a part of shared ones.
 pub(crate) trait Fixture: Sized {
     /// Why there are no tokens, if there are none.
     const NO_TOKENS: Option<&'static str>;
 
+    /// Whether the backend counts by itself, so that its tokens cannot be raised.
+    const OWN_COUNT: bool = false;
+
     /// Starts its servers.
     async fn start() -> Self;
 
+    /// Where its servers listen.
+    fn addrs(&self) -> Vec<SocketAddr>;
+
     /// A new client with connections and queues of its own, as another process would have.
-    fn client(&self) -> Locks;
+    fn client(&self) -> Locks {
+        self.client_at(&self.addrs(), support::patient())
+    }
+
+    /// A new client that finds the servers at other addresses.
+    fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks;
+
+    /// The resource that this test calls `name`, and no other test has.
+    fn resource(&self, name: &str) -> Resource {
+        support::resource(name)
+    }
 
     /// The shortest lease the backend really gives.
-    fn short_lease(&self) -> Lease;
+    fn short_lease(&self) -> Lease {
+        support::lease(1_000)
+    }
 
     /// Everything that the servers still know about who holds or awaits `resource`; empty when
     /// nobody does.
-    async fn left_behind(&self, resource: &str) -> Vec<String>;
+    async fn left_behind(&self, resource: &Resource) -> Vec<String>;
+}
+
+/// A test's own names on a server that others use as well.
+#[derive(Debug)]
+pub(crate) struct Part(u32);
+
+impl Part {
+    fn next() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn resource(&self, name: &str) -> Resource {
+        support::resource(&format!("test:{}:{name}", self.0))
+    }
 }
 
 /// Redlock.
@@ -37,16 +76,17 @@ impl Fixture for FiveNodes {
         Self(support::nodes(5).await)
     }
 
-    fn client(&self) -> Locks {
-        support::redlock(&self.0)
+    fn addrs(&self) -> Vec<SocketAddr> {
+        self.0.iter().map(RedisNode::addr).collect()
     }
 
-    fn short_lease(&self) -> Lease {
-        Lease::new(Duration::from_millis(200)).expect("a lease")
+    fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks {
+        let urls = addrs.iter().map(|addr| NodeUrl::parse(&format!("redis://{addr}")).expect("an address"));
+        Locks::redlock(Nodes::new(urls.collect()).expect("an odd number"), options)
     }
 
-    async fn left_behind(&self, resource: &str) -> Vec<String> {
-        support::keys(&self.0, resource).await
+    async fn left_behind(&self, resource: &Resource) -> Vec<String> {
+        support::keys(&self.0, resource.as_str()).await
     }
 }
 
@@ -60,15 +100,121 @@ impl Fixture for SingleNode {
         Self(support::nodes(1).await)
     }
 
-    fn client(&self) -> Locks {
-        Locks::redis(NodeUrl::parse(&self.0[0].url()).expect("a node's address"), Options::default())
+    fn addrs(&self) -> Vec<SocketAddr> {
+        self.0.iter().map(RedisNode::addr).collect()
     }
 
+    fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks {
+        Locks::redis(NodeUrl::parse(&format!("redis://{}", addrs[0])).expect("an address"), options)
+    }
+
+    async fn left_behind(&self, resource: &Resource) -> Vec<String> {
+        support::keys(&self.0, resource.as_str()).await
+    }
+}
+
+/// One etcd server for all tests.
+pub(crate) struct OneEtcd(&'static Etcd, Part);
+
+impl Fixture for OneEtcd {
+    const NO_TOKENS: Option<&'static str> = None;
+    const OWN_COUNT: bool = true;
+
+    async fn start() -> Self {
+        static SHARED: OnceCell<Etcd> = OnceCell::const_new();
+        let server = SHARED.get_or_init(async || Etcd::start().await.expect("an etcd server")).await;
+        Self(server, Part::next())
+    }
+
+    fn addrs(&self) -> Vec<SocketAddr> {
+        vec![self.0.addr()]
+    }
+
+    fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks {
+        Locks::etcd(EtcdEndpoints::parse(&format!("http://{}", addrs[0])).expect("an address"), options)
+    }
+
+    fn resource(&self, name: &str) -> Resource {
+        self.1.resource(name)
+    }
+
+    /// It counts in whole seconds.
     fn short_lease(&self) -> Lease {
-        Lease::new(Duration::from_millis(200)).expect("a lease")
+        support::lease(1_000)
     }
 
-    async fn left_behind(&self, resource: &str) -> Vec<String> {
-        support::keys(&self.0, resource).await
+    async fn left_behind(&self, resource: &Resource) -> Vec<String> {
+        let mut etcd = etcd_client::Client::connect([self.0.url()], None).await.expect("a connection");
+        let folder = format!("fenced-lock/{resource}/");
+        let found = etcd.get(folder, Some(GetOptions::new().with_prefix())).await.expect("an answer");
+        found.kvs().iter().map(|entry| entry.key_str().expect("a name").to_owned()).collect()
+    }
+}
+
+/// One ZooKeeper server for all tests.
+pub(crate) struct OneZookeeper(&'static Zookeeper, Part);
+
+impl Fixture for OneZookeeper {
+    const NO_TOKENS: Option<&'static str> = None;
+    const OWN_COUNT: bool = true;
+
+    async fn start() -> Self {
+        static SHARED: OnceCell<Zookeeper> = OnceCell::const_new();
+        let server = SHARED.get_or_init(async || Zookeeper::start().await.expect("a ZooKeeper server")).await;
+        Self(server, Part::next())
+    }
+
+    fn addrs(&self) -> Vec<SocketAddr> {
+        vec![self.0.addr()]
+    }
+
+    fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks {
+        let ensemble = ZookeeperEnsemble::parse(&addrs[0].to_string()).expect("an address");
+        Locks::zookeeper(ensemble.with_session(support::lease(4_000)), options)
+    }
+
+    fn resource(&self, name: &str) -> Resource {
+        self.1.resource(name)
+    }
+
+    async fn left_behind(&self, resource: &Resource) -> Vec<String> {
+        let zookeeper = zookeeper_client::Client::connect(&self.0.url()).await.expect("a session");
+        match zookeeper.list_children(&format!("/fenced-lock/{resource}")).await {
+            Ok(children) => children,
+            Err(zookeeper_client::Error::NoNode) => Vec::new(),
+            Err(error) => panic!("no answer: {error}"),
+        }
+    }
+}
+
+/// Advisory locks of the one Postgres server for all tests.
+pub(crate) struct OnePostgres(&'static Postgres, Part);
+
+impl Fixture for OnePostgres {
+    const NO_TOKENS: Option<&'static str> = Some("nothing that Postgres hands out with an advisory lock grows with it");
+
+    async fn start() -> Self {
+        Self(Postgres::shared().await, Part::next())
+    }
+
+    fn addrs(&self) -> Vec<SocketAddr> {
+        vec![self.0.addr()]
+    }
+
+    fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks {
+        let database = AdvisoryDatabase::parse(&format!("postgres://postgres@{}/postgres", addrs[0]));
+        Locks::postgres_advisory(database.expect("an address"), options)
+    }
+
+    fn resource(&self, name: &str) -> Resource {
+        self.1.resource(name)
+    }
+
+    async fn left_behind(&self, resource: &Resource) -> Vec<String> {
+        let mut postgres = PgConnection::connect(&self.0.url("postgres")).await.expect("a connection");
+        let ask = "select format('%s, granted: %s', pid, granted) from pg_locks
+            where locktype = 'advisory' and ((classid::bigint << 32) | objid::bigint) = hashtextextended($1, 0)";
+        let found = sqlx::query_scalar(ask).bind(resource.as_str()).fetch_all(&mut postgres).await;
+        found.expect("an answer")
     }
 }

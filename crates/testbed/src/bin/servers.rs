@@ -1,13 +1,14 @@
 //! `servers redis redis postgres etcd zookeeper`: starts what is named and prints one line for each, `name url pid`, then
 //! `folder PATH` and `ready`. Ends with its standard input.
 //!
-//! Absence: no signal is handled here. Whatever ends this process, the testbed's watchdog ends the servers; the
-//! testbed's own tests take it at its word.
+//! Absence: nothing is cleaned up here on a signal. Whatever ends this process, the testbed's watchdog ends the servers;
+//! the testbed's own tests take it at its word.
 
 use std::io::{self, Read as _};
 use std::process::ExitCode;
 
 use testbed::{Etcd, Folder, Postgres, RedisNode, TestbedError, Zookeeper};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Held until the end; dropping it ends the server.
 #[expect(dead_code, reason = "held for its Drop")]
@@ -20,6 +21,9 @@ enum Held {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    for kind in [SignalKind::interrupt(), SignalKind::hangup()] {
+        end_on(kind);
+    }
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -27,6 +31,16 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// As the signal does by itself, destructors not run, also where whoever started us has it ignored: `nohup`, or a shell
+/// that put us in the background.
+fn end_on(kind: SignalKind) {
+    let Ok(mut signal) = signal(kind) else { return };
+    tokio::spawn(async move {
+        signal.recv().await;
+        std::process::exit(128 + kind.as_raw_value());
+    });
 }
 
 async fn run() -> Result<(), TestbedError> {

@@ -18,12 +18,7 @@ async fn strategies_are_chosen_from_those_that_are_allowed() {
     let stack = Stack::start(Lab::Off).await;
     stack.put_stock("chair", 5).await;
     let one = order(&[("chair", json!(1))]);
-    let with = |strategy: &str| {
-        stack
-            .place("k")
-            .header("lock-strategy", strategy)
-            .json(&one)
-    };
+    let with = |strategy: &str| stack.place("k").header("lock-strategy", strategy).json(&one);
     for unknown in ["hope", "", "REDLOCK", "redlock-fenced, off"] {
         refusal(unknown, with(unknown), 422, "strategy_not_allowed").await;
     }
@@ -52,13 +47,7 @@ async fn inventory_opens_to_the_right_token_only() {
         refusal(authorization, put, 401, "unauthorized").await;
     }
     let near = format!("Bearer {}", &TOKEN[..TOKEN.len() - 1]);
-    refusal(
-        "a near miss",
-        stack.http.get(&url).header("authorization", near),
-        401,
-        "unauthorized",
-    )
-    .await;
+    refusal("a near miss", stack.http.get(&url).header("authorization", near), 401, "unauthorized").await;
     refusal("none at all", stack.http.get(&url), 401, "unauthorized").await;
     stack.is_unharmed(5).await;
 }
@@ -69,36 +58,19 @@ async fn fencing_tokens_are_taken_within_their_range_and_where_they_belong() {
     stack.put_stock("chair", 5).await;
     let reserve = |strategy: &str, token: Option<Value>| {
         let post = stack.inventory(Method::POST, "/v1/reservations");
-        post.header("lock-strategy", strategy)
-            .json(&reservation(token.as_ref(), &json!(5)))
+        post.header("lock-strategy", strategy).json(&reservation(token.as_ref(), &json!(5)))
     };
     let claim = |token: Value| {
         let post = stack.inventory(Method::POST, "/v1/claims");
         post.json(&json!({"lines": [{"sku": "chair", "fencing_token": token}]}))
     };
-    let impossible = [
-        json!(0),
-        json!(-1),
-        json!(TOO_HIGH),
-        json!(u64::MAX),
-        json!(1.5),
-        json!("7"),
-    ];
+    let impossible = [json!(0), json!(-1), json!(TOO_HIGH), json!(u64::MAX), json!(1.5), json!("7")];
     for token in impossible {
         let what = format!("token {token}");
-        let written = refusal(
-            &what,
-            reserve("redlock-fenced", Some(token.clone())),
-            422,
-            "validation_failed",
-        )
-        .await;
+        let written = refusal(&what, reserve("redlock-fenced", Some(token.clone())), 422, "validation_failed").await;
         let claimed = refusal(&what, claim(token), 422, "validation_failed").await;
         for problem in [written, claimed] {
-            assert_eq!(
-                problem["errors"][0]["pointer"], "/lines/0/fencing_token",
-                "{what}: {problem}"
-            );
+            assert_eq!(problem["errors"][0]["pointer"], "/lines/0/fencing_token", "{what}: {problem}");
         }
     }
     for (strategy, token) in [
@@ -110,33 +82,15 @@ async fn fencing_tokens_are_taken_within_their_range_and_where_they_belong() {
     ] {
         let what = format!("{strategy} with {token:?}");
         let problem = refusal(&what, reserve(strategy, token), 422, "validation_failed").await;
-        assert_eq!(
-            problem["errors"][0]["pointer"], "/lines/0/fencing_token",
-            "{what}: {problem}"
-        );
+        assert_eq!(problem["errors"][0]["pointer"], "/lines/0/fencing_token", "{what}: {problem}");
     }
     let highest = json!(TOO_HIGH - 1);
     let claimed = claim(highest.clone()).send().await.expect("a reply");
     assert_eq!(claimed.status(), 200);
-    let stale = refusal(
-        "a claimed token",
-        claim(highest),
-        409,
-        "stale_fencing_token",
-    )
-    .await;
-    assert_eq!(
-        (&stale["token"], &stale["current"]),
-        (&json!(TOO_HIGH - 1), &json!(TOO_HIGH - 1))
-    );
+    let stale = refusal("a claimed token", claim(highest), 409, "stale_fencing_token").await;
+    assert_eq!((&stale["token"], &stale["current"]), (&json!(TOO_HIGH - 1), &json!(TOO_HIGH - 1)));
     let never_claimed = reserve("redlock-fenced", Some(json!(1)));
-    refusal(
-        "a token nobody claimed",
-        never_claimed,
-        409,
-        "stale_fencing_token",
-    )
-    .await;
+    refusal("a token nobody claimed", never_claimed, 409, "stale_fencing_token").await;
     assert_eq!(stack.available().await, 5);
 }
 
@@ -152,10 +106,7 @@ async fn more_than_there_is_was_never_observed() {
             let post = post.json(&reservation(token.as_ref(), &observed));
             let what = format!("{strategy} observed {observed}");
             let problem = refusal(&what, post, 422, "validation_failed").await;
-            assert_eq!(
-                problem["errors"][0]["pointer"], "/lines",
-                "{what}: {problem}"
-            );
+            assert_eq!(problem["errors"][0]["pointer"], "/lines", "{what}: {problem}");
         }
     }
     stack.is_unharmed(5).await;
@@ -182,46 +133,18 @@ async fn what_inventory_is_asked_must_make_sense() {
         (put(json!(1_000_000_000_000_u64)), 422, "validation_failed"),
         (put(json!("5")), 422, "validation_failed"),
         (claim(json!([])), 422, "validation_failed"),
-        (
-            claim(json!(vec![line("chair", 7); 101])),
-            422,
-            "validation_failed",
-        ),
-        (
-            claim(json!([line("chair", 7), line("chair", 8)])),
-            422,
-            "validation_failed",
-        ),
+        (claim(json!(vec![line("chair", 7); 101])), 422, "validation_failed"),
+        (claim(json!([line("chair", 7), line("chair", 8)])), 422, "validation_failed"),
         (claim(json!([line("a b", 7)])), 422, "validation_failed"),
-        (
-            claim(json!([line("chair", 7), line("nothing", 7)])),
-            404,
-            "not_found",
-        ),
+        (claim(json!([line("chair", 7), line("nothing", 7)])), 404, "not_found"),
         (reserve("order_id", json!("7")), 422, "validation_failed"),
         (reserve("hold_seconds", json!(0)), 422, "validation_failed"),
-        (
-            reserve("hold_seconds", json!(u64::MAX)),
-            422,
-            "validation_failed",
-        ),
+        (reserve("hold_seconds", json!(u64::MAX)), 422, "validation_failed"),
         (reserve("lines", json!([])), 422, "validation_failed"),
         (reserve("quantity", json!(0)), 422, "validation_failed"),
-        (
-            reserve("quantity", json!(1_000_001)),
-            422,
-            "validation_failed",
-        ),
-        (
-            reserve("observed_available", json!(-1)),
-            422,
-            "validation_failed",
-        ),
-        (
-            reserve("observed_available", Value::Null),
-            422,
-            "validation_failed",
-        ),
+        (reserve("quantity", json!(1_000_001)), 422, "validation_failed"),
+        (reserve("observed_available", json!(-1)), 422, "validation_failed"),
+        (reserve("observed_available", Value::Null), 422, "validation_failed"),
         (reserve("sku", json!("nothing")), 404, "not_found"),
         (get("/v1/stock?limit=0"), 422, "validation_failed"),
         (get("/v1/stock?limit=1001"), 422, "validation_failed"),
@@ -232,13 +155,7 @@ async fn what_inventory_is_asked_must_make_sense() {
     ];
     for ((method, path, body), status, code) in cases {
         let what = format!("{method} {path} {body}");
-        refusal(
-            &what,
-            stack.inventory(method, path).json(&body),
-            status,
-            code,
-        )
-        .await;
+        refusal(&what, stack.inventory(method, path).json(&body), status, code).await;
     }
     stack.is_unharmed(5).await;
 }

@@ -17,27 +17,11 @@ pub(super) async fn problem(what: &str, response: Response, status: u16, code: &
     let text = response.text().await.expect("a body");
     let said = format!("{what}: {got} {text}");
     let problem: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {said}"));
-    assert_eq!(
-        (got, problem["code"].as_str()),
-        (status, Some(code)),
-        "{said}"
-    );
-    assert_eq!(
-        headers["content-type"], "application/problem+json",
-        "{said}"
-    );
-    assert_eq!(
-        (&problem["status"], &problem["instance"]),
-        (&json!(status), &json!(path)),
-        "{said}"
-    );
+    assert_eq!((got, problem["code"].as_str()), (status, Some(code)), "{said}");
+    assert_eq!(headers["content-type"], "application/problem+json", "{said}");
+    assert_eq!((&problem["status"], &problem["instance"]), (&json!(status), &json!(path)), "{said}");
     for member in ["type", "title", "detail", "trace_id"] {
-        assert!(
-            problem[member]
-                .as_str()
-                .is_some_and(|text| !text.is_empty()),
-            "no {member}: {said}"
-        );
+        assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "no {member}: {said}");
     }
     assert!(problem["retryable"].is_boolean(), "{said}");
     problem

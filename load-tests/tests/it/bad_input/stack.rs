@@ -51,11 +51,7 @@ impl Stack {
             postgres.fresh_database("orders"),
             testbed::redis_nodes(3),
         );
-        let (stock, orders, redis) = (
-            stock.expect("a database"),
-            orders.expect("a database"),
-            redis.expect("redis"),
-        );
+        let (stock, orders, redis) = (stock.expect("a database"), orders.expect("a database"), redis.expect("redis"));
         let flag = (lab == Lab::On).to_string();
         let inventory = Service::start(
             "inventory",
@@ -67,11 +63,7 @@ impl Stack {
             ],
         )
         .await;
-        let nodes = redis
-            .iter()
-            .map(RedisNode::url)
-            .collect::<Vec<_>>()
-            .join(",");
+        let nodes = redis.iter().map(RedisNode::url).collect::<Vec<_>>().join(",");
         let order = Service::start(
             "order",
             &[
@@ -136,33 +128,28 @@ impl Stack {
         let one = order(&[("chair", json!(1))]);
         let held = self.place("the next good order").json(&one).send().await;
         let held = held.expect("a reply");
-        assert_eq!(
-            held.status(),
-            201,
-            "{}",
-            held.text().await.unwrap_or_default()
-        );
+        assert_eq!(held.status(), 201, "{}", held.text().await.unwrap_or_default());
         self.books_agree().await;
     }
 
     async fn books_agree(&self) {
         let stock = [
-            ("stock and live units differ", "select count(*) from stock s where available <> on_hand - coalesce((
+            (
+                "stock and live units differ",
+                "select count(*) from stock s where available <> on_hand - coalesce((
                 select sum(l.quantity) from reservation_lines l join reservations r on r.id = l.reservation_id
-                 where l.sku = s.sku and r.status in ('held', 'confirmed')), 0)"),
-            ("the ledger does not chain", "select count(*) from (
+                 where l.sku = s.sku and r.status in ('held', 'confirmed')), 0)",
+            ),
+            (
+                "the ledger does not chain",
+                "select count(*) from (
                 select before, delta, after, lag(after, 1, 0::bigint) over (partition by sku order by seq) as previous
-                  from stock_ledger) chain where before <> previous or after <> before + delta"),
+                  from stock_ledger) chain where before <> previous or after <> before + delta",
+            ),
         ];
         let orders = [
-            (
-                "an order is left pending",
-                "select count(*) from orders where status = 'pending'",
-            ),
-            (
-                "a payment is left open",
-                "select count(*) from payments where state = 'authorised'",
-            ),
+            ("an order is left pending", "select count(*) from orders where status = 'pending'"),
+            ("a payment is left open", "select count(*) from payments where state = 'authorised'"),
             (
                 "captured and standing differ",
                 "select count(*) from orders o full join payments p on p.order_id = o.id
@@ -172,10 +159,7 @@ impl Stack {
         let stock = stock.map(|check| (&self.stock_book, check));
         let orders = orders.map(|check| (&self.order_book, check));
         for (book, (what, query)) in stock.into_iter().chain(orders) {
-            let wrong: i64 = sqlx::query_scalar(query)
-                .fetch_one(book)
-                .await
-                .expect("a count");
+            let wrong: i64 = sqlx::query_scalar(query).fetch_one(book).await.expect("a count");
             assert_eq!(wrong, 0, "{what}");
         }
     }
@@ -183,11 +167,7 @@ impl Stack {
 
 impl Service {
     async fn start(name: &str, envs: &[(&str, &str)]) -> Self {
-        let log = format!(
-            "{}/bad-input-{name}-{}.log",
-            env!("CARGO_TARGET_TMPDIR"),
-            Uuid::now_v7()
-        );
+        let log = format!("{}/bad-input-{name}-{}.log", env!("CARGO_TARGET_TMPDIR"), Uuid::now_v7());
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let spec = ProcessSpec {
             name: name.to_owned(),
@@ -205,15 +185,7 @@ impl Service {
 /// Tests run from `target/<profile>/deps`; binaries lie one folder up.
 fn beside_this_test(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("our own path");
-    let program = test
-        .ancestors()
-        .nth(2)
-        .expect("target/<profile>")
-        .join(name);
-    assert!(
-        program.exists(),
-        "{} is missing: `cargo build -p {name}` first",
-        program.display()
-    );
+    let program = test.ancestors().nth(2).expect("target/<profile>").join(name);
+    assert!(program.exists(), "{} is missing: `cargo build -p {name}` first", program.display());
     program
 }

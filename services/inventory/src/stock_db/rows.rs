@@ -71,11 +71,11 @@ macro_rules! reservation_by {
                                                     'fencing_token', l.fencing_token) order by l.sku)
                   from reservation_lines l where l.reservation_id = r.id) as lines
                from reservations r where r.",
-            $key,
-            " = $1"
+            $key
         )
     };
 }
 
-pub(super) const RESERVATION_BY_ID: &str = reservation_by!("id");
-pub(super) const RESERVATION_BY_ORDER: &str = reservation_by!("order_id");
+pub(super) const RESERVATION_BY_ID: &str = reservation_by!("id = $1");
+pub(super) const RESERVATION_BY_ORDER: &str = reservation_by!("order_id = $1");
+pub(super) const RESERVATIONS_BY_ORDERS: &str = reservation_by!("order_id = any($1)");

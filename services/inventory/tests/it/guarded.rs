@@ -1,6 +1,8 @@
 //! The database enforces the rule: what the service's role, a colleague and even a superuser cannot do to stock.
 
-use sqlx::{Connection as _, PgConnection};
+use std::borrow::Cow;
+
+use sqlx::{Connection as _, PgConnection, error::DatabaseError};
 
 use crate::service::Inventory;
 
@@ -8,7 +10,7 @@ use crate::service::Inventory;
 async fn refused(connection: &mut PgConnection, statement: &'static str) -> String {
     let result = sqlx::raw_sql(statement).execute(connection).await;
     let error = result.err().unwrap_or_else(|| panic!("{statement} was not refused"));
-    error.as_database_error().and_then(|e| e.code()).map(|code| code.into_owned()).unwrap_or_default()
+    error.as_database_error().and_then(DatabaseError::code).map(Cow::into_owned).unwrap_or_default()
 }
 
 async fn with_stock() -> Inventory {

@@ -29,7 +29,7 @@ impl Shop {
 
     async fn lock(&self, sku: &str) -> fenced_lock::Grant {
         let resource = Resource::new(format!("sku:{sku}")).expect("a resource");
-        let lease = Lease::new(Duration::from_secs(60)).expect("a lease");
+        let lease = Lease::new(Duration::from_mins(1)).expect("a lease");
         let granted = self.locks.try_lock(&resource, Wait::up_to(Duration::from_secs(20)), lease).await;
         granted.expect("a quorum").expect("the lock is free")
     }

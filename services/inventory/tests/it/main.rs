@@ -1,5 +1,6 @@
 //! Inventory over HTTP, on a real Postgres. Invariant: every query and every function of the protocol runs here.
 
+mod batches;
 mod claims;
 mod documented;
 mod failures;

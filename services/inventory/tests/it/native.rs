@@ -86,8 +86,7 @@ async fn without_that_two_strategies_that_are_safe_alone_oversell_together() {
     let inventory = Inventory::start().await;
     inventory
         .run_sql(
-            "drop trigger stock_moves_with_the_fence on stock;
-             create or replace function stock_take(p_sku text, p_units bigint, p_lock boolean, out after bigint,
+            "create or replace function stock_take(p_sku text, p_units bigint, p_lock boolean, out after bigint,
                                                    out new_fence bigint) language plpgsql as $$
              begin
                  update stock s set available = s.available - p_units, version = s.version + 1

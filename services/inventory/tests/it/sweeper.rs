@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::service::{Answer, Inventory, answer, id_of};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const EXPIRED: &str = "select count(*) from reservations where status = 'expired'";
 const REFUSED_WRITES: &str = "select count(*) from fence_refusals where step = 'write'";
 
@@ -131,7 +131,7 @@ impl Pair {
         let observer = Inventory::on(database, &["--lab", "--sweep-ms=3600000"]).await;
         observer.put("a", 3).await.ok();
         let locks = Locks::redlock(Nodes::parse(&nodes).expect("nodes"), Options::default());
-        let lease = Lease::new(Duration::from_secs(60)).expect("a lease");
+        let lease = Lease::new(Duration::from_mins(1)).expect("a lease");
         let grant = locks.try_lock(&Resource::new("sku:a").expect("a resource"), Wait::none(), lease).await;
         let grant = grant.expect("a quorum").expect("a free lock");
         let token = i64::try_from(grant.token().expect("a token").get()).expect("in range");

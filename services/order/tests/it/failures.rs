@@ -106,7 +106,7 @@ async fn token_source_mismatch_is_409_and_final() {
 
 #[tokio::test]
 async fn stale_fencing_token_is_409_when_no_newer_one_helps() {
-    let stack = Stack::with(Setup { lease_ms: 200, wait_ms: 100, ..Setup::default() }).await;
+    let stack = Stack::with(Setup { lease_ms: 600, wait_ms: 3_000, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
     // Storage that refuses whatever token is offered.
     sqlx::raw_sql(
@@ -128,7 +128,7 @@ async fn stale_fencing_token_is_409_when_no_newer_one_helps() {
 
 #[tokio::test]
 async fn a_payment_that_outlasts_the_lease_sells_nothing_and_stays_nowhere_open() {
-    let setup = Setup { lease_ms: 200, wait_ms: 100, payment_ms: 400, ..Setup::default() };
+    let setup = Setup { lease_ms: 600, wait_ms: 3_000, payment_ms: 1_000, ..Setup::default() };
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 1).await;
 

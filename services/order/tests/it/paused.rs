@@ -5,7 +5,10 @@ use order::config::LAB_TOKEN;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::stack::{Inventory, Reply, Setup, Stack, eventually, wanted};
+use crate::{
+    sharing::{gather, shut},
+    stack::{Inventory, Reply, Setup, Stack, eventually, wanted},
+};
 
 fn setup() -> Setup {
     let flags = &["--reconcile-ms=3600000"];
@@ -26,13 +29,17 @@ async fn place_parked(stack: &Stack, strategy: &str) -> (tokio::task::JoinHandle
     }
     let request = stack.post("parked").header("lock-strategy", strategy).json(&wanted("chair", 1));
     let placing = tokio::spawn(Reply::of(request));
-    let parked = tokio::select! {
+    let parked = which_stopped(stack).await;
+    arm(stack, &stack.inventories[1 - parked], Method::DELETE).await;
+    (placing, parked)
+}
+
+async fn which_stopped(stack: &Stack) -> usize {
+    let stopped = tokio::select! {
         stopped = stack.inventories[0].process.stopped() => stopped.map(|()| 0),
         stopped = stack.inventories[1].process.stopped() => stopped.map(|()| 1),
     };
-    let parked = parked.expect("a replica stopped itself");
-    arm(stack, &stack.inventories[1 - parked], Method::DELETE).await;
-    (placing, parked)
+    stopped.expect("a replica stopped itself")
 }
 
 /// The pause is over; resolves when the parked write has ended, one way or the other.
@@ -83,4 +90,28 @@ async fn an_unfenced_write_that_comes_late_oversells() {
 
     assert_eq!((other.status, late.as_str()), (201, "written"), "{}", other.body);
     assert_eq!((stack.available("chair").await, stack.reservations().await), (0, 2), "two reservations of one chair");
+}
+
+#[tokio::test]
+async fn a_write_for_several_that_comes_late_is_refused_and_each_of_them_is_served_once() {
+    let stack = Stack::with(Setup { wait_ms: 30_000, ..setup() }).await;
+    stack.put_stock("chair", 3).await;
+    let elsewhere = shut(&stack, "chair").await;
+    let placing = gather(&stack, &vec![wanted("chair", 1); 3]).await;
+    for inventory in &stack.inventories {
+        arm(&stack, inventory, Method::POST).await;
+    }
+    elsewhere.release().await.expect("released");
+    let parked = which_stopped(&stack).await;
+    arm(&stack, &stack.inventories[1 - parked], Method::DELETE).await;
+
+    for reply in futures_util::future::join_all(placing).await {
+        let reply = reply.expect("no panic");
+        assert_eq!(reply.status, 201, "{}", reply.body);
+    }
+    let late = resume(&stack, parked).await;
+
+    assert_eq!(late, "stale_fencing_token");
+    assert_eq!((stack.available("chair").await, stack.reservations().await), (0, 3));
+    assert_eq!(stack.payments().await, ["captured"; 3]);
 }

@@ -22,7 +22,7 @@ async fn an_authorisation_that_landed_after_its_order_had_failed_is_voided() {
 
 #[tokio::test]
 async fn a_retry_after_a_voided_payment_is_authorised_and_captured_anew() {
-    let setup = crate::stack::Setup { payment_ms: 300, lease_ms: 200, wait_ms: 1_000, ..Default::default() };
+    let setup = crate::stack::Setup { payment_ms: 1_000, lease_ms: 600, wait_ms: 3_000, ..Default::default() };
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 1).await;
     stack.place("k", "chair", 1).await.is(503, "lock_timeout");
@@ -30,7 +30,7 @@ async fn a_retry_after_a_voided_payment_is_authorised_and_captured_anew() {
     // The provider recovers: the next replica is configured for it.
     let quick = order::payment::Provider::new(&stack.orders_url, 1, std::time::Duration::ZERO).expect("a provider");
     let mut placing = (*stack.app.placing).clone();
-    placing.section.payments = quick;
+    placing.crowds.section.payments = quick;
 
     let request = order::orders_db::Request {
         scope: "place-order",

@@ -1,0 +1,283 @@
+//! The general checker: is there an order of these operations on one SKU that explains every answer?
+//!
+//! The search of Wing and Gong with Lowe's memory of states that were visited: take any operation that no unplaced
+//! one had to precede, and go back where nothing fits. Two shortcuts keep it short and lose no order: an answer of
+//! "too few" that is true now is placed now, since it changes nothing; and of several operations that do the same, the
+//! one that has to be placed first is placed first, since they can trade places.
+//!
+//! Invariant: it says yes or no only if that is so. Running out of time or room is neither.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+/// One operation on the units of a SKU.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Op {
+    /// It took effect after this.
+    pub(super) from: Duration,
+    /// And before this; absent: at any time after, or never.
+    pub(super) until: Option<Duration>,
+    pub(super) effect: Effect,
+}
+
+/// What an operation does, and what has to be true when it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// So many units were there and went.
+    Take(i64),
+    /// Fewer than so many units were there.
+    Lack(i64),
+    /// So many units came.
+    Give(i64),
+}
+
+impl Effect {
+    fn on(self, units: i64) -> Option<i64> {
+        match self {
+            Self::Take(wanted) => (units >= wanted).then(|| units - wanted),
+            Self::Lack(wanted) => (units < wanted).then_some(units),
+            Self::Give(more) => Some(units + more),
+        }
+    }
+}
+
+/// When to give up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) time: Duration,
+    /// How many states are remembered.
+    pub(super) states: usize,
+}
+
+/// How a search ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Search {
+    /// There is such an order.
+    Explained,
+    /// There is none.
+    Unexplained,
+    /// Nobody knows.
+    GaveUp,
+}
+
+/// Looks for an order, from so many units at first.
+pub(super) fn explains(units: i64, mut ops: Vec<Op>, limit: Limit) -> Search {
+    ops.sort_by_key(|op| op.from);
+    let open = ops.iter().filter(|op| op.until.is_some()).count();
+    let placed = vec![0_u64; ops.len().div_ceil(64)];
+    State { ops, placed, units, open, first: 0 }.search(limit)
+}
+
+/// What is placed so far. The units follow from it, so that it alone is what is remembered.
+struct State {
+    /// By `from`.
+    ops: Vec<Op>,
+    placed: Vec<u64>,
+    units: i64,
+    /// Operations that still have to be placed.
+    open: usize,
+    /// All before it are placed.
+    first: usize,
+}
+
+/// One step of the way: what it placed, and what else could be tried from there.
+struct Step {
+    placed: Vec<usize>,
+    untried: Vec<usize>,
+}
+
+impl State {
+    fn search(mut self, limit: Limit) -> Search {
+        let began = Instant::now();
+        let mut seen: HashSet<Vec<u64>> = HashSet::new();
+        let mut way = vec![self.step(Vec::new())];
+        while let Some(step) = way.last_mut() {
+            if self.open == 0 {
+                return Search::Explained;
+            }
+            let Some(next) = step.untried.pop() else {
+                let placed = std::mem::take(&mut step.placed);
+                placed.into_iter().rev().for_each(|op| self.take_back(op));
+                way.pop();
+                continue;
+            };
+            if began.elapsed() >= limit.time || seen.len() >= limit.states {
+                return Search::GaveUp;
+            }
+            self.place(next);
+            let step = self.step(vec![next]);
+            if seen.insert(self.placed.clone()) {
+                way.push(step);
+            } else {
+                step.placed.into_iter().rev().for_each(|op| self.take_back(op));
+            }
+        }
+        Search::Unexplained
+    }
+
+    /// Places every "too few" that is true now, and says what can be tried after that, the most urgent last.
+    fn step(&mut self, mut placed: Vec<usize>) -> Step {
+        loop {
+            let possible = self.possible();
+            let lacks = |op: &&usize| matches!(self.ops[**op].effect, Effect::Lack(_));
+            let Some(&true_now) = possible.iter().find(lacks) else {
+                return Step { placed, untried: possible };
+            };
+            self.place(true_now);
+            placed.push(true_now);
+        }
+    }
+
+    /// Unplaced operations that may come next and fit, one of each effect.
+    fn possible(&self) -> Vec<usize> {
+        let (mut found, mut before): (Vec<usize>, Option<Duration>) = (Vec::new(), None);
+        for (at, op) in self.ops.iter().enumerate().skip(self.first).filter(|(at, _)| !self.is_placed(*at)) {
+            if before.is_some_and(|before| op.from > before) {
+                break;
+            }
+            before = earlier(before, op.until);
+            let same = found.iter_mut().find(|other| self.ops[**other].effect == op.effect);
+            match same {
+                Some(other) if is_sooner(op.until, self.ops[*other].until) => *other = at,
+                Some(_) => {}
+                None => found.push(at),
+            }
+        }
+        found.retain(|at| self.ops[*at].effect.on(self.units).is_some());
+        found.sort_by(|one, two| match (self.ops[*one].until, self.ops[*two].until) {
+            (Some(one), Some(two)) => two.cmp(&one),
+            (one, two) => one.is_some().cmp(&two.is_some()),
+        });
+        found
+    }
+
+    fn place(&mut self, at: usize) {
+        let op = self.ops[at];
+        self.units = op.effect.on(self.units).unwrap_or(self.units);
+        self.placed[at / 64] |= 1 << (at % 64);
+        self.open -= usize::from(op.until.is_some());
+        while self.first < self.ops.len() && self.is_placed(self.first) {
+            self.first += 1;
+        }
+    }
+
+    fn take_back(&mut self, at: usize) {
+        let op = self.ops[at];
+        match op.effect {
+            Effect::Take(units) => self.units += units,
+            Effect::Lack(_) => {}
+            Effect::Give(units) => self.units -= units,
+        }
+        self.placed[at / 64] &= !(1 << (at % 64));
+        self.open += usize::from(op.until.is_some());
+        self.first = self.first.min(at);
+    }
+
+    fn is_placed(&self, at: usize) -> bool {
+        self.placed[at / 64] & (1 << (at % 64)) != 0
+    }
+}
+
+/// Absent means never.
+fn earlier(one: Option<Duration>, two: Option<Duration>) -> Option<Duration> {
+    match (one, two) {
+        (Some(one), Some(two)) => Some(one.min(two)),
+        (one, two) => one.or(two),
+    }
+}
+
+fn is_sooner(one: Option<Duration>, two: Option<Duration>) -> bool {
+    match (one, two) {
+        (Some(one), Some(two)) => one < two,
+        (one, _) => one.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt as _, SeedableRng as _};
+
+    use super::*;
+
+    const AMPLE: Limit = Limit { time: Duration::from_secs(600), states: 1_000_000 };
+
+    fn op(from: u64, until: Option<u64>, effect: Effect) -> Op {
+        Op { from: Duration::from_micros(from), until: until.map(Duration::from_micros), effect }
+    }
+
+    /// Every order there is, one after the other: what the search must agree with.
+    fn by_trying_all(units: i64, ops: &[Op]) -> bool {
+        let Some(before) = ops.iter().filter_map(|op| op.until).min() else { return true };
+        ops.iter().enumerate().filter(|(_, op)| op.from <= before).any(|(at, op)| {
+            let mut rest = ops.to_vec();
+            rest.remove(at);
+            op.effect.on(units).is_some_and(|units| by_trying_all(units, &rest))
+        })
+    }
+
+    fn random(random: &mut StdRng) -> (i64, Vec<Op>) {
+        let ops = (0..random.random_range(1..=6)).map(|_| {
+            let (from, lasts) = (random.random_range(0..8), random.random_range(0..5));
+            let units = random.random_range(1..=3);
+            match random.random_range(0..10) {
+                0..4 => op(from, Some(from + lasts), Effect::Take(units)),
+                4..6 => op(from, None, Effect::Take(units)),
+                6..9 => op(from, Some(from + lasts), Effect::Lack(units)),
+                _ => op(from, None, Effect::Give(units)),
+            }
+        });
+        let ops = ops.collect();
+        (random.random_range(0..=4), ops)
+    }
+
+    #[test]
+    fn the_search_finds_an_order_if_and_only_if_there_is_one() {
+        let mut seeded = StdRng::seed_from_u64(9);
+        let mut counted = (0, 0);
+        for case in 0..20_000 {
+            let (units, ops) = random(&mut seeded);
+            let there_is = by_trying_all(units, &ops);
+            *(if there_is { &mut counted.0 } else { &mut counted.1 }) += 1;
+            let found = explains(units, ops.clone(), AMPLE);
+            let right = if there_is { Search::Explained } else { Search::Unexplained };
+            assert_eq!(found, right, "case {case}: {units} units, {ops:?}");
+        }
+        assert!(counted.0 > 2_000 && counted.1 > 2_000, "both are common: {counted:?}");
+    }
+
+    #[test]
+    fn what_came_back_in_between_explains_a_sale_after_sold_out() {
+        let sale = |from| op(from, Some(from + 1), Effect::Take(1));
+        let sold_out = op(20, Some(21), Effect::Lack(1));
+        let without = vec![sale(10), sold_out, sale(30)];
+        assert_eq!(explains(1, without.clone(), AMPLE), Search::Unexplained);
+        let with = [without, vec![op(10, None, Effect::Give(1))]].concat();
+        assert_eq!(explains(1, with, AMPLE), Search::Explained);
+    }
+
+    #[test]
+    fn a_large_order_is_refused_rightly_where_a_small_one_is_served() {
+        let ops =
+            vec![op(1, Some(2), Effect::Lack(3)), op(3, Some(4), Effect::Take(2)), op(5, Some(6), Effect::Lack(1))];
+        assert_eq!(explains(2, ops.clone(), AMPLE), Search::Explained);
+        assert_eq!(explains(3, ops, AMPLE), Search::Unexplained);
+    }
+
+    #[test]
+    fn out_of_time_or_room_is_no_answer() {
+        let ops = vec![op(1, Some(2), Effect::Take(1)), op(3, Some(4), Effect::Lack(1))];
+        assert_eq!(explains(1, ops.clone(), Limit { time: Duration::ZERO, ..AMPLE }), Search::GaveUp);
+        assert_eq!(explains(1, ops, Limit { states: 0, ..AMPLE }), Search::GaveUp);
+    }
+
+    #[test]
+    fn thousands_of_overlapping_orders_are_no_burden() {
+        let sales = (0..3_000).map(|n| op(n, Some(n + 40), Effect::Take(1)));
+        let refusals = (0..3_000).map(|n| op(3_000 + n, Some(3_040 + n), Effect::Lack(1)));
+        let back = (0..10).map(|n| op(n, None, Effect::Give(1)));
+        let ops: Vec<_> = sales.chain(refusals).chain(back).collect();
+        assert_eq!(explains(3_000, ops.clone(), AMPLE), Search::Explained);
+        assert_eq!(explains(2_990, ops, AMPLE), Search::Explained, "ten came back");
+    }
+}

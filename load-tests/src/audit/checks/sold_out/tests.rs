@@ -1,0 +1,120 @@
+//! Histories that a rule about "sold out" must tell apart, and the rule against the search.
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::*;
+use crate::audit::checks::forged::honest;
+use crate::history::{Answer, Invocation};
+
+/// One attempt on a SKU of which [`honest`] had three units at first.
+fn attempt(key: &str, from: u64, answer: Option<(u64, u16, Option<&str>)>) -> Operation {
+    let answered = answer.map(|(at, status, code)| {
+        let answer = Answer { status: Some(status), code: code.map(str::to_owned), order_id: None, lock_ms: None };
+        (Duration::from_micros(at), answer)
+    });
+    let invocation = Invocation { key: key.into(), sku: "a".into(), quantity: 1, to: "http://order".into() };
+    Operation { invocation, invoked: Duration::from_micros(from), answered }
+}
+
+fn sold(key: &str, from: u64, at: u64) -> Operation {
+    attempt(key, from, Some((at, 201, None)))
+}
+
+fn sold_out(key: &str, from: u64, at: u64) -> Operation {
+    attempt(key, from, Some((at, 409, Some("out_of_stock"))))
+}
+
+fn judged(history: &[Operation]) -> Judged {
+    was_justified(&Evidence { books: &honest(), history: Some(history) })
+}
+
+#[test]
+fn sold_out_after_everything_was_sold_is_right() {
+    let history = [sold("1", 1, 2), sold("2", 1, 3), sold("3", 4, 9), sold_out("4", 5, 6), sold_out("5", 7, 8)];
+    assert_eq!(judged(&history), Judged::default());
+}
+
+#[test]
+fn sold_out_while_a_unit_was_there_is_found() {
+    let history = [sold("1", 1, 2), sold("2", 1, 3), sold_out("4", 5, 6), sold("3", 7, 9)];
+    let found = judged(&history).found;
+    assert!(found[0].contains("at most 2 of 3 units could be gone"), "{found:?}");
+    assert!(found[1].contains("sold to a request that began after 7"), "{found:?}");
+}
+
+#[test]
+fn what_nobody_heard_of_may_have_taken_the_unit_and_a_refusal_may_not() {
+    let with = |third| [sold("1", 1, 2), sold("2", 1, 3), third, sold_out("4", 5, 6)];
+    for open in [
+        attempt("3", 4, None),
+        attempt("3", 4, Some((99, 503, Some("dependency_unavailable")))),
+        attempt("3", 4, Some((5, 500, None))),
+    ] {
+        assert_eq!(judged(&with(open)), Judged::default());
+    }
+    let refused = attempt("3", 4, Some((5, 503, Some("lock_timeout"))));
+    assert_eq!(judged(&with(refused)).found.len(), 1);
+    let too_late = attempt("3", 7, None);
+    assert_eq!(judged(&with(too_late)).found.len(), 1);
+}
+
+#[test]
+fn a_request_that_was_sent_again_took_one_unit_from_when_it_was_first_sent() {
+    let again = [attempt("3", 4, None), sold("3", 8, 9)];
+    let history = [sold("1", 1, 2), sold("2", 1, 3), again[0].clone(), sold_out("4", 5, 6), again[1].clone()];
+    assert_eq!(judged(&history), Judged::default());
+    let twice = [sold("1", 1, 2), sold("1", 2, 3), sold("2", 1, 3), sold_out("4", 5, 6)];
+    assert!(judged(&twice).found[0].contains("at most 2 of 3"));
+}
+
+#[test]
+fn another_sku_explains_nothing() {
+    let mut elsewhere = sold("3", 1, 2);
+    elsewhere.invocation.sku = "b".into();
+    let history = [sold("1", 1, 2), sold("2", 1, 3), elsewhere, sold_out("4", 5, 6)];
+    assert_eq!(judged(&history).found.len(), 1);
+}
+
+#[test]
+fn units_that_came_back_are_reckoned_with() {
+    let history =
+        [sold("1", 1, 2), sold("2", 1, 3), sold("3", 1, 4), sold_out("4", 5, 6), sold("5", 7, 8), sold_out("6", 9, 10)];
+    assert_eq!(judged(&history).found.len(), 1);
+    let mut books = honest();
+    let last = books.ledger.last().expect("a ledger").clone();
+    books.ledger.push(crate::audit::LedgerRow { seq: last.seq + 1, delta: 1, kind: "cancel".into(), ..last });
+    assert_eq!(was_justified(&Evidence { books: &books, history: Some(&history) }), Judged::default());
+}
+
+/// The rule is exact: on histories of single units it says what the search says.
+#[test]
+fn the_rule_and_the_search_agree() {
+    let mut random = StdRng::seed_from_u64(5);
+    let mut counted = (0, 0);
+    for case in 0..20_000 {
+        let requests: Vec<_> = (0..random.random_range(1..=8))
+            .map(|_| {
+                let began = Duration::from_micros(random.random_range(0..12));
+                let at = began + Duration::from_micros(random.random_range(0..6));
+                let end = match random.random_range(0..8) {
+                    0..4 => End::Sold(at),
+                    4..6 => End::SoldOut(at),
+                    6 => End::Open,
+                    _ => End::Refused,
+                };
+                Request { began, quantity: 1, end }
+            })
+            .collect();
+        let sold = requests.iter().filter(|request| matches!(request.end, End::Sold(_))).count();
+        // More sold than there was is item 1's affair; the rule is about what it leaves over.
+        let supply = Supply { first: random.random_range(sold..=sold + 2).try_into().expect("few"), later: Vec::new() };
+        let ruled = by_rule("a", supply.first, &requests).is_empty();
+        *(if ruled { &mut counted.0 } else { &mut counted.1 }) += 1;
+        let searched =
+            explains(supply.first, ops(&requests, &supply), Limit { time: Duration::from_secs(600), ..LIMIT });
+        let right = if ruled { Search::Explained } else { Search::Unexplained };
+        assert_eq!(searched, right, "case {case}: {} units, {requests:?}", supply.first);
+    }
+    assert!(counted.0 > 2_000 && counted.1 > 2_000, "both are common: {counted:?}");
+}

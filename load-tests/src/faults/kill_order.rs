@@ -1,0 +1,46 @@
+//! An order replica is killed by SIGKILL in the middle of orders, and started again at once. Its locks stay until their
+//! leases end, its keys until they fall due; then its customers, or a reconciler, finish what it began.
+//!
+//! Fired means: the kernel reported its end, and a customer's connection broke over it.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::{Field, Struck};
+use crate::plan::Strike;
+
+/// A connection to a process that is gone breaks at once; this is for slow machines.
+const NOTICED_WITHIN: Duration = Duration::from_secs(5);
+
+pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
+    let mut struck = Vec::new();
+    for strike in &field.strikes {
+        if !field.time_for(strike).await || !field.busy().await {
+            break;
+        }
+        struck.push(kill(field, strike).await?);
+    }
+    Ok(struck)
+}
+
+async fn kill(field: &Field<'_>, strike: &Strike) -> anyhow::Result<Struck> {
+    let control = field.order(strike)?;
+    let service = control.service().ok_or_else(|| anyhow::anyhow!("{} is not ours to kill", control.name()))?;
+    let (from_ms, before) = (field.now_ms(), field.tally().silences());
+    let broken = async {
+        while field.tally().silences() == before {
+            tokio::time::sleep(super::seen::LOOK_AGAIN).await;
+        }
+    };
+    let pid = control.pid();
+    service.kill().await?;
+    let noticed = timeout(NOTICED_WITHIN, async {
+        tokio::select! { () = broken => true, () = field.ended() => false }
+    });
+    let (noticed, restarted) = tokio::join!(noticed, service.restart());
+    restarted?;
+    let fired = noticed.unwrap_or(false);
+    let outcome = if fired { "customers lost their connection" } else { "no customer noticed" };
+    Ok(field.struck(control.name().to_owned(), from_ms, fired && control.pid() != pid, outcome.to_owned()))
+}

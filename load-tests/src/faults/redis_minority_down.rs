@@ -1,0 +1,18 @@
+//! A minority of the lock nodes is killed, and comes back empty once every lease of before has ended: what Redlock is
+//! there to survive.
+//!
+//! Fired means: every one of them refused a connection, and an order ended meanwhile.
+
+use super::redis_majority_down::take_down;
+use super::{Field, Struck};
+
+pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
+    let mut struck = Vec::new();
+    for strike in &field.strikes {
+        if !field.time_for(strike).await || !field.busy().await {
+            break;
+        }
+        struck.push(take_down(field, strike, field.yard()?.quorum() - 1).await?);
+    }
+    Ok(struck)
+}

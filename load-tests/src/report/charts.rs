@@ -1,0 +1,229 @@
+//! The charts of the report, as inline SVG. Every colour is a variable of the page, so that light, dark and print follow
+//! the page and not the chart.
+//!
+//! Absence: no number is computed here that the report does not have; no script, no font, nothing fetched.
+
+use std::sync::Arc;
+
+use kuva::plot::annotations::{ReferenceLine, ShadedRegion, TextAnnotation};
+use kuva::plot::bar::BarPlot;
+use kuva::plot::heatmap::{ColorMap, Heatmap};
+use kuva::plot::line::LinePlot;
+use kuva::plot::scatter::{MarkerShape, ScatterPlot};
+use kuva::render::layout::{Layout, TickFormat};
+use kuva::render::plots::Plot;
+use kuva::render::theme::Theme;
+
+use super::RunReport;
+use super::course::{Course, Moment};
+#[cfg(doc)]
+use super::matrix::Cell;
+use super::matrix::Matrix;
+
+/// In the units of the SVG; the page scales it. Narrow, so that a phone shows the letters large enough.
+const WIDTH: f64 = 460.0;
+/// A growth of what was oversold is marked so often; a row without a lock grows all the time, and shows an area.
+const MARKS: usize = 24;
+
+/// Units sold against the units there were, what was oversold marked, faults and refused tokens on the time axis.
+pub(super) fn units(run: &RunReport) -> String {
+    let (stock, course) = (float(run.initial_stock), &run.course);
+    let most = course.moments.iter().map(|moment| moment.sold).max().unwrap_or_default();
+    let top = float(most).max(stock) * 1.12;
+    let real = |moment: &Moment| (seconds(moment.at_ms), float(moment.sold - moment.oversold));
+    let all = |moment: &Moment| (seconds(moment.at_ms), float(moment.sold));
+    // The area of all units lies behind that of the real ones: what is left of it is what was oversold.
+    let mut plots: Vec<Plot> = Vec::new();
+    if run.units_oversold > 0 {
+        plots.push(area(course.moments.iter().map(all), "var(--over)", 0.85).into());
+    }
+    let sold = area(course.moments.iter().map(real), "var(--sold)", 1.0);
+    plots.push(sold.with_color("var(--sold-fill)").into());
+    plots.push(line(course.moments.iter().map(real), "var(--sold)").into());
+    let grew: Vec<_> = course.moments.windows(2).filter(|pair| pair[1].oversold > pair[0].oversold).collect();
+    if grew.len() <= MARKS {
+        let marks = grew.iter().map(|pair| (seconds(pair[1].at_ms), float(pair[1].sold)));
+        plots.push(marked(marks, "var(--over)", MarkerShape::Cross, 7.0).into());
+    }
+    let refused = course.refused.iter().filter(|refused| refused.step == "write").map(|refused| {
+        let sold_then = course.moments.iter().rev().find(|moment| moment.at_ms <= refused.at_ms);
+        (seconds(refused.at_ms), float(sold_then.map_or(0, |moment| moment.sold)))
+    });
+    plots.push(marked(refused, "var(--refused)", MarkerShape::Diamond, 6.0).into());
+    let layout = over_time(run, top, 250.0)
+        .with_y_label("units")
+        .with_reference_line(ReferenceLine::horizontal(stock).with_color("var(--ink)").with_dasharray("6 4"));
+    svg(plots, layout, &format!("Units sold over time against a stock of {}", run.initial_stock))
+}
+
+/// Orders answered per second, over time.
+pub(super) fn rate(run: &RunReport) -> String {
+    let rates = rates(&run.course);
+    let top = rates.iter().map(|(_, rate)| *rate).fold(1.0, f64::max) * 1.12;
+    let plots = vec![
+        area(rates.iter().copied(), "var(--rate)", 0.25).into(),
+        line(rates.iter().copied(), "var(--rate)").into(),
+    ];
+    let layout = over_time(run, top, 200.0).with_y_label("orders/s");
+    svg(plots, layout, "Orders answered per second over time")
+}
+
+/// How many answers took how long.
+pub(super) fn latency(run: &RunReport) -> String {
+    let bars = &run.course.latency;
+    let first = bars.iter().position(|bar| bar.count > 0).unwrap_or_default();
+    let last = bars.iter().rposition(|bar| bar.count > 0).unwrap_or_default();
+    let mut chart = BarPlot::new().with_width(0.9);
+    for bar in &bars[first.min(bars.len())..bars.len().min(last + 1)] {
+        let label = bar.within_ms.map_or_else(|| "more".to_owned(), |within| format!("{within}"));
+        chart = chart.with_colored_bar(label, float(bar.count), "var(--rate)");
+    }
+    let plots = vec![Plot::from(chart)];
+    let layout = dressed(Layout::auto_from_plots(&plots), 200.0)
+        .with_x_label("answered within … ms")
+        .with_y_label("orders")
+        .with_y_tick_format(TickFormat::Integer);
+    svg(plots, layout, "How many orders were answered within how many milliseconds")
+}
+
+/// One number of every row, beside those of the others.
+pub(super) fn compared(runs: &[RunReport], what: &str, number: impl Fn(&RunReport) -> f64, colour: &str) -> String {
+    // Bars are drawn from below.
+    let mut chart = BarPlot::new().with_width(0.7);
+    for run in runs.iter().rev() {
+        chart = chart.with_colored_bar(row_name(run), number(run), colour);
+    }
+    let most = runs.iter().map(&number).fold(1.0, f64::max);
+    let plots = vec![Plot::from(chart.with_horizontal(true))];
+    let mut layout = dressed(Layout::auto_from_plots(&plots), 90.0 + 30.0 * float(runs.len())).with_x_label(what);
+    for (at, run) in (1_u32..).zip(runs.iter().rev()) {
+        let value = number(run);
+        let label = TextAnnotation::new(format!("{value:.0}"), value + most * 0.06, f64::from(at));
+        layout = layout.with_annotation(label.with_color("var(--ink)").with_font_size(12));
+    }
+    svg(plots, layout.with_x_axis_max(most * 1.15), what)
+}
+
+/// Strategies against faults: where units were oversold.
+pub(super) fn heat(matrix: &Matrix) -> String {
+    let values = matrix.cells.iter().map(|row| row.iter().map(|cell| cell.heat()).collect::<Vec<_>>());
+    let values: Vec<_> = values.collect();
+    let known = || values.iter().flatten().copied().filter(|value| !value.is_nan());
+    let (least, most) = (known().fold(f64::INFINITY, f64::min), known().fold(0.0, f64::max));
+    // The chart stretches what it is given over 0 to 1. Here 0 has to stay 0, whatever else is there.
+    let map = ColorMap::Custom(Arc::new(move |stretched| colour_of(least + stretched * (most - least))));
+    let chart = Heatmap::new().with_data(values).with_color_map(map).with_cell_size(0.96);
+    let plots = vec![Plot::from(chart)];
+    let (rows, columns) = (matrix.strategies.len(), matrix.faults.len());
+    let layout = Layout::auto_from_plots(&plots);
+    let mut layout = dressed(layout, 150.0 + 34.0 * float(rows))
+        .with_width(220.0 + 74.0 * float(columns))
+        .with_x_categories(matrix.faults.iter().map(ToString::to_string).collect())
+        .with_y_categories(matrix.strategies.iter().map(ToString::to_string).collect())
+        .with_x_tick_rotate(-35.0)
+        .with_show_grid(false);
+    layout.show_colorbar = false;
+    for (row, cells) in (1_u32..).zip(&matrix.cells) {
+        for (column, cell) in (1_u32..).zip(cells) {
+            let text = TextAnnotation::new(cell.to_string(), f64::from(column), f64::from(row));
+            layout = layout.with_annotation(text.with_color("var(--ink)").with_font_size(13));
+        }
+    }
+    svg(plots, layout, "Units oversold by each strategy under each fault")
+}
+
+/// See [`Cell::heat`].
+fn colour_of(heat: f64) -> String {
+    if heat.is_nan() {
+        return "var(--none)".to_owned();
+    }
+    format!("color-mix(in oklab, var(--over) {:.0}%, var(--good-fill))", heat * 100.0)
+}
+
+/// As rows are called under a chart.
+pub(super) fn row_name(run: &RunReport) -> String {
+    format!("{} · {}", run.strategy, run.fault)
+}
+
+fn rates(course: &Course) -> Vec<(f64, f64)> {
+    // Four moments at a time: a rate over a hundredth of a short row is noise.
+    let every_fourth: Vec<_> = course.moments.iter().step_by(4).collect();
+    let rate = |pair: &[&Moment]| {
+        let (from, to) = (seconds(pair[0].at_ms), seconds(pair[1].at_ms));
+        let answered = float(pair[1].answered - pair[0].answered);
+        (f64::midpoint(from, to), if to > from { answered / (to - from) } else { 0.0 })
+    };
+    every_fourth.windows(2).map(rate).collect()
+}
+
+fn over_time(run: &RunReport, top: f64, height: f64) -> Layout {
+    let end = seconds(run.course.length_ms()).max(0.001);
+    let mut layout = dressed(Layout::new((0.0, end), (0.0, top)), height).with_x_label("seconds");
+    for strike in run.strikes.iter().filter(|strike| strike.fired) {
+        let (from, to) = (seconds(strike.from_ms), seconds(strike.to_ms));
+        // A strike that was over at once is seen as well.
+        let region = ShadedRegion::vertical(from, to.max(from + end / 300.0).min(end));
+        layout = layout.with_shaded_region(region.with_color("var(--fault)").with_opacity(0.3));
+    }
+    layout.with_x_axis_max(end).with_y_axis_max(top).with_clamp_axis()
+}
+
+fn dressed(layout: Layout, height: f64) -> Layout {
+    let ink = || "var(--ink)".to_owned();
+    let quiet = || "var(--quiet)".to_owned();
+    let theme = Theme {
+        background: "none".into(),
+        axis_color: quiet(),
+        grid_color: "var(--grid)".into(),
+        tick_color: quiet(),
+        text_color: ink(),
+        legend_bg: "none".into(),
+        legend_border: quiet(),
+        pie_leader: quiet(),
+        box_median: ink(),
+        violin_border: quiet(),
+        colorbar_border: quiet(),
+        font_family: Some("inherit".into()),
+        show_grid: true,
+    };
+    layout.with_theme(theme).with_width(WIDTH).with_height(height).with_label_size(13).with_tick_size(12)
+}
+
+fn area(points: impl Iterator<Item = (f64, f64)>, colour: &str, opacity: f64) -> LinePlot {
+    let line = LinePlot::new().with_data(points.collect::<Vec<_>>()).with_color(colour);
+    line.with_stroke_width(0.0).with_fill().with_fill_opacity(opacity)
+}
+
+fn line(points: impl Iterator<Item = (f64, f64)>, colour: &str) -> LinePlot {
+    LinePlot::new().with_data(points.collect::<Vec<_>>()).with_color(colour).with_stroke_width(2.0)
+}
+
+fn marked(points: impl Iterator<Item = (f64, f64)>, colour: &str, shape: MarkerShape, size: f64) -> ScatterPlot {
+    ScatterPlot::new().with_data(points.collect::<Vec<_>>()).with_color(colour).with_marker(shape).with_size(size)
+}
+
+/// As it stands in a page: it takes the width it is given, and says to a screen reader what it shows.
+fn svg(plots: Vec<Plot>, layout: Layout, shows: &str) -> String {
+    let drawn = kuva::render_to_svg(plots, layout);
+    let Some((head, rest)) = drawn.split_once('>') else { return String::new() };
+    let size = |name: &str| {
+        let after = head.split_once(&format!(" {name}=\"")).map(|(_, after)| after);
+        after.and_then(|after| after.split('"').next()).unwrap_or("0")
+    };
+    let (width, height) = (size("width"), size("height"));
+    format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{shows}" fill="var(--ink)">{rest}"#
+    )
+}
+
+fn seconds(ms: impl TryInto<u64>) -> f64 {
+    float(ms) / 1000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "units, orders and milliseconds of one experiment, for a drawing")]
+fn float(count: impl TryInto<u64>) -> f64 {
+    count.try_into().unwrap_or_default() as f64
+}
+
+#[cfg(test)]
+mod tests;

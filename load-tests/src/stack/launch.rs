@@ -1,0 +1,87 @@
+//! Starting the services of a stack: which program, with which settings, behind which proxies.
+//!
+//! Absence: no server is started here.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use testbed::ProcessSpec;
+
+use super::{LAB_TOKEN, Shape, Yard};
+use crate::service::Service;
+use crate::target::Databases;
+
+pub(super) struct Programs {
+    inventory: PathBuf,
+    order: PathBuf,
+}
+
+impl Programs {
+    pub(super) fn beside(folder: &Path) -> anyhow::Result<Self> {
+        let find = |name: &str| {
+            let path = folder.join(name);
+            if !path.is_file() {
+                bail!("no program `{name}` in {}; build it: cargo build -p {name}", folder.display());
+            }
+            Ok(path)
+        };
+        Ok(Self { inventory: find("inventory")?, order: find("order")? })
+    }
+}
+
+pub(super) struct Launch<'a> {
+    pub(super) shape: &'a Shape,
+    pub(super) programs: &'a Programs,
+    pub(super) logs: &'a Path,
+    pub(super) databases: &'a Databases,
+    pub(super) yard: &'a Yard,
+}
+
+impl Launch<'_> {
+    pub(super) async fn inventory(&self, n: usize) -> anyhow::Result<Arc<Service>> {
+        let route = self.yard.routes.as_ref().map(|routes| &routes.inventory_postgres[n]);
+        let envs = vec![
+            ("INVENTORY_DATABASE_URL", super::routes::through(route, &self.databases.inventory)?),
+            ("INVENTORY_TOKEN", LAB_TOKEN.to_owned()),
+        ];
+        self.service(format!("inventory-{}", n + 1), &self.programs.inventory, "INVENTORY_LISTEN", envs).await
+    }
+
+    pub(super) async fn order(&self, n: usize, inventory: &[String], nodes: &[String]) -> anyhow::Result<Arc<Service>> {
+        let ms = |duration: Duration| duration.as_millis().to_string();
+        let route = self.yard.routes.as_ref().map(|routes| &routes.order_postgres[n]);
+        let envs = vec![
+            ("ORDER_DATABASE_URL", super::routes::through(route, &self.databases.order)?),
+            ("ORDER_INVENTORY_URLS", inventory.join(",")),
+            ("ORDER_INVENTORY_TOKEN", LAB_TOKEN.to_owned()),
+            ("ORDER_LOCK_NODES", nodes.join(",")),
+            ("ORDER_LOCK_LEASE_MS", ms(self.shape.lease)),
+            ("ORDER_LOCK_WAIT_MS", ms(self.shape.wait)),
+            ("ORDER_PAYMENT_MS", ms(self.shape.payment)),
+        ];
+        self.service(format!("order-{}", n + 1), &self.programs.order, "ORDER_LISTEN", envs).await
+    }
+
+    async fn service(
+        &self,
+        name: String,
+        program: &Path,
+        listen: &str,
+        envs: Vec<(&str, String)>,
+    ) -> anyhow::Result<Arc<Service>> {
+        let mut envs: Vec<_> = envs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        // What the harness's own environment says about logs is not meant for the services.
+        envs.push(("RUST_LOG".to_owned(), "warn".to_owned()));
+        let spec = ProcessSpec {
+            log: self.logs.join(format!("{name}.log")),
+            program: program.to_path_buf(),
+            args: vec![OsString::from("--lab")],
+            envs,
+            name,
+        };
+        Ok(Arc::new(Service::start(spec, listen).await?))
+    }
+}

@@ -1,0 +1,64 @@
+//! A small stack of our own, and one cell on it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use load_tests::audit::Auditor;
+use load_tests::cell::{self, Ground};
+use load_tests::faults::Fault;
+use load_tests::interrupt::Interrupt;
+use load_tests::inventory::Inventory;
+use load_tests::plan::{Arrivals, Cell, Load, Plan};
+use load_tests::progress::Progress;
+use load_tests::report::RunReport;
+use load_tests::stack::{Shape, Stack};
+use load_tests::strategy::Strategy;
+
+/// Few units, long payments: whatever strikes finds somebody between read and write.
+pub(crate) fn sale(fault: Fault, strategies: &[Strategy], strikes: usize) -> Plan {
+    let arrivals = Arrivals::Open { window: Duration::from_secs(6) };
+    Plan {
+        cells: vec![Cell { fault, strategies: strategies.to_vec(), arrivals, strikes }],
+        load: Load { users: 8, iterations: 8, skus: 1, stock: 16, skew: 0.0 },
+        shape: shape(),
+        left_out: Vec::new(),
+        seed: 7,
+    }
+}
+
+pub(crate) fn shape() -> Shape {
+    Shape {
+        redis_nodes: 3,
+        replicas: 2,
+        lease: Duration::from_millis(800),
+        wait: Duration::from_secs(4),
+        payment: Duration::from_millis(150),
+        proxied: false,
+        etcd: false,
+        zookeeper: false,
+    }
+}
+
+pub(crate) async fn run(plan: &Plan) -> Vec<RunReport> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = Stack::start(&plan.shape(), &binaries(), None).await.expect("a stack");
+    let ground = Ground {
+        target: &stack.target,
+        inventory: Inventory::new(&stack.target.inventory, &stack.target.inventory_token).expect("inventory"),
+        controls: stack.controls(),
+        yard: Some(&stack.yard),
+        auditor: Auditor::connect(&stack.audit).await.expect("the books"),
+        folder: folder.path(),
+        prefix: "t",
+    };
+    let rows = cell::run(&ground, plan, 1, Progress::of(plan), &Interrupt::never()).await.expect("a cell");
+    drop(ground);
+    stack.shut_down().await;
+    rows
+}
+
+/// Tests run from `target/<profile>/deps`; the services lie one folder up.
+pub(crate) fn binaries() -> PathBuf {
+    let test = std::env::current_exe().expect("our own path");
+    test.ancestors().nth(2).expect("target/<profile>").to_owned()
+}
