@@ -52,8 +52,8 @@ impl Experiment {
             Some(target) => experiment.on_target(target, interrupt, progress).await,
             None => experiment.on_own_stack(interrupt, progress).await,
         };
-        let (runs, interrupted) = ran?;
-        let verdict = Verdict::of(&runs, interrupted);
+        let Ran { runs, missing } = ran?;
+        let verdict = Verdict::of(&runs, interrupt.by()).without(missing);
         let Self { plan, folder, baseline, .. } = experiment;
         let report = Report::new(&plan, started_at, runs, verdict).against(baseline.as_ref());
         let written = report.write(&folder).and_then(|()| matrix::write(&report, &folder));
@@ -86,19 +86,17 @@ impl Experiment {
         Ok(())
     }
 
-    async fn on_own_stack(
-        &self,
-        interrupt: &Interrupt,
-        progress: Progress,
-    ) -> anyhow::Result<(Vec<RunReport>, Option<&'static str>)> {
-        let mut runs = Vec::new();
+    async fn on_own_stack(&self, interrupt: &Interrupt, progress: Progress) -> anyhow::Result<Ran> {
+        let mut ran = Ran::default();
         for proxied in [false, true] {
             let numbers = self.plan.numbers(proxied);
             if !numbers.is_empty() && interrupt.by().is_none() {
-                runs.extend(self.on_stack(&self.plan.shape(proxied), &numbers, interrupt, progress).await?);
+                let more = self.on_stack(&self.plan.shape(proxied), &numbers, interrupt, progress).await?;
+                ran.runs.extend(more.runs);
+                ran.missing.extend(more.missing);
             }
         }
-        Ok((runs, interrupt.by()))
+        Ok(ran)
     }
 
     /// Brings a stack up for these cells.
@@ -108,7 +106,7 @@ impl Experiment {
         numbers: &[usize],
         interrupt: &Interrupt,
         progress: Progress,
-    ) -> anyhow::Result<Vec<RunReport>> {
+    ) -> anyhow::Result<Ran> {
         let (nodes, replicas) = (shape.redis_nodes, shape.replicas);
         let between = if shape.proxied { ", proxies between them" } else { "" };
         progress
@@ -116,7 +114,7 @@ impl Experiment {
         let logs = self.folder.join("logs");
         let stack = tokio::select! {
             stack = Stack::start(shape, &self.binaries, Some(&logs)) => stack.context("the stack did not come up")?,
-            _ = interrupt.asked() => return Ok(Vec::new()),
+            _ = interrupt.asked() => return Ok(Ran::default()),
         };
         let auditor = Auditor::connect(&stack.audit).await?;
         let ran = {
@@ -134,15 +132,10 @@ impl Experiment {
             self.cells(&ground, numbers, interrupt, progress).await
         };
         stack.shut_down().await;
-        ran
+        Ok(ran)
     }
 
-    async fn on_target(
-        &self,
-        target: &Target,
-        interrupt: &Interrupt,
-        progress: Progress,
-    ) -> anyhow::Result<(Vec<RunReport>, Option<&'static str>)> {
+    async fn on_target(&self, target: &Target, interrupt: &Interrupt, progress: Progress) -> anyhow::Result<Ran> {
         let controls = target.controls();
         let prefix = prefix();
         let ground = Ground {
@@ -155,28 +148,32 @@ impl Experiment {
             prefix: &prefix,
         };
         let all: Vec<_> = (1..=self.plan.cells.len()).collect();
-        let runs = self.cells(&ground, &all, interrupt, progress).await?;
-        Ok((runs, interrupt.by()))
+        Ok(self.cells(&ground, &all, interrupt, progress).await)
     }
 
-    async fn cells(
-        &self,
-        ground: &Ground<'_>,
-        numbers: &[usize],
-        interrupt: &Interrupt,
-        progress: Progress,
-    ) -> anyhow::Result<Vec<RunReport>> {
-        let mut runs = Vec::new();
+    /// A cell that cannot be run makes the run void; what was seen in the others is told all the same.
+    async fn cells(&self, ground: &Ground<'_>, numbers: &[usize], interrupt: &Interrupt, progress: Progress) -> Ran {
+        let mut ran = Ran::default();
         for &number in numbers {
             if interrupt.by().is_some() {
                 break;
             }
             let fault = self.plan.cells[number - 1].fault;
-            let ran = cell::run(ground, &self.plan, number, progress, interrupt).await;
-            runs.extend(ran.with_context(|| format!("cell {number}, under {fault}, could not be run"))?);
+            match cell::run(ground, &self.plan, number, progress, interrupt).await {
+                Ok(rows) => ran.runs.extend(rows),
+                Err(error) => ran.missing.push(format!("under {fault} nothing could be run: {error:#}")),
+            }
         }
-        Ok(runs)
+        ran
     }
+}
+
+/// What came of the cells.
+#[derive(Debug, Default)]
+struct Ran {
+    runs: Vec<RunReport>,
+    /// Those that could not be run, and why.
+    missing: Vec<String>,
 }
 
 /// SKUs and keys of this run begin with it: a database may have seen others.

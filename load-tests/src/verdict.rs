@@ -44,6 +44,14 @@ impl Verdict {
         }
     }
 
+    /// The same, void for these reasons as well: rows that could not be run.
+    #[must_use]
+    pub fn without(mut self, missing: Vec<String>) -> Self {
+        self.valid &= missing.is_empty();
+        self.why_not.extend(missing);
+        self
+    }
+
     /// 0 valid and kept, 1 a promise was broken, 3 void.
     pub fn exit_status(&self) -> u8 {
         match (self.broken.is_empty(), self.valid) {

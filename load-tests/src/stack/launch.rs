@@ -53,7 +53,7 @@ impl Launch<'_> {
     pub(super) async fn order(&self, n: usize, inventory: &[String], nodes: &[String]) -> anyhow::Result<Arc<Service>> {
         let ms = |duration: Duration| duration.as_millis().to_string();
         let route = self.yard.routes.as_ref().map(|routes| &routes.order_postgres[n]);
-        let envs = vec![
+        let mut envs = vec![
             ("ORDER_DATABASE_URL", super::routes::through(route, &self.databases.order)?),
             ("ORDER_INVENTORY_URLS", inventory.join(",")),
             ("ORDER_INVENTORY_TOKEN", LAB_TOKEN.to_owned()),
@@ -62,6 +62,10 @@ impl Launch<'_> {
             ("ORDER_LOCK_WAIT_MS", ms(self.shape.wait)),
             ("ORDER_PAYMENT_MS", ms(self.shape.payment)),
         ];
+        envs.extend(self.yard.etcd.as_ref().map(|etcd| ("ORDER_ETCD_ENDPOINTS", etcd.url())));
+        envs.extend(self.yard.zookeeper.as_ref().map(|zookeeper| ("ORDER_ZOOKEEPER", zookeeper.url())));
+        // The sessions of its locks are no business of the orders' books, and no proxy stands before them.
+        envs.push(("ORDER_ADVISORY_URL", self.databases.order.clone()));
         self.service(format!("order-{}", n + 1), &self.programs.order, "ORDER_LISTEN", envs).await
     }
 

@@ -140,6 +140,13 @@ fn an_audit_that_could_not_decide_is_void_and_no_broken_promise() {
 }
 
 #[test]
+fn rows_that_could_not_be_run_make_the_others_no_pass() {
+    let verdict = verdict(&story()).without(vec!["under redis-slow nothing could be run: a node was gone".into()]);
+    assert_eq!((verdict.exit_status(), verdict.valid), (3, false));
+    assert_eq!(Verdict::of(&story(), None).without(Vec::new()).exit_status(), 0);
+}
+
+#[test]
 fn nothing_run_and_interrupted_are_void() {
     is_void(&[], "no row was run");
     let verdict = Verdict::of(&story(), Some("Ctrl-C"));
