@@ -72,6 +72,19 @@ enum Told {
     Leader(Holder),
 }
 
+impl Told {
+    /// A token that could not be read this time is no news; one that can be read now is.
+    fn is_outdated_by(&self, leader: Option<&Holder>) -> bool {
+        match (self, leader) {
+            (Self::Nothing, _) | (Self::Nobody, Some(_)) | (Self::Leader(_), None) => true,
+            (Self::Nobody, None) => false,
+            (Self::Leader(told), Some(leader)) => {
+                told.name() != leader.name() || (told.token() != leader.token() && leader.token().is_some())
+            }
+        }
+    }
+}
+
 impl Election {
     /// The election for `office`. A leader that falls silent is replaced after `lease`.
     pub fn new(locks: Locks, office: Resource, lease: Lease) -> Self {
@@ -170,9 +183,8 @@ impl Observer {
     pub async fn next(&mut self) -> Result<Option<Holder>, LockError> {
         loop {
             let (leader, change) = self.election.locks.look(&self.election.office).await?;
-            let news = leader.clone().map_or(Told::Nobody, Told::Leader);
-            if self.told != news {
-                self.told = news;
+            if self.told.is_outdated_by(leader.as_ref()) {
+                self.told = leader.clone().map_or(Told::Nobody, Told::Leader);
                 return Ok(leader);
             }
             Change::until_next_look(change).await;

@@ -51,6 +51,13 @@ impl Lease {
         self.0.saturating_sub(self.drift())
     }
 
+    /// How much of it may still be relied upon when asking the nodes took `elapsed`; `None` when
+    /// nothing is left: such a lock must not be handed out.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only nodes take their time"))]
+    pub(crate) fn left_after(self, elapsed: Duration) -> Option<Duration> {
+        self.usable().checked_sub(elapsed).filter(|left| !left.is_zero())
+    }
+
     #[cfg(any(feature = "redis", feature = "postgres"))]
     pub(crate) fn millis(self) -> u64 {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
@@ -78,6 +85,19 @@ mod tests {
             let drift = lease.get().saturating_sub(lease.usable());
             prop_assert_eq!(drift, Duration::from_micros(millis * 10) + Duration::from_millis(2));
             prop_assert!(lease.usable() > Duration::ZERO);
+        }
+
+        #[test]
+        fn what_asking_took_the_drift_and_what_is_left_make_up_the_lease(
+            millis in 10..86_400_000u64,
+            share in 0.0..1.2f64,
+        ) {
+            let lease = Lease::new(Duration::from_millis(millis)).expect("in range");
+            let elapsed = lease.get().mul_f64(share);
+            match lease.left_after(elapsed) {
+                Some(left) => prop_assert_eq!(elapsed + lease.drift() + left, lease.get()),
+                None => prop_assert!(elapsed + lease.drift() >= lease.get()),
+            }
         }
 
         #[test]

@@ -289,9 +289,12 @@ impl Locks {
         // Places are taken in sorted order and kept until the nodes have spoken: two callers
         // with overlapping sets meet at their first common resource and cannot wait in a circle.
         let mut places = Vec::with_capacity(request.resources.len());
+        #[cfg_attr(not(feature = "redis"), expect(unused, reason = "only nodes keep lists of who waits"))]
+        let mut queued = false;
         if !matches!(self.backend, Backend::Off) {
             for resource in request.resources.iter() {
                 let mut place = self.queues.enter(resource, self.max_waiters)?;
+                queued |= place.is_behind_others();
                 if !place.head(request.deadline).await {
                     return Ok(None);
                 }
@@ -302,9 +305,9 @@ impl Locks {
         match &self.backend {
             Backend::Off => Ok(Some(off::lend(request))),
             #[cfg(feature = "redis")]
-            Backend::Redis(node) => node.acquire(request).await,
+            Backend::Redis(node) => node.acquire(request, queued).await,
             #[cfg(feature = "redis")]
-            Backend::Redlock(redlock) => redlock.acquire(request).await,
+            Backend::Redlock(redlock) => redlock.acquire(request, queued).await,
             #[cfg(feature = "etcd")]
             Backend::Etcd(etcd) => Box::pin(etcd.acquire(request)).await,
             #[cfg(feature = "zookeeper")]

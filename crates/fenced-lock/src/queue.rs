@@ -62,6 +62,11 @@ impl Queues {
 }
 
 impl Place {
+    /// Whether somebody was there before.
+    pub(crate) fn is_behind_others(&self) -> bool {
+        self.called.is_some()
+    }
+
     /// Resolves with `true` once this place is the head of the queue, with `false` when
     /// `deadline` comes first.
     pub(crate) async fn head(&mut self, deadline: Instant) -> bool {
@@ -154,6 +159,21 @@ mod tests {
         let mut third = queues.enter(&sku, 9).expect("room");
         drop(first);
         drop(second);
+        assert!(third.head(far()).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_not_called_gives_up_at_the_deadline_and_holds_up_nobody() {
+        let queues = Queues::default();
+        let sku = Resource::new("sku:1").expect("a name");
+        let first = queues.enter(&sku, 9).expect("room");
+        let mut second = queues.enter(&sku, 9).expect("room");
+        let mut third = queues.enter(&sku, 9).expect("room");
+        let deadline = Instant::now() + Duration::from_secs(3);
+        assert!(!second.head(deadline).await);
+        assert!(Instant::now() >= deadline);
+        drop(second);
+        drop(first);
         assert!(third.head(far()).await);
     }
 

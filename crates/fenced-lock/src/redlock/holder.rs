@@ -13,7 +13,7 @@ impl Redlock {
         let alarm = tokio::time::sleep(self.node_timeout);
         tokio::pin!(alarm);
         let (mut seen, mut nodes) = (Vec::new(), Vec::new());
-        while most_seen(&seen).0 < needed {
+        while agreed(&seen, needed).may_still_change() {
             match round.next(alarm.as_mut()).await {
                 Some((index, Ok(reply))) => match read(&reply) {
                     Ok(holder) => seen.push(holder),
@@ -28,25 +28,49 @@ impl Redlock {
         if seen.len() < needed {
             return Err(LockError::QuorumUnavailable { needed, answered: seen.len(), of, nodes });
         }
-        let (nodes, name) = most_seen(&seen);
-        let Some(name) = name.filter(|_| nodes >= needed) else {
-            return Ok(None);
-        };
-        // Nodes that were late may have counted further than the token that was agreed upon.
-        let tokens = seen.iter().flatten().filter(|(owner, _)| *owner == name).map(|(_, token)| *token);
-        let agreed = |token: &Token| tokens.clone().filter(|other| other == &Some(*token)).count() >= needed;
-        let token = tokens.clone().flatten().find(agreed);
-        Ok(Some(Holder::new(name, token)))
+        match agreed(&seen, needed) {
+            Opinion::Split | Opinion::Nobody => Ok(None),
+            Opinion::Held(holder) => Ok(Some(holder)),
+        }
     }
 }
 
+/// What one node has: owner and token.
 type Seen = Option<(String, Option<Token>)>;
 
-/// What most of the nodes say, and how many they are.
-fn most_seen(seen: &[Seen]) -> (usize, Option<String>) {
-    let names = || seen.iter().map(|holder| holder.as_ref().map(|(name, _)| name));
-    let counted = names().map(|name| (names().filter(|other| *other == name).count(), name.cloned()));
-    counted.max_by_key(|(count, _)| *count).unwrap_or_default()
+/// What a quorum says.
+enum Opinion {
+    /// No one thing, as far as they have answered.
+    Split,
+    Nobody,
+    Held(Holder),
+}
+
+impl Opinion {
+    /// Where a quorum agrees on the owner but not on the token, one more answer may decide.
+    fn may_still_change(&self) -> bool {
+        match self {
+            Self::Split => true,
+            Self::Nobody => false,
+            Self::Held(holder) => holder.token().is_none(),
+        }
+    }
+}
+
+/// Nodes that were late may have counted further than the token that was agreed upon.
+fn agreed(seen: &[Seen], quorum: usize) -> Opinion {
+    let owner = |one: &Seen| one.as_ref().map(|(name, _)| name.clone());
+    let by_quorum = |count: usize| count >= quorum;
+    let agreed = seen.iter().find(|one| by_quorum(seen.iter().filter(|other| owner(other) == owner(one)).count()));
+    let Some(one) = agreed else {
+        return Opinion::Split;
+    };
+    let Some((name, _)) = one else {
+        return Opinion::Nobody;
+    };
+    let whole = seen.iter().find(|one| by_quorum(seen.iter().filter(|other| other == one).count()));
+    let token = whole.and_then(|one| one.as_ref()).and_then(|(_, token)| *token);
+    Opinion::Held(Holder::new(name.clone(), token))
 }
 
 /// `owner:O:token:N:expiry:T`, or nothing.

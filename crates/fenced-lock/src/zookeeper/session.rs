@@ -96,6 +96,10 @@ impl Session {
         over(&mut states).await;
     }
 
+    pub(super) async fn in_time<T>(&self, call: impl Future<Output = Result<T, LockError>>) -> Result<T, LockError> {
+        self.service.in_time(call).await
+    }
+
     /// One answer, within its time.
     pub(super) async fn ask<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, LockError> {
         self.service.in_time(async { call.await.map_err(|error| self.failed(error)) }).await

@@ -216,21 +216,39 @@ impl Stake {
     }
 
     pub(crate) async fn release(&self) -> Result<Released, LockError> {
+        let mut lost_connection = false;
+        let deleted = async {
+            loop {
+                match self.delete().await {
+                    Ok(()) => return Ok(Released::WasOurs),
+                    // While the session lives nobody deletes our nodes but we: the answer was lost.
+                    Err(Error::NoNode) if lost_connection && !self.has_ended() => return Ok(Released::WasOurs),
+                    Err(Error::NoNode | Error::SessionExpired) => return Ok(Released::WasGone),
+                    // Asked again it waits for a connection, or hears that the session is gone.
+                    Err(Error::ConnectionLoss) => lost_connection = true,
+                    Err(error) => return Err(self.session.failed(error)),
+                }
+            }
+        };
+        let released = self.session.in_time(deleted).await;
+        if matches!(released, Ok(Released::WasOurs)) {
+            self.end.send_replace(None);
+        }
+        // Where some were gone, the others go when the stake is dropped.
+        released
+    }
+
+    async fn delete(&self) -> Result<(), Error> {
         let mut writer = self.session.client.new_multi_writer();
         for node in &self.nodes {
-            writer.add_delete(node, None).map_err(|error| self.session.failed(error))?;
+            writer.add_delete(node, None)?;
         }
         let commit = writer.commit();
-        match self.session.ask_for(async { commit.await.map_err(MultiWriteError::into) }).await {
-            Ok(Some(_)) => {
-                self.end.send_replace(None);
-                Ok(Released::WasOurs)
-            }
-            // Some are gone; what is left of the others goes when the stake is dropped.
-            Ok(None) => Ok(Released::WasGone),
-            Err(_) if self.session.client.state().is_terminated() => Ok(Released::WasGone),
-            Err(error) => Err(error),
-        }
+        commit.await.map_err(MultiWriteError::into).map(|_| ())
+    }
+
+    fn has_ended(&self) -> bool {
+        self.end.borrow().is_none_or(|end| end <= Instant::now())
     }
 
     /// Gives up a place that was not granted. What cannot be reached now is deleted later.

@@ -1,5 +1,5 @@
 //! What every backend must show. One function a behaviour, generic over the backend's fixture;
-//! `suite!` makes them into tests of one backend.
+//! `suite!` makes them, those of `faults` and those of `leading` into tests of one backend.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use crate::fixtures::Fixture;
 use crate::support::{eventually, granted, granted_in_time, long, patiently, refused, token};
 
-/// Runs every behaviour of this file against a backend.
+/// Runs every behaviour against a backend.
 macro_rules! suite {
     ($backend:ident, $fixture:ty) => {
         mod $backend {
-            crate::conformance::suite!(@tests $fixture:
+            crate::conformance::suite!(@tests conformance, $fixture:
                 who_has_it_keeps_it,
                 a_released_lock_is_free,
                 release_tells_that_it_was_ours,
@@ -43,14 +43,30 @@ macro_rules! suite {
                 tokens_grow_across_expiry,
                 sets_are_granted_whole_or_not_at_all,
                 overlapping_sets_never_deadlock,
+                names_with_slashes_are_names_like_others,
+            );
+            crate::conformance::suite!(@tests faults, $fixture:
+                a_silent_backend_is_an_error_and_leaves_nothing_behind,
+                a_backend_that_is_away_is_an_error_and_then_used_again,
+                a_wait_ends_when_the_backend_is_lost,
+                an_extension_that_nobody_answered_loses_nothing,
+                a_client_that_died_is_replaced,
+                a_floor_is_raised_or_said_to_be_out_of_reach,
+            );
+            crate::conformance::suite!(@tests leading, $fixture:
+                one_leads_until_it_resigns_and_the_next_one_follows,
+                a_leadership_outlasts_its_lease,
+                a_dropped_leadership_is_resigned,
+                a_paused_leader_learns_that_it_lost,
+                observers_see_who_leads,
             );
         }
     };
-    (@tests $fixture:ty: $($behaviour:ident,)*) => {
+    (@tests $behaviours:ident, $fixture:ty: $($behaviour:ident,)*) => {
         $(
             #[tokio::test]
             async fn $behaviour() {
-                crate::conformance::$behaviour::<$fixture>().await;
+                crate::$behaviours::$behaviour::<$fixture>().await;
             }
         )*
     };
@@ -389,5 +405,17 @@ pub(crate) async fn overlapping_sets_never_deadlock<F: Fixture>() {
     }
     for caller in callers {
         caller.await.expect("a caller that was served");
+    }
+}
+
+pub(crate) async fn names_with_slashes_are_names_like_others<F: Fixture>() {
+    let backend = F::start().await;
+    let client = backend.client();
+    let mut grants = Vec::new();
+    for name in ["a", "a/b", "a%2Fb", "a/b/", "a/", "a/../b", "/"] {
+        grants.push(granted(&client, &backend.resource(name), long()).await);
+    }
+    for grant in grants {
+        assert_eq!(grant.release().await.expect("an answer"), Released::WasOurs);
     }
 }

@@ -1,10 +1,13 @@
 //! The backends as the conformance suite sees them: how to start one, and how to look behind it.
 //! A new backend is one struct here and one line in `main.rs`.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use etcd_client::GetOptions;
-use fenced_lock::{AdvisoryDatabase, EtcdEndpoints, Lease, Locks, NodeUrl, Options, Resource, ZookeeperEnsemble};
+use fenced_lock::{
+    AdvisoryDatabase, EtcdEndpoints, Lease, Locks, NodeUrl, Nodes, Options, Resource, ZookeeperEnsemble,
+};
 use sqlx::{Connection as _, PgConnection};
 use testbed::{Etcd, Postgres, RedisNode, Zookeeper};
 use tokio::sync::OnceCell;
@@ -16,11 +19,22 @@ pub(crate) trait Fixture: Sized {
     /// Why there are no tokens, if there are none.
     const NO_TOKENS: Option<&'static str>;
 
+    /// Whether the backend counts by itself, so that its tokens cannot be raised.
+    const OWN_COUNT: bool = false;
+
     /// Starts its servers.
     async fn start() -> Self;
 
+    /// Where its servers listen.
+    fn addrs(&self) -> Vec<SocketAddr>;
+
     /// A new client with connections and queues of its own, as another process would have.
-    fn client(&self) -> Locks;
+    fn client(&self) -> Locks {
+        self.client_at(&self.addrs(), support::patient())
+    }
+
+    /// A new client that finds the servers at other addresses.
+    fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks;
 
     /// The resource that this test calls `name`, and no other test has.
     fn resource(&self, name: &str) -> Resource {
@@ -29,7 +43,7 @@ pub(crate) trait Fixture: Sized {
 
     /// The shortest lease the backend really gives.
     fn short_lease(&self) -> Lease {
-        support::lease(200)
+        support::lease(1_000)
     }
 
     /// Everything that the servers still know about who holds or awaits `resource`; empty when
@@ -52,11 +66,6 @@ impl Part {
     }
 }
 
-/// Answers that are written to disk take their time on a busy machine.
-fn patient() -> Options {
-    Options::default().with_node_timeout(support::node_timeout(5_000))
-}
-
 /// Redlock.
 pub(crate) struct FiveNodes(Vec<RedisNode>);
 
@@ -67,8 +76,13 @@ impl Fixture for FiveNodes {
         Self(support::nodes(5).await)
     }
 
-    fn client(&self) -> Locks {
-        support::redlock(&self.0)
+    fn addrs(&self) -> Vec<SocketAddr> {
+        self.0.iter().map(RedisNode::addr).collect()
+    }
+
+    fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks {
+        let urls = addrs.iter().map(|addr| NodeUrl::parse(&format!("redis://{addr}")).expect("an address"));
+        Locks::redlock(Nodes::new(urls.collect()).expect("an odd number"), options)
     }
 
     async fn left_behind(&self, resource: &Resource) -> Vec<String> {
@@ -86,8 +100,12 @@ impl Fixture for SingleNode {
         Self(support::nodes(1).await)
     }
 
-    fn client(&self) -> Locks {
-        Locks::redis(NodeUrl::parse(&self.0[0].url()).expect("a node's address"), Options::default())
+    fn addrs(&self) -> Vec<SocketAddr> {
+        self.0.iter().map(RedisNode::addr).collect()
+    }
+
+    fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks {
+        Locks::redis(NodeUrl::parse(&format!("redis://{}", addrs[0])).expect("an address"), options)
     }
 
     async fn left_behind(&self, resource: &Resource) -> Vec<String> {
@@ -100,6 +118,7 @@ pub(crate) struct OneEtcd(&'static Etcd, Part);
 
 impl Fixture for OneEtcd {
     const NO_TOKENS: Option<&'static str> = None;
+    const OWN_COUNT: bool = true;
 
     async fn start() -> Self {
         static SHARED: OnceCell<Etcd> = OnceCell::const_new();
@@ -107,8 +126,12 @@ impl Fixture for OneEtcd {
         Self(server, Part::next())
     }
 
-    fn client(&self) -> Locks {
-        Locks::etcd(EtcdEndpoints::parse(&self.0.url()).expect("an address"), patient())
+    fn addrs(&self) -> Vec<SocketAddr> {
+        vec![self.0.addr()]
+    }
+
+    fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks {
+        Locks::etcd(EtcdEndpoints::parse(&format!("http://{}", addrs[0])).expect("an address"), options)
     }
 
     fn resource(&self, name: &str) -> Resource {
@@ -133,6 +156,7 @@ pub(crate) struct OneZookeeper(&'static Zookeeper, Part);
 
 impl Fixture for OneZookeeper {
     const NO_TOKENS: Option<&'static str> = None;
+    const OWN_COUNT: bool = true;
 
     async fn start() -> Self {
         static SHARED: OnceCell<Zookeeper> = OnceCell::const_new();
@@ -140,8 +164,13 @@ impl Fixture for OneZookeeper {
         Self(server, Part::next())
     }
 
-    fn client(&self) -> Locks {
-        Locks::zookeeper(ZookeeperEnsemble::parse(&self.0.url()).expect("an address"), patient())
+    fn addrs(&self) -> Vec<SocketAddr> {
+        vec![self.0.addr()]
+    }
+
+    fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks {
+        let ensemble = ZookeeperEnsemble::parse(&addrs[0].to_string()).expect("an address");
+        Locks::zookeeper(ensemble.with_session(support::lease(4_000)), options)
     }
 
     fn resource(&self, name: &str) -> Resource {
@@ -168,9 +197,13 @@ impl Fixture for OnePostgres {
         Self(Postgres::shared().await, Part::next())
     }
 
-    fn client(&self) -> Locks {
-        let database = AdvisoryDatabase::parse(&self.0.url("postgres")).expect("an address");
-        Locks::postgres_advisory(database, patient())
+    fn addrs(&self) -> Vec<SocketAddr> {
+        vec![self.0.addr()]
+    }
+
+    fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks {
+        let database = AdvisoryDatabase::parse(&format!("postgres://postgres@{}/postgres", addrs[0]));
+        Locks::postgres_advisory(database.expect("an address"), options)
     }
 
     fn resource(&self, name: &str) -> Resource {

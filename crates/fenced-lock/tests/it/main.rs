@@ -1,11 +1,17 @@
-//! What the locks promise, shown on real servers. `conformance` holds what every backend must
-//! show and is run against each; the other files are about what only one of them can.
+//! What the locks promise, shown on real servers. `conformance`, `faults` and `leading` hold
+//! what every backend must show and are run against each; the other files are about what only one of them can.
 
 mod conformance;
 mod edges;
+mod examples;
+mod faults;
 mod fixtures;
+mod hooks;
+mod leading;
 mod nodes;
+mod runtimes;
 mod secured;
+mod services;
 mod sets;
 mod support;
 mod tokens;

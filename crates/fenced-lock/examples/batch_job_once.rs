@@ -1,0 +1,124 @@
+//! Three replicas wake up at midnight to send the invoices. One does; the others find them sent. The
+//! job takes longer than its lease, so a watchdog extends it; and a mark, written with the token, keeps
+//! whoever comes after the lock was given back from sending them again.
+//!
+//! `cargo run -p fenced-lock --example batch_job_once`
+
+mod nodes;
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fenced_lock::{Lease, Locks, Resource, Token, Wait};
+use nodes::LockNodes;
+use tokio::sync::Barrier;
+
+const DAY: &str = "2026-11-24";
+const INVOICES: usize = 10;
+
+/// What the replicas share: the mark of the last run with its token, and the invoices that went out.
+#[derive(Default)]
+struct Books {
+    fence: Option<Token>,
+    last_run: Option<&'static str>,
+    sent: Vec<(usize, &'static str)>,
+}
+
+/// What the store says to somebody who wants to run the job.
+enum Claim {
+    Stale,
+    Done,
+    Due,
+}
+
+#[derive(Clone, Default)]
+struct Store(Arc<Mutex<Books>>);
+
+impl Store {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers the token, then tells whether the job has run already.
+    fn claim(&self, token: Option<Token>) -> Claim {
+        let mut books = self.books();
+        if token <= books.fence {
+            return Claim::Stale;
+        }
+        books.fence = token;
+        if books.last_run == Some(DAY) { Claim::Done } else { Claim::Due }
+    }
+
+    /// Only for whoever claimed last.
+    fn write(&self, token: Option<Token>, write: impl FnOnce(&mut Books)) -> bool {
+        let mut books = self.books();
+        let latest = books.fence == token;
+        if latest {
+            write(&mut books);
+        }
+        latest
+    }
+}
+
+async fn midnight(
+    replica: &'static str,
+    locks: Locks,
+    store: Store,
+    clock: Arc<Barrier>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (job, lease) = (Resource::new("job:invoices")?, Lease::new(Duration::from_secs(2))?);
+    clock.wait().await;
+    let Some(grant) = locks.try_lock(&job, Wait::up_to(Duration::from_mins(2)), lease).await? else {
+        println!("{replica}: somebody else is still at it");
+        return Ok(());
+    };
+    let token = grant.token();
+    let number = token.map_or(0, Token::get);
+    match store.claim(token) {
+        Claim::Stale => println!("{replica}: my token {number} is stale"),
+        Claim::Done => println!("{replica}: token {number}, and the invoices of {DAY} have been sent"),
+        Claim::Due => {
+            println!("{replica}: token {number}, sending the invoices of {DAY} …");
+            match grant.keep_while(lease, send(replica, token, &store)).await {
+                Some(true) => println!("{replica}: … sent, and the lock was mine all the while"),
+                Some(false) => println!("{replica}: … stopped: somebody else has claimed the job"),
+                None => println!("{replica}: … stopped: the lock was lost"),
+            }
+        }
+    }
+    grant.release().await?;
+    Ok(())
+}
+
+/// Half as long again as the lease in all; each invoice checks that the job is still ours.
+async fn send(replica: &'static str, token: Option<Token>, store: &Store) -> bool {
+    for invoice in 0..INVOICES {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        if !store.write(token, |books| books.sent.push((invoice, replica))) {
+            return false;
+        }
+    }
+    store.write(token, |books| books.last_run = Some(DAY))
+}
+
+pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
+    let (nodes, store, clock) = (LockNodes::get().await?, Store::default(), Arc::new(Barrier::new(3)));
+    let mut replicas = Vec::new();
+    for replica in ["billing-1", "billing-2", "billing-3"] {
+        replicas.push(tokio::spawn(midnight(replica, nodes.client()?, store.clone(), Arc::clone(&clock))));
+    }
+    for replica in replicas {
+        replica.await?.map_err(|error| error.to_string())?;
+    }
+    let books = store.books();
+    println!("{} invoices went out, {} were due", books.sent.len(), INVOICES);
+    assert_eq!(books.sent.len(), INVOICES);
+    assert!(books.sent.iter().all(|(_, replica)| *replica == books.sent[0].1), "one replica sent them all");
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    run().await
+}

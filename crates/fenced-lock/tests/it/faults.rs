@@ -1,0 +1,151 @@
+//! What every backend must show when its servers are out of reach: an error, never a grant and never
+//! "somebody else has it". Servers stay as they are; the network in front of them does not.
+
+use std::time::Duration;
+
+use fenced_lock::{Grant, LockError, Locks, NodeError, Options, Released, Resource, Token, Wait};
+use testbed::Proxy;
+
+use crate::fixtures::Fixture;
+use crate::support::{eventually, granted, granted_in_time, long, node_timeout, patiently, refused, token};
+
+/// A client of its own network.
+struct Network {
+    locks: Locks,
+    proxies: Vec<Proxy>,
+}
+
+impl Network {
+    /// Resolves when the client is connected to all servers.
+    async fn of<F: Fixture>(backend: &F, warm_up: &Resource) -> Self {
+        let mut proxies = Vec::new();
+        for addr in backend.addrs() {
+            proxies.push(Proxy::start(addr).await.expect("a proxy"));
+        }
+        let addrs: Vec<_> = proxies.iter().map(Proxy::addr).collect();
+        let options = Options::default().with_node_timeout(node_timeout(500));
+        let network = Self { locks: backend.client_at(&addrs, options), proxies };
+        network.until_it_works(warm_up).await;
+        network
+    }
+
+    fn all(&self, fault: impl Fn(&Proxy)) {
+        self.proxies.iter().for_each(fault);
+    }
+
+    async fn until_it_works(&self, resource: &Resource) {
+        eventually("the backend is used again", async || {
+            match self.locks.try_lock(resource, Wait::none(), long()).await {
+                Ok(Some(grant)) => grant.release().await.is_ok(),
+                Ok(None) | Err(_) => false,
+            }
+        })
+        .await;
+    }
+}
+
+fn assert_lost(outcome: Result<Option<Grant>, LockError>) {
+    let error = outcome.expect_err("nobody answered");
+    assert!(error.retryable(), "{error}");
+    let told: Vec<_> = match &error {
+        LockError::QuorumUnavailable { nodes, .. } => nodes.iter().collect(),
+        LockError::Unavailable { source, .. } => vec![source],
+        other => panic!("the backend was lost, and yet: {other}"),
+    };
+    assert!(!told.is_empty());
+    for node in told {
+        assert!(!matches!(node, NodeError::WrongAnswer { .. }), "{node:?}");
+    }
+}
+
+pub(crate) async fn a_silent_backend_is_an_error_and_leaves_nothing_behind<F: Fixture>() {
+    let backend = F::start().await;
+    let sku = backend.resource("sku:1");
+    let network = Network::of(&backend, &backend.resource("warm-up")).await;
+    network.all(|proxy| proxy.drop_to_client(true));
+    assert_lost(network.locks.try_lock(&sku, Wait::none(), long()).await);
+    assert_lost(network.locks.try_lock(&sku, patiently(), long()).await);
+    network.all(Proxy::heal);
+    network.until_it_works(&sku).await;
+    eventually("what nobody heard of is taken back", async || backend.left_behind(&sku).await.is_empty()).await;
+}
+
+pub(crate) async fn a_backend_that_is_away_is_an_error_and_then_used_again<F: Fixture>() {
+    let backend = F::start().await;
+    let sku = backend.resource("sku:1");
+    let network = Network::of(&backend, &sku).await;
+    network.all(Proxy::cut);
+    assert_lost(network.locks.try_lock(&sku, Wait::none(), long()).await);
+    network.locks.ready().await.expect_err("nobody is there");
+    network.locks.holder(&sku).await.expect_err("nobody is there");
+    network.all(Proxy::heal);
+    network.until_it_works(&sku).await;
+    eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
+}
+
+pub(crate) async fn a_wait_ends_when_the_backend_is_lost<F: Fixture>() {
+    let backend = F::start().await;
+    let sku = backend.resource("sku:1");
+    let network = Network::of(&backend, &backend.resource("warm-up")).await;
+    let holder = granted(&backend.client(), &sku, long()).await;
+    let (locks, wanted) = (network.locks.clone(), sku.clone());
+    // A wait that no test outlives: only the loss can end it.
+    let wait = Wait::up_to(Duration::from_hours(1));
+    let waiting = tokio::spawn(async move { locks.try_lock(&wanted, wait, long()).await });
+    eventually("it waits", async || backend.left_behind(&sku).await.len() > backend.addrs().len()).await;
+    network.all(Proxy::cut);
+    assert_lost(waiting.await.expect("no panic"));
+    holder.release().await.expect("an answer");
+    network.all(Proxy::heal);
+    network.until_it_works(&sku).await;
+}
+
+pub(crate) async fn an_extension_that_nobody_answered_loses_nothing<F: Fixture>() {
+    let backend = F::start().await;
+    let sku = backend.resource("sku:1");
+    let network = Network::of(&backend, &backend.resource("warm-up")).await;
+    let grant = granted_in_time(&network.locks, &sku, long()).await;
+    network.all(|proxy| proxy.drop_to_client(true));
+    let error = grant.extend(long()).await.expect_err("nobody answered");
+    assert!(matches!(error, LockError::QuorumUnavailable { .. } | LockError::Unavailable { .. }), "{error}");
+    network.all(Proxy::heal);
+    eventually("it is extended after all", async || grant.extend(long()).await.is_ok()).await;
+    refused(&backend.client(), &sku).await;
+    assert_eq!(grant.release().await.expect("an answer"), Released::WasOurs);
+}
+
+/// Nothing of the client runs any more: no destructor, no task, no connection.
+pub(crate) async fn a_client_that_died_is_replaced<F: Fixture>() {
+    let backend = F::start().await;
+    let sku = backend.resource("sku:1");
+    let (locks, wanted, lease) = (backend.client(), sku.clone(), backend.short_lease());
+    let died = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let grant = runtime.block_on(granted_in_time(&locks, &wanted, lease));
+        let token = grant.token();
+        std::mem::forget(grant);
+        runtime.shutdown_background();
+        token
+    });
+    let last = died.join().expect("no panic");
+    let next = granted_in_time(&backend.client(), &sku, long()).await;
+    assert!(last.is_none_or(|last| token(&next) > last.get()));
+}
+
+pub(crate) async fn a_floor_is_raised_or_said_to_be_out_of_reach<F: Fixture>() {
+    let backend = F::start().await;
+    let (locks, sku) = (backend.client(), backend.resource("sku:1"));
+    let floor = Token::new(Token::MAX / 2).expect("a token");
+    let raised = locks.raise_floor(&sku, floor).await;
+    match (F::NO_TOKENS, F::OWN_COUNT) {
+        (Some(_), _) => assert!(matches!(raised, Err(LockError::NoTokens { .. })), "{raised:?}"),
+        (None, true) => assert!(matches!(raised, Err(LockError::FloorOutOfReach { .. })), "{raised:?}"),
+        (None, false) => raised.expect("a quorum"),
+    }
+    let grant = granted_in_time(&locks, &sku, long()).await;
+    if F::NO_TOKENS.is_none() {
+        assert_eq!(token(&grant) > floor.get(), !F::OWN_COUNT);
+        // What was issued is no news to whoever issued it.
+        locks.raise_floor(&sku, grant.token().expect("a token")).await.expect("it is there already");
+    }
+}

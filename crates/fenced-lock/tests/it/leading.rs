@@ -1,0 +1,98 @@
+//! Elections over every backend.
+
+use fenced_lock::{Election, Holder, Leadership, Released, Wait};
+use tokio::sync::oneshot;
+
+use crate::fixtures::Fixture;
+use crate::support::{eventually, long, patiently};
+
+async fn elected(election: &Election) -> Leadership {
+    election.campaign(patiently()).await.expect("an answer").expect("the office becomes free")
+}
+
+pub(crate) async fn one_leads_until_it_resigns_and_the_next_one_follows<F: Fixture>() {
+    let backend = F::start().await;
+    let office = backend.resource("leader");
+    let [one, other] = [(); 2].map(|()| Election::new(backend.client(), office.clone(), long()));
+    let first = elected(&one).await;
+    assert!(other.campaign(Wait::none()).await.expect("an answer").is_none());
+    let token = first.token();
+    let next = tokio::spawn(async move { elected(&other).await });
+    assert_eq!(first.resign().await.expect("an answer"), Released::WasOurs);
+    let second = next.await.expect("no panic");
+    assert_eq!(token.is_none(), F::NO_TOKENS.is_some());
+    assert!(token.is_none() || second.token() > token);
+    second.resign().await.expect("an answer");
+    eventually("nothing is left behind", async || backend.left_behind(&office).await.is_empty()).await;
+}
+
+pub(crate) async fn a_leadership_outlasts_its_lease<F: Fixture>() {
+    let backend = F::start().await;
+    let office = backend.resource("leader");
+    // Not the shortest: a machine that is busy for that long must not cost the office.
+    let lease = fenced_lock::Lease::new(backend.short_lease().get() * 5).expect("a lease");
+    let leadership = elected(&Election::new(backend.client(), office.clone(), lease)).await;
+    let (first_end, other) = (leadership.valid_until(), Election::new(backend.client(), office, long()));
+    eventually("it is extended past three leases", async || {
+        assert!(other.campaign(Wait::none()).await.expect("an answer").is_none());
+        leadership.valid_until() > first_end + 3 * lease.get()
+    })
+    .await;
+    assert_eq!(leadership.resign().await.expect("an answer"), Released::WasOurs);
+}
+
+pub(crate) async fn a_dropped_leadership_is_resigned<F: Fixture>() {
+    let backend = F::start().await;
+    let office = backend.resource("leader");
+    drop(elected(&Election::new(backend.client(), office.clone(), long())).await);
+    elected(&Election::new(backend.client(), office, long())).await.resign().await.expect("an answer");
+}
+
+/// A thread that stands still is to its client what a stopped process is: nothing of it runs.
+pub(crate) async fn a_paused_leader_learns_that_it_lost<F: Fixture>() {
+    let backend = F::start().await;
+    let office = backend.resource("leader");
+    let election = Election::new(backend.client(), office.clone(), backend.short_lease());
+    let (leads, led) = oneshot::channel();
+    let (resume, resumed) = std::sync::mpsc::channel::<()>();
+    let paused = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async move {
+            let leadership = elected(&election).await;
+            leads.send(leadership.token()).expect("the test listens");
+            resumed.recv().expect("somebody else leads by now");
+            leadership.lost().await;
+            leadership.resign().await
+        })
+    });
+    let token = led.await.expect("it leads");
+    let next = elected(&Election::new(backend.client(), office, long())).await;
+    assert!(token.is_none() || next.token() > token, "storage can refuse the first one");
+    resume.send(()).expect("it is still there");
+    let resigned = tokio::task::spawn_blocking(move || paused.join()).await.expect("no panic").expect("no panic");
+    assert_eq!(resigned.expect("an answer"), Released::WasGone);
+    assert_eq!(next.resign().await.expect("an answer"), Released::WasOurs);
+}
+
+pub(crate) async fn observers_see_who_leads<F: Fixture>() {
+    let backend = F::start().await;
+    let election = Election::new(backend.client(), backend.resource("leader"), long());
+    let mut observer = Election::new(backend.client(), backend.resource("leader"), long()).observe();
+    assert_eq!(observer.next().await.expect("an answer"), None);
+    for _ in 0..2 {
+        let leadership = elected(&election).await;
+        let seen = until_somebody_leads(&mut observer).await;
+        assert_eq!((seen.name(), seen.token()), (leadership.name(), leadership.token()));
+        assert_eq!(election.leader().await.expect("an answer"), Some(seen));
+        leadership.resign().await.expect("an answer");
+        assert_eq!(observer.next().await.expect("an answer"), None);
+    }
+}
+
+async fn until_somebody_leads(observer: &mut fenced_lock::Observer) -> Holder {
+    loop {
+        if let Some(leader) = observer.next().await.expect("an answer") {
+            return leader;
+        }
+    }
+}
