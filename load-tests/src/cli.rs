@@ -2,6 +2,7 @@
 //!
 //! Invariant: what cannot work is refused here, with exit status 2 and what to type instead.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub enum Command {
     Soak(SoakArgs),
     /// Measure what each strategy costs, with more customers and with more SKUs
     Cost(CostArgs),
+    /// Watch a stack on a live page, and audit it over HTTP; without --target, bring one up
+    Serve(ServeArgs),
 }
 
 /// Options of `run`.
@@ -155,7 +158,7 @@ pub struct SoakArgs {
     #[arg(long, value_enum, default_value_t = Strategy::RedlockFenced)]
     pub strategy: Strategy,
     /// Customers at the same time
-    #[arg(long, default_value_t = 24, value_parser = at_least_one(10_000))]
+    #[arg(long, default_value_t = 48, value_parser = at_least_one(10_000))]
     pub users: u64,
     /// Lab only: take something out of the soak's own throw-away database, to see that the soak would notice
     #[arg(long = "break", value_enum, value_name = "WHAT")]
@@ -167,6 +170,20 @@ pub struct SoakArgs {
     #[arg(long, value_name = "DIR", default_value = "load-tests/reports/soak")]
     pub report: PathBuf,
     /// What the stack is made of.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where the page is
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8088")]
+    pub listen: SocketAddr,
+    /// A stack that is up: the line of `stack --json`, or the URLs of all replicas and both databases
+    #[arg(long, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
+    pub target: Vec<String>,
+    /// What the stack is made of, where one is brought up.
     #[command(flatten)]
     pub shape: ShapeArgs,
 }
@@ -367,65 +384,4 @@ fn replicas(text: &str) -> Result<usize, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(arguments: &[&str]) -> Result<Plan, clap::Error> {
-        let Command::Run(run) = Cli::try_parse_from(["oversell", "run"].iter().chain(arguments))?.command else {
-            panic!("it is `run`");
-        };
-        run.plan()
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn bad_usage_ends_with_2_and_says_what_would_do() {
-        let wrong = [
-            (vec!["--strategies", "magic"], "redlock-fenced"),
-            (vec!["--faults", "earthquake"], "pause-inventory"),
-            (vec!["--redis-nodes", "4"], "odd"),
-            (vec!["--replicas", "1"], "2 to 8"),
-            (vec!["--stock", "0"], "1"),
-            (vec!["--users", "many"], "invalid"),
-            (vec!["--skus", "9", "--stock", "4"], "at most 4"),
-            (vec!["--target", "http://x", "--replicas", "2"], "--target"),
-            (vec!["--quik"], "--quick"),
-            (vec!["--skew", "9"], "0 to 5"),
-            (vec!["--scenario", "no-such-file.toml"], "no-such-file.toml"),
-            (vec!["--matrix", "--scenario", "x"], "--scenario"),
-        ];
-        for (arguments, hint) in wrong {
-            let error = run(&arguments).expect_err("bad usage");
-            assert_eq!(error.exit_code(), 2, "{arguments:?}");
-            assert!(error.to_string().contains(hint), "{arguments:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn the_story_is_the_default_and_quick_asks_for_less() {
-        let (full, quick) = (run(&[]).expect("a plan"), run(&["--quick"]).expect("a plan"));
-        assert_eq!(full.rows().collect::<Vec<_>>(), crate::plan::STORY);
-        assert!(quick.load.attempts() < full.load.attempts());
-    }
-
-    #[test]
-    fn the_matrix_is_every_strategy_under_every_fault_unless_some_are_named() {
-        for quick in [&["--matrix", "--quick"][..], &["--matrix"]] {
-            let plan = run(quick).expect("a plan");
-            assert_eq!(plan.cells.len(), Fault::value_variants().len());
-            assert_eq!(plan.strategies().len(), Strategy::value_variants().len());
-        }
-        let plan = run(&["--matrix", "--faults", "none", "--strategies", "off,atomic"]).expect("a plan");
-        assert_eq!((plan.cells.len(), plan.rows().count()), (1, 2));
-    }
-
-    #[test]
-    fn the_same_seed_makes_the_same_plan() {
-        let demand = || run(&["--quick", "--seed", "7"]).map(|plan| plan.load.demand(plan.seed)).expect("a plan");
-        assert_eq!(demand(), demand());
-    }
-}
+mod tests;

@@ -61,7 +61,7 @@ impl Cost {
     /// It could not be run.
     pub async fn run(&self, interrupt: &Interrupt) -> anyhow::Result<()> {
         std::fs::create_dir_all(&self.folder).with_context(|| self.folder.display().to_string())?;
-        let shape = self.plan(1, 1).shape();
+        let shape = self.plan(1, 1).shape(false);
         let stack = tokio::select! {
             stack = Stack::start(&shape, &self.binaries, None) => stack.context("the stack did not come up")?,
             _ = interrupt.asked() => return Ok(()),

@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::baseline::Baseline;
 use crate::report::{self, Report, RunReport};
-use crate::stack::Stack;
+use crate::stack::{Shape, Stack};
 use crate::target::Target;
 use crate::verdict::Verdict;
 
@@ -91,13 +91,32 @@ impl Experiment {
         interrupt: &Interrupt,
         progress: Progress,
     ) -> anyhow::Result<(Vec<RunReport>, Option<&'static str>)> {
-        let shape = &self.plan.shape();
+        let mut runs = Vec::new();
+        for proxied in [false, true] {
+            let numbers = self.plan.numbers(proxied);
+            if !numbers.is_empty() && interrupt.by().is_none() {
+                runs.extend(self.on_stack(&self.plan.shape(proxied), &numbers, interrupt, progress).await?);
+            }
+        }
+        Ok((runs, interrupt.by()))
+    }
+
+    /// Brings a stack up for these cells.
+    async fn on_stack(
+        &self,
+        shape: &Shape,
+        numbers: &[usize],
+        interrupt: &Interrupt,
+        progress: Progress,
+    ) -> anyhow::Result<Vec<RunReport>> {
         let (nodes, replicas) = (shape.redis_nodes, shape.replicas);
-        progress.say(&format!("Starting Postgres, {nodes} Redis nodes and {replicas} replicas of each service"));
+        let between = if shape.proxied { ", proxies between them" } else { "" };
+        progress
+            .say(&format!("Starting Postgres, {nodes} Redis nodes and {replicas} replicas of each service{between}"));
         let logs = self.folder.join("logs");
         let stack = tokio::select! {
             stack = Stack::start(shape, &self.binaries, Some(&logs)) => stack.context("the stack did not come up")?,
-            by = interrupt.asked() => return Ok((Vec::new(), Some(by))),
+            _ = interrupt.asked() => return Ok(Vec::new()),
         };
         let auditor = Auditor::connect(&stack.audit).await?;
         let ran = {
@@ -112,7 +131,7 @@ impl Experiment {
                 folder: &self.folder,
                 prefix: &prefix,
             };
-            self.cells(&ground, interrupt, progress).await
+            self.cells(&ground, numbers, interrupt, progress).await
         };
         stack.shut_down().await;
         ran
@@ -135,17 +154,20 @@ impl Experiment {
             folder: &self.folder,
             prefix: &prefix,
         };
-        self.cells(&ground, interrupt, progress).await
+        let all: Vec<_> = (1..=self.plan.cells.len()).collect();
+        let runs = self.cells(&ground, &all, interrupt, progress).await?;
+        Ok((runs, interrupt.by()))
     }
 
     async fn cells(
         &self,
         ground: &Ground<'_>,
+        numbers: &[usize],
         interrupt: &Interrupt,
         progress: Progress,
-    ) -> anyhow::Result<(Vec<RunReport>, Option<&'static str>)> {
+    ) -> anyhow::Result<Vec<RunReport>> {
         let mut runs = Vec::new();
-        for number in 1..=self.plan.cells.len() {
+        for &number in numbers {
             if interrupt.by().is_some() {
                 break;
             }
@@ -153,7 +175,7 @@ impl Experiment {
             let ran = cell::run(ground, &self.plan, number, progress, interrupt).await;
             runs.extend(ran.with_context(|| format!("cell {number}, under {fault}, could not be run"))?);
         }
-        Ok((runs, interrupt.by()))
+        Ok(runs)
     }
 }
 
@@ -171,6 +193,7 @@ fn clear(folder: &Path) -> std::io::Result<()> {
         let name = name.to_string_lossy();
         let ours = name.starts_with("report.")
             || name == "index.html"
+            || name == "matrix.md"
             || (name.starts_with("history-") && name.ends_with(".jsonl"));
         if ours {
             std::fs::remove_file(entry.path())?;

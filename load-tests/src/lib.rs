@@ -23,6 +23,7 @@ pub mod progress;
 pub mod report;
 pub mod row;
 pub mod scenario;
+pub mod serve;
 pub mod service;
 pub mod soak;
 pub mod stack;

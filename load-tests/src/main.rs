@@ -6,13 +6,15 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use load_tests::audit::{Auditor, Quiet, Statement, until_quiet};
-use load_tests::cli::{AuditArgs, Cli, Command, CostArgs, RunArgs, SoakArgs, StackArgs};
+use load_tests::cli::{AuditArgs, Cli, Command, CostArgs, RunArgs, ServeArgs, SoakArgs, StackArgs};
 use load_tests::experiment::Experiment;
 use load_tests::interrupt::Interrupt;
 use load_tests::report::baseline::Baseline;
+use load_tests::serve::Watcher;
 use load_tests::soak::Soak;
 use load_tests::stack::Stack;
 use load_tests::target::{Databases, Target};
+use tokio::net::TcpListener;
 
 const BROKEN: u8 = 1;
 const COULD_NOT: u8 = 3;
@@ -29,6 +31,7 @@ async fn main() -> ExitCode {
         Command::Audit(args) => audit(args).await,
         Command::Soak(args) => soak(args).await,
         Command::Cost(args) => cost(args).await,
+        Command::Serve(args) => serve(args).await,
     };
     match done {
         Ok(status) => ExitCode::from(status),
@@ -87,6 +90,37 @@ async fn stack(args: StackArgs) -> anyhow::Result<u8> {
     interrupt.asked().await;
     stack.shut_down().await;
     Ok(0)
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<u8> {
+    let interrupt = Interrupt::listen().context("signals cannot be listened to")?;
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("{} is not free", args.listen))?;
+    let page = listener.local_addr().context("the live page has no address")?;
+    let (target, stack) = if args.target.is_empty() {
+        let (shape, binaries) = (args.shape.shape(), beside_this()?);
+        let stack = tokio::select! {
+            stack = Stack::start(&shape, &binaries, None) => stack.context("the stack did not come up")?,
+            _ = interrupt.asked() => return Ok(0),
+        };
+        (stack.target.clone(), Some(stack))
+    } else {
+        (Target::find(&args.target, "").await?, None)
+    };
+    let databases = stack.as_ref().map_or(&target.postgres, |stack| &stack.audit);
+    let watcher = Watcher::new(&target, Auditor::connect(databases).await?)?;
+    println!("http://{page}/");
+    if stack.is_some() {
+        println!("Attack it:  oversell run --target '{}'", serde_json::to_string(&target)?);
+        println!("Ctrl-C ends it.");
+    }
+    let ended = async move {
+        interrupt.asked().await;
+    };
+    let served = load_tests::serve::serve(listener, watcher, ended).await;
+    if let Some(stack) = stack {
+        stack.shut_down().await;
+    }
+    served.map(|()| 0)
 }
 
 fn describe(target: &Target) {

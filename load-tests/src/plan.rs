@@ -150,15 +150,21 @@ impl Plan {
         }
     }
 
-    /// The stack that these cells need.
-    pub fn shape(&self) -> Shape {
+    /// The stack that these cells need; proxies cost everybody time, so they stand only where something is broken.
+    pub fn shape(&self, proxied: bool) -> Shape {
         let locks_with = |backend| self.rows().any(|row| row.strategy.backend() == backend);
         Shape {
-            proxied: self.cells.iter().any(|cell| cell.fault.needs_proxies()),
+            proxied,
             etcd: locks_with(Backend::Etcd),
             zookeeper: locks_with(Backend::Zookeeper),
             ..self.shape.clone()
         }
+    }
+
+    /// The numbers of the cells, from 1, that need proxies, or that need none.
+    pub fn numbers(&self, proxied: bool) -> Vec<usize> {
+        let numbered = (1..).zip(&self.cells);
+        numbered.filter(|(_, cell)| cell.fault.needs_proxies() == proxied).map(|(number, _)| number).collect()
     }
 
     /// Keeps the cells whose fault can be had, and the names of the others.

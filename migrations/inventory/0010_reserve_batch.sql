@@ -27,3 +27,7 @@ begin
      order by l.n;
     return ends;
 end $$;
+
+alter function reserve_batch owner to inventory_owner;
+revoke all on function reserve_batch from public;
+grant execute on function reserve_batch to inventory_service;

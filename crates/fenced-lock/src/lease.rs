@@ -7,6 +7,16 @@ use std::time::Duration;
 ///
 /// Between 10 ms and 24 h: below, clock drift and a single round trip eat the lease; above, a
 /// crashed holder would block a resource for longer than anybody would wait.
+///
+/// ```
+/// use std::time::Duration;
+/// use fenced_lock::Lease;
+///
+/// let lease = Lease::new(Duration::from_secs(10))?;
+/// assert_eq!(lease.get(), Duration::from_secs(10));
+/// assert!(Lease::new(Duration::from_millis(1)).is_err());
+/// # Ok::<_, fenced_lock::LeaseOutOfRange>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lease(Duration);
 
@@ -25,6 +35,9 @@ impl Lease {
     pub const MAX: Duration = Duration::from_hours(24);
 
     /// A lease of `duration`, cut to whole milliseconds, the unit of the lock nodes.
+    ///
+    /// # Errors
+    /// [`LeaseOutOfRange`] below [`MIN`](Self::MIN) or above [`MAX`](Self::MAX).
     pub fn new(duration: Duration) -> Result<Self, LeaseOutOfRange> {
         if (Self::MIN..=Self::MAX).contains(&duration) {
             let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -49,6 +62,13 @@ impl Lease {
     /// How much of the lease may be relied upon, counted from before the first node was asked.
     pub(crate) fn usable(self) -> Duration {
         self.0.saturating_sub(self.drift())
+    }
+
+    /// How much of it may still be relied upon when asking the nodes took `elapsed`; `None` when
+    /// nothing is left: such a lock must not be handed out.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only nodes take their time"))]
+    pub(crate) fn left_after(self, elapsed: Duration) -> Option<Duration> {
+        self.usable().checked_sub(elapsed).filter(|left| !left.is_zero())
     }
 
     #[cfg(any(feature = "redis", feature = "postgres"))]
@@ -78,6 +98,19 @@ mod tests {
             let drift = lease.get().saturating_sub(lease.usable());
             prop_assert_eq!(drift, Duration::from_micros(millis * 10) + Duration::from_millis(2));
             prop_assert!(lease.usable() > Duration::ZERO);
+        }
+
+        #[test]
+        fn what_asking_took_the_drift_and_what_is_left_make_up_the_lease(
+            millis in 10..86_400_000u64,
+            share in 0.0..1.2f64,
+        ) {
+            let lease = Lease::new(Duration::from_millis(millis)).expect("in range");
+            let elapsed = lease.get().mul_f64(share);
+            match lease.left_after(elapsed) {
+                Some(left) => prop_assert_eq!(elapsed + lease.drift() + left, lease.get()),
+                None => prop_assert!(elapsed + lease.drift() >= lease.get()),
+            }
         }
 
         #[test]

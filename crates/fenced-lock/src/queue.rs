@@ -33,6 +33,7 @@ pub(crate) struct Place {
     queues: Queues,
     resource: Resource,
     number: u64,
+    queued: bool,
     called: Option<oneshot::Receiver<()>>,
 }
 
@@ -53,7 +54,7 @@ impl Queues {
             (Some(call), Some(called))
         };
         line.push_back(Waiter { number, call });
-        Ok(Place { queues: self.clone(), resource: resource.clone(), number, called })
+        Ok(Place { queues: self.clone(), resource: resource.clone(), number, queued: called.is_some(), called })
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
@@ -62,6 +63,12 @@ impl Queues {
 }
 
 impl Place {
+    /// Whether somebody was there before.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis nodes keep lists of who waits"))]
+    pub(crate) fn queued(&self) -> bool {
+        self.queued
+    }
+
     /// Resolves with `true` once this place is the head of the queue, with `false` when
     /// `deadline` comes first.
     pub(crate) async fn head(&mut self, deadline: Instant) -> bool {
@@ -154,6 +161,21 @@ mod tests {
         let mut third = queues.enter(&sku, 9).expect("room");
         drop(first);
         drop(second);
+        assert!(third.head(far()).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_not_called_gives_up_at_the_deadline_and_holds_up_nobody() {
+        let queues = Queues::default();
+        let sku = Resource::new("sku:1").expect("a name");
+        let first = queues.enter(&sku, 9).expect("room");
+        let mut second = queues.enter(&sku, 9).expect("room");
+        let mut third = queues.enter(&sku, 9).expect("room");
+        let deadline = Instant::now() + Duration::from_secs(3);
+        assert!(!second.head(deadline).await);
+        assert!(Instant::now() >= deadline);
+        drop(second);
+        drop(first);
         assert!(third.head(far()).await);
     }
 

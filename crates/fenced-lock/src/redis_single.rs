@@ -18,8 +18,8 @@ impl RedisSingle {
         Self(Redlock::of(vec![node], options))
     }
 
-    pub(crate) async fn acquire(&self, request: &Request) -> Result<Option<Lent>, LockError> {
-        let mut lent = self.0.acquire(request).await?;
+    pub(crate) async fn acquire(&self, request: &Request, queued: bool) -> Result<Option<Lent>, LockError> {
+        let mut lent = self.0.acquire(request, queued).await?;
         if let Some(lent) = &mut lent {
             lent.tokens.fill(None);
         }

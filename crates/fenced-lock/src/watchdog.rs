@@ -51,6 +51,27 @@ impl Grant {
     ///
     /// # Cancel safety
     /// Dropping the future drops the work and stops extending.
+    ///
+    /// # Example
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let servers = testbed::redis_nodes(3).await?;
+    /// # let nodes = fenced_lock::Nodes::parse(&servers.iter().map(|node| node.url()).collect::<Vec<_>>().join(","))?;
+    /// # let locks = fenced_lock::Locks::redlock(nodes, fenced_lock::Options::default());
+    /// use std::time::Duration;
+    /// use fenced_lock::{Lease, Released, Resource, Wait};
+    ///
+    /// let (job, lease) = (Resource::new("job:nightly")?, Lease::new(Duration::from_secs(1))?);
+    /// let grant = locks.try_lock(&job, Wait::none(), lease).await?.expect("nobody else is here");
+    /// let work = async {
+    ///     tokio::time::sleep(Duration::from_millis(1_500)).await; // longer than the lease
+    ///     "done"
+    /// };
+    /// assert_eq!(grant.keep_while(lease, work).await, Some("done"));
+    /// assert_eq!(grant.release().await?, Released::WasOurs);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn keep_while<W: Future>(&self, lease: Lease, work: W) -> Option<W::Output> {
         keep(work, lease, self.lost(), |lease| self.extend(lease)).await
     }
@@ -63,5 +84,106 @@ impl Grants {
     /// As [`Grant::keep_while`].
     pub async fn keep_while<W: Future>(&self, lease: Lease, work: W) -> Option<W::Output> {
         keep(work, lease, self.lost(), |lease| self.extend(lease)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::{Cause, Locks, Resource, Wait};
+
+    const LEASE: Duration = Duration::from_secs(9);
+
+    fn lease() -> Lease {
+        Lease::new(LEASE).expect("a lease")
+    }
+
+    fn lost() -> LockError {
+        LockError::Lost { resource: Resource::new("sku:1").expect("a name") }
+    }
+
+    fn away() -> LockError {
+        LockError::Unavailable { backend: "test", source: Cause::new(std::fmt::Error) }
+    }
+
+    /// Keeps for `working`, with extensions that end as told (well, when nothing is told). When each began.
+    async fn extensions(working: Duration, ends: Vec<LockError>) -> (Option<()>, Vec<Duration>) {
+        let (began, ends) = (Instant::now(), Mutex::new(ends));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (gone, is_gone) = tokio::sync::watch::channel(false);
+        let extend = |_| {
+            asked.lock().expect("no panic").push(began.elapsed());
+            let end = ends.lock().expect("no panic").pop();
+            // As a grant does: whoever waits for the loss hears of it.
+            gone.send_replace(matches!(end, Some(LockError::Lost { .. })));
+            async move { end.map_or(Ok(()), Err) }
+        };
+        let lost = async {
+            let mut is_gone = is_gone.clone();
+            is_gone.wait_for(|gone| *gone).await.expect("the sender lives");
+        };
+        let output = keep(sleep(working), lease(), lost, extend).await;
+        let asked = asked.lock().expect("no panic").clone();
+        (output, asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_extends_at_once_and_then_at_a_third_of_the_lease() {
+        let (output, asked) = extensions(Duration::from_secs(10), vec![]).await;
+        assert_eq!(output, Some(()));
+        assert_eq!(asked.len(), 4);
+        for (number, asked) in (0..).zip(asked) {
+            let due = LEASE / 3 * number;
+            assert!(asked >= due && asked < due + LEASE / 30, "extension {number} at {asked:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_extension_is_tried_again_after_a_tenth_of_the_lease() {
+        let (output, asked) = extensions(Duration::from_secs(2), vec![away(), away()]).await;
+        assert_eq!(output, Some(()));
+        assert_eq!(asked.len(), 3);
+        assert!(asked[2] < LEASE / 3, "well before the lease ends: {asked:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_extended_any_more_once_the_lock_is_lost() {
+        let (output, asked) = extensions(Duration::from_mins(5), vec![lost()]).await;
+        assert_eq!(output, None);
+        assert_eq!(asked.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_outlasts_many_leases_is_done_under_one_grant() {
+        let sku = Resource::new("sku:1").expect("a name");
+        let grant = Locks::off().try_lock(&sku, Wait::none(), lease()).await.expect("off").expect("off");
+        assert_eq!(grant.keep_while(lease(), sleep(LEASE * 20)).await, Some(()));
+        assert!(grant.valid_until() > Instant::now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_the_watchdog_a_grant_is_lost_when_its_validity_ends() {
+        let sku = Resource::new("sku:1").expect("a name");
+        let began = Instant::now();
+        let grant = Locks::off().try_lock(&sku, Wait::none(), lease()).await.expect("off").expect("off");
+        grant.lost().await;
+        assert!(Instant::now() >= grant.valid_until() && began.elapsed() < LEASE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_the_loss_waits_longer_after_an_extension() {
+        let sku = Resource::new("sku:1").expect("a name");
+        let began = Instant::now();
+        let grant = Locks::off().try_lock(&sku, Wait::none(), lease()).await.expect("off").expect("off");
+        let extend = async {
+            sleep(LEASE / 2).await;
+            grant.extend(lease()).await.expect("off");
+        };
+        tokio::join!(grant.lost(), extend);
+        assert!(began.elapsed() > LEASE && began.elapsed() < LEASE * 3 / 2);
     }
 }

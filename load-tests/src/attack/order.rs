@@ -15,10 +15,11 @@ use super::{Attack, Lane};
 use crate::history::{Answer, Invocation};
 use crate::outcome::{Expected, Outcome, expected};
 
-/// A limit on everything: by then the service has had a minute or so.
-const MOST_TRIES: usize = 80;
-/// Customers are not as patient as `Retry-After` would have them.
-const PAUSE_MS: std::ops::RangeInclusive<u64> = 50..=700;
+/// A limit on everything: by then the service has had a minute.
+const MOST_TRIES: u32 = 30;
+/// Twice as long after every try, half of it at random: a crowd that knocks as one keeps down what it waits for.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Who sends a request.
 pub(super) enum Via<'a> {
@@ -56,8 +57,8 @@ pub(super) async fn place(attack: &Attack, lane: &Lane, number: usize, meant: Op
     let meant = meant.unwrap_or_else(|| lane.history.now());
     let operation = lane.history.invoked_at(meant, invocation);
     let mut unsure = false;
-    for attempt in 1.. {
-        let answer = order.once(attempt - 1, via).await;
+    for attempt in 1..=MOST_TRIES {
+        let answer = order.once(attempt as usize - 1, via).await;
         let uncertain = expected(answer.status, answer.code.as_deref()) == Expected::AtMostOne;
         if attempt == MOST_TRIES || attack.interrupt.by().is_some() || !worth_another_try(&answer) {
             // "Too much to do" says nothing about an earlier try that nobody heard of.
@@ -66,8 +67,9 @@ pub(super) async fn place(attack: &Attack, lane: &Lane, number: usize, meant: Op
         }
         unsure |= uncertain;
         lane.history.tried_again(operation, &answer);
-        let pause = rand::rng().random_range(PAUSE_MS);
-        sleep(Duration::from_millis(pause)).await;
+        let pause = FIRST_PAUSE.saturating_mul(1 << (attempt - 1).min(10)).min(LONGEST_PAUSE);
+        let part = rand::rng().random_range(0.5..1.0);
+        sleep(pause.mul_f64(part)).await;
     }
 }
 

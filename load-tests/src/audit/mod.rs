@@ -5,6 +5,7 @@
 
 mod books;
 mod checks;
+mod glance;
 mod quiet;
 mod read;
 mod statement;
@@ -12,6 +13,7 @@ mod statement;
 use std::fmt;
 
 pub use books::{Books, LedgerRow, Order, Refusal, Reservation, ReservationLine, StockRow};
+pub use glance::Glance;
 pub use quiet::{Quiet, until_quiet};
 pub use read::{Auditor, Scope};
 pub use statement::{ItemStatement, Read, State, Statement};

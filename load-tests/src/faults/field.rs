@@ -213,12 +213,6 @@ impl Field<'_> {
     }
 }
 
-impl LaneField {
-    pub(super) fn sku(&self, strike: &Strike) -> &str {
-        &self.skus[strike.sku % self.skus.len()]
-    }
-}
-
 fn pick<T>(all: &[T], number: usize) -> Option<&T> {
     all.get(number % all.len().max(1))
 }

@@ -13,10 +13,12 @@ use super::{Field, LaneField, Struck};
 use crate::control::Control;
 use crate::plan::Strike;
 
-/// A replica that does not get the lock within this is left alone.
-const HOLDS_WITHIN: Duration = Duration::from_secs(2);
+/// A strategy none of whose SKUs is locked within this is left alone.
+const HOLDS_WITHIN: Duration = Duration::from_secs(4);
 /// How many leases a pause lasts at least, and at most if nobody sells.
-const PAUSE_IN_LEASES: (f64, f64) = (1.2, 2.5);
+const PAUSE_IN_LEASES: (f64, f64) = (1.2, 4.0);
+/// A holder while whose pause nobody else came proves nothing, so a strike is repeated.
+const MOST_TRIES: usize = 3;
 
 pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
     let mut struck = Vec::new();
@@ -25,36 +27,43 @@ pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
             break;
         }
         let Some(lane) = field.lane(strike, |_| true) else { break };
-        struck.extend(pause(field, lane, field.order(strike)?, strike).await?);
+        for _ in 0..MOST_TRIES {
+            let paused = pause(field, lane, strike).await?;
+            let fired = paused.as_ref().is_some_and(|struck| struck.fired);
+            struck.extend(paused);
+            if fired || field.is_over() {
+                break;
+            }
+        }
     }
     Ok(struck)
 }
 
-/// One pause; `None` if the replica never held the lock.
-async fn pause(
-    field: &Field<'_>,
-    lane: &LaneField,
-    control: &Control,
-    strike: &Strike,
-) -> anyhow::Result<Option<Struck>> {
-    let sku = lane.sku(strike);
+/// One pause, of whichever replica holds a lock first; `None` if none did.
+async fn pause(field: &Field<'_>, lane: &LaneField, strike: &Strike) -> anyhow::Result<Option<Struck>> {
+    anyhow::ensure!(!field.controls.orders.is_empty(), "order's processes are out of reach");
     let deadline = Instant::now() + HOLDS_WITHIN;
-    loop {
+    for turn in strike.sku.. {
         if field.is_over() || Instant::now() >= deadline {
-            return Ok(None);
+            break;
         }
-        if holds(field, lane, control, sku).await? {
-            let stopped = control.pause();
-            control.stopped().await?;
-            // It may have released in between; it cannot any more.
+        let sku = &lane.skus[turn % lane.skus.len()];
+        for step in 0..field.controls.orders.len() {
+            let control = &field.controls.orders[(strike.replica + step) % field.controls.orders.len()];
             if holds(field, lane, control, sku).await? {
-                let ended = hold_still(field, lane, control, sku).await;
-                drop(stopped);
-                return ended.map(Some);
+                let stopped = control.pause();
+                control.stopped().await?;
+                // It may have released in between; it cannot any more.
+                if holds(field, lane, control, sku).await? {
+                    let ended = hold_still(field, lane, control, sku).await;
+                    drop(stopped);
+                    return ended.map(Some);
+                }
             }
         }
         sleep(LOOK_AGAIN).await;
     }
+    Ok(None)
 }
 
 /// The replica is stopped; returns when it may go on.

@@ -21,7 +21,14 @@ use super::matrix::Cell;
 use super::matrix::Matrix;
 
 /// In the units of the SVG; the page scales it. Narrow, so that a phone shows the letters large enough.
-const WIDTH: f64 = 460.0;
+const WIDTH: f64 = 380.0;
+/// A chart is never scaled further down or up than this: letters stay letters.
+const SCALED: [f64; 2] = [0.7, 1.4];
+const HEIGHT: f64 = 230.0;
+/// Text is drawn so far above its place; in the middle of a bar or field it has to come down again.
+const TEXT_ABOVE: f64 = 10.0;
+const BAR: f64 = 30.0;
+const FIELD: (f64, f64) = (74.0, 34.0);
 /// A growth of what was oversold is marked so often; a row without a lock grows all the time, and shows an area.
 const MARKS: usize = 24;
 
@@ -50,7 +57,7 @@ pub(super) fn units(run: &RunReport) -> String {
         (seconds(refused.at_ms), float(sold_then.map_or(0, |moment| moment.sold)))
     });
     plots.push(marked(refused, "var(--refused)", MarkerShape::Diamond, 6.0).into());
-    let layout = over_time(run, top, 250.0)
+    let layout = over_time(run, top)
         .with_y_label("units")
         .with_reference_line(ReferenceLine::horizontal(stock).with_color("var(--ink)").with_dasharray("6 4"));
     svg(plots, layout, &format!("Units sold over time against a stock of {}", run.initial_stock))
@@ -64,7 +71,7 @@ pub(super) fn rate(run: &RunReport) -> String {
         area(rates.iter().copied(), "var(--rate)", 0.25).into(),
         line(rates.iter().copied(), "var(--rate)").into(),
     ];
-    let layout = over_time(run, top, 200.0).with_y_label("orders/s");
+    let layout = over_time(run, top).with_y_label("orders/s");
     svg(plots, layout, "Orders answered per second over time")
 }
 
@@ -75,38 +82,45 @@ pub(super) fn latency(run: &RunReport) -> String {
     let last = bars.iter().rposition(|bar| bar.count > 0).unwrap_or_default();
     let mut chart = BarPlot::new().with_width(0.9);
     for bar in &bars[first.min(bars.len())..bars.len().min(last + 1)] {
-        let label = bar.within_ms.map_or_else(|| "more".to_owned(), |within| format!("{within}"));
+        let label = match bar.within_ms {
+            Some(ms) if ms < 1000.0 => format!("{ms} ms"),
+            Some(ms) => format!("{} s", ms / 1000.0),
+            None => "more".to_owned(),
+        };
         chart = chart.with_colored_bar(label, float(bar.count), "var(--rate)");
     }
     let plots = vec![Plot::from(chart)];
-    let layout = dressed(Layout::auto_from_plots(&plots), 200.0)
-        .with_x_label("answered within … ms")
+    let layout = dressed(Layout::auto_from_plots(&plots), HEIGHT)
+        .with_x_label("answered within")
         .with_y_label("orders")
+        .with_x_tick_rotate(-45.0)
         .with_y_tick_format(TickFormat::Integer);
     svg(plots, layout, "How many orders were answered within how many milliseconds")
 }
 
 /// One number of every row, beside those of the others.
-pub(super) fn compared(runs: &[RunReport], what: &str, number: impl Fn(&RunReport) -> f64, colour: &str) -> String {
+pub(super) fn compared(runs: &[&RunReport], what: &str, number: impl Fn(&RunReport) -> f64, colour: &str) -> String {
     // Bars are drawn from below.
     let mut chart = BarPlot::new().with_width(0.7);
     for run in runs.iter().rev() {
         chart = chart.with_colored_bar(row_name(run), number(run), colour);
     }
-    let most = runs.iter().map(&number).fold(1.0, f64::max);
+    let most = runs.iter().map(|run| number(run)).fold(1.0, f64::max);
     let plots = vec![Plot::from(chart.with_horizontal(true))];
-    let mut layout = dressed(Layout::auto_from_plots(&plots), 90.0 + 30.0 * float(runs.len())).with_x_label(what);
+    let mut layout =
+        dressed(Layout::auto_from_plots(&plots), 90.0 + BAR * float(runs.len())).with_x_label(what).with_ticks(3);
     for (at, run) in (1_u32..).zip(runs.iter().rev()) {
-        let value = number(run);
-        let label = TextAnnotation::new(format!("{value:.0}"), value + most * 0.06, f64::from(at));
+        let (value, middle) = (number(run), f64::from(at) - TEXT_ABOVE / BAR);
+        let label = TextAnnotation::new(format!("{value:.0}"), value + most * 0.11, middle);
         layout = layout.with_annotation(label.with_color("var(--ink)").with_font_size(12));
     }
-    svg(plots, layout.with_x_axis_max(most * 1.15), what)
+    svg(plots, layout.with_x_axis_max(most * 1.22), what)
 }
 
 /// Strategies against faults: where units were oversold.
 pub(super) fn heat(matrix: &Matrix) -> String {
-    let values = matrix.cells.iter().map(|row| row.iter().map(|cell| cell.heat()).collect::<Vec<_>>());
+    // Drawn from below; the first strategy stands at the top.
+    let values = matrix.cells.iter().rev().map(|row| row.iter().map(|cell| cell.heat()).collect::<Vec<_>>());
     let values: Vec<_> = values.collect();
     let known = || values.iter().flatten().copied().filter(|value| !value.is_nan());
     let (least, most) = (known().fold(f64::INFINITY, f64::min), known().fold(0.0, f64::max));
@@ -116,28 +130,29 @@ pub(super) fn heat(matrix: &Matrix) -> String {
     let plots = vec![Plot::from(chart)];
     let (rows, columns) = (matrix.strategies.len(), matrix.faults.len());
     let layout = Layout::auto_from_plots(&plots);
-    let mut layout = dressed(layout, 150.0 + 34.0 * float(rows))
-        .with_width(220.0 + 74.0 * float(columns))
+    let mut layout = dressed(layout, 150.0 + FIELD.1 * float(rows))
+        .with_width(220.0 + FIELD.0 * float(columns))
         .with_x_categories(matrix.faults.iter().map(ToString::to_string).collect())
-        .with_y_categories(matrix.strategies.iter().map(ToString::to_string).collect())
+        .with_y_categories(matrix.strategies.iter().rev().map(ToString::to_string).collect())
         .with_x_tick_rotate(-35.0)
         .with_show_grid(false);
     layout.show_colorbar = false;
-    for (row, cells) in (1_u32..).zip(&matrix.cells) {
+    for (row, cells) in (1_u32..).zip(matrix.cells.iter().rev()) {
         for (column, cell) in (1_u32..).zip(cells) {
-            let text = TextAnnotation::new(cell.to_string(), f64::from(column), f64::from(row));
+            let middle = f64::from(row) - TEXT_ABOVE / FIELD.1;
+            let text = TextAnnotation::new(cell.to_string(), f64::from(column), middle);
             layout = layout.with_annotation(text.with_color("var(--ink)").with_font_size(13));
         }
     }
     svg(plots, layout, "Units oversold by each strategy under each fault")
 }
 
-/// See [`Cell::heat`].
+/// See [`Cell::heat`](super::matrix::Cell::heat).
 fn colour_of(heat: f64) -> String {
     if heat.is_nan() {
         return "var(--none)".to_owned();
     }
-    format!("color-mix(in oklab, var(--over) {:.0}%, var(--good-fill))", heat * 100.0)
+    format!("color-mix(in oklab, var(--hot) {:.0}%, var(--good-fill))", heat * 100.0)
 }
 
 /// As rows are called under a chart.
@@ -156,9 +171,9 @@ fn rates(course: &Course) -> Vec<(f64, f64)> {
     every_fourth.windows(2).map(rate).collect()
 }
 
-fn over_time(run: &RunReport, top: f64, height: f64) -> Layout {
+fn over_time(run: &RunReport, top: f64) -> Layout {
     let end = seconds(run.course.length_ms()).max(0.001);
-    let mut layout = dressed(Layout::new((0.0, end), (0.0, top)), height).with_x_label("seconds");
+    let mut layout = dressed(Layout::new((0.0, end), (0.0, top)), HEIGHT).with_x_label("seconds");
     for strike in run.strikes.iter().filter(|strike| strike.fired) {
         let (from, to) = (seconds(strike.from_ms), seconds(strike.to_ms));
         // A strike that was over at once is seen as well.
@@ -211,8 +226,9 @@ fn svg(plots: Vec<Plot>, layout: Layout, shows: &str) -> String {
         after.and_then(|after| after.split('"').next()).unwrap_or("0")
     };
     let (width, height) = (size("width"), size("height"));
+    let [least, most] = SCALED.map(|factor| factor * width.parse().unwrap_or(WIDTH));
     format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{shows}" fill="var(--ink)">{rest}"#
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{shows}" fill="var(--ink)" style="min-width: {least:.0}px; max-width: {most:.0}px">{rest}"#
     )
 }
 
@@ -224,6 +240,3 @@ fn seconds(ms: impl TryInto<u64>) -> f64 {
 fn float(count: impl TryInto<u64>) -> f64 {
     count.try_into().unwrap_or_default() as f64
 }
-
-#[cfg(test)]
-mod tests;

@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_row_of_the_ledger_is_placed_on_the_clock_of_the_history() {
         assert_eq!(clocks().in_row(NOON), Duration::from_secs(1));
-        assert_eq!(clocks().in_row(NOON - Duration::from_secs(60)), Duration::ZERO);
+        assert_eq!(clocks().in_row(NOON - Duration::from_mins(1)), Duration::ZERO);
     }
 
     #[test]

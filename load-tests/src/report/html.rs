@@ -47,9 +47,10 @@ pub fn text(report: &Report) -> Result<String, minijinja::Error> {
         star: Star::of(report),
         columns: COLUMNS,
         rows: runs.iter().map(Row::of).collect(),
+        earlier: report.comparison.as_ref().map(|comparison| comparison.earlier.as_str()),
         changes: report.comparison.iter().flat_map(|comparison| &comparison.rows).map(Compared::of).collect(),
-        oversold: safe(charts::compared(runs, "units oversold", oversold, "var(--over)")),
-        speed: safe(charts::compared(runs, "orders answered per second", |run| run.orders_per_second, "var(--rate)")),
+        oversold: safe(charts::compared(&told, "units oversold", oversold, "var(--over)")),
+        speed: safe(charts::compared(&told, "orders per second", |run| run.orders_per_second, "var(--rate)")),
         heat: Matrix::of(runs).map(|matrix| safe(charts::heat(&matrix))),
         left_out: runs.len() - told.len(),
         cards: told.into_iter().map(Card::of).collect(),
@@ -67,6 +68,7 @@ struct Page<'a> {
     star: Star,
     columns: [&'static str; COLUMNS.len()],
     rows: Vec<Row>,
+    earlier: Option<&'a str>,
     changes: Vec<Compared<'a>>,
     oversold: Value,
     speed: Value,
@@ -168,5 +170,7 @@ fn float(units: u64) -> f64 {
     units as f64
 }
 
+#[cfg(test)]
+mod browser;
 #[cfg(test)]
 mod tests;

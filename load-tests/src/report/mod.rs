@@ -9,6 +9,8 @@ pub mod html;
 pub mod json;
 pub mod markdown;
 mod matrix;
+#[cfg(test)]
+mod sample;
 mod star;
 pub mod terminal;
 
@@ -224,6 +226,7 @@ impl Report {
     }
 
     /// Beside an earlier one.
+    #[must_use]
     pub fn against(mut self, baseline: Option<&Baseline>) -> Self {
         self.comparison = baseline.map(|baseline| baseline.compare(&self.runs));
         self

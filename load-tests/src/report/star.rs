@@ -73,9 +73,10 @@ fn action(report: &Report) -> Part {
 
 fn result(report: &Report) -> Part {
     match report.verdict.error_reduction_percent {
-        Some(percent) => {
-            part(format!("{percent} %"), "of the oversold units are gone with the worst strategy that promises none")
-        }
+        Some(percent) => part(
+            format!("{percent} %"),
+            "of the oversold units are gone, with the worst of the strategies that promise none",
+        ),
         None => part("–", "there is no row without a lock to compare with"),
     }
 }

@@ -31,7 +31,7 @@ const SKEW: f64 = 0.8;
 /// Units of all SKUs; the wanted ones sell out, the others do not.
 const STOCK: u64 = 1_500;
 /// Between two faults.
-const PAUSE_MS: std::ops::Range<u64> = 100..1_200;
+const PAUSE_MS: std::ops::Range<u64> = 500..6_000;
 /// How long customers send everything twice.
 const MISCHIEF: Duration = Duration::from_secs(1);
 

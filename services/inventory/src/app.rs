@@ -3,11 +3,20 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use fenced_lock::{ClientName, Lease, Locks, Nodes, Options, Resource};
 use service_kit::{auth::BearerToken, limits::Limits, serve};
 use tokio::{net::TcpListener, time::timeout};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, lab::Lab, router, stock_db::StockDb};
+use crate::{
+    changes::Changes,
+    config::Config,
+    lab::Lab,
+    router,
+    stock_db::{Database, StockDb},
+    stock_locks::StockLocks,
+    sweeper::{self, Sweeper},
+};
 
 const READY_WITHIN: Duration = Duration::from_secs(1);
 /// Longer than any statement may take.
@@ -18,12 +27,15 @@ const WRITES_END_WITHIN: Duration = Duration::from_secs(8);
 pub struct App {
     /// The service's own database.
     pub db: StockDb,
+    /// What inventory changes by itself, under a lock.
+    pub changes: Changes,
     /// There only while the lab is switched on.
     pub lab: Option<Lab>,
     /// What callers must send.
     pub token: BearerToken,
     /// Most lines in one request.
     pub max_lines: usize,
+    sweeper: Sweeper,
     writes: TaskTracker,
 }
 
@@ -34,14 +46,17 @@ impl App {
     /// The configuration is not fit for use, or Postgres is away.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         config.check()?;
-        let db = StockDb::connect(&config.database_url, config.pool).await;
-        Ok(Self {
-            db: db.context("INVENTORY_DATABASE_URL")?,
-            lab: config.lab.then(Lab::default),
-            token: BearerToken::new(config.token.clone()),
-            max_lines: config.max_lines,
-            writes: TaskTracker::new(),
-        })
+        let migrate_url = config.migrate_url.as_ref().unwrap_or(&config.database_url).clone();
+        let url = config.database_url.clone();
+        let database = Database { url, migrate_url, pool: config.pool, lab: config.lab };
+        let db = StockDb::connect(&database).await.context("INVENTORY_DATABASE_URL, INVENTORY_MIGRATE_URL")?;
+        let lab = config.lab.then(Lab::default);
+        let changes = Changes { db: db.clone(), locks: stock_locks(config)?, lab: lab.clone() };
+        let token = BearerToken::new(config.token.clone());
+        let every = Duration::from_millis(config.sweep_ms);
+        let office = Resource::new(sweeper::OFFICE)?;
+        let sweeper = Sweeper::new(changes.clone(), every, config.sweep_batch, office);
+        Ok(Self { db, changes, lab, token, max_lines: config.max_lines, sweeper, writes: TaskTracker::new() })
     }
 
     /// Runs a write to its end though the caller hung up: it was sent, so it may land, and the fence
@@ -63,6 +78,8 @@ impl App {
         config: &Config,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
+        let stop = CancellationToken::new();
+        self.writes.spawn(self.sweeper.clone().run(stop.clone()));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let db = self.db.clone();
         let ready = move || -> serve::Readiness {
@@ -73,6 +90,7 @@ impl App {
             })
         };
         let served = serve::serve(listener, router::router(self.clone()), ready, limits, shutdown).await;
+        stop.cancel();
         self.writes.close();
         if timeout(WRITES_END_WITHIN, self.writes.wait()).await.is_err() {
             tracing::warn!("some writes did not end in time; postgres undoes them");
@@ -80,4 +98,17 @@ impl App {
         self.db.close().await;
         served
     }
+}
+
+fn stock_locks(config: &Config) -> anyhow::Result<StockLocks> {
+    let lease = Lease::new(Duration::from_millis(config.lock_lease_ms)).context("INVENTORY_LOCK_LEASE_MS")?;
+    let redlock = match &config.lock_nodes {
+        None => None,
+        Some(nodes) => {
+            let nodes = Nodes::parse(nodes).context("INVENTORY_LOCK_NODES")?;
+            let owner = ClientName::new(format!("inventory-{}", std::process::id()))?;
+            Some(Locks::redlock(nodes, Options::default().with_client_name(owner)))
+        }
+    };
+    Ok(StockLocks::new(redlock, lease, config.lock_wait()))
 }

@@ -5,48 +5,57 @@ use std::collections::BTreeMap;
 use axum::{Json as Body, extract::State, http::HeaderMap};
 use serde::{Deserialize, Serialize};
 use service_kit::{extract::Json, problem::Problem};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     app::App,
     batch::{Basis, Batch, BatchOrder},
+    reservations_http::ReservationView,
     stock::{MAX_QUANTITY, MAX_TOKEN, Sku},
     stock_error::StockError,
-    stock_http::{ReservationView, few_enough, is_sku, joined, strategy},
+    stock_http::{few_enough, is_sku, joined, strategy},
+    strategy::Strategy,
 };
 
 /// Orders whose tokens were claimed together.
-#[derive(Debug, Deserialize, garde::Validate)]
+#[derive(Debug, Deserialize, ToSchema, garde::Validate)]
 #[serde(deny_unknown_fields)]
 pub struct ReserveBatch {
     /// What they were decided on.
     #[garde(length(min = 1), dive)]
+    #[schema(min_items = 1)]
     stock: Vec<StockLine>,
     /// In the order in which they are served.
     #[garde(length(min = 1, max = 100), dive)]
+    #[schema(min_items = 1, max_items = 100)]
     orders: Vec<OrderLines>,
     /// How long the holds last.
     #[garde(range(min = 1, max = 31_536_000))]
+    #[schema(minimum = 1, maximum = 31_536_000)]
     hold_seconds: i64,
 }
 
 /// One SKU that was claimed and read.
-#[derive(Debug, Deserialize, garde::Validate)]
+#[derive(Debug, Deserialize, ToSchema, garde::Validate)]
 #[serde(deny_unknown_fields)]
 pub struct StockLine {
     /// Which.
     #[garde(custom(is_sku))]
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     sku: String,
     /// The token it was claimed with.
     #[garde(range(min = 1, max = MAX_TOKEN))]
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
     fencing_token: i64,
     /// Units that were seen.
     #[garde(range(min = 0))]
+    #[schema(minimum = 0)]
     observed_available: i64,
 }
 
 /// One order of the batch.
-#[derive(Debug, Deserialize, garde::Validate)]
+#[derive(Debug, Deserialize, ToSchema, garde::Validate)]
 #[serde(deny_unknown_fields)]
 pub struct OrderLines {
     /// Which; one reservation each.
@@ -54,29 +63,32 @@ pub struct OrderLines {
     order_id: Uuid,
     /// What; every SKU is among `stock`.
     #[garde(length(min = 1), dive)]
+    #[schema(min_items = 1)]
     lines: Vec<OrderLine>,
 }
 
 /// Units of one SKU.
-#[derive(Debug, Deserialize, garde::Validate)]
+#[derive(Debug, Deserialize, ToSchema, garde::Validate)]
 #[serde(deny_unknown_fields)]
 pub struct OrderLine {
     /// Which.
     #[garde(custom(is_sku))]
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     sku: String,
     /// How many.
     #[garde(range(min = 1, max = MAX_QUANTITY))]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     quantity: i64,
 }
 
 /// How each order ended, in the order of the request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Outcomes {
     outcomes: Vec<Outcome>,
 }
 
 /// How one order ended.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Its units are set aside.
@@ -86,7 +98,7 @@ pub enum Outcome {
 }
 
 /// Why an order was refused, in the members that a problem has.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Refusal {
     code: &'static str,
     detail: String,
@@ -107,6 +119,27 @@ impl From<StockError> for Refusal {
 }
 
 /// Sets units aside for several orders that share their tokens, each by itself.
+#[utoipa::path(
+    post,
+    path = "/v1/reservations/batch",
+    params(("Lock-Strategy" = Option<Strategy>, Header, description = "One that claims; redlock-fenced if it is not said")),
+    request_body = ReserveBatch,
+    responses(
+        (status = 200, description = "How each order ended, in the order of the request", body = Outcomes),
+        (status = 400, description = "malformed_json", content_type = "application/problem+json", body = Problem),
+        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = Problem),
+        (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
+        (status = 408, description = "request_timeout: the body came too slowly", content_type = "application/problem+json", body = Problem),
+        (status = 409, description = "stale_fencing_token, token_source_mismatch, invalid_state: none of the orders was written", content_type = "application/problem+json", body = Problem),
+        (status = 413, description = "body_too_large", content_type = "application/problem+json", body = Problem),
+        (status = 415, description = "unsupported_media_type", content_type = "application/problem+json", body = Problem),
+        (status = 422, description = "validation_failed, strategy_not_allowed", content_type = "application/problem+json", body = Problem),
+        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
+        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
+        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
+    )
+)]
 pub async fn reserve_batch(
     State(app): State<App>,
     headers: HeaderMap,
@@ -136,7 +169,7 @@ pub async fn reserve_batch(
     Ok(Body(Outcomes { outcomes }))
 }
 
-fn batch(reserve: ReserveBatch, strategy: crate::strategy::Strategy) -> Result<Batch, StockError> {
+fn batch(reserve: ReserveBatch, strategy: Strategy) -> Result<Batch, StockError> {
     let ReserveBatch { stock, orders, hold_seconds } = reserve;
     let mut batch = Batch { strategy, stock: BTreeMap::new(), orders: Vec::with_capacity(orders.len()), hold_seconds };
     for (at, StockLine { sku, fencing_token: token, observed_available: observed }) in stock.into_iter().enumerate() {

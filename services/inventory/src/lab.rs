@@ -4,14 +4,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
-use crate::{
-    batch::{Basis, Batch},
-    stock::{Asked, Wanted},
-    stock_error::StockError,
-};
+use crate::{batch::Batch, changes::Ending, stock::Wanted, stock_error::StockError};
 
 /// Pauses that are armed, and those that happened. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -19,8 +16,19 @@ pub struct Lab(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    armed: Vec<String>,
+    armed: Vec<(Write, String)>,
     parked: Vec<Parked>,
+}
+
+/// Which writes can be paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Write {
+    /// Units are set aside.
+    #[default]
+    Reserve,
+    /// Units go back: a cancellation, or the sweeper.
+    Release,
 }
 
 /// A write during which this replica was stopped.
@@ -30,9 +38,11 @@ pub struct Parked {
     pub id: usize,
     /// What armed it.
     pub sku: String,
-    /// Whose write.
-    pub order_id: uuid::Uuid,
-    /// How the order was guarded.
+    /// What was being written.
+    pub write: Write,
+    /// Whose write; of a release, the first of its reservations.
+    pub order_id: Uuid,
+    /// How the order was guarded; of a release, why.
     pub strategy: &'static str,
     /// What the write carried.
     pub fencing_token: Option<i64>,
@@ -60,9 +70,9 @@ impl Lab {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The next `count` writes that touch `sku` stop this replica.
-    pub fn arm(&self, sku: &str, count: usize) {
-        self.with(|state| state.armed.extend(std::iter::repeat_n(sku.to_owned(), count)));
+    /// The next `count` writes of this kind that touch `sku` stop this replica.
+    pub fn arm(&self, write: Write, sku: &str, count: usize) {
+        self.with(|state| state.armed.extend(std::iter::repeat_n((write, sku.to_owned()), count)));
     }
 
     /// What was armed and did not fire does not fire any more.
@@ -75,18 +85,47 @@ impl Lab {
         self.with(|state| Pauses { armed: state.armed.len(), parked: state.parked.clone() })
     }
 
-    /// Stops the whole process here if that was armed; returns when somebody continued it.
+    /// Stops the whole process here if a reserve was armed; returns when somebody continued it.
     pub fn park(&self, wanted: &Wanted) -> Option<usize> {
+        let token_of = |sku: &str| wanted.lines.iter().find(|(s, _)| s.as_ref() == sku).map(|(_, line)| line.token);
+        self.stop(Write::Reserve, wanted.order_id, wanted.strategy.name(), token_of)
+    }
+
+    /// As `park`, for a write of several orders; the first of them stands for all.
+    pub fn park_batch(&self, batch: &Batch) -> Option<usize> {
+        let first = batch.orders.first()?;
+        let token_of = |sku: &str| batch.stock.iter().find(|(s, _)| s.as_ref() == sku).map(|(_, b)| Some(b.token));
+        self.stop(Write::Reserve, first.order_id, batch.strategy.name(), token_of)
+    }
+
+    /// As `park`, for a release.
+    pub fn park_release(&self, ending: &Ending, tokens: &[(String, i64)]) -> Option<usize> {
+        let token_of = |sku: &str| {
+            ending.skus.iter().any(|s| s == sku).then(|| tokens.iter().find(|(s, _)| s == sku).map(|(_, token)| *token))
+        };
+        self.stop(Write::Release, ending.ids.first().copied().unwrap_or_default(), ending.why.name(), token_of)
+    }
+
+    /// `token_of` says whether the write touches a SKU, and with which token.
+    fn stop(
+        &self,
+        write: Write,
+        order_id: Uuid,
+        strategy: &'static str,
+        token_of: impl Fn(&str) -> Option<Option<i64>>,
+    ) -> Option<usize> {
         let id = self.with(|state| {
-            let at = state.armed.iter().position(|sku| wanted.lines.keys().any(|s| s.as_ref() == sku))?;
-            let (id, sku) = (state.parked.len(), state.armed.swap_remove(at));
-            let line = wanted.lines.iter().find(|(s, _)| s.as_ref() == sku);
+            let armed = state.armed.iter();
+            let mut armed = armed.enumerate().filter(|(_, (kind, _))| *kind == write);
+            let (at, fencing_token) = armed.find_map(|(at, (_, sku))| Some((at, token_of(sku)?)))?;
+            let (id, (_, sku)) = (state.parked.len(), state.armed.swap_remove(at));
             state.parked.push(Parked {
                 id,
-                sku: sku.clone(),
-                order_id: wanted.order_id,
-                strategy: wanted.strategy.name(),
-                fencing_token: line.and_then(|(_, line)| line.token),
+                sku,
+                write,
+                order_id,
+                strategy,
+                fencing_token,
                 parked_at: OffsetDateTime::now_utc(),
                 resumed_at: None,
                 outcome: None,
@@ -99,18 +138,6 @@ impl Lab {
         }
         self.with(|state| state.parked[id].resumed_at = Some(OffsetDateTime::now_utc()));
         Some(id)
-    }
-
-    /// As `park`, for a write of several orders; the first of them stands for all.
-    pub fn park_batch(&self, batch: &Batch) -> Option<usize> {
-        let first = batch.orders.first()?;
-        let asked = |basis: &Basis| Asked { quantity: 0, token: Some(basis.token), observed: basis.observed };
-        self.park(&Wanted {
-            order_id: first.order_id,
-            strategy: batch.strategy,
-            lines: batch.stock.iter().map(|(sku, basis)| (sku.clone(), asked(basis))).collect(),
-            hold_seconds: batch.hold_seconds,
-        })
     }
 
     /// Notes how a parked write ended.

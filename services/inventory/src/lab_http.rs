@@ -3,7 +3,11 @@
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 
-use crate::{app::App, lab::Pauses, stock_error::StockError};
+use crate::{
+    app::App,
+    lab::{Pauses, Write},
+    stock_error::StockError,
+};
 
 /// Which writes stop this replica.
 #[derive(Debug, Deserialize, garde::Validate)]
@@ -15,6 +19,10 @@ pub struct Arm {
     #[serde(default = "once")]
     #[garde(range(min = 1, max = 1000))]
     count: usize,
+    /// Of which kind; those that set units aside, if it is not said.
+    #[serde(default)]
+    #[garde(skip)]
+    write: Write,
 }
 
 const fn once() -> usize {
@@ -27,7 +35,7 @@ pub async fn arm(
     service_kit::extract::Json(arm): service_kit::extract::Json<Arm>,
 ) -> StatusCode {
     if let Some(lab) = &app.lab {
-        lab.arm(&arm.sku, arm.count);
+        lab.arm(arm.write, &arm.sku, arm.count);
     }
     StatusCode::NO_CONTENT
 }

@@ -1,6 +1,8 @@
 //! The one place where an error becomes a problem (RFC 9457). Exhaustive on purpose: a new error must be
 //! given its status here before it compiles.
 
+use std::time::Duration;
+
 use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -8,6 +10,9 @@ use axum::{
 use service_kit::problem::{FieldError, Problem};
 
 use crate::stock_error::StockError;
+
+/// Locks come free and nodes come back within this, mostly.
+const SOON: Duration = Duration::from_secs(1);
 
 impl From<StockError> for Problem {
     fn from(error: StockError) -> Self {
@@ -22,6 +27,10 @@ impl From<StockError> for Problem {
             StockError::StaleToken { sku, token, current, step: _ } => {
                 let problem = conflict("stale_fencing_token", "A newer holder was here").retryable();
                 problem.with("sku", sku).with("token", token).with("current", current)
+            }
+            StockError::StaleVersion { sku, observed, current } => {
+                let problem = conflict("stale_version", "Somebody wrote since it was read").retryable();
+                problem.with("sku", sku).with("observed", observed).with("current", current)
             }
             StockError::TokenSourceMismatch { sku, current, source_offered } => {
                 let problem = conflict("token_source_mismatch", "Tokens of two sources do not compare");
@@ -45,19 +54,49 @@ impl From<StockError> for Problem {
             StockError::StrategyNotAllowed(_) => {
                 Self::new(StatusCode::FORBIDDEN, "strategy_not_allowed", "For the lab only", detail)
             }
+            StockError::LockTimeout { .. } | StockError::LeaseLapsed => {
+                unavailable("lock_timeout", "Somebody else had the lock", detail)
+            }
+            StockError::LockUnavailable(_) => {
+                unavailable("lock_quorum_unavailable", "Too few lock nodes answer", detail)
+            }
+            StockError::Overloaded => Self::overloaded(),
             StockError::Unavailable(_) => Self::dependency_unavailable("postgres"),
-            StockError::Unforeseen(_) => Self::internal(),
+            StockError::Lock(_) | StockError::Defect(_) | StockError::Unforeseen(_) => Self::internal(),
         }
     }
+}
+
+fn unavailable(code: &'static str, title: &'static str, detail: String) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail).retry_after(SOON)
 }
 
 impl IntoResponse for StockError {
     fn into_response(self) -> Response {
         let error = &self as &dyn std::error::Error;
         match &self {
-            Self::Unforeseen(_) => tracing::error!(error, "a request failed unexpectedly"),
-            Self::Unavailable(_) => tracing::warn!(error, "a request could not be served"),
-            _ => tracing::debug!(error, "a request was refused"),
+            Self::Unforeseen(_) | Self::Lock(_) | Self::Defect(_) => {
+                tracing::error!(error, "a request failed unexpectedly");
+            }
+            Self::Unavailable(_) | Self::LockUnavailable(_) => {
+                tracing::debug!(error, "a request could not be served");
+            }
+            Self::UnknownSku { .. }
+            | Self::UnknownReservation
+            | Self::OutOfStock { .. }
+            | Self::StaleToken { .. }
+            | Self::StaleVersion { .. }
+            | Self::TokenSourceMismatch { .. }
+            | Self::BelowHeld { .. }
+            | Self::OrderReservedOtherwise { .. }
+            | Self::InvalidState { .. }
+            | Self::Expired
+            | Self::Invalid(..)
+            | Self::UnknownStrategy(_)
+            | Self::StrategyNotAllowed(_)
+            | Self::LockTimeout { .. }
+            | Self::LeaseLapsed
+            | Self::Overloaded => tracing::debug!(error, "a request was refused"),
         }
         Problem::from(self).into_response()
     }

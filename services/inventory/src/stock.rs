@@ -45,8 +45,10 @@ pub struct Asked {
     pub quantity: i64,
     /// The token it was claimed with, where the strategy has one.
     pub token: Option<i64>,
-    /// What the decision was made on.
-    pub observed: i64,
+    /// The units that the decision was made on, where the write is computed from them.
+    pub observed: Option<i64>,
+    /// The version that it was made on, where that is what the write checks.
+    pub version: Option<i64>,
 }
 
 /// Units to set aside for one order, by SKU: sorted, each once.
@@ -78,6 +80,9 @@ impl Wanted {
         }
         if line.observed != asked.observed {
             return wrong("observed_available", "differs from an earlier line of the same SKU");
+        }
+        if line.version != asked.version {
+            return wrong("observed_version", "differs from an earlier line of the same SKU");
         }
         line.quantity += asked.quantity;
         if line.quantity > MAX_QUANTITY {

@@ -1,30 +1,25 @@
 //! All the SQL of inventory. Nothing here decides; nothing elsewhere queries.
-//! Invariant: stock changes only through the functions of `migrations/inventory/0002_protocol.sql`.
+//! Invariant: stock changes only through the functions of `migrations/inventory/0002_protocol.sql`; the role that
+//! this connects as could not do otherwise.
 
 mod batch;
+mod connect;
 mod refusal;
 mod rows;
 
-use std::{str::FromStr as _, time::Duration};
-
-use sqlx::{
-    Connection as _, PgConnection, PgPool,
-    migrate::Migrator,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::PgPool;
 use uuid::Uuid;
 
-pub use self::rows::{ReservationLine, Snapshot, StoredReservation};
+pub use self::{
+    connect::{ACQUIRE_TIMEOUT, ConnectError, Database},
+    rows::{Due, ReservationLine, Snapshot, StoredReservation},
+};
 use crate::{
+    changes::Ending,
     stock::{Sku, Wanted},
     stock_error::{Step, StockError},
     strategy::TokenSource,
 };
-
-/// How long anybody waits for a connection: less than any lease worth having.
-pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
-
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/inventory");
 
 /// The service's own database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,26 +28,17 @@ pub struct StockDb {
 }
 
 impl StockDb {
-    /// Connects, and brings the schema up to date.
+    /// Brings the schema up to date, and connects when it is first used.
     ///
     /// # Errors
     /// Postgres is away, or the schema is not ours.
-    pub async fn connect(url: &str, pool: u32) -> Result<Self, sqlx::Error> {
-        let options = PgConnectOptions::from_str(url)?.application_name("inventory").options([
-            ("statement_timeout", "5s"),
-            ("lock_timeout", "3s"),
-            ("idle_in_transaction_session_timeout", "5s"),
-        ]);
-        // On a connection of its own: start-up may take longer than anybody may wait for one later.
-        let mut migrating = PgConnection::connect_with(&options).await?;
-        MIGRATIONS.run(&mut migrating).await?;
-        migrating.close().await?;
-        let pool = PgPoolOptions::new()
-            .max_connections(pool)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+    pub async fn connect(database: &Database) -> Result<Self, ConnectError> {
+        Ok(Self { pool: connect::connect(database).await? })
+    }
+
+    /// How many connections are open, and how many of them idle.
+    pub fn connections(&self) -> (u32, usize) {
+        (self.pool.size(), self.pool.num_idle())
     }
 
     /// Does Postgres answer?
@@ -65,10 +51,46 @@ impl StockDb {
         self.pool.close().await;
     }
 
-    /// Sets what there is of a SKU, creating it if need be.
-    pub async fn put(&self, sku: &Sku, on_hand: i64) -> Result<Snapshot, StockError> {
-        let put = sqlx::query_as("select * from stock_put($1, $2)").bind(sku.as_ref()).bind(on_hand);
-        put.fetch_one(&self.pool).await.map_err(|e| refusal::understand(e, Step::Write))
+    /// Sets what there is of a SKU, creating it if need be; with a token of Redlock, or by moving the fence.
+    pub async fn put(&self, sku: &Sku, on_hand: i64, token: Option<i64>) -> Result<Snapshot, StockError> {
+        let put = sqlx::query_as("select * from stock_put($1, $2, $3, $4)").bind(sku.as_ref()).bind(on_hand);
+        match put.bind(token).bind(TokenSource::Redlock.name()).fetch_one(&self.pool).await {
+            Ok(snapshot) => Ok(snapshot),
+            Err(error) => Err(self.note_refusal(refusal::understand(error, Step::Write), None).await),
+        }
+    }
+
+    /// Which of these SKUs take their tokens from Redlock; the others are nobody's yet, or of another source.
+    pub async fn bound_to_redlock(&self, skus: &[String]) -> Result<Vec<String>, StockError> {
+        let read = "select sku from stock where sku = any($1) and token_source = $2 order by sku";
+        let bound = sqlx::query_scalar(read).bind(skus).bind(TokenSource::Redlock.name());
+        bound.fetch_all(&self.pool).await.map_err(refusal::unavailable)
+    }
+
+    /// Makes a hold final; false if it is not held any more, or its time is over.
+    pub async fn confirm(&self, id: Uuid) -> Result<bool, StockError> {
+        let confirm = sqlx::query_scalar("select reservation_confirm($1)").bind(id);
+        confirm.fetch_one(&self.pool).await.map_err(refusal::unavailable)
+    }
+
+    /// Ends whole reservations and gives their units back, in one transaction; returns those that were held.
+    pub async fn release(&self, ending: &Ending, tokens: &[(String, i64)]) -> Result<Vec<Uuid>, StockError> {
+        let (skus, tokens): (Vec<_>, Vec<_>) = tokens.iter().map(|(sku, token)| (sku.as_str(), *token)).unzip();
+        let release = sqlx::query_scalar("select reservations_release($1, $2, $3, $4, $5)")
+            .bind(&ending.ids)
+            .bind(ending.why.name())
+            .bind(TokenSource::Redlock.name())
+            .bind(skus)
+            .bind(tokens);
+        match release.fetch_all(&self.pool).await {
+            Ok(ended) => Ok(ended),
+            Err(error) => Err(self.note_refusal(refusal::understand(error, Step::Write), None).await),
+        }
+    }
+
+    /// Holds that have ended, the oldest first, at most `limit`.
+    pub async fn due(&self, limit: i64) -> Result<Vec<Due>, StockError> {
+        sqlx::query_as(rows::DUE).bind(limit).fetch_all(&self.pool).await.map_err(refusal::unavailable)
     }
 
     /// One SKU as it stands.
@@ -106,10 +128,11 @@ impl StockDb {
         let lines = wanted.lines.values();
         let quantities: Vec<_> = lines.clone().map(|line| line.quantity).collect();
         let tokens: Vec<_> = lines.clone().map(|line| line.token).collect();
-        let observed: Vec<_> = lines.map(|line| line.observed).collect();
+        let observed: Vec<_> = lines.clone().map(|line| line.observed).collect();
+        let versions: Vec<_> = lines.map(|line| line.version).collect();
         let strategy = wanted.strategy;
         let id = Uuid::now_v7();
-        let written = sqlx::query("select reserve($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
+        let written = sqlx::query("select reserve($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)")
             .bind(id)
             .bind(wanted.order_id)
             .bind(strategy.name())
@@ -121,6 +144,7 @@ impl StockDb {
             .bind(quantities)
             .bind(tokens)
             .bind(observed)
+            .bind(versions)
             .execute(&self.pool)
             .await;
         match written {
@@ -134,7 +158,13 @@ impl StockDb {
 
     /// A refused write may be the second copy of one that went through.
     async fn stored_before(&self, wanted: &Wanted, refused: StockError) -> Result<StoredReservation, StockError> {
-        let second_copy = matches!(refused, StockError::StaleToken { .. } | StockError::OrderReservedOtherwise { .. });
+        let second_copy = matches!(
+            refused,
+            StockError::StaleToken { .. }
+                | StockError::StaleVersion { .. }
+                | StockError::OutOfStock { .. }
+                | StockError::OrderReservedOtherwise { .. }
+        );
         if second_copy {
             match self.reservation_of(wanted.order_id).await {
                 Ok(stored) if stored.fingerprint == wanted.fingerprint() => return Ok(stored),

@@ -1,5 +1,8 @@
 //! Why stock was not read or changed. Knows no HTTP; `problem.rs` gives each its status.
 
+use std::time::Duration;
+
+use fenced_lock::LockError;
 use uuid::Uuid;
 
 use crate::strategy::Strategy;
@@ -35,6 +38,16 @@ pub enum StockError {
         current: i64,
         /// Where it was noticed.
         step: Step,
+    },
+    /// Somebody wrote since the decision was made.
+    #[error("version {observed} of {sku} is stale, {current} is the latest")]
+    StaleVersion {
+        /// Which.
+        sku: String,
+        /// What was observed.
+        observed: i64,
+        /// What the row has.
+        current: i64,
     },
     /// Tokens of two sources do not compare.
     #[error("tokens for {sku} come from {current}, not from {source_offered}")]
@@ -80,6 +93,27 @@ pub enum StockError {
     /// It oversells, and the lab is off.
     #[error("strategy {0} oversells and is for the lab only")]
     StrategyNotAllowed(Strategy),
+    /// Somebody else had the lock all the time.
+    #[error("the lock was not had within {waited:?}")]
+    LockTimeout {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The lease ended before the write was asked for.
+    #[error("the lease ended before the write")]
+    LeaseLapsed,
+    /// Too few lock nodes answered: nothing was written.
+    #[error("the lock quorum is not available")]
+    LockUnavailable(#[source] LockError),
+    /// More is being worked on than is taken on.
+    #[error("too much is waiting for the same stock")]
+    Overloaded,
+    /// The lock library was asked for what it cannot do.
+    #[error("the lock could not be used")]
+    Lock(#[source] LockError),
+    /// Something that was thought impossible.
+    #[error("{0}")]
+    Defect(&'static str),
     /// The database did not answer in time.
     #[error("postgres is not available")]
     Unavailable(#[source] sqlx::Error),

@@ -1,23 +1,20 @@
-//! The handlers of inventory and the shapes they speak. What a request means is decided in `stock`,
-//! what happens to it in `stock_db`.
+//! The handlers of stock and claims, and the shapes they speak. What a request means is decided in `stock`,
+//! what happens to it in `stock_db` and `changes`.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use axum::{
-    Json as Body,
-    extract::State,
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{Json as Body, extract::State, http::HeaderMap};
 use serde::{Deserialize, Serialize};
-use service_kit::extract::{Json, Path, Query};
-use time::OffsetDateTime;
-use uuid::Uuid;
+use service_kit::{
+    extract::{Json, Path, Query},
+    problem::Problem,
+};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
-    stock::{Asked, MAX_QUANTITY, MAX_TOKEN, Sku, Wanted},
-    stock_db::{ReservationLine, Snapshot, StoredReservation},
+    stock::{MAX_TOKEN, Sku},
+    stock_db::Snapshot,
     stock_error::StockError,
     strategy::Strategy,
 };
@@ -25,80 +22,50 @@ use crate::{
 const PAGE: i64 = 100;
 
 /// What there is of a SKU.
-#[derive(Debug, Deserialize, garde::Validate)]
+#[derive(Debug, Deserialize, ToSchema, garde::Validate)]
 #[serde(deny_unknown_fields)]
 pub struct PutStock {
     /// Units, held ones included.
     #[garde(range(min = 0, max = 1_000_000_000))]
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
     on_hand: i64,
 }
 
 /// Which page of stock.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// SKUs after this one.
     #[serde(default)]
+    #[param(pattern = "^[A-Za-z0-9_-]{0,64}$", required = false)]
     after: String,
-    /// At most so many, 1000 at the most.
+    /// At most so many; 100 if it is not said.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
 }
 
 /// Tokens to register.
-#[derive(Debug, Deserialize, garde::Validate)]
+#[derive(Debug, Deserialize, ToSchema, garde::Validate)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
     /// One for each SKU.
     #[garde(length(min = 1), dive)]
+    #[schema(min_items = 1, max_items = 100)]
     lines: Vec<ClaimLine>,
 }
 
 /// One token.
-#[derive(Debug, Deserialize, garde::Validate)]
+#[derive(Debug, Deserialize, ToSchema, garde::Validate)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimLine {
-    /// For which SKU.
+    /// For which SKU; 1 to 64 letters, digits, `_` or `-`.
     #[garde(custom(is_sku))]
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     sku: String,
-    /// What the lock issued.
+    /// What the lock issued: 1 to 2⁵³ − 1.
     #[garde(range(min = 1, max = MAX_TOKEN))]
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
     fencing_token: i64,
-}
-
-/// Units to set aside.
-#[derive(Debug, Deserialize, garde::Validate)]
-#[serde(deny_unknown_fields)]
-pub struct Reserve {
-    /// For which order; one reservation each.
-    #[garde(skip)]
-    order_id: Uuid,
-    /// What.
-    #[garde(length(min = 1), dive)]
-    lines: Vec<ReserveLine>,
-    /// How long.
-    #[garde(range(min = 1, max = 31_536_000))]
-    hold_seconds: i64,
-}
-
-/// Units of one SKU.
-#[derive(Debug, Deserialize, garde::Validate)]
-#[serde(deny_unknown_fields)]
-pub struct ReserveLine {
-    /// Which.
-    #[garde(custom(is_sku))]
-    sku: String,
-    /// How many.
-    #[garde(range(min = 1, max = MAX_QUANTITY))]
-    quantity: i64,
-    /// For strategies with tokens.
-    #[garde(inner(range(min = 1, max = MAX_TOKEN)))]
-    fencing_token: Option<i64>,
-    /// What the decision was made on.
-    #[garde(inner(range(min = 0)))]
-    observed_available: Option<i64>,
-    /// Likewise; for strategies that compare versions.
-    #[serde(rename = "observed_version")]
-    #[garde(skip)]
-    _observed_version: Option<i64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature garde wants")]
@@ -106,31 +73,19 @@ pub(crate) fn is_sku(sku: &str, _: &()) -> garde::Result {
     sku.parse::<Sku>().map(drop).map_err(garde::Error::new)
 }
 
-/// Which order.
-#[derive(Debug, Deserialize)]
-pub struct OfOrder {
-    order_id: Uuid,
-}
-
-/// A SKU as it is shown.
-#[derive(Debug, Serialize)]
+/// A SKU as it stands.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct StockView {
+    /// Which.
     sku: String,
+    /// Units there are, held ones included.
     on_hand: i64,
+    /// Units that can be set aside.
     available: i64,
+    /// The highest token that was registered.
     fence: i64,
+    /// Grows with every change of units; what `optimistic` compares.
     version: i64,
-}
-
-/// A reservation as it is shown.
-#[derive(Debug, Serialize)]
-pub struct ReservationView {
-    reservation_id: Uuid,
-    order_id: Uuid,
-    status: String,
-    #[serde(with = "time::serde::rfc3339")]
-    expires_at: OffsetDateTime,
-    lines: Vec<ReservationLine>,
 }
 
 impl From<Snapshot> for StockView {
@@ -139,57 +94,133 @@ impl From<Snapshot> for StockView {
     }
 }
 
-impl From<StoredReservation> for ReservationView {
-    fn from(stored: StoredReservation) -> Self {
-        let StoredReservation { id, order_id, status, fingerprint: _, expires_at, lines } = stored;
-        Self { reservation_id: id, order_id, status, expires_at, lines: lines.0 }
-    }
+/// A page of stock, in SKU order.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StockPage {
+    /// At most as many as were asked for.
+    stock: Vec<StockView>,
+    /// What to ask for next; null on the last page.
+    #[schema(required = true)]
+    next_after: Option<String>,
 }
 
-/// Sets what there is, absolute.
+/// What the registered tokens protect.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Snapshots {
+    /// In SKU order, each once.
+    snapshots: Vec<StockView>,
+}
+
+/// Sets what there is, absolute: creates the SKU or restocks it, under its lock.
+#[utoipa::path(
+    put,
+    path = "/v1/stock/{sku}",
+    params(("sku" = String, Path, description = "1 to 64 letters, digits, `_` or `-`")),
+    request_body = PutStock,
+    responses(
+        (status = 200, description = "As it is now", body = StockView),
+        (status = 400, description = "malformed_json", content_type = "application/problem+json", body = Problem),
+        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        (status = 404, description = "not_found: a path that cannot be read", content_type = "application/problem+json", body = Problem),
+        (status = 408, description = "request_timeout: the body came too slowly", content_type = "application/problem+json", body = Problem),
+        (status = 409, description = "invalid_state: lower than what is held; stale_fencing_token", content_type = "application/problem+json", body = Problem),
+        (status = 413, description = "body_too_large", content_type = "application/problem+json", body = Problem),
+        (status = 415, description = "unsupported_media_type", content_type = "application/problem+json", body = Problem),
+        (status = 422, description = "validation_failed", content_type = "application/problem+json", body = Problem),
+        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
+        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
+        (status = 503, description = "lock_timeout, lock_quorum_unavailable, dependency_unavailable", content_type = "application/problem+json", body = Problem),
+    )
+)]
 pub async fn put_stock(
     State(app): State<App>,
     Path(sku): Path<String>,
     Json(put): Json<PutStock>,
 ) -> Result<Body<StockView>, StockError> {
     let sku = named(&sku)?;
-    let written = app.clone().spawn_write(async move { app.db.put(&sku, put.on_hand).await });
+    let written = app.clone().spawn_write(async move { app.changes.put(&sku, put.on_hand).await });
     joined(written.await).map(|snapshot| Body(snapshot.into()))
 }
 
 /// One SKU.
+#[utoipa::path(
+    get,
+    path = "/v1/stock/{sku}",
+    params(("sku" = String, Path, description = "1 to 64 letters, digits, `_` or `-`")),
+    responses(
+        (status = 200, description = "As it stands", body = StockView),
+        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
+        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
+        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
+        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
+    )
+)]
 pub async fn show_stock(State(app): State<App>, Path(sku): Path<String>) -> Result<Body<StockView>, StockError> {
     let sku: Sku = sku.parse().map_err(|_| StockError::UnknownSku { sku })?;
     Ok(Body(app.db.snapshot(&sku).await?.into()))
 }
 
 /// All SKUs, a page at a time.
-pub async fn list_stock(State(app): State<App>, Query(page): Query<PageQuery>) -> Result<Response, StockError> {
+#[utoipa::path(
+    get,
+    path = "/v1/stock",
+    params(PageQuery),
+    responses(
+        (status = 200, description = "A page", body = StockPage),
+        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        (status = 422, description = "validation_failed", content_type = "application/problem+json", body = Problem),
+        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
+        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
+        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
+    )
+)]
+pub async fn list_stock(State(app): State<App>, Query(page): Query<PageQuery>) -> Result<Body<StockPage>, StockError> {
     let limit = page.limit.unwrap_or(PAGE);
     if !(1..=1000).contains(&limit) {
-        return Err(StockError::Invalid("/limit".to_owned(), "must be 1 to 1000".to_owned()));
+        return Err(StockError::Invalid("/query/limit".to_owned(), "must be 1 to 1000".to_owned()));
     }
     if !page.after.is_empty() {
-        is_sku(&page.after, &()).map_err(|why| StockError::Invalid("/after".to_owned(), why.to_string()))?;
+        is_sku(&page.after, &()).map_err(|why| StockError::Invalid("/query/after".to_owned(), why.to_string()))?;
     }
     let mut found = app.db.page(&page.after, limit + 1).await?;
     let more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = more.then(|| found.last().map(|last| last.sku.clone())).flatten();
-    let stock: Vec<StockView> = found.into_iter().map(Into::into).collect();
-    Ok(Body(serde_json::json!({ "stock": stock, "next_after": next })).into_response())
+    let next_after = more.then(|| found.last().map(|last| last.sku.clone())).flatten();
+    Ok(Body(StockPage { stock: found.into_iter().map(Into::into).collect(), next_after }))
 }
 
-/// Registers tokens, all or none, and hands out what they protect.
+/// Registers fencing tokens, all or none, and hands out what they protect: older holders are shut out.
+#[utoipa::path(
+    post,
+    path = "/v1/claims",
+    params(("Lock-Strategy" = Option<Strategy>, Header, description = "One that claims; redlock-fenced if it is not said")),
+    request_body = Claim,
+    responses(
+        (status = 200, description = "Registered, durably", body = Snapshots),
+        (status = 400, description = "malformed_json", content_type = "application/problem+json", body = Problem),
+        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = Problem),
+        (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
+        (status = 408, description = "request_timeout: the body came too slowly", content_type = "application/problem+json", body = Problem),
+        (status = 409, description = "stale_fencing_token, token_source_mismatch", content_type = "application/problem+json", body = Problem),
+        (status = 413, description = "body_too_large", content_type = "application/problem+json", body = Problem),
+        (status = 415, description = "unsupported_media_type", content_type = "application/problem+json", body = Problem),
+        (status = 422, description = "validation_failed, strategy_not_allowed", content_type = "application/problem+json", body = Problem),
+        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
+        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
+        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
+    )
+)]
 pub async fn claim(
     State(app): State<App>,
     headers: HeaderMap,
     Json(claim): Json<Claim>,
-) -> Result<Response, StockError> {
+) -> Result<Body<Snapshots>, StockError> {
     few_enough(claim.lines.len(), app.max_lines)?;
     let strategy = strategy(&headers, app.lab.is_some())?;
     let Some(source) = strategy.tokens().filter(|_| strategy.claims()) else {
-        return Err(StockError::Invalid("/lines/0/fencing_token".to_owned(), format!("{strategy} does not claim")));
+        return Err(StockError::Invalid("/headers/lock-strategy".to_owned(), format!("{strategy} does not claim")));
     };
     let mut lines = BTreeMap::new();
     for (at, line) in claim.lines.into_iter().enumerate() {
@@ -200,67 +231,11 @@ pub async fn claim(
     }
     let lines: Vec<_> = lines.into_iter().collect();
     let claimed = app.clone().spawn_write(async move { app.db.claim(&lines, source).await });
-    let snapshots: Vec<StockView> = joined(claimed.await)?.into_iter().map(Into::into).collect();
-    Ok(Body(serde_json::json!({ "snapshots": snapshots })).into_response())
+    let snapshots = joined(claimed.await)?.into_iter().map(Into::into).collect();
+    Ok(Body(Snapshots { snapshots }))
 }
 
-/// Sets units aside for an order.
-pub async fn reserve(
-    State(app): State<App>,
-    headers: HeaderMap,
-    Json(reserve): Json<Reserve>,
-) -> Result<Response, StockError> {
-    few_enough(reserve.lines.len(), app.max_lines)?;
-    let strategy = strategy(&headers, app.lab.is_some())?;
-    let wanted = wanted(reserve, strategy)?;
-    let writer = app.clone();
-    let written = app.spawn_write(async move {
-        let parked = writer.lab.as_ref().and_then(|lab| lab.park(&wanted));
-        let result = writer.db.reserve(&wanted).await;
-        if let Some(lab) = &writer.lab {
-            lab.ended(parked, &result);
-        }
-        result
-    });
-    let stored: ReservationView = joined(written.await)?.into();
-    let location = [(header::LOCATION, format!("/v1/reservations/{}", stored.reservation_id))];
-    Ok((StatusCode::CREATED, location, Body(stored)).into_response())
-}
-
-fn wanted(reserve: Reserve, strategy: Strategy) -> Result<Wanted, StockError> {
-    let Reserve { order_id, lines, hold_seconds } = reserve;
-    let mut wanted = Wanted { order_id, strategy, lines: BTreeMap::new(), hold_seconds };
-    for (at, line) in lines.into_iter().enumerate() {
-        let wrong = |field: &str, why: &str| StockError::Invalid(format!("/lines/{at}/{field}"), why.to_owned());
-        let token = match (strategy.tokens(), line.fencing_token) {
-            (Some(_), None) => return Err(wrong("fencing_token", "this strategy needs a token")),
-            (None, Some(_)) => return Err(wrong("fencing_token", "this strategy has no tokens")),
-            (_, token) => token,
-        };
-        let observed = line.observed_available;
-        let observed = observed.ok_or_else(|| wrong("observed_available", "this strategy writes what was computed"))?;
-        wanted.add(at, named(&line.sku)?, Asked { quantity: line.quantity, token, observed })?;
-    }
-    Ok(wanted)
-}
-
-/// One reservation.
-pub async fn show_reservation(
-    State(app): State<App>,
-    Path(id): Path<Uuid>,
-) -> Result<Body<ReservationView>, StockError> {
-    Ok(Body(app.db.reservation(id).await?.into()))
-}
-
-/// The reservation of an order: how a caller learns what became of a write nobody answered.
-pub async fn find_reservation(
-    State(app): State<App>,
-    Query(of): Query<OfOrder>,
-) -> Result<Body<ReservationView>, StockError> {
-    Ok(Body(app.db.reservation_of(of.order_id).await?.into()))
-}
-
-fn named(sku: &str) -> Result<Sku, StockError> {
+pub(crate) fn named(sku: &str) -> Result<Sku, StockError> {
     sku.parse().map_err(|why: &str| StockError::Invalid("/sku".to_owned(), why.to_owned()))
 }
 
@@ -270,8 +245,8 @@ pub(crate) fn few_enough(lines: usize, limit: usize) -> Result<(), StockError> {
 }
 
 pub(crate) fn strategy(headers: &HeaderMap, lab: bool) -> Result<Strategy, StockError> {
-    let named = headers.get("lock-strategy").map_or("redlock-fenced".into(), |v| String::from_utf8_lossy(v.as_bytes()));
-    let strategy: Strategy = named.parse()?;
+    let named = headers.get("lock-strategy").map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let strategy: Strategy = named.unwrap_or(Cow::Borrowed("redlock-fenced")).parse()?;
     if lab || strategy.safe() { Ok(strategy) } else { Err(StockError::StrategyNotAllowed(strategy)) }
 }
 

@@ -4,7 +4,8 @@
 use std::{fmt, str::FromStr};
 
 /// How an order guards stock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// No lock, no check.
     Off,
@@ -16,6 +17,18 @@ pub enum Strategy {
     RedlockWriteFence,
     /// Redlock, claim and write once.
     RedlockFenced,
+    /// An etcd lease, claim and write once.
+    EtcdFenced,
+    /// An ephemeral node of ZooKeeper, claim and write once.
+    ZookeeperFenced,
+    /// An advisory lock of Postgres, no check.
+    PostgresAdvisory,
+    /// No lock: only what was observed may have been written last.
+    Optimistic,
+    /// The row's own lock, read and written in one transaction.
+    RowLock,
+    /// No lock: one statement takes what is there.
+    Atomic,
 }
 
 /// What the write checks.
@@ -27,6 +40,12 @@ pub enum Check {
     Textbook,
     /// That the token is the latest claimed, and was not written with.
     Fenced,
+    /// That the version is still the observed one.
+    Version,
+    /// That there is enough, having locked the row.
+    RowLock,
+    /// That there is enough, in the statement that takes it.
+    Guard,
 }
 
 /// Whose numbers a token belongs to; they do not compare.
@@ -34,6 +53,10 @@ pub enum Check {
 pub enum TokenSource {
     /// Counters on the Redis nodes.
     Redlock,
+    /// Revisions of etcd.
+    Etcd,
+    /// Transaction ids of ZooKeeper.
+    Zookeeper,
 }
 
 /// No strategy has this name.
@@ -43,7 +66,19 @@ pub struct UnknownStrategy(pub String);
 
 impl Strategy {
     /// In the order in which a report lists them.
-    pub const ALL: [Self; 5] = [Self::Off, Self::Redis, Self::Redlock, Self::RedlockWriteFence, Self::RedlockFenced];
+    pub const ALL: [Self; 11] = [
+        Self::Off,
+        Self::Redis,
+        Self::Redlock,
+        Self::RedlockWriteFence,
+        Self::RedlockFenced,
+        Self::EtcdFenced,
+        Self::ZookeeperFenced,
+        Self::PostgresAdvisory,
+        Self::Optimistic,
+        Self::RowLock,
+        Self::Atomic,
+    ];
 
     /// As in headers and in the database.
     pub const fn name(self) -> &'static str {
@@ -53,23 +88,40 @@ impl Strategy {
             Self::Redlock => "redlock",
             Self::RedlockWriteFence => "redlock-write-fence",
             Self::RedlockFenced => "redlock-fenced",
+            Self::EtcdFenced => "etcd-fenced",
+            Self::ZookeeperFenced => "zookeeper-fenced",
+            Self::PostgresAdvisory => "postgres-advisory",
+            Self::Optimistic => "optimistic",
+            Self::RowLock => "row-lock",
+            Self::Atomic => "atomic",
         }
     }
 
     /// What its write checks.
     pub const fn check(self) -> Check {
         match self {
-            Self::Off | Self::Redis | Self::Redlock => Check::Unfenced,
+            Self::Off | Self::Redis | Self::Redlock | Self::PostgresAdvisory => Check::Unfenced,
             Self::RedlockWriteFence => Check::Textbook,
-            Self::RedlockFenced => Check::Fenced,
+            Self::RedlockFenced | Self::EtcdFenced | Self::ZookeeperFenced => Check::Fenced,
+            Self::Optimistic => Check::Version,
+            Self::RowLock => Check::RowLock,
+            Self::Atomic => Check::Guard,
         }
     }
 
     /// Whose tokens it carries; `None` for a strategy without tokens.
     pub const fn tokens(self) -> Option<TokenSource> {
         match self {
-            Self::Off | Self::Redis | Self::Redlock => None,
             Self::RedlockWriteFence | Self::RedlockFenced => Some(TokenSource::Redlock),
+            Self::EtcdFenced => Some(TokenSource::Etcd),
+            Self::ZookeeperFenced => Some(TokenSource::Zookeeper),
+            Self::Off
+            | Self::Redis
+            | Self::Redlock
+            | Self::PostgresAdvisory
+            | Self::Optimistic
+            | Self::RowLock
+            | Self::Atomic => None,
         }
     }
 
@@ -80,7 +132,10 @@ impl Strategy {
 
     /// It may be used where the lab is switched off.
     pub const fn safe(self) -> bool {
-        matches!(self.check(), Check::Fenced)
+        match self.check() {
+            Check::Unfenced | Check::Textbook => false,
+            Check::Fenced | Check::Version | Check::RowLock | Check::Guard => true,
+        }
     }
 }
 
@@ -91,6 +146,17 @@ impl Check {
             Self::Unfenced => "unfenced",
             Self::Textbook => "textbook",
             Self::Fenced => "fenced",
+            Self::Version => "version",
+            Self::RowLock => "row-lock",
+            Self::Guard => "guard",
+        }
+    }
+
+    /// The write is computed from the units that were observed.
+    pub const fn writes_what_was_computed(self) -> bool {
+        match self {
+            Self::Unfenced | Self::Textbook | Self::Fenced => true,
+            Self::Version | Self::RowLock | Self::Guard => false,
         }
     }
 }
@@ -100,6 +166,8 @@ impl TokenSource {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Redlock => "redlock",
+            Self::Etcd => "etcd",
+            Self::Zookeeper => "zookeeper",
         }
     }
 }
@@ -127,11 +195,18 @@ mod tests {
     fn every_name_leads_back_to_its_strategy() {
         for strategy in Strategy::ALL {
             assert_eq!(strategy.name().parse(), Ok(strategy));
+            assert_eq!(serde_json::to_value(strategy).expect("JSON"), strategy.name());
         }
     }
 
     #[test]
     fn what_claims_has_tokens() {
         assert!(Strategy::ALL.into_iter().all(|s| !s.claims() || s.tokens().is_some()));
+    }
+
+    #[test]
+    fn those_that_never_oversell_are_safe_and_no_others() {
+        let safe: Vec<_> = Strategy::ALL.into_iter().filter(|s| s.safe()).map(Strategy::name).collect();
+        assert_eq!(safe, ["redlock-fenced", "etcd-fenced", "zookeeper-fenced", "optimistic", "row-lock", "atomic"]);
     }
 }

@@ -4,7 +4,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use fenced_lock::{ClientName, Lease, Nodes, Options};
+use fenced_lock::{AdvisoryDatabase, ClientName, EtcdEndpoints, Lease, NodeTimeout, Nodes, Options, ZookeeperEnsemble};
 use service_kit::{
     limits::Limits,
     serve::{self, Readiness},
@@ -13,8 +13,16 @@ use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::Config, critical_section::CriticalSection, crowd::Crowds, inventory_client::InventoryClient,
-    locks::LockSet, order::OrderLimits, orders_db::OrdersDb, payment::Provider, placing::Placing, reconcile, router,
+    config::Config,
+    critical_section::CriticalSection,
+    crowd::Crowds,
+    inventory_client::InventoryClient,
+    locks::{Addresses, LockSet},
+    order::OrderLimits,
+    orders_db::OrdersDb,
+    payment::Provider,
+    placing::Placing,
+    reconcile, router,
     strategy::Strategy,
 };
 
@@ -46,7 +54,27 @@ impl App {
         config.check()?;
         let lease = Lease::new(config.lease()).context("ORDER_LOCK_LEASE_MS")?;
         let nodes = Nodes::parse(&config.lock_nodes).context("ORDER_LOCK_NODES")?;
-        let first = nodes.iter().next().cloned().context("ORDER_LOCK_NODES is empty")?;
+        let at = Addresses {
+            nodes,
+            etcd: config
+                .etcd_endpoints
+                .as_deref()
+                .map(EtcdEndpoints::parse)
+                .transpose()
+                .context("ORDER_ETCD_ENDPOINTS")?,
+            zookeeper: config
+                .zookeeper
+                .as_deref()
+                .map(ZookeeperEnsemble::parse)
+                .transpose()
+                .context("ORDER_ZOOKEEPER")?,
+            advisory: config
+                .advisory_url
+                .as_deref()
+                .map(AdvisoryDatabase::parse)
+                .transpose()
+                .context("ORDER_ADVISORY_URL")?,
+        };
         let owner = ClientName::new(format!("order-{}", std::process::id()))?;
         let db = OrdersDb::new(&config.database_url, config.pool).context("ORDER_DATABASE_URL")?;
         db.migrate().await.context("the order database could not be migrated")?;
@@ -55,8 +83,12 @@ impl App {
         let call_timeout = (config.lease() / 3).min(Duration::from_secs(2));
         let token = config.inventory_token.clone();
         let key_life = Duration::from_secs(60 * 60 * config.key_hours);
+        // A server that flushes every grant may take a while, but never the whole lease.
+        let slow = NodeTimeout::new((config.lease() / 4).clamp(Duration::from_millis(1), Duration::from_secs(1)))?;
+        let locks = LockSet::new(at, &Options::default().with_client_name(owner), slow)?;
+        locks.of(config.strategy).context("ORDER_STRATEGY")?;
         let section = CriticalSection {
-            locks: LockSet::new(first, nodes, Options::default().with_client_name(owner)),
+            locks,
             inventory: InventoryClient::new(config.inventory_urls.clone(), token, call_timeout)?,
             payments: Provider::new(&config.database_url, PAYMENT_CONNECTIONS, payment)?,
             lease,

@@ -34,6 +34,15 @@ pub struct Config {
     /// Independent Redis nodes for the lock, an odd number of redis:// URLs.
     #[arg(long, env = "ORDER_LOCK_NODES", required = true)]
     pub lock_nodes: String,
+    /// Endpoints of an etcd cluster, for the strategy etcd-fenced; without them it is refused.
+    #[arg(long, env = "ORDER_ETCD_ENDPOINTS")]
+    pub etcd_endpoints: Option<String>,
+    /// A ZooKeeper ensemble, host:port[,host:port…], for the strategy zookeeper-fenced; without it that is refused.
+    #[arg(long, env = "ORDER_ZOOKEEPER")]
+    pub zookeeper: Option<String>,
+    /// A Postgres database, for the strategy postgres-advisory; without it that is refused. No pooler in between.
+    #[arg(long, env = "ORDER_ADVISORY_URL", hide_env_values = true)]
+    pub advisory_url: Option<String>,
     /// How long a lock lives without being released. Long enough for payment and
     /// reservation; it is also how long a crashed holder blocks its SKUs.
     #[arg(long, env = "ORDER_LOCK_LEASE_MS", default_value_t = 5_000)]

@@ -71,7 +71,7 @@ impl CriticalSection {
     /// It was not granted, so nothing was written.
     pub async fn acquire(&self, strategy: Strategy, lines: &[Line], wait: Duration) -> Result<Grants, Setback> {
         let resources = crate::locks::resources(lines).map_err(Setback::Refused)?;
-        let locks = self.locks.of(strategy);
+        let locks = self.locks.of(strategy).map_err(Setback::Refused)?;
         match locks.try_lock_all(&resources, Wait::up_to(wait), self.lease).await {
             Ok(Some(grants)) => Ok(grants),
             Ok(None) => Err(Setback::Refused(OrderError::LockTimeout { waited: wait })),

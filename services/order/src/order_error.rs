@@ -25,6 +25,9 @@ pub enum OrderError {
     /// The strategy exists, for the lab only.
     #[error("strategy {0} is not allowed while the lab is switched off")]
     StrategyNotAllowed(Strategy),
+    /// The strategy locks with a server that this service was not told of.
+    #[error("strategy {0} locks with a server that is not configured here")]
+    StrategyNotConfigured(Strategy),
     /// An order cannot be placed without a key.
     #[error("the request has no idempotency key")]
     KeyMissing,
@@ -151,6 +154,7 @@ impl OrderError {
             Self::Invalid(_)
             | Self::UnknownStrategy(_)
             | Self::StrategyNotAllowed(_)
+            | Self::StrategyNotConfigured(_)
             | Self::KeyMissing
             | Self::KeyReused
             | Self::InProgress { .. }
@@ -179,7 +183,9 @@ impl OrderError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "validation_failed",
-            Self::UnknownStrategy(_) | Self::StrategyNotAllowed(_) => "strategy_not_allowed",
+            Self::UnknownStrategy(_) | Self::StrategyNotAllowed(_) | Self::StrategyNotConfigured(_) => {
+                "strategy_not_allowed"
+            }
             Self::KeyMissing => "idempotency_key_missing",
             Self::KeyReused => "idempotency_key_reused",
             Self::InProgress { .. } => "idempotency_in_progress",

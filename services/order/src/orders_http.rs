@@ -122,6 +122,7 @@ pub async fn place(
 ) -> Result<Response, OrderError> {
     let key = idempotency_key(&headers)?;
     let strategy = chosen_strategy(&headers, app.default_strategy, app.lab)?;
+    app.placing.section().locks.of(strategy)?;
     let lines = body.lines.iter().map(|line| (line.sku.as_str(), line.quantity));
     let wanted = Wanted::parse(&body.customer, lines, app.limits).map_err(OrderError::Invalid)?;
     let traceparent = service_kit::trace::current_traceparent();

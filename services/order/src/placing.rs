@@ -131,9 +131,9 @@ impl Placing {
     pub(crate) async fn heal(&self, attempt: &Attempt, sku: Option<&Sku>, current: fenced_lock::Token) {
         metrics::counter!("order_stale_tokens_total", "strategy" => attempt.strategy.name()).increment(1);
         let behind = attempt.lines.iter().map(|line| &line.sku).filter(|one| sku.is_none_or(|sku| sku == *one));
+        let Ok(locks) = self.section().locks.of(attempt.strategy) else { return };
         for resource in behind.filter_map(|sku| crate::locks::resource(sku).ok()) {
-            let raised = self.section().locks.of(attempt.strategy).raise_floor(&resource, current).await;
-            if let Err(error) = raised {
+            if let Err(error) = locks.raise_floor(&resource, current).await {
                 tracing::warn!(%error, %resource, "the token floor was not raised; the next attempt will tell");
             }
         }

@@ -34,6 +34,9 @@ impl From<OrderError> for Problem {
         match error {
             OrderError::Invalid(faults) => Self::validation_failed(field_errors(faults)),
             OrderError::UnknownStrategy(_) => new(StatusCode::UNPROCESSABLE_ENTITY, "No such strategy"),
+            OrderError::StrategyNotConfigured(_) => {
+                new(StatusCode::UNPROCESSABLE_ENTITY, "Strategy not configured here")
+            }
             OrderError::StrategyNotAllowed(_) => new(StatusCode::FORBIDDEN, "Strategy not allowed"),
             OrderError::KeyMissing => new(StatusCode::BAD_REQUEST, "Idempotency-Key is missing"),
             OrderError::KeyReused => new(StatusCode::UNPROCESSABLE_ENTITY, "Idempotency-Key was used before"),

@@ -18,6 +18,12 @@ pub enum Strategy {
     RedlockWriteFence,
     /// Redlock, its token claimed before reading and checked at the write.
     RedlockFenced,
+    /// An etcd lease, its revision claimed before reading and checked at the write.
+    EtcdFenced,
+    /// An ephemeral node of ZooKeeper, its zxid claimed before reading and checked at the write.
+    ZookeeperFenced,
+    /// A session's advisory lock in Postgres, no token.
+    PostgresAdvisory,
     /// No lock: the version that was read is compared at the write, and a write that lost is tried again.
     Optimistic,
     /// No lock of ours: the database locks the row, decides and writes in one transaction.
@@ -35,6 +41,12 @@ pub enum LockKind {
     OneRedis,
     /// A quorum of the lock nodes.
     Redlock,
+    /// etcd.
+    Etcd,
+    /// ZooKeeper.
+    Zookeeper,
+    /// A Postgres session.
+    Advisory,
 }
 
 /// What a write brings along for the storage to check.
@@ -55,12 +67,15 @@ pub struct UnknownStrategy(pub String);
 
 impl Strategy {
     /// In the order in which a report lists them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Off,
         Self::Redis,
         Self::Redlock,
         Self::RedlockWriteFence,
         Self::RedlockFenced,
+        Self::EtcdFenced,
+        Self::ZookeeperFenced,
+        Self::PostgresAdvisory,
         Self::Optimistic,
         Self::RowLock,
         Self::Atomic,
@@ -74,6 +89,9 @@ impl Strategy {
             Self::Redlock => "redlock",
             Self::RedlockWriteFence => "redlock-write-fence",
             Self::RedlockFenced => "redlock-fenced",
+            Self::EtcdFenced => "etcd-fenced",
+            Self::ZookeeperFenced => "zookeeper-fenced",
+            Self::PostgresAdvisory => "postgres-advisory",
             Self::Optimistic => "optimistic",
             Self::RowLock => "row-lock",
             Self::Atomic => "atomic",
@@ -86,6 +104,9 @@ impl Strategy {
             Self::Off | Self::Optimistic | Self::RowLock | Self::Atomic => LockKind::None,
             Self::Redis => LockKind::OneRedis,
             Self::Redlock | Self::RedlockWriteFence | Self::RedlockFenced => LockKind::Redlock,
+            Self::EtcdFenced => LockKind::Etcd,
+            Self::ZookeeperFenced => LockKind::Zookeeper,
+            Self::PostgresAdvisory => LockKind::Advisory,
         }
     }
 
@@ -93,11 +114,12 @@ impl Strategy {
     /// write can be shut out and a write nobody answered can be resolved.
     pub fn claims(self) -> bool {
         match self {
-            Self::RedlockFenced => true,
+            Self::RedlockFenced | Self::EtcdFenced | Self::ZookeeperFenced => true,
             Self::Off
             | Self::Redis
             | Self::Redlock
             | Self::RedlockWriteFence
+            | Self::PostgresAdvisory
             | Self::Optimistic
             | Self::RowLock
             | Self::Atomic => false,
@@ -114,6 +136,9 @@ impl Strategy {
             | Self::Redlock
             | Self::RedlockWriteFence
             | Self::RedlockFenced
+            | Self::EtcdFenced
+            | Self::ZookeeperFenced
+            | Self::PostgresAdvisory
             | Self::Optimistic => true,
             Self::RowLock | Self::Atomic => false,
         }
@@ -122,17 +147,24 @@ impl Strategy {
     /// What goes with the write, for the storage to check.
     pub fn proof(self) -> Proof {
         match self {
-            Self::Off | Self::Redis | Self::Redlock | Self::RowLock | Self::Atomic => Proof::Nothing,
+            Self::Off | Self::Redis | Self::Redlock | Self::PostgresAdvisory | Self::RowLock | Self::Atomic => {
+                Proof::Nothing
+            }
             Self::Optimistic => Proof::Version,
-            Self::RedlockWriteFence | Self::RedlockFenced => Proof::Token,
+            Self::RedlockWriteFence | Self::RedlockFenced | Self::EtcdFenced | Self::ZookeeperFenced => Proof::Token,
         }
     }
 
     /// It may be used where the lab is switched off.
     pub fn safe(self) -> bool {
         match self {
-            Self::Off | Self::Redis | Self::Redlock | Self::RedlockWriteFence => false,
-            Self::RedlockFenced | Self::Optimistic | Self::RowLock | Self::Atomic => true,
+            Self::Off | Self::Redis | Self::Redlock | Self::RedlockWriteFence | Self::PostgresAdvisory => false,
+            Self::RedlockFenced
+            | Self::EtcdFenced
+            | Self::ZookeeperFenced
+            | Self::Optimistic
+            | Self::RowLock
+            | Self::Atomic => true,
         }
     }
 }

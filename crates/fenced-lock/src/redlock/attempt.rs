@@ -9,7 +9,9 @@ use redis::Value;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::{Contention, Held, Keys, NodeSet, Redlock, Reply, Round, Said, Tally, Verdict, Waiting, quorum, scripts};
+use super::{
+    Contention, Held, Keys, Late, NodeSet, Redlock, Reply, Round, Said, Tally, Verdict, Waiting, quorum, scripts,
+};
 use crate::grant::{self, Lent};
 use crate::locks::Request;
 use crate::{LockError, NodeError, Token, observe};
@@ -49,6 +51,7 @@ impl<'a> Attempt<'a> {
     ) -> Self {
         let started = Instant::now();
         let waiter = waiting.as_mut().map(|waiting| {
+            waiting.late = None;
             waiting.listening.reset();
             (&waiting.waiter, std::mem::replace(&mut waiting.registered, true))
         });
@@ -79,11 +82,11 @@ impl<'a> Attempt<'a> {
             Some(tokens) => tokens,
             None => self.seal().await?,
         };
-        let valid_until = self.started + self.request.lease.usable();
-        if Instant::now() >= valid_until {
-            let elapsed = self.started.elapsed();
+        let now = Instant::now();
+        let elapsed = now - self.started;
+        let Some(left) = self.request.lease.left_after(elapsed) else {
             return Err(LockError::Lapsed { lease: self.request.lease.get(), elapsed });
-        }
+        };
         let tokens = self.parse(&tokens)?;
         let waiter = self.waiting.as_ref().map(|waiting| waiting.waiter.clone());
         let held =
@@ -91,7 +94,7 @@ impl<'a> Attempt<'a> {
         Ok(Outcome::Granted(Lent {
             owner: Arc::clone(&self.owner),
             tokens,
-            valid_until,
+            valid_until: now + left,
             held: grant::Held::Redlock(held),
         }))
     }
@@ -220,14 +223,15 @@ impl<'a> Attempt<'a> {
         };
         let picked = self.granted.and(round.unanswered());
         drop(round);
-        match &self.waiting {
-            _ if picked.is_empty() => {}
+        match &mut self.waiting {
+            None => self.redlock.release_detached(picked, self.keys, &self.owner, None, &self.runtime),
             Some(waiting) => {
                 let cmd = scripts::yield_to_others(self.keys, &self.owner, &waiting.waiter);
-                let round = Round::send(&self.redlock.nodes, picked, &cmd);
-                self.redlock.janitor.see_through(round, &self.runtime);
+                let send = |picked| Round::send(&self.redlock.nodes, picked, &cmd);
+                let connected = self.redlock.connected();
+                self.redlock.janitor.see_through(send(picked.with_only(connected)), &self.runtime);
+                waiting.late = Some(Late::new(Some(send(picked.without(connected)))));
             }
-            None => self.redlock.release_detached(picked, self.keys, &self.owner, None, &self.runtime),
         }
     }
 }

@@ -75,20 +75,22 @@ impl Held {
     }
 }
 
-/// The calls to the nodes that the quorum did not wait for. They are still sent — the lock is to be
-/// on all nodes, and survive the loss of any minority — but never after the release.
+/// Calls to nodes that nobody waits for. They are still sent — the lock is to be on all nodes, and
+/// survive the loss of any minority; whoever waits is to be known to all — but never after what
+/// undoes them, the release: stopping comes first.
 #[derive(Debug)]
-struct Late {
+pub(super) struct Late {
     round: Arc<Mutex<Option<Round>>>,
     /// Only where some call has to wait for a connection first.
     task: Option<AbortHandle>,
 }
 
 impl Late {
-    fn new(round: Option<Round>) -> Self {
-        let unsent = round.as_ref().is_some_and(|round| round.has_unsent() && round.is_waiting());
-        let round = Arc::new(Mutex::new(round));
-        let task = unsent.then(|| {
+    pub(super) fn new(round: Option<Round>) -> Self {
+        // What has been sent needs nobody any more, and is not to wake a caller who has gone on.
+        let unsent = round.filter(|round| round.has_unsent() && round.is_waiting());
+        let round = Arc::new(Mutex::new(unsent));
+        let task = lock(&round).is_some().then(|| {
             let round = Arc::clone(&round);
             let sending = poll_fn(move |cx| match &mut *lock(&round) {
                 Some(round) => round.poll_all(cx),

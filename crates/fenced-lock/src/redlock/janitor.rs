@@ -27,12 +27,16 @@ struct Desk {
 impl Janitor {
     /// Takes care that the calls are sent, and for a while that they are answered.
     pub(crate) fn see_through(&self, round: Round, runtime: &Handle) {
-        if !round.is_waiting() {
+        // Looked at once more, so that no late answer wakes a caller who has gone on.
+        let Some(round) = round.glance() else {
             return;
-        }
+        };
         let mut desk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         desk.rounds.push(round);
-        if !std::mem::replace(&mut desk.at_work, true) {
+        let at_work = std::mem::replace(&mut desk.at_work, true);
+        // A runtime that is shutting down drops the shift at once, and that needs the desk.
+        drop(desk);
+        if !at_work {
             runtime.spawn(Shift(self.clone()).work());
         }
     }

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use self::attempt::{Attempt, Outcome};
 pub(crate) use self::held::Held;
+use self::held::Late;
 use self::janitor::Janitor;
 use self::node::{Node, Reply};
 use self::round::{NodeSet, Round};
@@ -74,9 +75,12 @@ impl Redlock {
     }
 
     /// Tries until granted, or until the deadline while somebody else has it.
-    pub(crate) async fn acquire(self: &Arc<Self>, request: &Request) -> Result<Option<Lent>, LockError> {
+    ///
+    /// Who did not have to queue in this process most likely finds the lock free, so the nodes are
+    /// asked without registering as waiting: that makes what they execute a third cheaper.
+    pub(crate) async fn acquire(self: &Arc<Self>, request: &Request, queued: bool) -> Result<Option<Lent>, LockError> {
         let keys = Arc::new(Keys::of(&request.resources));
-        let mut waiting = request.waits.then(|| Waiting::new(self, request, &keys));
+        let mut waiting = (request.waits && queued).then(|| Waiting::new(self, request, &keys));
         loop {
             let owner: Arc<str> = format!("{}.{}", self.client_id, self.number()).into();
             let attempt = Attempt::new(self, &keys, owner, request, waiting.as_mut());
@@ -91,8 +95,12 @@ impl Redlock {
                 Err(LockError::Lapsed { .. }) if Instant::now() < request.deadline => continue,
                 Err(error) => return Err(error),
             };
-            let Some(waiting) = &mut waiting else {
+            if !request.waits {
                 return Ok(None);
+            }
+            let Some(waiting) = &mut waiting else {
+                waiting = Some(Waiting::new(self, request, &keys));
+                continue;
             };
             waiting.until_it_may_be_free(&contention, request.deadline).await;
             if Instant::now() >= request.deadline {
@@ -181,6 +189,12 @@ impl Redlock {
         self.janitor.see_through(round, on);
     }
 
+    /// The nodes that are sent a command when it is polled first, in the order of polling.
+    fn connected(&self) -> NodeSet {
+        let up = self.nodes.iter().enumerate().filter(|(_, node)| node.is_up());
+        up.fold(NodeSet::NONE, |set, (index, _)| set.with(index))
+    }
+
     fn number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
@@ -241,6 +255,8 @@ struct Waiting {
     listening: Listening,
     /// Whether any node may have put us on its list.
     registered: bool,
+    /// Registrations at nodes that are still being connected to.
+    late: Option<Late>,
     splits: u32,
     runtime: Handle,
 }
@@ -256,6 +272,7 @@ impl Waiting {
             },
             listening: redlock.hub.listen(&request.resources),
             registered: false,
+            late: None,
             splits: 0,
             runtime: Handle::current(),
         }
@@ -279,6 +296,7 @@ impl Waiting {
 
     /// The grant leaves the lists when it is released; nothing is left to do here.
     fn succeeded(&mut self) {
+        self.late = None;
         self.registered = false;
     }
 }
@@ -286,6 +304,7 @@ impl Waiting {
 impl Drop for Waiting {
     /// Gives up waiting: off the lists, and if it was our turn just now, it is the next one's.
     fn drop(&mut self) {
+        self.late = None;
         if self.registered {
             self.redlock.release_detached(NodeSet::ALL, &self.keys, "-", Some(&self.waiter), &self.runtime);
         }

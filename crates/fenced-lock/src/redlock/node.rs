@@ -53,9 +53,12 @@ pub(crate) struct Node {
     unanswered: AtomicU32,
 }
 
+/// `None` where the runtime ended in which somebody dialed.
+type Dialing = Shared<BoxFuture<'static, Option<Result<Up, NodeError>>>>;
+
 enum Link {
     Down,
-    Dialing(Shared<BoxFuture<'static, Result<Up, NodeError>>>),
+    Dialing(Dialing),
     Up(Up),
 }
 
@@ -135,24 +138,35 @@ impl Node {
 
     /// The connection, made now if need be; made once for all who want it.
     async fn up(self: &Arc<Self>) -> Result<Up, NodeError> {
-        let dialing = {
-            let mut link = self.link();
-            match &*link {
-                Link::Up(up) => return Ok(up.clone()),
-                Link::Dialing(dialing) => dialing.clone(),
-                Link::Down => {
-                    let dialing = self.start_dialing();
-                    *link = Link::Dialing(dialing.clone());
-                    dialing
+        // A second time for those who find what a runtime left behind that has ended; no more
+        // often, for ours may be ending too.
+        for _ in 0..2 {
+            let dialing = {
+                let mut link = self.link();
+                match &*link {
+                    Link::Up(up) => return Ok(up.clone()),
+                    Link::Dialing(dialing) => dialing.clone(),
+                    Link::Down => {
+                        let dialing = self.start_dialing();
+                        *link = Link::Dialing(dialing.clone());
+                        dialing
+                    }
                 }
+            };
+            if let Some(outcome) = dialing.await {
+                return outcome;
             }
-        };
-        dialing.await
+            let mut link = self.link();
+            if matches!(&*link, Link::Dialing(_)) {
+                *link = Link::Down;
+            }
+        }
+        Err(self.silent(RuntimeEnded))
     }
 
     /// In a task: a caller who has its quorum already goes away, and the next one should find a
     /// connection all the same.
-    fn start_dialing(self: &Arc<Self>) -> Shared<BoxFuture<'static, Result<Up, NodeError>>> {
+    fn start_dialing(self: &Arc<Self>) -> Dialing {
         let node = Arc::clone(self);
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let task = tokio::spawn(async move {
@@ -163,8 +177,7 @@ impl Node {
             drop(link);
             outcome
         });
-        let node = Arc::clone(self);
-        async move { task.await.unwrap_or_else(|aborted| Err(node.silent(aborted))) }.boxed().shared()
+        task.map(Result::ok).boxed().shared()
     }
 
     async fn dial(self: &Arc<Self>, generation: u64) -> Result<Up, NodeError> {
@@ -237,6 +250,11 @@ impl fmt::Debug for Node {
 #[derive(Debug, thiserror::Error)]
 #[error("silent for {0:?}")]
 pub(crate) struct Silence(pub(crate) Duration);
+
+/// Nobody is left who could wait for the node.
+#[derive(Debug, thiserror::Error)]
+#[error("the runtime has ended")]
+struct RuntimeEnded;
 
 fn hear(hub: &Hub, index: usize, generation: u64, node: &Weak<Node>, info: &PushInfo) {
     match (&info.kind, info.data.as_slice()) {

@@ -156,6 +156,14 @@ impl NodeSet {
         Self(self.0 | other.0)
     }
 
+    pub(crate) fn with_only(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     pub(crate) fn has(self, index: usize) -> bool {
         self.0 & (1 << index) != 0
     }

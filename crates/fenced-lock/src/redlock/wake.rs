@@ -109,3 +109,64 @@ impl Drop for Listening {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn listening() -> (Arc<Hub>, Listening) {
+        let hub = Arc::new(Hub::default());
+        let listening = hub.listen(&[Resource::new("sku:1").expect("a name")]);
+        (hub, listening)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quorum_of_nodes_wakes_at_once() {
+        let (hub, listening) = listening();
+        let began = Instant::now();
+        for node in [4, 0, 2] {
+            hub.ring(node, "wait:sku:1");
+        }
+        listening.rung(3).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_minority_wakes_after_a_moment_of_grace() {
+        let (hub, listening) = listening();
+        let began = Instant::now();
+        hub.ring(1, "wait:sku:1");
+        hub.ring(1, "wait:sku:1");
+        listening.rung(3).await;
+        assert!(began.elapsed() >= GRACE, "one node that rings twice is no quorum");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_woken_for_another_resource_or_by_what_was_before_the_reset() {
+        let (hub, listening) = listening();
+        hub.ring(1, "wait:sku:1");
+        listening.reset();
+        hub.ring(1, "wait:sku:2");
+        let patience = Duration::from_mins(1);
+        assert!(tokio::time::timeout(patience, listening.rung(1)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_connection_wakes_everybody() {
+        let (hub, listening) = listening();
+        hub.ring_all();
+        listening.rung(3).await;
+    }
+
+    #[test]
+    fn who_stops_listening_takes_down_only_the_own_bell() {
+        let (hub, first) = listening();
+        let second = hub.listen(&[Resource::new("sku:1").expect("a name")]);
+        drop(first);
+        assert_eq!(hub.bells().len(), 1);
+        drop(second);
+        assert!(hub.bells().is_empty());
+    }
+}

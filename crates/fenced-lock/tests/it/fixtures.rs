@@ -30,7 +30,7 @@ pub(crate) trait Fixture: Sized {
 
     /// A new client with connections and queues of its own, as another process would have.
     fn client(&self) -> Locks {
-        self.client_at(&self.addrs(), patient())
+        self.client_at(&self.addrs(), support::patient())
     }
 
     /// A new client that finds the servers at other addresses.
@@ -43,7 +43,7 @@ pub(crate) trait Fixture: Sized {
 
     /// The shortest lease the backend really gives.
     fn short_lease(&self) -> Lease {
-        support::lease(200)
+        support::lease(1_000)
     }
 
     /// Everything that the servers still know about who holds or awaits `resource`; empty when
@@ -64,11 +64,6 @@ impl Part {
     fn resource(&self, name: &str) -> Resource {
         support::resource(&format!("test:{}:{name}", self.0))
     }
-}
-
-/// Answers that are written to disk take their time on a busy machine.
-fn patient() -> Options {
-    Options::default().with_node_timeout(support::node_timeout(5_000))
 }
 
 /// Redlock.

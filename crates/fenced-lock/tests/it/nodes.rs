@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use fenced_lock::{LockError, NodeError, NodeUrl, Nodes, Options, Released, Wait};
-use testbed::{Proxy, RedisNode};
+use fenced_lock::{LockError, NodeError, Options, Released, Wait};
+use tokio::time::Instant;
 
 use crate::support::{
-    connected, eventually, granted, granted_in_time, impatient, keys, lease, long, node_timeout, nodes, patiently,
-    redlock, redlock_with, refused, resource, token, values,
+    connected, eventually, granted, granted_in_time, impatient, keys, lease, long, node_timeout, nodes, patient,
+    patiently, proxied, redlock, redlock_with, refused, resource, token, values,
 };
 
 #[tokio::test]
@@ -27,6 +27,17 @@ async fn a_grant_is_on_every_node_in_the_documented_format() {
     assert_eq!(values(&nodes, "fence:sku:42").await, ["1"; 5]);
     let ttl = nodes[0].command(&["PTTL", "fence:sku:42"]).await.expect("a TTL");
     assert!(ttl.parse::<u64>().is_ok_and(|ttl| ttl > 24 * 3600 * 1000), "a counter outlives every lease: {ttl}");
+}
+
+#[tokio::test]
+async fn validity_leaves_room_for_drift() {
+    let nodes = nodes(5).await;
+    let grant = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    // 1 % of the lease and 2 ms, which is far more than asking took: it shows when it is missing.
+    let drift = long().get() / 100 + Duration::from_millis(2);
+    assert!(grant.valid_until() <= Instant::now() + long().get() - drift);
+    grant.extend(long()).await.expect("still ours");
+    assert!(grant.valid_until() <= Instant::now() + long().get() - drift);
 }
 
 #[tokio::test]
@@ -216,6 +227,7 @@ async fn one_node_that_expires_early_changes_nothing() {
     let nodes = nodes(5).await;
     let locks = redlock(&nodes);
     let grant = granted(&locks, &resource("sku:1"), long()).await;
+    eventually("it is on all nodes", async || keys(&nodes, "sku:1").await.len() == 5).await;
     nodes[2].command(&["DEL", "lock:sku:1"]).await.expect("a key less");
     refused(&redlock(&nodes), &resource("sku:1")).await;
     grant.extend(long()).await.expect("four nodes have it");
@@ -240,26 +252,9 @@ async fn a_lock_that_a_majority_forgot_is_lost() {
     assert_eq!(grant.release().await.expect("a quorum"), Released::WasGone);
 }
 
-/// Five nodes, the first three of them behind proxies.
-async fn proxied() -> (Vec<RedisNode>, Vec<Proxy>, Nodes) {
-    let nodes = nodes(5).await;
-    let mut proxies = Vec::new();
-    let mut urls = Vec::new();
-    for (i, node) in nodes.iter().enumerate() {
-        let mut addr = node.addr();
-        if i < 3 {
-            let proxy = Proxy::start(addr).await.expect("a proxy");
-            addr = proxy.addr();
-            proxies.push(proxy);
-        }
-        urls.push(NodeUrl::parse(&format!("redis://{addr}")).expect("an address"));
-    }
-    (nodes, proxies, Nodes::new(urls).expect("five nodes"))
-}
-
 #[tokio::test]
 async fn grants_that_nobody_heard_of_are_taken_back() {
-    let (nodes, proxies, urls) = proxied().await;
+    let (nodes, proxies, urls) = proxied(3).await;
     let locks = fenced_lock::Locks::redlock(urls, impatient());
     connected(&locks, &nodes).await;
     for proxy in &proxies {
@@ -276,7 +271,7 @@ async fn grants_that_nobody_heard_of_are_taken_back() {
 
 #[tokio::test]
 async fn requests_that_were_held_up_are_taken_back_when_they_arrive() {
-    let (nodes, proxies, urls) = proxied().await;
+    let (nodes, proxies, urls) = proxied(3).await;
     let locks = fenced_lock::Locks::redlock(urls, impatient());
     connected(&locks, &nodes).await;
     for proxy in &proxies {
@@ -296,8 +291,8 @@ async fn requests_that_were_held_up_are_taken_back_when_they_arrive() {
 
 #[tokio::test]
 async fn cut_connections_are_made_again() {
-    let (_nodes, proxies, urls) = proxied().await;
-    let locks = fenced_lock::Locks::redlock(urls, Options::default().with_node_timeout(node_timeout(2_000)));
+    let (_nodes, proxies, urls) = proxied(3).await;
+    let locks = fenced_lock::Locks::redlock(urls, patient());
     for _ in 0..3 {
         let grant = granted(&locks, &resource("sku:1"), long()).await;
         for proxy in &proxies {
@@ -313,8 +308,8 @@ async fn cut_connections_are_made_again() {
 
 #[tokio::test]
 async fn nodes_that_are_slower_than_the_lease_grant_nothing() {
-    let (nodes, proxies, urls) = proxied().await;
-    let locks = fenced_lock::Locks::redlock(urls, Options::default().with_node_timeout(node_timeout(2_000)));
+    let (nodes, proxies, urls) = proxied(3).await;
+    let locks = fenced_lock::Locks::redlock(urls, patient());
     connected(&locks, &nodes).await;
     for proxy in &proxies {
         proxy.set_latency(Duration::from_millis(100));

@@ -2,11 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use fenced_lock::{LockError, Locks, NodeError, NodeUrl, Nodes, Options, Released, Token, Wait};
+use fenced_lock::{LockError, Locks, NodeError, NodeUrl, Nodes, Released, Token, Wait};
 use tempfile::TempDir;
 use testbed::{Mode, RedisNode};
 
-use crate::support::{eventually, granted, granted_in_time, keys, long, node_timeout, nodes, patiently, resource};
+use crate::support::{eventually, granted, granted_in_time, keys, long, nodes, patient, patiently, resource};
 
 /// The least that the user of the lock needs; the crate's README says the same.
 const LEAST_PRIVILEGE: &[&str] = &[
@@ -34,6 +34,18 @@ const LEAST_PRIVILEGE: &[&str] = &[
     "+zpopmin",
 ];
 
+#[test]
+fn the_readme_allows_the_user_what_is_allowed_here_and_nothing_else() {
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once("ACL SETUSER lock on >password ").expect("the command");
+    let (command, _) = rest.split_once("```").expect("its end");
+    let mut documented: Vec<_> = command.split_whitespace().collect();
+    let mut used = LEAST_PRIVILEGE.to_vec();
+    documented.sort_unstable();
+    used.sort_unstable();
+    assert_eq!(documented, used);
+}
+
 async fn allow_only_what_is_needed(nodes: &[RedisNode]) {
     for node in nodes {
         let mut command = vec!["ACL", "SETUSER", "lock", "on", ">s3cret"];
@@ -44,7 +56,7 @@ async fn allow_only_what_is_needed(nodes: &[RedisNode]) {
 
 fn as_user(nodes: &[RedisNode], user: &str) -> Locks {
     let url = |node: &RedisNode| NodeUrl::parse(&format!("redis://{user}@{}", node.addr())).expect("an address");
-    let options = Options::default().with_node_timeout(node_timeout(2_000));
+    let options = patient();
     Locks::redlock(Nodes::new(nodes.iter().map(url).collect()).expect("odd"), options)
 }
 
@@ -127,7 +139,7 @@ async fn nodes_are_reached_over_tls_and_only_if_their_certificate_is_trusted() {
         urls.push(NodeUrl::parse(&format!("rediss://lock:s3cret@{addr}")).expect("an address"));
     }
     let urls = Nodes::new(urls).expect("three nodes");
-    let options = Options::default().with_node_timeout(node_timeout(2_000));
+    let options = patient();
     let trusting = Locks::redlock(urls.clone(), options.clone().with_root_certificate(pem));
     let grant = granted(&trusting, &resource("sku:1"), long()).await;
     assert_eq!(grant.release().await.expect("a quorum"), Released::WasOurs);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fenced_lock::{Grant, Lease, Locks, NodeTimeout, NodeUrl, Nodes, Options, Resource, Wait};
-use testbed::RedisNode;
+use testbed::{Proxy, RedisNode};
 use tokio::time::Instant;
 
 /// Longer than anything here takes unless it hangs.
@@ -31,7 +31,12 @@ pub(crate) async fn nodes(n: usize) -> Vec<RedisNode> {
 }
 
 pub(crate) fn redlock(nodes: &[RedisNode]) -> Locks {
-    redlock_with(nodes, Options::default().with_node_timeout(node_timeout(2_000)))
+    redlock_with(nodes, patient())
+}
+
+/// Options for tests in which a quorum answers, however busy the machine is.
+pub(crate) fn patient() -> Options {
+    Options::default().with_node_timeout(node_timeout(5_000))
 }
 
 pub(crate) fn redlock_with(nodes: &[RedisNode], options: Options) -> Locks {
@@ -39,9 +44,26 @@ pub(crate) fn redlock_with(nodes: &[RedisNode], options: Options) -> Locks {
     Locks::redlock(Nodes::new(urls.collect()).expect("an odd number of nodes"), options)
 }
 
+/// Five nodes, the first `count` of them behind proxies.
+pub(crate) async fn proxied(count: usize) -> (Vec<RedisNode>, Vec<Proxy>, Nodes) {
+    let nodes = nodes(5).await;
+    let mut proxies = Vec::new();
+    let mut urls = Vec::new();
+    for (i, node) in nodes.iter().enumerate() {
+        let mut addr = node.addr();
+        if i < count {
+            let proxy = Proxy::start(addr).await.expect("a proxy");
+            addr = proxy.addr();
+            proxies.push(proxy);
+        }
+        urls.push(NodeUrl::parse(&format!("redis://{addr}")).expect("an address"));
+    }
+    (nodes, proxies, Nodes::new(urls).expect("five nodes"))
+}
+
 /// Options for tests in which a majority is silent.
 pub(crate) fn impatient() -> Options {
-    Options::default().with_node_timeout(node_timeout(100))
+    Options::default().with_node_timeout(node_timeout(1_000))
 }
 
 pub(crate) fn node_timeout(millis: u64) -> NodeTimeout {

@@ -1,10 +1,13 @@
 //! Fencing tokens: unique, growing, and healed where nodes forgot.
 
-use fenced_lock::{LockError, Token, Wait};
+use fenced_lock::{LockError, Locks, Token, Wait};
 
 use tokio::time::Instant;
 
-use crate::support::{PATIENCE, eventually, granted, granted_in_time, long, nodes, redlock, resource, token, values};
+use crate::support::{
+    PATIENCE, eventually, granted, granted_in_time, keys, long, nodes, patient, proxied, redlock, resource, token,
+    values,
+};
 
 async fn set_counters(nodes: &[testbed::RedisNode], counters: [&str; 5]) {
     for (node, counter) in nodes.iter().zip(counters) {
@@ -72,6 +75,45 @@ async fn tokens_are_unique_and_grow_whichever_quorum_grants_them() {
 }
 
 #[tokio::test]
+async fn tokens_grow_over_one_way_and_cut_connections() {
+    let (nodes, proxies, urls) = proxied(5).await;
+    let options = patient();
+    let clients = [Locks::redlock(urls.clone(), options.clone()), Locks::redlock(urls, options)];
+    let mut last = 0;
+    for turn in 0..15 {
+        // Every minority of two, and every kind of trouble: unheard answers, unheard questions, none of both.
+        for node in [turn % 5, (turn + 2) % 5] {
+            match turn % 3 {
+                0 => proxies[node].drop_to_client(true),
+                1 => proxies[node].drop_to_upstream(true),
+                _ => proxies[node].cut(),
+            }
+        }
+        let grant = granted_in_time(&clients[turn % 2], &resource("sku:1"), long()).await;
+        assert!(token(&grant) > last, "{} after {last}, in turn {turn}", token(&grant));
+        last = token(&grant);
+        grant.release().await.expect("three nodes answer");
+        for proxy in &proxies {
+            proxy.heal();
+        }
+    }
+    eventually("nothing is left behind", async || keys(&nodes, "sku:1").await.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_lock_that_all_nodes_dropped_early_is_granted_again_with_a_higher_token() {
+    let nodes = nodes(5).await;
+    let early = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    eventually("it is on all nodes", async || keys(&nodes, "sku:1").await.len() == 5).await;
+    for node in &nodes {
+        node.command(&["PEXPIRE", "lock:sku:1", "1"]).await.expect("a shorter life");
+    }
+    let next = granted_in_time(&redlock(&nodes), &resource("sku:1"), long()).await;
+    // Both believe that they hold it. The storage can tell who came later.
+    assert!(token(&next) > token(&early));
+}
+
+#[tokio::test]
 async fn tokens_grow_across_one_nodes_amnesia() {
     let mut nodes = nodes(5).await;
     set_counters(&nodes, ["100"; 5]).await;
@@ -130,5 +172,5 @@ async fn a_counter_at_its_end_grants_nothing() {
     set_counters(&nodes, [&last; 5]).await;
     let error = redlock(&nodes).try_lock(&resource("sku:1"), Wait::none(), long()).await.expect_err("no more tokens");
     assert!(matches!(error, LockError::TokensExhausted { .. }), "{error}");
-    eventually("nothing is left behind", async || crate::support::keys(&nodes, "sku:1").await.is_empty()).await;
+    eventually("nothing is left behind", async || keys(&nodes, "sku:1").await.is_empty()).await;
 }

@@ -10,7 +10,7 @@ use crate::support::{eventually, granted, keys, lease, nodes, redlock, refused, 
 #[tokio::test]
 async fn work_that_outlasts_its_lease_keeps_the_lock() {
     let nodes = nodes(3).await;
-    let short = lease(500);
+    let short = lease(2_000);
     let grant = granted(&redlock(&nodes), &resource("sku:1"), short).await;
     let others = redlock(&nodes);
     let work = async {
@@ -28,7 +28,7 @@ async fn work_that_outlasts_its_lease_keeps_the_lock() {
 #[tokio::test]
 async fn work_whose_lock_is_lost_is_dropped_where_it_stands() {
     let nodes = nodes(3).await;
-    let grant = granted(&redlock(&nodes), &resource("sku:1"), lease(300)).await;
+    let grant = granted(&redlock(&nodes), &resource("sku:1"), lease(10_000)).await;
     eventually("it is on all nodes", async || keys(&nodes, "sku:1").await.len() == 3).await;
     for node in &nodes[..2] {
         node.command(&["DEL", "lock:sku:1"]).await.expect("a key less");
@@ -38,7 +38,7 @@ async fn work_whose_lock_is_lost_is_dropped_where_it_stands() {
         let _alive = alive;
         std::future::pending::<()>().await;
     };
-    assert_eq!(grant.keep_while(lease(300), work).await, None);
+    assert_eq!(grant.keep_while(lease(10_000), work).await, None);
     assert!(dropped.await.is_err(), "the work is gone");
 }
 

@@ -4,6 +4,7 @@
 mod auth;
 mod bodies;
 mod child;
+mod docs;
 mod limits;
 mod metrics;
 mod openapi;

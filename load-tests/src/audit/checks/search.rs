@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    const AMPLE: Limit = Limit { time: Duration::from_secs(600), states: 1_000_000 };
+    const AMPLE: Limit = Limit { time: Duration::from_mins(10), states: 1_000_000 };
 
     fn op(from: u64, until: Option<u64>, effect: Effect) -> Op {
         Op { from: Duration::from_micros(from), until: until.map(Duration::from_micros), effect }

@@ -17,7 +17,7 @@ use crate::outcome::{Expected, Outcome, expected};
 /// A search that takes longer, or visits more states, has not decided.
 const LIMIT: Limit = Limit { time: Duration::from_secs(5), states: 100_000 };
 
-/// 9. With D = the earliest sold-out answer of a SKU: at least as many units as there were had been asked for, by
+/// Item 9. With D = the earliest sold-out answer of a SKU: at least as many units as there were had been asked for, by
 /// requests that began before D and succeeded or were never answered, and no success began after D.
 ///
 /// Nothing is checked where no history was kept.

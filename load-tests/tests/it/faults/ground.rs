@@ -41,7 +41,8 @@ pub(crate) fn shape() -> Shape {
 
 pub(crate) async fn run(plan: &Plan) -> Vec<RunReport> {
     let folder = tempfile::tempdir().expect("a folder");
-    let stack = Stack::start(&plan.shape(), &binaries(), None).await.expect("a stack");
+    let stack =
+        Stack::start(&plan.shape(plan.cells[0].fault.needs_proxies()), &binaries(), None).await.expect("a stack");
     let ground = Ground {
         target: &stack.target,
         inventory: Inventory::new(&stack.target.inventory, &stack.target.inventory_token).expect("inventory"),

@@ -44,6 +44,10 @@ pub(super) fn understand(error: sqlx::Error, step: Step) -> StockError {
         }
         Some("HF003") => StockError::OutOfStock { sku, available },
         Some("HF004") => StockError::UnknownSku { sku },
+        Some("HF006") => {
+            let (observed, current) = (token.unwrap_or_default(), current.as_i64().unwrap_or_default());
+            StockError::StaleVersion { sku, observed, current }
+        }
         Some("HF005") => StockError::BelowHeld { sku, on_hand, held },
         _ => unavailable(error),
     }

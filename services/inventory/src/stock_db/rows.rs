@@ -38,7 +38,7 @@ pub struct StoredReservation {
 }
 
 /// Units of one SKU.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReservationLine {
     /// Which.
     pub sku: String,
@@ -48,6 +48,20 @@ pub struct ReservationLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fencing_token: Option<i64>,
 }
+
+/// A hold that has ended.
+#[derive(Debug, Clone, FromRow)]
+pub struct Due {
+    /// Its id.
+    pub id: Uuid,
+    /// What it holds.
+    pub skus: Vec<String>,
+}
+
+pub(super) const DUE: &str = "select r.id, array(select l.sku from reservation_lines l
+                                             where l.reservation_id = r.id order by l.sku) as skus
+                                from reservations r where r.status = 'held' and r.expires_at <= now()
+                               order by r.expires_at, r.id limit $1";
 
 macro_rules! reservation_by {
     ($key:literal) => {

@@ -127,7 +127,7 @@ async fn an_unknown_strategy_is_422_and_an_unsafe_one_403_while_the_lab_is_off()
     inventory.put("a", 3).await.ok();
     let reserve = async |strategy| inventory.reserve(strategy, Uuid::now_v7(), &[("a", None, 3)]).await;
     reserve("hope").await.is(422, "strategy_not_allowed");
-    for unsafe_one in ["off", "redis", "redlock", "redlock-write-fence"] {
+    for unsafe_one in ["off", "redis", "redlock", "redlock-write-fence", "postgres-advisory"] {
         reserve(unsafe_one).await.is(403, "strategy_not_allowed");
     }
     assert_eq!(inventory.available("a").await, 3);

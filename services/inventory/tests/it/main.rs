@@ -2,8 +2,14 @@
 
 mod batches;
 mod claims;
+mod documented;
 mod failures;
+mod guarded;
+mod locked;
+mod native;
 mod protocol;
 mod reservations;
 mod service;
 mod stock;
+mod sweeper;
+mod transitions;

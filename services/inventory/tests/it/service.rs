@@ -14,7 +14,8 @@ const TOKEN: &str = "a-token-for-tests";
 pub(crate) struct Inventory {
     url: String,
     http: reqwest::Client,
-    database: String,
+    /// As a superuser.
+    pub(crate) database: String,
     _stop: oneshot::Sender<()>,
 }
 
@@ -23,6 +24,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
     pub(crate) content_type: String,
+    pub(crate) retry_after: String,
 }
 
 impl Inventory {
@@ -32,10 +34,17 @@ impl Inventory {
 
     pub(crate) async fn with(flags: &[&str]) -> Self {
         let database = Postgres::shared().await.fresh_database("inventory").await.expect("a fresh database");
-        let url = format!("--database-url={database}");
+        Self::on(database, flags).await
+    }
+
+    /// On a database that is there already: another replica.
+    pub(crate) async fn on(database: String, flags: &[&str]) -> Self {
+        let url = format!("--database-url={}", logged_in_as("inventory_service", &database));
+        let migrate_url = format!("--migrate-url={database}");
         let token = format!("--token={TOKEN}");
-        let needed = ["inventory", "--listen=127.0.0.1:0", &url, &token, "--pool=8"];
-        let config = Config::try_parse_from(needed.iter().chain(flags)).expect("flags that parse");
+        let needed = ["inventory", "--listen=127.0.0.1:0", &url, &migrate_url, &token];
+        let pool: &[&str] = if flags.iter().any(|flag| flag.starts_with("--pool")) { &[] } else { &["--pool=8"] };
+        let config = Config::try_parse_from(needed.iter().chain(pool).chain(flags)).expect("flags that parse");
         let app = App::build(&config).await.expect("the service builds");
         let listener = TcpListener::bind(config.listen).await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -91,6 +100,48 @@ impl Inventory {
         answer(self.call(Method::POST, "/v1/reservations").header("lock-strategy", strategy).json(body)).await
     }
 
+    /// Confirms or cancels.
+    pub(crate) async fn transition(&self, reservation: &str, verb: &str) -> Answer {
+        answer(self.call(Method::POST, &format!("/v1/reservations/{reservation}/{verb}"))).await
+    }
+
+    /// Holds one unit of each line under an order of its own, by a strategy that needs no token; returns its id.
+    pub(crate) async fn hold(&self, skus: &[&str]) -> String {
+        let lines: Vec<_> = skus.iter().map(|sku| json!({ "sku": sku, "quantity": 1 })).collect();
+        let body = json!({ "order_id": Uuid::now_v7(), "lines": lines, "hold_seconds": 900 });
+        id_of(&self.reserve_as("atomic", &body).await.ok())
+    }
+
+    /// The hold has ended a moment ago. Only a superuser who switches the triggers off can do that.
+    pub(crate) async fn end_hold(&self, reservation: &str) {
+        let mut superuser = self.sql().await;
+        sqlx::raw_sql("set session_replication_role = replica").execute(&mut superuser).await.expect("a superuser");
+        let end = "update reservations set expires_at = now() - interval '1 ms' where id = $1::uuid";
+        let ended = sqlx::query(end).bind(reservation).execute(&mut superuser).await.expect("an update");
+        assert_eq!(ended.rows_affected(), 1);
+    }
+
+    /// Kinds and deltas of a SKU's ledger, oldest first, once it is sure that it chains and its fences never fall.
+    pub(crate) async fn ledger(&self, sku: &str) -> Vec<(String, i64)> {
+        let read =
+            "select kind, delta, before, after, coalesce(fence, 0) from stock_ledger where sku = $1 order by seq";
+        let read = sqlx::query_as(read).bind(sku).fetch_all(&mut self.sql().await).await;
+        let rows: Vec<(String, i64, i64, i64, i64)> = read.expect("a ledger");
+        let (mut units, mut highest) = (0, 0);
+        for (kind, delta, before, after, fence) in &rows {
+            assert!((*before, *after) == (units, units + delta) && *fence >= highest, "{kind}: {rows:?}");
+            (units, highest) = (*after, *fence);
+        }
+        rows.into_iter().map(|(kind, delta, ..)| (kind, delta)).collect()
+    }
+
+    /// Waits for something that the service does by itself.
+    pub(crate) async fn until(&self, query: &'static str, wanted: i64) {
+        while self.count(query).await != wanted {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Units that live reservations hold, from the database.
     pub(crate) async fn sold(&self, sku: &str) -> i64 {
         let sold = "select coalesce(sum(l.quantity), 0)::bigint from reservation_lines l
@@ -103,6 +154,11 @@ impl Inventory {
         PgConnection::connect(&self.database).await.expect("the database answers")
     }
 
+    /// As `role` logs in.
+    pub(crate) async fn sql_as(&self, role: &str) -> PgConnection {
+        PgConnection::connect(&logged_in_as(role, &self.database)).await.expect("the database answers")
+    }
+
     /// Runs statements in the service's database: how a test takes a condition out.
     pub(crate) async fn run_sql(&self, statements: &'static str) {
         sqlx::raw_sql(statements).execute(&mut self.sql().await).await.expect("statements that run");
@@ -113,12 +169,21 @@ impl Inventory {
     }
 }
 
+pub(crate) fn id_of(reservation: &Value) -> String {
+    reservation["reservation_id"].as_str().expect("an id").to_owned()
+}
+
+pub(crate) fn logged_in_as(role: &str, database: &str) -> String {
+    database.replacen("postgres://postgres@", &format!("postgres://{role}@"), 1)
+}
+
 pub(crate) async fn answer(request: RequestBuilder) -> Answer {
     let response: Response = request.send().await.expect("the service answers");
-    let content_type = response.headers().get("content-type").map_or("", |v| v.to_str().unwrap_or("")).to_owned();
+    let header = |name| response.headers().get(name).map_or("", |v| v.to_str().unwrap_or("")).to_owned();
+    let (content_type, retry_after) = (header("content-type"), header("retry-after"));
     let status = response.status();
     let body = response.json().await.unwrap_or(Value::Null);
-    Answer { status, body, content_type }
+    Answer { status, body, content_type, retry_after }
 }
 
 impl Answer {

@@ -96,10 +96,7 @@ async fn overloaded_is_429_with_retry_after() {
 async fn token_source_mismatch_is_409_and_final() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
-    sqlx::query("update stock set token_source = 'etcd' where sku = 'chair'")
-        .execute(&stack.stock)
-        .await
-        .expect("update");
+    sqlx::query("select stock_claim('chair', 1, 'etcd')").execute(&stack.stock).await.expect("another's claim");
 
     let refused = stack.place("k", "chair", 1).await;
 
@@ -113,7 +110,7 @@ async fn stale_fencing_token_is_409_when_no_newer_one_helps() {
     stack.put_stock("chair", 1).await;
     // Storage that refuses whatever token is offered.
     sqlx::raw_sql(
-        "update stock set fence = 1000000;
+        "select stock_claim('chair', 1000000, 'redlock');
          create function refuse() returns trigger language plpgsql as 'begin return null; end';
          create trigger refuse before update of fence on stock for each row execute function refuse()",
     )

@@ -5,6 +5,7 @@ mod documented;
 mod failures;
 mod idempotency;
 mod lock_nodes;
+mod lost_replies;
 mod paused;
 mod payments;
 mod placing;

@@ -21,6 +21,8 @@ static UNIQUE: AtomicUsize = AtomicUsize::new(0);
 /// What differs between tests.
 pub(crate) struct Setup {
     pub(crate) redis_nodes: usize,
+    /// Whether each lock node is behind a proxy.
+    pub(crate) lock_lines: bool,
     /// The first is behind a proxy; all share one database.
     pub(crate) inventories: usize,
     pub(crate) lab: bool,
@@ -34,7 +36,16 @@ impl Default for Setup {
     fn default() -> Self {
         // The reconciler is out of the way unless a test is about it.
         let flags = &["--reconcile-ms=3600000"];
-        Self { redis_nodes: 3, inventories: 1, lab: true, lease_ms: 3_000, wait_ms: 10_000, payment_ms: 2, flags }
+        Self {
+            redis_nodes: 3,
+            lock_lines: false,
+            inventories: 1,
+            lab: true,
+            lease_ms: 3_000,
+            wait_ms: 10_000,
+            payment_ms: 2,
+            flags,
+        }
     }
 }
 
@@ -42,6 +53,10 @@ pub(crate) struct Stack {
     pub(crate) redis: Vec<RedisNode>,
     /// Between order and inventory.
     pub(crate) inventory_line: Proxy,
+    /// Between the first inventory and its database.
+    pub(crate) stock_line: Proxy,
+    /// Between order and the lock nodes, if that was asked for.
+    pub(crate) lock_lines: Vec<Proxy>,
     /// Between order and its database.
     pub(crate) database_line: Proxy,
     pub(crate) orders: PgPool,
@@ -70,15 +85,26 @@ impl Stack {
         );
         let (stock_url, orders_url) = (stock_url.expect("database"), orders_url.expect("database"));
         let redis = redis.expect("redis nodes");
-        let mut inventories = Vec::new();
-        for _ in 0..setup.inventories {
+        let stock_line = Proxy::start(address_of(&stock_url)).await.expect("proxy");
+        let mut inventories = vec![start_inventory(&through(&stock_url, stock_line.addr())).await];
+        for _ in 1..setup.inventories {
             inventories.push(start_inventory(&stock_url).await);
         }
         let inventory_url = inventories[0].url.clone();
         let inventory_line = Proxy::start(address_of(&inventory_url)).await.expect("proxy");
         let database_line = Proxy::start(address_of(&orders_url)).await.expect("proxy");
 
-        let nodes = redis.iter().map(RedisNode::url).collect::<Vec<_>>().join(",");
+        let mut lock_lines = Vec::new();
+        for node in redis.iter().filter(|_| setup.lock_lines) {
+            lock_lines.push(Proxy::start(node.addr()).await.expect("proxy"));
+        }
+        let direct = redis.iter().map(RedisNode::url);
+        let nodes: Vec<_> = if setup.lock_lines {
+            lock_lines.iter().map(|line| format!("redis://{}", line.addr())).collect()
+        } else {
+            direct.collect()
+        };
+        let nodes = nodes.join(",");
         let through = through(&orders_url, database_line.addr());
         let mut replicas = vec![format!("http://{}", inventory_line.addr())];
         replicas.extend(inventories[1..].iter().map(|other| other.url.clone()));
@@ -104,6 +130,8 @@ impl Stack {
         Self {
             redis,
             inventory_line,
+            stock_line,
+            lock_lines,
             database_line,
             orders: PgPool::connect(&orders_url).await.expect("orders database"),
             stock: PgPool::connect(&stock_url).await.expect("inventory database"),

@@ -4,6 +4,7 @@ use crate::stack::{Reply, Setup, Stack, eventually, wanted};
 
 const SETUP: Setup = Setup {
     redis_nodes: 3,
+    lock_lines: false,
     inventories: 1,
     lab: true,
     lease_ms: 1_500,

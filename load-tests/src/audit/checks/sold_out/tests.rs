@@ -112,7 +112,7 @@ fn the_rule_and_the_search_agree() {
         let ruled = by_rule("a", supply.first, &requests).is_empty();
         *(if ruled { &mut counted.0 } else { &mut counted.1 }) += 1;
         let searched =
-            explains(supply.first, ops(&requests, &supply), Limit { time: Duration::from_secs(600), ..LIMIT });
+            explains(supply.first, ops(&requests, &supply), Limit { time: Duration::from_mins(10), ..LIMIT });
         let right = if ruled { Search::Explained } else { Search::Unexplained };
         assert_eq!(searched, right, "case {case}: {} units, {requests:?}", supply.first);
     }

@@ -1,0 +1,80 @@
+//! Many callers in several processes, one key: who waits for how long, and does everybody get a turn?
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use testbed::RedisNode;
+use tokio::task::JoinSet;
+
+use crate::Size;
+use crate::figures::{mean, micros};
+use crate::row::Row;
+use crate::subject::{Client, LOCKS};
+use crate::team::{Errand, Task, Team};
+
+const PROCESSES: usize = 4;
+const CALLERS: usize = 16;
+const HOLD: Duration = Duration::from_millis(1);
+const WAIT: Duration = Duration::from_secs(30);
+
+/// What one caller saw.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// From asking to being granted, of the cycles that ended in time.
+    waits: Vec<Duration>,
+    holds: Vec<Duration>,
+    failed: usize,
+}
+
+pub(crate) async fn measure(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>> {
+    let urls: Vec<_> = nodes.iter().map(RedisNode::url).collect();
+    let mut rows = Vec::new();
+    for subject in LOCKS {
+        let errand = Errand { subject, urls: urls.clone(), task: Task::Contend { during: size.duration } };
+        let mut team = Team::start(&vec![errand; PROCESSES]).await.context(subject.name())?;
+        let seen: Vec<Vec<Seen>> = team.work().await.context(subject.name())?;
+        let seen: Vec<Seen> = seen.into_iter().flatten().collect();
+        let waits: Vec<_> = seen.iter().map(|caller| caller.waits.clone()).collect();
+        let holds: Vec<_> = seen.iter().flat_map(|caller| caller.holds.clone()).collect();
+        let row = Row::new("one key", subject, nodes.len(), PROCESSES * CALLERS);
+        rows.push(Row {
+            failed: seen.iter().map(|caller| caller.failed).sum(),
+            hold_us: mean(&holds).map(micros),
+            ..row.with_latencies(&waits, size.duration)
+        });
+    }
+    Ok(rows)
+}
+
+/// One process's part.
+pub(crate) async fn contend(client: Client, during: Duration) -> Result<Vec<Seen>> {
+    let until = Instant::now() + during;
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        callers.spawn(turns(client.clone(), until));
+    }
+    callers.join_all().await.into_iter().collect()
+}
+
+/// Whoever waits when the time is up goes on waiting: being starved must show as a failure. Only
+/// cycles that ended in time are counted.
+async fn turns(client: Client, until: Instant) -> Result<Seen> {
+    let mut seen = Seen::default();
+    while Instant::now() < until {
+        let asked = Instant::now();
+        let Ok(held) = client.acquire("one-key", WAIT).await else {
+            seen.failed += 1;
+            continue;
+        };
+        let granted = Instant::now();
+        tokio::time::sleep(HOLD).await;
+        let kept = granted.elapsed();
+        held.release().await?;
+        if Instant::now() < until {
+            seen.waits.push(granted - asked);
+            seen.holds.push(kept);
+        }
+    }
+    Ok(seen)
+}

@@ -1,0 +1,62 @@
+//! What is refused and what is understood.
+
+use super::*;
+
+fn run(arguments: &[&str]) -> Result<Plan, clap::Error> {
+    let Command::Run(run) = Cli::try_parse_from(["oversell", "run"].iter().chain(arguments))?.command else {
+        panic!("it is `run`");
+    };
+    run.plan()
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn bad_usage_ends_with_2_and_says_what_would_do() {
+    let wrong = [
+        (vec!["--strategies", "magic"], "redlock-fenced"),
+        (vec!["--faults", "earthquake"], "pause-inventory"),
+        (vec!["--redis-nodes", "4"], "odd"),
+        (vec!["--replicas", "1"], "2 to 8"),
+        (vec!["--stock", "0"], "1"),
+        (vec!["--users", "many"], "invalid"),
+        (vec!["--skus", "9", "--stock", "4"], "at most 4"),
+        (vec!["--target", "http://x", "--replicas", "2"], "--target"),
+        (vec!["--quik"], "--quick"),
+        (vec!["--skew", "9"], "0 to 5"),
+        (vec!["--scenario", "no-such-file.toml"], "no-such-file.toml"),
+        (vec!["--matrix", "--scenario", "x"], "--scenario"),
+    ];
+    for (arguments, hint) in wrong {
+        let error = run(&arguments).expect_err("bad usage");
+        assert_eq!(error.exit_code(), 2, "{arguments:?}");
+        assert!(error.to_string().contains(hint), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn the_story_is_the_default_and_quick_asks_for_less() {
+    let (full, quick) = (run(&[]).expect("a plan"), run(&["--quick"]).expect("a plan"));
+    assert_eq!(full.rows().collect::<Vec<_>>(), crate::plan::STORY);
+    assert!(quick.load.attempts() < full.load.attempts());
+}
+
+#[test]
+fn the_matrix_is_every_strategy_under_every_fault_unless_some_are_named() {
+    for quick in [&["--matrix", "--quick"][..], &["--matrix"]] {
+        let plan = run(quick).expect("a plan");
+        assert_eq!(plan.cells.len(), Fault::value_variants().len());
+        assert_eq!(plan.strategies().len(), Strategy::value_variants().len());
+    }
+    let plan = run(&["--matrix", "--faults", "none", "--strategies", "off,atomic"]).expect("a plan");
+    assert_eq!((plan.cells.len(), plan.rows().count()), (1, 2));
+}
+
+#[test]
+fn the_same_seed_makes_the_same_plan() {
+    let demand = || run(&["--quick", "--seed", "7"]).map(|plan| plan.load.demand(plan.seed)).expect("a plan");
+    assert_eq!(demand(), demand());
+}

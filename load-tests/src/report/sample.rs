@@ -1,0 +1,114 @@
+//! A report like that of a real run, for tests of how it is told.
+
+use time::OffsetDateTime;
+
+use super::course::{Answers, Course, Moment, Refused};
+use super::{AuditReport, Latency, LockWait, Report, RunReport};
+use crate::faults::{Fault, Struck};
+use crate::plan::{Load, Plan, RowPlan};
+use crate::stack::Shape;
+use crate::strategy::Strategy;
+use crate::verdict::Verdict;
+
+/// So many units there are in every row.
+const STOCK: i64 = 100;
+
+/// The story, and two rows more: enough for a matrix in which one field was not run.
+pub(super) fn report() -> Report {
+    let more = [(Strategy::Off, Fault::PauseInventory), (Strategy::RedlockFenced, Fault::PauseOrder)];
+    let rows = crate::plan::STORY.iter().map(|row| (row.strategy, row.fault)).chain(more);
+    let runs: Vec<_> = rows.map(|(strategy, fault)| run(strategy, fault)).collect();
+    let ms = std::time::Duration::from_millis;
+    let shape = Shape { redis_nodes: 5, replicas: 2, lease: ms(600), wait: ms(10_000), payment: ms(2) };
+    let plan = Plan {
+        rows: runs.iter().map(|run| RowPlan { strategy: run.strategy, fault: run.fault }).collect(),
+        load: Load { users: 16, iterations: 25, skus: 2, stock: 100 },
+        shape,
+        strikes: 3,
+        seed: 7,
+    };
+    let verdict = Verdict::of(&runs, None);
+    Report::new(&plan, OffsetDateTime::UNIX_EPOCH, runs, verdict)
+}
+
+/// One row in which everything went as it has to.
+pub(super) fn run(strategy: Strategy, fault: Fault) -> RunReport {
+    let oversold = match (strategy, fault) {
+        (Strategy::Off, _) => 300,
+        (Strategy::Redlock, Fault::PauseInventory) => 4,
+        _ => 0,
+    };
+    let strikes = if fault == Fault::None { Vec::new() } else { (1..=3).map(strike).collect() };
+    let refused = if strategy.claims() && fault.makes_writes_stale() { strikes.len() } else { 0 };
+    let violations =
+        if oversold > 0 { vec!["1: a: 400 units are promised & <100> are there".to_owned()] } else { Vec::new() };
+    RunReport {
+        strategy,
+        fault,
+        initial_stock: 100,
+        attempts: 400,
+        accepted: 100,
+        units_sold: STOCK + oversold,
+        stock_left: 0,
+        units_oversold: oversold.unsigned_abs(),
+        lost_updates: usize::try_from(oversold).expect("few"),
+        sold_out: 300,
+        lock_timeouts: 0,
+        unavailable: 0,
+        stale_claims_refused: 0,
+        stale_writes_refused: refused,
+        payments_voided: refused,
+        unexplained_errors: 0,
+        faults_fired: strikes.len(),
+        duration_seconds: 8.0,
+        orders_per_second: 50.0,
+        latency_ms: Latency { p50: 12.0, p95: 40.0, p99: 80.0, max: 900.0 },
+        lock_wait_ms: LockWait { p50: 3.0, p99: 30.0 },
+        audit: AuditReport { passed: violations.is_empty(), violations, unknown: Vec::new() },
+        attempts_planned: 400,
+        skus: 2,
+        skus_sold_out: 2,
+        paused_writes_refused: refused,
+        unsettled: None,
+        strikes,
+        course: course(oversold, refused),
+        history: String::new(),
+    }
+}
+
+fn strike(number: u64) -> Struck {
+    Struck {
+        replica: format!("inventory-{}", number % 2 + 1),
+        sku: "a".into(),
+        from_ms: u128::from(number) * 2_000,
+        to_ms: u128::from(number) * 2_000 + 700,
+        fired: true,
+        outcome: "stale_fencing_token".into(),
+        order_id: None,
+        fencing_token: None,
+    }
+}
+
+fn course(oversold: i64, refused: usize) -> Course {
+    let moment = |number: u64| {
+        let share = i64::try_from(number).expect("few");
+        let sold = (STOCK * share / 70).min(STOCK + oversold * share / 100);
+        Moment {
+            at_ms: number * 80,
+            sold: if oversold > STOCK { (STOCK + oversold) * share / 100 } else { sold.max(share.min(STOCK)) },
+            oversold: if oversold > STOCK {
+                ((STOCK + oversold) * share / 100 - STOCK).max(0)
+            } else {
+                (oversold * (share - 75) / 25).max(0)
+            },
+            answered: usize::try_from(number * number / 25).expect("few"),
+        }
+    };
+    let refused = (1..=refused as u64).map(|number| Refused { at_ms: number * 2_000 + 720, step: "write".into() });
+    let latency = [(Some(5.0), 40), (Some(7.0), 120), (Some(10.0), 150), (Some(20.0), 60), (Some(30.0), 25), (None, 5)];
+    Course {
+        moments: (0..=100).map(moment).collect(),
+        refused: refused.collect(),
+        latency: latency.into_iter().map(|(within_ms, count)| Answers { within_ms, count }).collect(),
+    }
+}
