@@ -94,7 +94,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::{Cause, Locks, Resource, Wait};
+    use crate::{Cause, Locks, NodeError, Resource, Wait};
 
     const LEASE: Duration = Duration::from_secs(9);
 
@@ -107,7 +107,8 @@ mod tests {
     }
 
     fn away() -> LockError {
-        LockError::Unavailable { backend: "test", source: Cause::new(std::fmt::Error) }
+        let source = NodeError::NoAnswer { node: "test".into(), source: Cause::new(std::fmt::Error) };
+        LockError::Unavailable { backend: "test", source }
     }
 
     /// Keeps for `working`, with extensions that end as told (well, when nothing is told). When each began.
