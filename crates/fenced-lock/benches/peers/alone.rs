@@ -7,7 +7,7 @@ use testbed::RedisNode;
 
 use crate::Size;
 use crate::row::Row;
-use crate::subject::{Client, Subject};
+use crate::subject::{Client, Subject, fresh_key};
 
 const SUBJECTS: [Subject; 3] = [Subject::Floor, Subject::Ours, Subject::Rslock];
 
@@ -59,18 +59,19 @@ pub(crate) async fn with_one_stopped(nodes: &[RedisNode], size: Size) -> Result<
     Ok(rows)
 }
 
-async fn clients(nodes: &[RedisNode]) -> Result<Vec<Client>> {
+async fn clients(nodes: &[RedisNode]) -> Result<Vec<(Client, String)>> {
     let urls: Vec<_> = nodes.iter().map(RedisNode::url).collect();
     let mut clients = Vec::new();
     for subject in SUBJECTS {
-        clients.push(subject.connect(&urls).await.with_context(|| subject.name())?);
+        let client = subject.connect(&urls).await.with_context(|| subject.name())?;
+        clients.push((client, fresh_key(subject)));
     }
     Ok(clients)
 }
 
-async fn cycle(clients: &[Client], subject: usize) -> Result<Duration> {
-    let name = SUBJECTS[subject].name();
-    clients[subject].cycle(&format!("alone-{name}")).await.context(name)
+async fn cycle(clients: &[(Client, String)], subject: usize) -> Result<Duration> {
+    let (client, key) = &clients[subject];
+    client.cycle(key).await.with_context(|| SUBJECTS[subject].name())
 }
 
 fn rows(case: &str, nodes: usize, took: [Vec<Duration>; 3]) -> Vec<Row> {

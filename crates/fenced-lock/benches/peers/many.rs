@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::Size;
 use crate::row::Row;
-use crate::subject::{Client, Subject};
+use crate::subject::{Client, Subject, fresh_key};
 
 const CALLERS: usize = 32;
 
@@ -19,8 +19,8 @@ pub(crate) async fn measure(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>>
         let client = subject.connect(&urls).await.context(subject.name())?;
         let until = Instant::now() + size.duration / 2;
         let mut callers = JoinSet::new();
-        for number in 0..CALLERS {
-            callers.spawn(cycles(client.clone(), format!("many-{}-{number}", subject.name()), until));
+        for _ in 0..CALLERS {
+            callers.spawn(cycles(client.clone(), fresh_key(subject), until));
         }
         let took = callers.join_all().await.into_iter().collect::<Result<Vec<_>>>().context(subject.name())?;
         rows.push(Row::new("different keys", subject, nodes.len(), CALLERS).with_latencies(&took, size.duration / 2));

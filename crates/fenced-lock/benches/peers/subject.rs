@@ -14,7 +14,13 @@ use crate::floor::{Floor, FloorHeld};
 /// Longer than any cycle, so that no lease ends while something is measured.
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
-static CLIENTS: AtomicU64 = AtomicU64::new(0);
+/// A key that nobody has used: some leave theirs behind where a node was slow to answer, or when
+/// their client ends.
+pub(crate) fn fresh_key(subject: Subject) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{}-{number}", subject.name(), std::process::id())
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -61,10 +67,9 @@ impl Subject {
             }
             Self::Rslock => Client::Rslock(LockManager::new(urls.to_vec())),
         };
-        // Keys that nobody else has used: some leave theirs behind when a node is slow to answer.
-        let number = CLIENTS.fetch_add(1, Ordering::Relaxed);
+        let key = fresh_key(self);
         for turn in 0..20 {
-            client.cycle(&format!("warm-up-{}-{number}-{turn}", std::process::id())).await?;
+            client.cycle(&format!("{key}-{turn}")).await?;
         }
         Ok(client)
     }
