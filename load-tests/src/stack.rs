@@ -105,7 +105,7 @@ impl Stack {
         }
         let nodes = yard.redis_urls();
         let launch = Launch { shape, programs: &programs, logs: &logs, databases: &databases, yard: &yard };
-        let inventory = try_join_all((0..shape.replicas).map(|n| launch.inventory(n))).await?;
+        let inventory = try_join_all((0..shape.replicas).map(|n| launch.inventory(n, &nodes))).await?;
         let inventory_urls: Vec<_> = inventory.iter().map(|service| service.url().to_owned()).collect();
         let orders = try_join_all((0..shape.replicas).map(|n| launch.order(n, &inventory_urls, &nodes))).await?;
         let mut order_urls: Vec<_> = orders.iter().map(|service| service.url().to_owned()).collect();

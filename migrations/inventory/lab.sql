@@ -1,5 +1,5 @@
--- For a database of the laboratory only, and no migration: run when the service starts with its lab switched on,
--- again and again. What the unsafe strategies need exists nowhere else; a database that has it never becomes
+-- For a database of the laboratory only, and no migration: run when a service first starts there with its lab
+-- switched on. What the unsafe strategies need exists nowhere else; a database that has it never becomes
 -- one of production, and the service refuses to start on it without the lab.
 
 drop trigger if exists stock_moves_with_the_fence on stock;

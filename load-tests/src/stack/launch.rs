@@ -41,11 +41,15 @@ pub(super) struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    pub(super) async fn inventory(&self, n: usize) -> anyhow::Result<Arc<Service>> {
+    pub(super) async fn inventory(&self, n: usize, nodes: &[String]) -> anyhow::Result<Arc<Service>> {
+        let ms = |duration: Duration| duration.as_millis().to_string();
         let route = self.yard.routes.as_ref().map(|routes| &routes.inventory_postgres[n]);
         let envs = vec![
             ("INVENTORY_DATABASE_URL", super::routes::through(route, &self.databases.inventory)?),
             ("INVENTORY_TOKEN", LAB_TOKEN.to_owned()),
+            ("INVENTORY_LOCK_NODES", nodes.join(",")),
+            ("INVENTORY_LOCK_LEASE_MS", ms(self.shape.lease)),
+            ("INVENTORY_LOCK_WAIT_MS", ms(self.shape.wait)),
         ];
         self.service(format!("inventory-{}", n + 1), &self.programs.inventory, "INVENTORY_LISTEN", envs).await
     }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use fenced_lock::{ClientName, Lease, Locks, Nodes, Options, Resource};
 use service_kit::{auth::BearerToken, limits::Limits, serve};
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    net::TcpListener,
+    time::{interval, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -21,6 +24,9 @@ use crate::{
 const READY_WITHIN: Duration = Duration::from_secs(1);
 /// Longer than any statement may take.
 const WRITES_END_WITHIN: Duration = Duration::from_secs(8);
+
+/// Often enough to see a pool run dry.
+const POOL_WATCHED_EVERY: Duration = Duration::from_secs(1);
 
 /// What every handler reaches. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -80,6 +86,7 @@ impl App {
     ) -> std::io::Result<()> {
         let stop = CancellationToken::new();
         self.writes.spawn(self.sweeper.clone().run(stop.clone()));
+        self.writes.spawn(watch_pool(self.db.clone(), stop.clone()));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let db = self.db.clone();
         let ready = move || -> serve::Readiness {
@@ -97,6 +104,17 @@ impl App {
         }
         self.db.close().await;
         served
+    }
+}
+
+/// How many connections there are, and how many of them wait for work.
+async fn watch_pool(db: StockDb, stop: CancellationToken) {
+    let mut every = interval(POOL_WATCHED_EVERY);
+    loop {
+        tokio::select! { () = stop.cancelled() => return, _ = every.tick() => {} }
+        let (open, idle) = db.connections();
+        metrics::gauge!("inventory_pool_connections", "state" => "open").set(open);
+        metrics::gauge!("inventory_pool_connections", "state" => "idle").set(u32::try_from(idle).unwrap_or(u32::MAX));
     }
 }
 

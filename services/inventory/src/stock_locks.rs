@@ -73,6 +73,8 @@ impl StockLocks {
         match redlock.try_lock_all(&resources, Wait::up_to(wait), self.lease).await {
             Ok(Some(grants)) => Ok(Held { tokens: tokens(&grants, bound, &resources), grants: Some(grants) }),
             Ok(None) => Err(StockError::LockTimeout { waited: self.wait }),
+            // Somebody claimed with the highest there is; moving the fence is all that is left.
+            Err(LockError::TokensExhausted { .. }) => Ok(Held::nothing()),
             Err(error) => Err(not_granted(error)),
         }
     }

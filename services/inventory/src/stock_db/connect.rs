@@ -71,21 +71,25 @@ async fn migrate(database: &Database) -> Result<(), ConnectError> {
     let options = options.application_name("inventory-migrate").options([("statement_timeout", MIGRATE_WITHIN)]);
     let mut migrating = PgConnection::connect_with(&options).await?;
     MIGRATIONS.run(&mut migrating).await?;
-    let of_the_lab = if database.lab {
+    if database.lab {
         set_up_lab(&mut migrating).await?;
-        false
-    } else {
-        let unsafe_ones = "select exists (select from pg_proc where proname = 'stock_write_unsafe')";
-        sqlx::query_scalar(unsafe_ones).fetch_one(&mut migrating).await?
-    };
-    migrating.close().await?;
-    if of_the_lab { Err(ConnectError::OfTheLab) } else { Ok(()) }
+    } else if is_of_the_lab(&mut migrating).await? {
+        return Err(ConnectError::OfTheLab);
+    }
+    Ok(migrating.close().await?)
 }
 
-/// One replica at a time.
+async fn is_of_the_lab(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let unsafe_ones = "select exists (select from pg_proc where proname = 'stock_write_unsafe')";
+    sqlx::query_scalar(unsafe_ones).fetch_one(connection).await
+}
+
+/// One replica at a time; those that come later, under load perhaps, must not lock the table once more.
 async fn set_up_lab(migrating: &mut PgConnection) -> Result<(), sqlx::Error> {
     let mut alone = migrating.begin().await?;
     sqlx::query("select pg_advisory_xact_lock(hashtext('inventory lab'))").execute(&mut *alone).await?;
-    sqlx::raw_sql(LAB).execute(&mut *alone).await?;
+    if !is_of_the_lab(&mut alone).await? {
+        sqlx::raw_sql(LAB).execute(&mut *alone).await?;
+    }
     alone.commit().await
 }

@@ -152,3 +152,27 @@ async fn dependency_unavailable_is_503_while_postgres_does_not_answer() {
     sqlx::raw_sql("commit").execute(&mut row).await.expect("the table is free");
     assert_eq!(inventory.available("a").await, 3, "it comes back by itself");
 }
+
+#[tokio::test]
+async fn overloaded_is_429_with_retry_after_and_over_when_the_work_is_done() {
+    let inventory = Inventory::with(&["--lab", "--max-concurrency=1"]).await;
+    inventory.put("a", 3).await.ok();
+    let mut row = inventory.sql().await;
+    sqlx::raw_sql("begin; lock table stock").execute(&mut row).await.expect("the table");
+    let working = inventory.get("/v1/stock/a");
+    let meanwhile = async {
+        let blocked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
+                          and datname = current_database() and usename = 'inventory_service'";
+        while inventory.count(blocked).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        let refused = inventory.get("/v1/stock/a").await;
+        sqlx::raw_sql("commit").execute(&mut row).await.expect("the table is free");
+        refused
+    };
+    let (worked, refused) = tokio::join!(working, meanwhile);
+    refused.is(429, "overloaded");
+    assert_eq!((refused.body["retryable"].as_bool(), refused.retry_after.as_str()), (Some(true), "1"));
+    worked.ok();
+    assert_eq!(inventory.available("a").await, 3);
+}
