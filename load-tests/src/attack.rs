@@ -68,7 +68,7 @@ impl Mischief {
     }
 
     fn sends_twice(&self, number: usize) -> bool {
-        number % 2 == 0 && self.twice.load(Ordering::Relaxed)
+        number.is_multiple_of(2) && self.twice.load(Ordering::Relaxed)
     }
 }
 

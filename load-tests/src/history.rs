@@ -117,7 +117,9 @@ impl Tally {
             (&mut self.tried_again_silence, other.tried_again_silence),
             (&mut self.duplicates, other.duplicates),
         ];
-        pairs.into_iter().for_each(|(sum, count)| *sum += count);
+        for (sum, count) in pairs {
+            *sum += count;
+        }
     }
 
     fn count_again(&mut self, outcome: Outcome) {

@@ -53,7 +53,9 @@ impl Progress {
         loop {
             ticks.tick().await;
             let mut now = Tally::default();
-            tallies.iter().for_each(|tally| now.add(&tally.borrow()));
+            for tally in &tallies {
+                now.add(&tally.borrow());
+            }
             bar.set_position(now.ended);
             let a_second = per_second(now.ended, began.elapsed());
             bar.set_message(format!("{a_second:.0}/s  {}{}", counts(now), self.left(number)));

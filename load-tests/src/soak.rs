@@ -26,7 +26,7 @@ use crate::stack::{Shape, Stack};
 use crate::strategy::{Backend, Strategy};
 
 /// One sale and its audit.
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// What to soak.
 #[derive(Debug, Clone)]

@@ -158,7 +158,9 @@ impl Field<'_> {
         let mut invoked: Vec<_> = self.lanes.iter().map(|lane| lane.history.invocations()).collect();
         let busy = async {
             loop {
-                invoked.iter_mut().for_each(|count| drop(count.borrow_and_update()));
+                for count in &mut invoked {
+                    drop(count.borrow_and_update());
+                }
                 if self.in_flight() > 0 {
                     return;
                 }

@@ -29,7 +29,7 @@ pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
 
 async fn partition(field: &Field<'_>, strike: &Strike) -> anyhow::Result<Struck> {
     let (yard, routes) = (field.yard()?, field.routes()?);
-    let count = if strike.number % 2 == 0 { yard.quorum() - 1 } else { yard.quorum() };
+    let count = if strike.number.is_multiple_of(2) { yard.quorum() - 1 } else { yard.quorum() };
     let picked: Vec<_> = (0..count).map(|step| (strike.replica + step) % yard.redis.len()).collect();
     let from_ms = field.now_ms();
     let broken = Broken::one_way_or_both(strike, picked.iter().map(|&node| &routes.redis[node]).collect());

@@ -30,7 +30,7 @@ pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
 
 async fn slow(field: &Field<'_>, strike: &Strike) -> anyhow::Result<Struck> {
     let yard = field.yard()?;
-    let count = if strike.number % 2 == 0 { yard.quorum() - 1 } else { yard.quorum() };
+    let count = if strike.number.is_multiple_of(2) { yard.quorum() - 1 } else { yard.quorum() };
     let picked: Vec<_> = (0..count).map(|step| (strike.replica + step) % yard.redis.len()).collect();
     let nodes = join_all(picked.iter().map(|&node| yard.redis[node].lock())).await;
     let (from_ms, slow) = (field.now_ms(), field.lease.mul_f64(SLOW_IN_LEASES));

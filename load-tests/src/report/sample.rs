@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use super::course::{Answers, Course, Moment, Refused};
 use super::{AuditReport, Latency, LockWait, Report, RunReport};
 use crate::faults::{Fault, Struck};
-use crate::plan::{Load, Plan, RowPlan};
+use crate::plan::{Arrivals, Cell, Load, Plan};
 use crate::stack::Shape;
 use crate::strategy::Strategy;
 use crate::verdict::Verdict;
@@ -19,12 +19,27 @@ pub(super) fn report() -> Report {
     let rows = crate::plan::STORY.iter().map(|row| (row.strategy, row.fault)).chain(more);
     let runs: Vec<_> = rows.map(|(strategy, fault)| run(strategy, fault)).collect();
     let ms = std::time::Duration::from_millis;
-    let shape = Shape { redis_nodes: 5, replicas: 2, lease: ms(600), wait: ms(10_000), payment: ms(2) };
-    let plan = Plan {
-        rows: runs.iter().map(|run| RowPlan { strategy: run.strategy, fault: run.fault }).collect(),
-        load: Load { users: 16, iterations: 25, skus: 2, stock: 100 },
-        shape,
+    let shape = Shape {
+        redis_nodes: 5,
+        replicas: 2,
+        lease: ms(600),
+        wait: ms(10_000),
+        payment: ms(2),
+        proxied: false,
+        etcd: false,
+        zookeeper: false,
+    };
+    let cell = |run: &RunReport| Cell {
+        fault: run.fault,
+        strategies: vec![run.strategy],
+        arrivals: Arrivals::Closed,
         strikes: 3,
+    };
+    let plan = Plan {
+        cells: runs.iter().map(cell).collect(),
+        load: Load { users: 16, iterations: 25, skus: 2, stock: 100, skew: 0.0 },
+        shape,
+        left_out: Vec::new(),
         seed: 7,
     };
     let verdict = Verdict::of(&runs, None);
@@ -69,6 +84,9 @@ pub(super) fn run(strategy: Strategy, fault: Fault) -> RunReport {
         skus: 2,
         skus_sold_out: 2,
         paused_writes_refused: refused,
+        payment_ms: 2,
+        tried_again: 0,
+        tried_again_unavailable: 0,
         unsettled: None,
         strikes,
         course: course(oversold, refused),
@@ -78,6 +96,7 @@ pub(super) fn run(strategy: Strategy, fault: Fault) -> RunReport {
 
 fn strike(number: u64) -> Struck {
     Struck {
+        strategy: None,
         replica: format!("inventory-{}", number % 2 + 1),
         sku: "a".into(),
         from_ms: u128::from(number) * 2_000,
