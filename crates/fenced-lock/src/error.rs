@@ -10,6 +10,26 @@ use crate::{Resource, Token};
 /// Why a lock could not be asked for, kept or given back.
 ///
 /// Contention is not an error: [`Locks::try_lock`](crate::Locks::try_lock) answers `None`.
+///
+/// ```
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # use std::time::Duration;
+/// use fenced_lock::{Lease, LockError, Locks, Nodes, Options, Resource, Wait};
+///
+/// // Nobody listens there.
+/// let nodes = Nodes::parse("redis://127.0.0.1:1, redis://127.0.0.1:2, redis://127.0.0.1:3")?;
+/// let locks = Locks::redlock(nodes, Options::default());
+/// let lease = Lease::new(Duration::from_secs(10))?;
+/// match locks.try_lock(&Resource::new("sku:42")?, Wait::none(), lease).await {
+///     Err(error @ LockError::QuorumUnavailable { answered: 0, .. }) => {
+///         assert!(error.retryable());
+///         println!("{error}"); // names every node, and what it did instead of answering
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LockError {
     /// Too few nodes answered to decide. Fail closed: nobody was given anything.

@@ -290,7 +290,7 @@ impl Drop for Holding {
     }
 }
 
-/// A lock on one resource.
+/// A lock on one resource. Got from [`Locks::try_lock`](crate::Locks::try_lock).
 ///
 /// Dropping it releases it on all nodes in a detached task; [`release`](Self::release) does so
 /// at once and tells whether it was still ours.
@@ -340,6 +340,22 @@ impl Grant {
     ///
     /// # Cancel safety
     /// Safe: nothing is lost by dropping the future and asking again.
+    ///
+    /// # Example
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # use std::time::Duration;
+    /// # use fenced_lock::{Lease, Locks, Resource, Wait};
+    /// # let locks = Locks::off();
+    /// # let (sku, lease) = (Resource::new("sku:42")?, Lease::new(Duration::from_millis(50))?);
+    /// # let grant = locks.try_lock(&sku, Wait::none(), lease).await?.expect("off grants everybody");
+    /// tokio::select! {
+    ///     () = grant.lost() => println!("too late: whatever is written now, the storage must refuse"),
+    ///     () = std::future::pending() => println!("the work is done"),
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn lost(&self) {
         self.0.lost().await;
     }
@@ -354,6 +370,24 @@ impl Grant {
     ///
     /// # Cancel safety
     /// Some nodes may have the new lease; `valid_until` is the earlier of both ends then.
+    ///
+    /// # Example
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let servers = testbed::redis_nodes(3).await?;
+    /// # let nodes = fenced_lock::Nodes::parse(&servers.iter().map(|node| node.url()).collect::<Vec<_>>().join(","))?;
+    /// # let locks = fenced_lock::Locks::redlock(nodes, fenced_lock::Options::default());
+    /// use std::time::Duration;
+    /// use fenced_lock::{Lease, Resource, Wait};
+    ///
+    /// let (sku, second) = (Resource::new("sku:42")?, Lease::new(Duration::from_secs(1))?);
+    /// let grant = locks.try_lock(&sku, Wait::none(), second).await?.expect("nobody else is here");
+    /// let first_end = grant.valid_until();
+    /// grant.extend(Lease::new(Duration::from_secs(60))?).await?;
+    /// assert!(grant.valid_until() > first_end, "the same grant, the same token, more time");
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn extend(&self, lease: Lease) -> Result<(), LockError> {
         self.0.extend(lease).await
     }
@@ -374,12 +408,29 @@ impl Grant {
     ///
     /// For the outcome that nobody heard: a write was sent and no answer came, so nobody else
     /// should be let in early.
+    ///
+    /// # Example
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let servers = testbed::redis_nodes(3).await?;
+    /// # let nodes = fenced_lock::Nodes::parse(&servers.iter().map(|node| node.url()).collect::<Vec<_>>().join(","))?;
+    /// # let locks = fenced_lock::Locks::redlock(nodes, fenced_lock::Options::default());
+    /// use std::time::Duration;
+    /// use fenced_lock::{Lease, Resource, Wait};
+    ///
+    /// let (sku, lease) = (Resource::new("sku:42")?, Lease::new(Duration::from_secs(60))?);
+    /// locks.try_lock(&sku, Wait::none(), lease).await?.expect("nobody else is here").abandon();
+    /// assert!(locks.try_lock(&sku, Wait::none(), lease).await?.is_none(), "for a minute nobody gets in");
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn abandon(self) {
         self.0.abandon();
     }
 }
 
-/// Locks on several resources, obtained together and given back together.
+/// Locks on several resources, obtained together and given back together. Got from
+/// [`Locks::try_lock_all`](crate::Locks::try_lock_all).
 ///
 /// Dropping it releases them on all nodes in a detached task.
 #[derive(Debug)]
@@ -418,6 +469,9 @@ impl Grants {
     }
 
     /// Resolves when one of the locks cannot be relied upon any more. See [`Grant::lost`].
+    ///
+    /// # Cancel safety
+    /// As [`Grant::lost`].
     pub async fn lost(&self) {
         self.0.lost().await;
     }
@@ -426,6 +480,9 @@ impl Grants {
     ///
     /// # Errors
     /// As [`Grant::extend`]; one lost lock is enough.
+    ///
+    /// # Cancel safety
+    /// As [`Grant::extend`].
     pub async fn extend(&self, lease: Lease) -> Result<(), LockError> {
         self.0.extend(lease).await
     }

@@ -7,6 +7,16 @@ use std::time::Duration;
 ///
 /// Between 10 ms and 24 h: below, clock drift and a single round trip eat the lease; above, a
 /// crashed holder would block a resource for longer than anybody would wait.
+///
+/// ```
+/// use std::time::Duration;
+/// use fenced_lock::Lease;
+///
+/// let lease = Lease::new(Duration::from_secs(10))?;
+/// assert_eq!(lease.get(), Duration::from_secs(10));
+/// assert!(Lease::new(Duration::from_millis(1)).is_err());
+/// # Ok::<_, fenced_lock::LeaseOutOfRange>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lease(Duration);
 
@@ -25,6 +35,9 @@ impl Lease {
     pub const MAX: Duration = Duration::from_hours(24);
 
     /// A lease of `duration`, cut to whole milliseconds, the unit of the lock nodes.
+    ///
+    /// # Errors
+    /// [`LeaseOutOfRange`] below [`MIN`](Self::MIN) or above [`MAX`](Self::MAX).
     pub fn new(duration: Duration) -> Result<Self, LeaseOutOfRange> {
         if (Self::MIN..=Self::MAX).contains(&duration) {
             let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);

@@ -5,9 +5,12 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::grant::{Grant, Grants, Holding, Lent};
 use crate::holder::{Change, Holder};
+#[cfg(feature = "redis")]
+use crate::queue::Place;
 use crate::queue::Queues;
 #[cfg(feature = "postgres")]
 use crate::{AdvisoryDatabase, postgres_advisory::PostgresAdvisory};
@@ -157,6 +160,23 @@ impl Locks {
     /// # Cancel safety
     /// Dropping the future gives back, in a detached task, whatever it had obtained on any node.
     /// On a node that cannot be reached the key remains until its lease ends.
+    ///
+    /// # Example
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let servers = testbed::redis_nodes(3).await?;
+    /// # let nodes = fenced_lock::Nodes::parse(&servers.iter().map(|node| node.url()).collect::<Vec<_>>().join(","))?;
+    /// # let locks = fenced_lock::Locks::redlock(nodes, fenced_lock::Options::default());
+    /// use std::time::Duration;
+    /// use fenced_lock::{Lease, Released, Resource, Wait};
+    ///
+    /// let (sku, lease) = (Resource::new("sku:42")?, Lease::new(Duration::from_secs(10))?);
+    /// let grant = locks.try_lock(&sku, Wait::none(), lease).await?.expect("nobody else is here");
+    /// assert!(locks.try_lock(&sku, Wait::none(), lease).await?.is_none(), "contention is no error");
+    /// assert_eq!(grant.release().await?, Released::WasOurs);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn try_lock(&self, resource: &Resource, wait: Wait, lease: Lease) -> Result<Option<Grant>, LockError> {
         let holding = self.acquire(Arc::new([resource.clone()]), wait, lease).await?;
         Ok(holding.map(Grant::new))
@@ -173,6 +193,26 @@ impl Locks {
     ///
     /// # Cancel safety
     /// As [`try_lock`](Self::try_lock).
+    ///
+    /// # Example
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let servers = testbed::redis_nodes(3).await?;
+    /// # let nodes = fenced_lock::Nodes::parse(&servers.iter().map(|node| node.url()).collect::<Vec<_>>().join(","))?;
+    /// # let locks = fenced_lock::Locks::redlock(nodes, fenced_lock::Options::default());
+    /// use std::time::Duration;
+    /// use fenced_lock::{Lease, Resource, Wait};
+    ///
+    /// let both = [Resource::new("sku:7")?, Resource::new("sku:42")?];
+    /// let lease = Lease::new(Duration::from_secs(10))?;
+    /// let grants = locks.try_lock_all(&both, Wait::up_to(Duration::from_secs(2)), lease).await?.expect("both are free");
+    /// for (resource, token) in grants.iter() {
+    ///     println!("{resource}: {token:?}");
+    /// }
+    /// grants.release().await?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn try_lock_all(
         &self,
         resources: &[Resource],
@@ -201,6 +241,24 @@ impl Locks {
     ///
     /// # Cancel safety
     /// The floor may be raised on some nodes and not on others; that does no harm. Call again.
+    ///
+    /// # Example
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let servers = testbed::redis_nodes(3).await?;
+    /// # let nodes = fenced_lock::Nodes::parse(&servers.iter().map(|node| node.url()).collect::<Vec<_>>().join(","))?;
+    /// # let locks = fenced_lock::Locks::redlock(nodes, fenced_lock::Options::default());
+    /// use std::time::Duration;
+    /// use fenced_lock::{Lease, Resource, Token, Wait};
+    ///
+    /// let (sku, lease) = (Resource::new("sku:42")?, Lease::new(Duration::from_secs(10))?);
+    /// let current = Token::new(900)?; // what the storage said when it refused ours
+    /// locks.raise_floor(&sku, current).await?;
+    /// let grant = locks.try_lock(&sku, Wait::none(), lease).await?.expect("nobody else is here");
+    /// assert!(grant.token() > Some(current));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg_attr(
         not(any(feature = "redis", feature = "etcd", feature = "zookeeper")),
         expect(unused_variables, reason = "nobody else has tokens")
@@ -280,7 +338,8 @@ impl Locks {
         let began = Instant::now();
         let waits = wait > Wait::none();
         let request = Request { resources, lease, deadline: began + wait.get(), waits };
-        let outcome = self.queue_and_lend(&request).await;
+        let span = tracing::debug_span!("try_lock", backend = self.backend(), resource = %request.resources[0]);
+        let outcome = self.queue_and_lend(&request).instrument(span).await;
         observe::acquired(self.backend(), began.elapsed(), &outcome);
         Ok(outcome?.map(|lent| Holding::new(self.backend(), request.resources, lease, lent)))
     }
@@ -289,12 +348,9 @@ impl Locks {
         // Places are taken in sorted order and kept until the nodes have spoken: two callers
         // with overlapping sets meet at their first common resource and cannot wait in a circle.
         let mut places = Vec::with_capacity(request.resources.len());
-        #[cfg_attr(not(feature = "redis"), expect(unused, reason = "only nodes keep lists of who waits"))]
-        let mut queued = false;
         if !matches!(self.backend, Backend::Off) {
             for resource in request.resources.iter() {
                 let mut place = self.queues.enter(resource, self.max_waiters)?;
-                queued |= place.is_behind_others();
                 if !place.head(request.deadline).await {
                     return Ok(None);
                 }
@@ -305,9 +361,9 @@ impl Locks {
         match &self.backend {
             Backend::Off => Ok(Some(off::lend(request))),
             #[cfg(feature = "redis")]
-            Backend::Redis(node) => node.acquire(request, queued).await,
+            Backend::Redis(node) => node.acquire(request, places.iter().any(Place::queued)).await,
             #[cfg(feature = "redis")]
-            Backend::Redlock(redlock) => redlock.acquire(request, queued).await,
+            Backend::Redlock(redlock) => redlock.acquire(request, places.iter().any(Place::queued)).await,
             #[cfg(feature = "etcd")]
             Backend::Etcd(etcd) => Box::pin(etcd.acquire(request)).await,
             #[cfg(feature = "zookeeper")]

@@ -11,6 +11,15 @@ use url::Url;
 pub struct NodeUrl(Url);
 
 /// An odd number of independent nodes, each named once.
+///
+/// ```
+/// use fenced_lock::{InvalidNodes, Nodes};
+///
+/// let nodes = Nodes::parse("redis://a, redis://b:6380, rediss://lock:secret@c")?;
+/// assert_eq!(nodes.iter().count(), 3);
+/// assert!(matches!(Nodes::parse("redis://a, redis://b"), Err(InvalidNodes::Even(2))));
+/// # Ok::<_, InvalidNodes>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nodes(Vec<NodeUrl>);
 
@@ -41,6 +50,9 @@ pub enum InvalidNodes {
 
 impl NodeUrl {
     /// Parses the address of one node.
+    ///
+    /// # Errors
+    /// [`InvalidNodes::NotAUrl`] and [`InvalidNodes::NotANode`]; neither shows credentials.
     pub fn parse(address: &str) -> Result<Self, InvalidNodes> {
         let address = address.trim();
         let url = Url::parse(address).map_err(|source| {
@@ -90,6 +102,9 @@ impl Nodes {
     pub const MAX: usize = 31;
 
     /// Checks that the number is odd and that no node is named twice.
+    ///
+    /// # Errors
+    /// [`InvalidNodes::Even`], also for more than [`MAX`](Self::MAX); [`InvalidNodes::Twice`].
     pub fn new(nodes: Vec<NodeUrl>) -> Result<Self, InvalidNodes> {
         if nodes.len().is_multiple_of(2) || nodes.len() > Self::MAX {
             return Err(InvalidNodes::Even(nodes.len()));
@@ -103,6 +118,9 @@ impl Nodes {
     }
 
     /// Parses addresses separated by commas.
+    ///
+    /// # Errors
+    /// As [`NodeUrl::parse`] and [`new`](Self::new).
     pub fn parse(list: &str) -> Result<Self, InvalidNodes> {
         let addresses = list.split(',').map(str::trim).filter(|address| !address.is_empty());
         Self::new(addresses.map(NodeUrl::parse).collect::<Result<_, _>>()?)

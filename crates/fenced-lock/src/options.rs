@@ -7,6 +7,17 @@ use std::time::Duration;
 use crate::Lease;
 
 /// What can be tuned. The defaults are meant for nodes in one region.
+///
+/// ```
+/// use std::time::Duration;
+/// use fenced_lock::{ClientName, NodeTimeout, Options};
+///
+/// let options = Options::default()
+///     .with_node_timeout(NodeTimeout::new(Duration::from_millis(50))?)
+///     .with_client_name(ClientName::new("order-1")?);
+/// # let _ = options;
+/// # Ok::<_, fenced_lock::InvalidOption>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     #[cfg_attr(
@@ -115,6 +126,9 @@ pub struct NodeTimeout(Duration);
 
 impl NodeTimeout {
     /// Checks the range.
+    ///
+    /// # Errors
+    /// [`InvalidOption`] outside of it.
     pub fn new(timeout: Duration) -> Result<Self, InvalidOption> {
         if (Duration::from_millis(1)..=Duration::from_secs(10)).contains(&timeout) {
             Ok(Self(timeout))
@@ -130,6 +144,9 @@ pub struct CounterTtl(Duration);
 
 impl CounterTtl {
     /// Checks the range.
+    ///
+    /// # Errors
+    /// [`InvalidOption`] outside of it.
     pub fn new(ttl: Duration) -> Result<Self, InvalidOption> {
         if (Lease::MAX..=Lease::MAX * 3650).contains(&ttl) {
             Ok(Self(ttl))
@@ -146,6 +163,9 @@ pub struct ClientName(String);
 
 impl ClientName {
     /// Checks length and letters.
+    ///
+    /// # Errors
+    /// [`InvalidOption`] for other names.
     pub fn new(name: impl Into<String>) -> Result<Self, InvalidOption> {
         let name = name.into();
         let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);

@@ -33,6 +33,7 @@ pub(crate) struct Place {
     queues: Queues,
     resource: Resource,
     number: u64,
+    queued: bool,
     called: Option<oneshot::Receiver<()>>,
 }
 
@@ -53,7 +54,7 @@ impl Queues {
             (Some(call), Some(called))
         };
         line.push_back(Waiter { number, call });
-        Ok(Place { queues: self.clone(), resource: resource.clone(), number, called })
+        Ok(Place { queues: self.clone(), resource: resource.clone(), number, queued: called.is_some(), called })
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
@@ -63,8 +64,9 @@ impl Queues {
 
 impl Place {
     /// Whether somebody was there before.
-    pub(crate) fn is_behind_others(&self) -> bool {
-        self.called.is_some()
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis nodes keep lists of who waits"))]
+    pub(crate) fn queued(&self) -> bool {
+        self.queued
     }
 
     /// Resolves with `true` once this place is the head of the queue, with `false` when

@@ -7,6 +7,14 @@ use std::sync::Arc;
 ///
 /// 1 to 256 bytes of printable ASCII without spaces: the name becomes part of keys on the nodes.
 /// Cheap to clone.
+///
+/// ```
+/// use fenced_lock::Resource;
+///
+/// assert_eq!(Resource::new("sku:42")?.as_str(), "sku:42");
+/// assert!(Resource::new("two words").is_err());
+/// # Ok::<_, fenced_lock::InvalidResource>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Resource(Arc<str>);
 
@@ -23,6 +31,10 @@ impl Resource {
     pub const MAX_BYTES: usize = 256;
 
     /// Parses a resource name.
+    ///
+    /// # Errors
+    /// [`InvalidResource`] for an empty name, a longer one than [`MAX_BYTES`](Self::MAX_BYTES), or
+    /// one with other characters than printable ASCII.
     pub fn new(name: impl Into<String>) -> Result<Self, InvalidResource> {
         let name = name.into();
         let fits = !name.is_empty() && name.len() <= Self::MAX_BYTES;

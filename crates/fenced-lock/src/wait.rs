@@ -5,6 +5,14 @@ use std::time::Duration;
 /// How long a caller is willing to wait for a lock that somebody else has.
 ///
 /// Contention is waited out; a lost quorum is not, it is told at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use fenced_lock::Wait;
+///
+/// assert_eq!(Wait::none().get(), Duration::ZERO);
+/// assert_eq!(Wait::up_to(Duration::MAX).get(), Wait::MAX);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Wait(Duration);
 

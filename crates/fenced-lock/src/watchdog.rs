@@ -51,6 +51,27 @@ impl Grant {
     ///
     /// # Cancel safety
     /// Dropping the future drops the work and stops extending.
+    ///
+    /// # Example
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let servers = testbed::redis_nodes(3).await?;
+    /// # let nodes = fenced_lock::Nodes::parse(&servers.iter().map(|node| node.url()).collect::<Vec<_>>().join(","))?;
+    /// # let locks = fenced_lock::Locks::redlock(nodes, fenced_lock::Options::default());
+    /// use std::time::Duration;
+    /// use fenced_lock::{Lease, Released, Resource, Wait};
+    ///
+    /// let (job, lease) = (Resource::new("job:nightly")?, Lease::new(Duration::from_secs(1))?);
+    /// let grant = locks.try_lock(&job, Wait::none(), lease).await?.expect("nobody else is here");
+    /// let work = async {
+    ///     tokio::time::sleep(Duration::from_millis(1_500)).await; // longer than the lease
+    ///     "done"
+    /// };
+    /// assert_eq!(grant.keep_while(lease, work).await, Some("done"));
+    /// assert_eq!(grant.release().await?, Released::WasOurs);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn keep_while<W: Future>(&self, lease: Lease, work: W) -> Option<W::Output> {
         keep(work, lease, self.lost(), |lease| self.extend(lease)).await
     }

@@ -58,7 +58,7 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    const FULL: Self = Self { runs: 3, cycles: 3_000, duration: Duration::from_secs(10), waiters: 1_000 };
+    const FULL: Self = Self { runs: 3, cycles: 2_000, duration: Duration::from_secs(10), waiters: 1_000 };
     const QUICK: Self = Self { runs: 1, cycles: 200, duration: Duration::from_secs(1), waiters: 200 };
 }
 

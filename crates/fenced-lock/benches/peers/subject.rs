@@ -1,6 +1,7 @@
 //! Who is compared, behind one small interface. Every subject runs as its documentation shows it,
 //! with the same lease; nobody is tuned.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -12,6 +13,8 @@ use crate::floor::{Floor, FloorHeld};
 
 /// Longer than any cycle, so that no lease ends while something is measured.
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
+
+static CLIENTS: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,8 +61,10 @@ impl Subject {
             }
             Self::Rslock => Client::Rslock(LockManager::new(urls.to_vec())),
         };
+        // Keys that nobody else has used: some leave theirs behind when a node is slow to answer.
+        let number = CLIENTS.fetch_add(1, Ordering::Relaxed);
         for turn in 0..20 {
-            client.cycle(&format!("warm-up-{turn}-{}", std::process::id())).await?;
+            client.cycle(&format!("warm-up-{}-{number}-{turn}", std::process::id())).await?;
         }
         Ok(client)
     }

@@ -124,20 +124,24 @@ async fn etcd_rounds_a_lease_up_and_the_grant_tells() {
 
 #[tokio::test]
 async fn a_waiter_whose_place_in_etcd_was_lost_is_not_granted() {
-    let backend = OneEtcd::start().await;
-    let sku = backend.resource("sku:1");
-    let holder = granted(&backend.client(), &sku, long()).await;
-    let (client, wanted) = (backend.client(), sku.clone());
-    let waiting = tokio::spawn(async move { client.try_lock(&wanted, patiently(), long()).await });
-    eventually("it waits", async || backend.left_behind(&sku).await.len() == 2).await;
-    let mut etcd = etcd_client::Client::connect([format!("http://{}", backend.addrs()[0])], None).await.expect("etcd");
-    let folder = format!("fenced-lock/{sku}/");
-    let places = etcd.get(folder, Some(GetOptions::new().with_prefix())).await.expect("an answer");
-    let last = places.kvs().iter().max_by_key(|place| place.create_revision()).expect("a waiter");
-    etcd.lease_revoke(last.lease()).await.expect("it is there");
-    holder.release().await.expect("an answer");
-    let error = waiting.await.expect("no panic").expect_err("its place was gone");
-    assert!(matches!(error, LockError::Unavailable { .. }) && error.retryable(), "{error}");
+    // One that changes to a longer lease when its turn comes, and one that waits under its own.
+    for wanted in [long(), lease(9_000)] {
+        let backend = OneEtcd::start().await;
+        let sku = backend.resource("sku:1");
+        let holder = granted(&backend.client(), &sku, long()).await;
+        let (client, name) = (backend.client(), sku.clone());
+        let waiting = tokio::spawn(async move { client.try_lock(&name, patiently(), wanted).await });
+        eventually("it waits", async || backend.left_behind(&sku).await.len() == 2).await;
+        let url = format!("http://{}", backend.addrs()[0]);
+        let mut etcd = etcd_client::Client::connect([url], None).await.expect("a connection");
+        let folder = format!("fenced-lock/{sku}/");
+        let places = etcd.get(folder, Some(GetOptions::new().with_prefix())).await.expect("an answer");
+        let last = places.kvs().iter().max_by_key(|place| place.create_revision()).expect("a waiter");
+        etcd.lease_revoke(last.lease()).await.expect("it is there");
+        holder.release().await.expect("an answer");
+        let error = waiting.await.expect("no panic").expect_err("its place was gone");
+        assert!(matches!(error, LockError::Unavailable { .. }) && error.retryable(), "{error}");
+    }
 }
 
 #[tokio::test]
