@@ -128,7 +128,7 @@ fn the_better_of(first: (Answer, String), second: (Answer, String)) -> Answer {
         (true, true) if first.1 != second.1 => Answer { order_id: None, status: Some(201), ..first.0 },
         (false, true) => second.0,
         (false, false) if expected(second.0.status, second.0.code.as_deref()) == Expected::AtMostOne => second.0,
-        (true | false, _) => first.0,
+        (true, _) | (false, false) => first.0,
     }
 }
 

@@ -159,7 +159,7 @@ impl Field<'_> {
         let busy = async {
             loop {
                 for count in &mut invoked {
-                    count.mark_unchanged();
+                    drop(count.borrow_and_update());
                 }
                 if self.in_flight() > 0 {
                     return;

@@ -21,7 +21,7 @@ use crate::plan::Strike;
 use crate::strategy::Strategy;
 
 /// A write of this SKU should have come by then; if none did, another SKU may do better.
-const FIRES_WITHIN: Duration = Duration::from_secs(1);
+const FIRES_WITHIN: Duration = Duration::from_secs(3);
 /// How long a continued write may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// Nobody sold for so many leases: continued all the same. A write that nobody answered is looked up by order after

@@ -19,7 +19,16 @@ pub(super) fn report() -> Report {
     let rows = crate::plan::STORY.iter().map(|row| (row.strategy, row.fault)).chain(more);
     let runs: Vec<_> = rows.map(|(strategy, fault)| run(strategy, fault)).collect();
     let ms = std::time::Duration::from_millis;
-    let (lease, wait, payment) = (ms(600), ms(10_000), ms(2));
+    let shape = Shape {
+        redis_nodes: 5,
+        replicas: 2,
+        lease: ms(600),
+        wait: ms(10_000),
+        payment: ms(2),
+        proxied: false,
+        etcd: false,
+        zookeeper: false,
+    };
     let cell = |run: &RunReport| Cell {
         fault: run.fault,
         strategies: vec![run.strategy],
@@ -29,16 +38,7 @@ pub(super) fn report() -> Report {
     let plan = Plan {
         cells: runs.iter().map(cell).collect(),
         load: Load { users: 16, iterations: 25, skus: 2, stock: 100, skew: 0.0 },
-        shape: Shape {
-            redis_nodes: 5,
-            replicas: 2,
-            lease,
-            wait,
-            payment,
-            proxied: false,
-            etcd: false,
-            zookeeper: false,
-        },
+        shape,
         left_out: Vec::new(),
         seed: 7,
     };

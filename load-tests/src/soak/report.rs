@@ -138,7 +138,7 @@ impl SoakReport {
             ),
             None => "no violation".to_owned(),
         };
-        format!("{minutes} minutes, {orders} orders audited, {faults} faults of {kinds} kinds: {end}.")
+        format!("{minutes} sales, {orders} orders audited, {faults} faults of {kinds} kinds: {end}.")
     }
 
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
