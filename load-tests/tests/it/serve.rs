@@ -27,7 +27,16 @@ struct Page {
 impl Page {
     async fn open() -> Self {
         let ms = Duration::from_millis;
-        let shape = Shape { redis_nodes: 3, replicas: 2, lease: ms(2_000), wait: ms(20_000), payment: ms(2) };
+        let shape = Shape {
+            redis_nodes: 3,
+            replicas: 2,
+            lease: ms(2_000),
+            wait: ms(20_000),
+            payment: ms(2),
+            proxied: false,
+            etcd: false,
+            zookeeper: false,
+        };
         // Tests run from `target/<profile>/deps`; the services lie one folder up.
         let test = std::env::current_exe().expect("our own path");
         let binaries: PathBuf = test.ancestors().nth(2).expect("target/<profile>").into();
