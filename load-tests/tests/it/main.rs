@@ -5,3 +5,4 @@ mod faults;
 mod house;
 mod serve;
 mod soaked;
+mod state_machine;

@@ -3,6 +3,7 @@
 //! limits and fallbacks.
 
 use axum::Router;
+use service_kit::docs;
 use utoipa::{OpenApi as _, openapi::OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -19,7 +20,7 @@ fn calls() -> OpenApiRouter<App> {
 /// The service's own calls and their documentation.
 pub fn router(app: App) -> Router {
     let (calls, document) = calls().split_for_parts();
-    calls.with_state(app).merge(openapi::pages(document))
+    calls.with_state(app).merge(docs::pages(document))
 }
 
 /// What `/openapi.json` says.
