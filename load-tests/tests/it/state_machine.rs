@@ -29,7 +29,7 @@ const SKUS: [&str; 5] = ["chair", "table", "lamp", "rug", "desk"];
 /// All that may be mixed on one SKU: tokens of one source, and what lets the database decide.
 const STRATEGIES: [&str; 6] =
     ["redlock-fenced", "redlock-fenced", "redlock-fenced", "optimistic", "row-lock", "atomic"];
-const QUIET_WITHIN: Duration = Duration::from_secs(120);
+const QUIET_WITHIN: Duration = Duration::from_mins(2);
 
 /// One key, everything that was asked under it, and every answer.
 struct Life {

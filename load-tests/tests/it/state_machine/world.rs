@@ -10,7 +10,7 @@ use testbed::{Postgres, PostgresOptions, Process, ProcessSpec, RedisNode};
 use tokio::sync::Mutex;
 
 const TOKEN: &str = "lab-only-token";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Of the orders placed at the second replica; short, so that holds expire while they are used.
 const SHORT_HOLD_SECONDS: &str = "1";
 
