@@ -57,6 +57,7 @@ mod error;
 mod etcd;
 mod grant;
 mod holder;
+mod holding;
 mod lease;
 mod locks;
 mod nodes;

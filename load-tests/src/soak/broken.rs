@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 /// What can be taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Without {
-    /// Both conditions of the fenced write: that its token is the latest claimed, and that it was not written with
+    /// Both conditions of the fenced write: that its token is the latest claimed, and that it was not written with;
+    /// and the trigger that is a second belt to them
     WriteConditions,
     /// Only the first: a write whose token is no longer the latest is let through
     FenceCondition,
@@ -18,6 +19,8 @@ pub enum Without {
 
 const LATEST: &str = "and s.fence = p_token ";
 const ONCE: &str = "and s.applied_fence < p_token ";
+/// Fences never fall, whatever a function does: with it in place, a late write is refused though no condition is left.
+const DROP_BELT: &str = "drop trigger stock_moves_forward on stock";
 
 impl Without {
     /// For people.
@@ -39,6 +42,9 @@ impl Without {
             sqlx::query_scalar(read).fetch_one(&mut connection).await.context("there is no fenced write to break")?;
         let broken = self.broken(&definition)?;
         sqlx::raw_sql(AssertSqlSafe(broken)).execute(&mut connection).await?;
+        if self == Self::WriteConditions {
+            sqlx::raw_sql(DROP_BELT).execute(&mut connection).await?;
+        }
         Ok(connection.close().await?)
     }
 

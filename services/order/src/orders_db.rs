@@ -4,6 +4,7 @@
 //! Every change is one statement and so one transaction and one round trip:
 //! key and pending order first; the answer, the final state and the payment second.
 
+mod overdue;
 mod rows;
 
 use std::{str::FromStr, time::Duration};
@@ -325,35 +326,6 @@ impl OrdersDb {
         row.ok_or(OrderError::NoSuchOrder)?.read()
     }
 
-    /// Takes over orders that nobody works on any more: their owner is overdue,
-    /// or left them unresolved. Replicas never take the same one.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn take_overdue(&self, at_most: i64, in_flight_for: Duration) -> Result<Vec<Owned>, OrderError> {
-        let rows: Vec<OwnedRow> = sqlx::query_as(
-            "with overdue as (
-                select k.scope, k.key from idempotency_keys k join orders o on o.id = k.order_id
-                 where o.status = 'pending' and k.state in ('in_flight', 'unresolved') and k.deadline < now()
-                 order by o.created_at limit $1
-                   for update of k skip locked
-             ), mine as (
-                update idempotency_keys k
-                   set state = 'in_flight', attempt = k.attempt + 1, deadline = now() + make_interval(secs => $2)
-                  from overdue
-                 where k.scope = overdue.scope and k.key = overdue.key
-                returning k.order_id, k.attempt
-             )
-             select mine.order_id, mine.attempt, true as maybe_sent, orders.strategy
-               from mine join orders on orders.id = mine.order_id",
-        )
-        .bind(at_most)
-        .bind(in_flight_for.as_secs_f64())
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(OwnedRow::read).collect()
-    }
-
     /// Should whoever changes this order next not come back, it is reviewed.
     ///
     /// # Errors
@@ -364,24 +336,6 @@ impl OrdersDb {
               where id = $1 and status = 'held'",
         );
         noted.bind(id).bind(delay.as_secs_f64()).execute(&self.pool).await.map(|_| ())
-    }
-
-    /// Held orders whose review is due; each is due again after `again_after`,
-    /// unless it is concluded. Replicas never take the same one.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn take_due_for_review(&self, at_most: i64, again_after: Duration) -> Result<Vec<Uuid>, sqlx::Error> {
-        sqlx::query_scalar(
-            "update orders set review_at = now() + make_interval(secs => $2)
-              where id in (select id from orders where status = 'held' and review_at < now()
-                            order by review_at limit $1 for update skip locked)
-            returning id",
-        )
-        .bind(at_most)
-        .bind(again_after.as_secs_f64())
-        .fetch_all(&self.pool)
-        .await
     }
 
     /// Gives a held order its final state; one that is cancelled is paid back.
@@ -415,37 +369,5 @@ impl OrdersDb {
         .fetch_one(&self.pool)
         .await?;
         Ok(concluded == 1)
-    }
-
-    /// Forgets keys of that age whose orders ended: the same key means a new
-    /// order then. Orders themselves stay.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn forget_keys(&self, older_than: Duration) -> Result<u64, sqlx::Error> {
-        let forgotten = sqlx::query(
-            "delete from idempotency_keys k using orders o
-              where o.id = k.order_id and o.status <> 'pending' and k.state <> 'in_flight'
-                and k.created_at < now() - make_interval(secs => $1)",
-        );
-        let done = forgotten.bind(older_than.as_secs_f64()).execute(&self.pool).await?;
-        Ok(done.rows_affected())
-    }
-
-    /// Settles authorisations that were written down after their order had ended.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn settle_open_payments(&self) -> Result<u64, sqlx::Error> {
-        let settled = sqlx::query(
-            "update payments
-                set state = case when orders.status in ('held', 'confirmed') then 'captured' else 'voided' end,
-                    settled_at = now()
-               from orders
-              where orders.id = payments.order_id and payments.state = 'authorised' and orders.status <> 'pending'",
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(settled.rows_affected())
     }
 }
