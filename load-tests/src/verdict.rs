@@ -149,6 +149,10 @@ fn broken(run: &RunReport) -> Vec<String> {
     if promised && run.units_oversold > 0 {
         broken.push(format!("{name} oversold {} units", run.units_oversold));
     }
+    // Books that were not at rest prove nothing about the rest of the audit; the row is void.
+    if run.unsettled.is_some() {
+        return broken;
+    }
     let about_stock = |text: &str| {
         let item = text.split(':').next().and_then(|number| number.parse::<u8>().ok());
         crate::audit::ITEMS.iter().any(|known| Some(known.number) == item && known.about_stock)

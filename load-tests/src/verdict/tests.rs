@@ -130,6 +130,11 @@ fn books_that_did_not_come_to_rest_are_void() {
     let mut runs = story();
     runs[1].unsettled = Some("2 orders or payments are unresolved after 9s".into());
     is_void(&runs, "audited while 2 orders");
+    // What was found in them proves nothing either, but for units that were sold twice.
+    runs[1].audit.violations.push("10: order x: its payment is open".into());
+    is_void(&runs, "audited while 2 orders");
+    runs[1].units_oversold = 1;
+    assert_eq!(verdict(&runs).exit_status(), 1);
 }
 
 #[test]
