@@ -1,12 +1,12 @@
 //! What every backend must show. One function a behaviour, generic over the backend's fixture;
-//! `suite!` makes them, those of `faults` and those of `leading` into tests of one backend.
+//! `suite!` makes them, those of `waiters`, `faults` and `leading` into tests of one backend.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use fenced_lock::{LockError, Locks, Released, Wait};
+use fenced_lock::{LockError, Released, Wait};
 use tokio::time::Instant;
 
 use crate::fixtures::Fixture;
@@ -30,13 +30,8 @@ macro_rules! suite {
                 a_wait_that_was_in_vain_took_its_time,
                 a_crashed_holders_lock_expires_and_the_next_one_gets_it,
                 an_abandoned_grant_keeps_others_out_until_its_lease_ends,
-                a_release_wakes_a_waiter_of_another_client,
-                a_release_wakes_a_waiter_of_the_same_client,
                 a_dropped_grant_is_released,
                 a_cancelled_acquire_leaves_nothing_behind,
-                a_cancelled_waiter_leaves_nothing_behind,
-                waiters_of_a_client_are_served_in_order,
-                the_middle_waiter_dies_and_order_is_kept,
                 owners_differ_from_one_acquisition_to_the_next,
                 one_at_a_time_under_contention,
                 tokens_grow_across_release,
@@ -44,6 +39,13 @@ macro_rules! suite {
                 sets_are_granted_whole_or_not_at_all,
                 overlapping_sets_never_deadlock,
                 names_with_slashes_are_names_like_others,
+            );
+            crate::conformance::suite!(@tests waiters, $fixture:
+                a_release_wakes_a_waiter_of_another_client,
+                a_release_wakes_a_waiter_of_the_same_client,
+                a_cancelled_waiter_leaves_nothing_behind,
+                waiters_of_a_client_are_served_in_order,
+                the_middle_waiter_dies_and_order_is_kept,
             );
             crate::conformance::suite!(@tests faults, $fixture:
                 a_silent_backend_is_an_error_and_leaves_nothing_behind,
@@ -197,30 +199,6 @@ pub(crate) async fn an_abandoned_grant_keeps_others_out_until_its_lease_ends<F: 
     assert!(Instant::now() >= valid_until);
 }
 
-pub(crate) async fn a_release_wakes_a_waiter_of_another_client<F: Fixture>() {
-    let backend = F::start().await;
-    wakes(&backend, backend.client(), backend.client()).await;
-}
-
-pub(crate) async fn a_release_wakes_a_waiter_of_the_same_client<F: Fixture>() {
-    let backend = F::start().await;
-    let client = backend.client();
-    wakes(&backend, client.clone(), client).await;
-}
-
-/// With this lease a waiter that nobody wakes does not get the lock before its patience ends.
-async fn wakes<F: Fixture>(backend: &F, holder: Locks, waiter: Locks) {
-    let sku = backend.resource("sku:1");
-    let grant = granted(&holder, &sku, long()).await;
-    let wanted = sku.clone();
-    let waiting = tokio::spawn(async move { granted_in_time(&waiter, &wanted, long()).await });
-    // Wherever the waiter is in its waiting by now, it must not miss the release.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    grant.release().await.expect("an answer");
-    waiting.await.expect("it was woken").release().await.expect("an answer");
-    eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
-}
-
 pub(crate) async fn a_dropped_grant_is_released<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
@@ -247,57 +225,6 @@ pub(crate) async fn a_cancelled_acquire_leaves_nothing_behind<F: Fixture>() {
         granted_in_time(&backend.client(), &sku, long()).await.release().await.expect("an answer");
     }
     eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
-}
-
-pub(crate) async fn a_cancelled_waiter_leaves_nothing_behind<F: Fixture>() {
-    let backend = F::start().await;
-    let sku = backend.resource("sku:1");
-    let holder = granted(&backend.client(), &sku, long()).await;
-    let waiter = backend.client();
-    let waiting = waiter.try_lock(&sku, patiently(), long());
-    assert!(tokio::time::timeout(Duration::from_millis(100), waiting).await.is_err(), "it had to be waiting");
-    holder.release().await.expect("an answer");
-    eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
-}
-
-pub(crate) async fn waiters_of_a_client_are_served_in_order<F: Fixture>() {
-    let backend = F::start().await;
-    assert_eq!(order_of_service(&backend, &[]).await, [0, 1, 2, 3, 4]);
-}
-
-pub(crate) async fn the_middle_waiter_dies_and_order_is_kept<F: Fixture>() {
-    let backend = F::start().await;
-    assert_eq!(order_of_service(&backend, &[0, 2]).await, [1, 3, 4]);
-}
-
-/// Five waiters of one client queue up behind a holder, `dying` ones give up, the holder releases.
-async fn order_of_service<F: Fixture>(backend: &F, dying: &[usize]) -> Vec<usize> {
-    let (client, sku) = (backend.client(), backend.resource("sku:1"));
-    let holder = granted(&client, &sku, long()).await;
-    let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
-    let mut waiters = Vec::new();
-    for number in 0..5 {
-        let (client, served, sku) = (client.clone(), served.clone(), sku.clone());
-        let mut waiter = Box::pin(async move {
-            let grant = granted_in_time(&client, &sku, long()).await;
-            served.send(number).expect("the test listens");
-            grant.release().await.expect("an answer");
-        });
-        // The first poll takes the place in the queue.
-        let first = waiter.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        assert!(first.is_pending());
-        waiters.push(tokio::spawn(waiter));
-    }
-    drop(served);
-    for &number in dying {
-        waiters[number].abort();
-    }
-    holder.release().await.expect("an answer");
-    let mut numbers = Vec::new();
-    while let Some(number) = order.recv().await {
-        numbers.push(number);
-    }
-    numbers
 }
 
 pub(crate) async fn owners_differ_from_one_acquisition_to_the_next<F: Fixture>() {

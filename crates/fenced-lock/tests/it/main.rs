@@ -1,4 +1,4 @@
-//! What the locks promise, shown on real servers. `conformance`, `faults` and `leading` hold
+//! What the locks promise, shown on real servers. `conformance`, `waiters`, `faults` and `leading` hold
 //! what every backend must show and are run against each; the other files are about what only one of them can.
 
 mod conformance;
@@ -15,6 +15,7 @@ mod services;
 mod sets;
 mod support;
 mod tokens;
+mod waiters;
 mod waiting;
 mod watchdog;
 

@@ -1,0 +1,84 @@
+//! What every backend must show of those who wait: they are woken, in order, and leave nothing behind.
+
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use fenced_lock::Locks;
+
+use crate::fixtures::Fixture;
+use crate::support::{eventually, granted, granted_in_time, long, patiently};
+
+pub(crate) async fn a_release_wakes_a_waiter_of_another_client<F: Fixture>() {
+    let backend = F::start().await;
+    wakes(&backend, backend.client(), backend.client()).await;
+}
+
+pub(crate) async fn a_release_wakes_a_waiter_of_the_same_client<F: Fixture>() {
+    let backend = F::start().await;
+    let client = backend.client();
+    wakes(&backend, client.clone(), client).await;
+}
+
+/// With this lease a waiter that nobody wakes does not get the lock before its patience ends.
+async fn wakes<F: Fixture>(backend: &F, holder: Locks, waiter: Locks) {
+    let sku = backend.resource("sku:1");
+    let grant = granted(&holder, &sku, long()).await;
+    let wanted = sku.clone();
+    let waiting = tokio::spawn(async move { granted_in_time(&waiter, &wanted, long()).await });
+    // Wherever the waiter is in its waiting by now, it must not miss the release.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    grant.release().await.expect("an answer");
+    waiting.await.expect("it was woken").release().await.expect("an answer");
+    eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
+}
+
+pub(crate) async fn a_cancelled_waiter_leaves_nothing_behind<F: Fixture>() {
+    let backend = F::start().await;
+    let sku = backend.resource("sku:1");
+    let holder = granted(&backend.client(), &sku, long()).await;
+    let waiter = backend.client();
+    let waiting = waiter.try_lock(&sku, patiently(), long());
+    assert!(tokio::time::timeout(Duration::from_millis(100), waiting).await.is_err(), "it had to be waiting");
+    holder.release().await.expect("an answer");
+    eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
+}
+
+pub(crate) async fn waiters_of_a_client_are_served_in_order<F: Fixture>() {
+    let backend = F::start().await;
+    assert_eq!(order_of_service(&backend, &[]).await, [0, 1, 2, 3, 4]);
+}
+
+pub(crate) async fn the_middle_waiter_dies_and_order_is_kept<F: Fixture>() {
+    let backend = F::start().await;
+    assert_eq!(order_of_service(&backend, &[0, 2]).await, [1, 3, 4]);
+}
+
+/// Five waiters of one client queue up behind a holder, `dying` ones give up, the holder releases.
+async fn order_of_service<F: Fixture>(backend: &F, dying: &[usize]) -> Vec<usize> {
+    let (client, sku) = (backend.client(), backend.resource("sku:1"));
+    let holder = granted(&client, &sku, long()).await;
+    let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let mut waiters = Vec::new();
+    for number in 0..5 {
+        let (client, served, sku) = (client.clone(), served.clone(), sku.clone());
+        let mut waiter = Box::pin(async move {
+            let grant = granted_in_time(&client, &sku, long()).await;
+            served.send(number).expect("the test listens");
+            grant.release().await.expect("an answer");
+        });
+        // The first poll takes the place in the queue.
+        let first = waiter.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(first.is_pending());
+        waiters.push(tokio::spawn(waiter));
+    }
+    drop(served);
+    for &number in dying {
+        waiters[number].abort();
+    }
+    holder.release().await.expect("an answer");
+    let mut numbers = Vec::new();
+    while let Some(number) = order.recv().await {
+        numbers.push(number);
+    }
+    numbers
+}
