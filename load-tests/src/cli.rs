@@ -355,8 +355,8 @@ struct Preset {
     strikes: usize,
 }
 
-const QUICK: Preset = Preset { load: Load { users: 16, iterations: 0, skus: 4, stock: 400, skew: 0.0 }, strikes: 6 };
-const FULL: Preset = Preset { load: Load { users: 32, iterations: 0, skus: 8, stock: 1600, skew: 0.0 }, strikes: 12 };
+const QUICK: Preset = Preset { load: Load { users: 32, iterations: 0, skus: 4, stock: 800, skew: 0.0 }, strikes: 6 };
+const FULL: Preset = Preset { load: Load { users: 64, iterations: 0, skus: 8, stock: 2400, skew: 0.0 }, strikes: 12 };
 
 fn at_least_one(most: u64) -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=most)

@@ -15,6 +15,9 @@ use utoipa::ToSchema;
 
 use crate::trace;
 
+/// What every problem has.
+const MEMBERS: [&str; 8] = ["type", "title", "status", "detail", "instance", "code", "retryable", "trace_id"];
+
 /// What a retry after a passing trouble should wait at least.
 const SOON: Duration = Duration::from_secs(1);
 /// Ten thousand wrong lines must not make an answer of a megabyte.
@@ -81,7 +84,11 @@ impl Problem {
     }
 
     /// Adds a member. One whose value is no JSON is left out, and logged.
+    ///
+    /// # Panics
+    /// In debug builds, if every problem has a member of this name already: it would be there twice.
     pub fn with(mut self, key: &'static str, value: impl Serialize) -> Self {
+        debug_assert!(!MEMBERS.contains(&key), "every problem has a `{key}` already");
         match serde_json::to_value(value) {
             Ok(value) => {
                 self.details.extensions.more.insert(key.to_owned(), value);

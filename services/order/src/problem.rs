@@ -46,7 +46,7 @@ impl From<OrderError> for Problem {
             OrderError::UnknownSku(Some(sku)) => new(StatusCode::NOT_FOUND, "Not found").with("sku", sku),
             OrderError::NoSuchOrder | OrderError::UnknownSku(None) => new(StatusCode::NOT_FOUND, "Not found"),
             OrderError::InvalidState(status) => {
-                new(StatusCode::CONFLICT, "Not in a state that allows this").with("status", status)
+                new(StatusCode::CONFLICT, "Not in a state that allows this").with("order_status", status)
             }
             OrderError::ReservationExpired => new(StatusCode::CONFLICT, "The reservation expired"),
             OrderError::OutOfStock { sku, available } => {

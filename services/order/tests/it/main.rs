@@ -4,6 +4,7 @@
 mod documented;
 mod failures;
 mod idempotency;
+mod life;
 mod lock_nodes;
 mod lost_replies;
 mod paused;

@@ -267,6 +267,7 @@ impl Reply {
         assert_eq!((self.status, self.code()), (status, code), "{}", self.body);
         if !code.is_empty() {
             assert_eq!(self.header("content-type"), "application/problem+json");
+            assert_eq!(self.body["status"], status, "{}", self.body);
         }
         self
     }
