@@ -271,6 +271,9 @@ impl OrdersDb {
 
     /// Records how an attempt ended, if the order is still this attempt's.
     ///
+    /// A capture does not need the authorisation's row: a crash of Postgres may have lost it (see `payment`), and
+    /// units are held only after the provider said yes.
+    ///
     /// # Errors
     /// The database is away; the order stays pending and is reconciled.
     pub async fn finish(&self, owned: &Owned, ending: &Ending<'_>) -> Result<bool, sqlx::Error> {
@@ -287,10 +290,14 @@ impl OrdersDb {
                    set status = $9, reservation = coalesce($10, reservation), failure = $11, updated_at = now(),
                        review_at = ($10::jsonb ->> 'expires_at')::timestamptz
                   from mine where orders.id = mine.order_id
-             ), paid as (
-                update payments set state = $12, settled_at = now()
+             ), captured as (
+                insert into payments (order_id, state, settled_at)
+                select order_id, 'captured', now() from mine where $12 = 'captured'
+                on conflict (order_id) do update set state = excluded.state, settled_at = excluded.settled_at
+             ), voided as (
+                update payments set state = 'voided', settled_at = now()
                   from mine
-                 where payments.order_id = mine.order_id and payments.state = 'authorised' and $12::text is not null
+                 where payments.order_id = mine.order_id and payments.state = 'authorised' and $12 = 'voided'
              )
              select count(*) from mine",
         )

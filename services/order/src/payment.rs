@@ -30,7 +30,8 @@ impl Provider {
         // An authorisation is written down while the provider thinks, so that a
         // crash leaves a trace. It need not survive a crash of Postgres itself:
         // the pending order does, and whoever resolves that one settles the
-        // payment with it. Every later commit of the order flushes it too.
+        // payment with it, writing the capture down even where the crash took
+        // the authorisation.
         let options = PgConnectOptions::from_str(database_url)?
             .application_name("order-payments")
             .options([("synchronous_commit", "off"), ("statement_timeout", "2000")]);

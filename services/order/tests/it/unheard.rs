@@ -74,3 +74,18 @@ async fn an_unheard_outcome_is_resolved_by_the_service_if_the_customer_never_ret
     assert_eq!(stack.place_with("redlock", "k", "chair", 1).await.status, 201);
     assert_eq!(stack.reservations().await, 1);
 }
+
+#[tokio::test]
+async fn a_payment_whose_record_a_crash_of_postgres_took_is_captured_when_its_order_stands() {
+    let stack = Stack::with(Setup { flags: &["--reconcile-ms=50"], ..SETUP }).await;
+    stack.put_stock("chair", 1).await;
+    let placing = place_unheard(&stack, "redlock").await;
+    placing.await.expect("no panic").is(503, "dependency_unavailable");
+    // Authorisations are committed asynchronously, so a crash loses the newest.
+    sqlx::query("delete from payments").execute(&stack.orders).await.expect("delete");
+    stack.inventory_line.drop_to_client(false);
+
+    eventually("the order is held", async || stack.order_status("k").await == "held").await;
+
+    assert_eq!(stack.payments().await, ["captured"]);
+}
