@@ -197,6 +197,9 @@ pub struct CostArgs {
     /// Orders at each point, about
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = at_least_one(1_000_000))]
     pub orders: u64,
+    /// How often each point is measured; the medians are told
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one(99))]
+    pub runs: u64,
     /// Decides who asks for what [default: a new one]
     #[arg(long)]
     pub seed: Option<u64>,
@@ -318,7 +321,8 @@ impl CostArgs {
     pub fn cost(self, binaries: PathBuf) -> Cost {
         let strategies = if self.strategies.is_empty() { Strategy::value_variants().to_vec() } else { self.strategies };
         let (orders, seed, folder) = (self.orders, self.seed.unwrap_or_else(any_seed), self.report);
-        Cost { strategies, orders, shape: self.shape.shape(), seed, binaries, folder }
+        let runs = usize::try_from(self.runs).unwrap_or(1);
+        Cost { strategies, orders, runs, shape: self.shape.shape(), seed, binaries, folder }
     }
 }
 

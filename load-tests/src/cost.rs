@@ -9,13 +9,11 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use time::OffsetDateTime;
 
-use crate::audit::Auditor;
-use crate::cell::{self, Ground};
+use crate::cell::{self, Take};
 use crate::faults::Fault;
+use crate::ground::Ground;
 use crate::interrupt::Interrupt;
-use crate::inventory::Inventory;
 use crate::plan::{Arrivals, Cell, Load, Plan};
 use crate::progress::Progress;
 use crate::report::RunReport;
@@ -36,6 +34,8 @@ pub struct Cost {
     pub strategies: Vec<Strategy>,
     /// Orders at each point, about.
     pub orders: u64,
+    /// How often each point is measured.
+    pub runs: usize,
     /// What it runs on.
     pub shape: Shape,
     /// Decides who asks for what.
@@ -83,20 +83,11 @@ impl Cost {
                 continue;
             }
             let plan = self.plan(users, skus);
-            let prefix = format!("c{:x}", OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000);
-            let ground = Ground {
-                inventory: Inventory::new(&stack.target.inventory, &stack.target.inventory_token)?,
-                target: &stack.target,
-                controls: stack.controls(),
-                yard: Some(&stack.yard),
-                auditor: Auditor::connect(&stack.audit).await?,
-                folder: &self.folder,
-                prefix: &prefix,
-            };
+            let ground = Ground::own(stack, &self.folder).await?;
             eprintln!("{users} customers, {skus} SKUs");
             let (progress, mut rows) = (Progress::of(&plan), Vec::new());
-            for number in 1..=plan.cells.len() {
-                rows.extend(cell::run(&ground, &plan, number, progress, interrupt).await?);
+            for number in (1..=plan.cells.len()).cycle().take(self.runs * plan.cells.len()) {
+                rows.extend(cell::run(&ground, &plan, Take::first(&plan, number), progress, interrupt).await?);
             }
             points.push(Point { users, skus, rows });
         }
@@ -128,7 +119,9 @@ impl Cost {
         let mut text = String::from("# What each strategy costs\n\n");
         let _ = writeln!(
             text,
-            "Orders a second, p50 and p99 in ms. Closed model, payment {} ms, every order for a unit that is there.\n",
+            "Orders a second, p50 and p99 in ms, medians of {} runs. Closed model, payment {} ms, every order for a unit that \
+             is there.\n",
+            self.runs,
             self.shape.payment.as_millis()
         );
         let of = |users: u64, skus: u64| points.iter().find(|point| (point.users, point.skus) == (users, skus));
@@ -146,8 +139,8 @@ impl Cost {
         let mut text = format!("| strategy | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(points.len()));
         for &strategy in &self.strategies {
             let cells = points.iter().map(|point| {
-                let row = point.rows.iter().find(|row| row.strategy == strategy);
-                row.map_or_else(String::new, figures)
+                let runs: Vec<_> = point.rows.iter().filter(|row| row.strategy == strategy).collect();
+                figures(&runs)
             });
             let _ = writeln!(text, "| {strategy} | {} |", cells.collect::<Vec<_>>().join(" | "));
         }
@@ -155,12 +148,23 @@ impl Cost {
     }
 }
 
-fn figures(row: &RunReport) -> String {
-    let missed = match row.attempts - row.accepted {
-        0 => String::new(),
-        missed => format!(", {missed} not placed"),
+/// The medians of several runs, each figure for itself.
+fn figures(runs: &[&RunReport]) -> String {
+    if runs.is_empty() {
+        return String::new();
+    }
+    let median = |figure: fn(&RunReport) -> f64| {
+        let mut all: Vec<_> = runs.iter().map(|run| figure(run)).collect();
+        all.sort_unstable_by(f64::total_cmp);
+        all[all.len() / 2]
     };
-    format!("{:.0}/s, {:.0} / {:.0}{missed}", row.orders_per_second, row.latency_ms.p50, row.latency_ms.p99)
+    let missed = match runs.iter().map(|run| run.attempts - run.accepted).max() {
+        None | Some(0) => String::new(),
+        Some(missed) => format!(", {missed} not placed"),
+    };
+    let (a_second, p50, p99) =
+        (median(|run| run.orders_per_second), median(|run| run.latency_ms.p50), median(|run| run.latency_ms.p99));
+    format!("{a_second:.0}/s, {p50:.0} / {p99:.0}{missed}")
 }
 
 #[cfg(test)]
@@ -171,11 +175,22 @@ mod tests {
         Cost {
             strategies: vec![Strategy::Off, Strategy::Atomic],
             orders: 1_000,
+            runs: 1,
             shape: crate::cli::SHAPE,
             seed: 1,
             binaries: PathBuf::new(),
             folder: PathBuf::new(),
         }
+    }
+
+    #[test]
+    fn what_is_told_is_the_median_of_the_runs_and_the_most_that_were_not_placed() {
+        let run = |a_second, accepted| {
+            let run = crate::report::sample::run(Strategy::Atomic, Fault::None);
+            RunReport { orders_per_second: a_second, accepted, attempts: 100, ..run }
+        };
+        let runs = [run(10.0, 100), run(90.0, 97), run(30.0, 100)];
+        assert_eq!(figures(&runs.iter().collect::<Vec<_>>()), "30/s, 12 / 80, 3 not placed");
     }
 
     #[test]

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use time::OffsetDateTime;
 
-use crate::audit::Auditor;
-use crate::cell::{self, Ground};
+use crate::cell::{self, Take};
 use crate::faults::{Fault, Needs};
+use crate::ground::Ground;
 use crate::interrupt::Interrupt;
-use crate::inventory::Inventory;
 use crate::matrix;
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -19,7 +18,10 @@ use crate::report::baseline::Baseline;
 use crate::report::{self, Report, RunReport};
 use crate::stack::{Shape, Stack};
 use crate::target::Target;
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, shows_nothing};
+
+/// So many times a row is run until it shows anything, this way or that.
+const MOST_TAKES: u32 = 3;
 
 /// What to run, where, and where to tell.
 #[derive(Debug)]
@@ -116,37 +118,16 @@ impl Experiment {
             stack = Stack::start(shape, &self.binaries, Some(&logs)) => stack.context("the stack did not come up")?,
             _ = interrupt.asked() => return Ok(Ran::default()),
         };
-        let auditor = Auditor::connect(&stack.audit).await?;
-        let ran = {
-            let controls = stack.controls();
-            let prefix = prefix();
-            let ground = Ground {
-                inventory: Inventory::new(&stack.target.inventory, &stack.target.inventory_token)?,
-                target: &stack.target,
-                controls,
-                yard: Some(&stack.yard),
-                auditor,
-                folder: &self.folder,
-                prefix: &prefix,
-            };
-            self.cells(&ground, numbers, interrupt, progress).await
+        let ran = match Ground::own(&stack, &self.folder).await {
+            Ok(ground) => Ok(self.cells(&ground, numbers, interrupt, progress).await),
+            Err(error) => Err(error),
         };
         stack.shut_down().await;
-        Ok(ran)
+        ran
     }
 
     async fn on_target(&self, target: &Target, interrupt: &Interrupt, progress: Progress) -> anyhow::Result<Ran> {
-        let controls = target.controls();
-        let prefix = prefix();
-        let ground = Ground {
-            inventory: Inventory::new(&target.inventory, &target.inventory_token)?,
-            target,
-            controls,
-            yard: None,
-            auditor: Auditor::connect(&target.postgres).await?,
-            folder: &self.folder,
-            prefix: &prefix,
-        };
+        let ground = Ground::strange(target, &self.folder).await?;
         let all: Vec<_> = (1..=self.plan.cells.len()).collect();
         Ok(self.cells(&ground, &all, interrupt, progress).await)
     }
@@ -158,13 +139,46 @@ impl Experiment {
             if interrupt.by().is_some() {
                 break;
             }
+            let mut rows = Vec::new();
             let fault = self.plan.cells[number - 1].fault;
-            match cell::run(ground, &self.plan, number, progress, interrupt).await {
-                Ok(rows) => ran.runs.extend(rows),
-                Err(error) => ran.missing.push(format!("under {fault} nothing could be run: {error:#}")),
+            if let Err(error) = self.until_it_shows(ground, number, interrupt, progress, &mut rows).await {
+                ran.missing.push(format!("under {fault} nothing could be run: {error:#}"));
             }
+            ran.runs.extend(rows);
         }
         ran
+    }
+
+    /// Runs a cell, and again those of its rows that showed nothing, either way: a pause that met nobody is no result.
+    async fn until_it_shows(
+        &self,
+        ground: &Ground<'_>,
+        number: usize,
+        interrupt: &Interrupt,
+        progress: Progress,
+        rows: &mut Vec<RunReport>,
+    ) -> anyhow::Result<()> {
+        let planned = &self.plan.cells[number - 1];
+        let mut cell = planned.clone();
+        for take in 1..=MOST_TAKES {
+            let found = cell::run(ground, &self.plan, Take { number, take, cell: &cell }, progress, interrupt).await?;
+            for row in found {
+                match rows.iter_mut().find(|earlier| earlier.strategy == row.strategy) {
+                    Some(earlier) => *earlier = row,
+                    None => rows.push(row),
+                }
+            }
+            let void: Vec<_> = rows.iter().filter(|row| shows_nothing(row)).map(|row| row.strategy).collect();
+            if void.is_empty() || interrupt.by().is_some() {
+                break;
+            }
+            if take < MOST_TAKES {
+                let names: Vec<_> = void.iter().map(ToString::to_string).collect();
+                progress.say(&format!("Void, so once more under {}: {}", cell.fault, names.join(", ")));
+            }
+            cell = planned.with_only(void);
+        }
+        Ok(())
     }
 }
 
@@ -174,11 +188,6 @@ struct Ran {
     runs: Vec<RunReport>,
     /// Those that could not be run, and why.
     missing: Vec<String>,
-}
-
-/// SKUs and keys of this run begin with it: a database may have seen others.
-fn prefix() -> String {
-    format!("r{:x}", OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000)
 }
 
 /// Makes the folder, and takes away what an earlier run wrote: its history must not be taken for this one's.

@@ -1,5 +1,6 @@
 //! Wiring only: arguments in, exit status out.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ use load_tests::soak::Soak;
 use load_tests::stack::Stack;
 use load_tests::target::{Databases, Target};
 use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
 
 const BROKEN: u8 = 1;
 const COULD_NOT: u8 = 3;
@@ -24,7 +26,11 @@ const QUIET_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
+    // What Postgres says as it is crashed on purpose is no news.
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sqlx::postgres::notice=off"));
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).with_env_filter(filter).init();
     let done = match cli.command {
         Command::Run(args) => run(*args).await,
         Command::Stack(args) => stack(args).await,

@@ -61,7 +61,8 @@ pub fn text(report: &Report) -> String {
     text
 }
 
-fn axes(runs: &[RunReport]) -> (Vec<Strategy>, Vec<Fault>) {
+/// The strategies and the faults that were run, in order, once each.
+pub(crate) fn axes(runs: &[RunReport]) -> (Vec<Strategy>, Vec<Fault>) {
     let (mut strategies, mut faults) = (Vec::new(), Vec::new());
     for run in runs {
         if !strategies.contains(&run.strategy) {

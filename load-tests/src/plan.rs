@@ -27,6 +27,8 @@ const ASKED_FOR_IN_CALM: f64 = 0.9;
 const BURST: u64 = 4;
 /// Within which a burst arrives.
 const BURST_MS: std::ops::Range<u64> = 0..5;
+/// An open sale that is repeated for fewer strategies takes less time, but no less than this.
+const SHORTEST_WINDOW: Duration = Duration::from_secs(24);
 
 /// How one row is loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,6 +123,24 @@ impl Cell {
     pub fn rows(&self) -> impl Iterator<Item = RowPlan> {
         self.strategies.iter().map(|&strategy| RowPlan { strategy, fault: self.fault })
     }
+
+    /// The same for some of its strategies only: their part of the strikes, twice over, and of the time.
+    #[must_use]
+    pub fn with_only(&self, strategies: Vec<Strategy>) -> Self {
+        let (some, all) = (strategies.len(), self.strategies.len().max(1));
+        let arrivals = match self.arrivals {
+            Arrivals::Open { window } => {
+                Arrivals::Open { window: (window * len(some) / len(all)).max(SHORTEST_WINDOW).min(window) }
+            }
+            Arrivals::Closed => Arrivals::Closed,
+        };
+        let strikes = (2 * self.strikes * some).div_ceil(all).min(self.strikes);
+        Self { fault: self.fault, strategies, arrivals, strikes }
+    }
+}
+
+fn len(strategies: usize) -> u32 {
+    u32::try_from(strategies).unwrap_or(u32::MAX)
 }
 
 impl Plan {
@@ -355,6 +375,20 @@ mod tests {
             assert!(strikes.windows(2).all(|pair| pair[0].after <= pair[1].after));
             assert!(strikes.iter().all(|strike| strike.after < last));
         }
+    }
+
+    #[test]
+    fn a_cell_repeated_for_one_strategy_takes_its_part_of_the_time_and_no_less_than_a_sale_needs() {
+        let all = [Strategy::Off, Strategy::Redis, Strategy::Redlock, Strategy::Optimistic];
+        let cell = |seconds| {
+            let window = Duration::from_secs(seconds);
+            cells(&all, &[Fault::PauseInventory], Arrivals::Open { window }, 8).remove(0)
+        };
+        let again = |seconds| cell(seconds).with_only(vec![Strategy::Redis]);
+        assert_eq!(again(200).arrivals, Arrivals::Open { window: Duration::from_secs(50) });
+        assert_eq!(again(60).arrivals, Arrivals::Open { window: SHORTEST_WINDOW });
+        assert_eq!(again(10).arrivals, Arrivals::Open { window: Duration::from_secs(10) });
+        assert_eq!((again(200).strikes, again(200).strategies), (4, vec![Strategy::Redis]));
     }
 
     #[test]

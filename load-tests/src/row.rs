@@ -22,6 +22,8 @@ pub struct Found<'a> {
     pub plan: &'a Plan,
     /// Which row.
     pub row: RowPlan,
+    /// How many times it was run, this one counted.
+    pub take: u32,
     /// What was sold, and how many units there were of all of them.
     pub skus: &'a [String],
     /// How many units there were.
@@ -83,6 +85,7 @@ impl Found<'_> {
             payment_ms: u64::try_from(plan.shape.payment.as_millis()).unwrap_or(u64::MAX),
             tried_again: tally.tried_again,
             tried_again_unavailable: tally.tried_again_unavailable,
+            take: self.take,
             strikes: self.struck,
             course: Course::of(operations, books, self.clocks),
             history: self.file,

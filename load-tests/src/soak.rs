@@ -12,16 +12,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use time::OffsetDateTime;
 use tokio::time::Instant;
 
 pub use self::broken::Without;
 use self::report::SoakReport;
 use self::round::Round;
-use crate::audit::Auditor;
-use crate::cell::Ground;
+use crate::ground::Ground;
 use crate::interrupt::Interrupt;
-use crate::inventory::Inventory;
 use crate::stack::{Shape, Stack};
 use crate::strategy::{Backend, Strategy};
 
@@ -83,16 +80,7 @@ impl Soak {
         if let Some(without) = plan.without {
             without.take_out(&stack.target.postgres.inventory).await?;
         }
-        let prefix = format!("s{:x}", OffsetDateTime::now_utc().unix_timestamp());
-        let ground = Ground {
-            inventory: Inventory::new(&stack.target.inventory, &stack.target.inventory_token)?,
-            target: &stack.target,
-            controls: stack.controls(),
-            yard: Some(&stack.yard),
-            auditor: Auditor::connect(&stack.audit).await?,
-            folder: &folder,
-            prefix: &prefix,
-        };
+        let ground = Ground::own(&stack, &folder).await?;
         println!("{}", report.headline());
         let ran = minutes(&ground, &plan, interrupt, &mut report).await;
         stack.shut_down().await;

@@ -87,6 +87,12 @@ impl Verdict {
     }
 }
 
+/// Whether the row showed nothing, either way, and might the next time. A row that broke a promise stands as it is.
+pub fn shows_nothing(run: &RunReport) -> bool {
+    let could_have = run.attempts_planned >= DEMAND * run.initial_stock;
+    could_have && !void(run).is_empty() && broken(run).is_empty()
+}
+
 fn name(run: &RunReport) -> String {
     match run.fault {
         Fault::None => format!("{} without a fault", run.strategy),
@@ -101,7 +107,11 @@ fn summary(run: &RunReport) -> String {
         1 => ", and 1 stale write was refused".to_owned(),
         refused => format!(", and {refused} stale writes were refused"),
     };
-    format!("{name}: {over} of {stock} units oversold{refused}.")
+    let take = match run.take {
+        1 => String::new(),
+        take => format!(" (take {take}: the one before showed nothing, either way)"),
+    };
+    format!("{name}: {over} of {stock} units oversold{refused}{take}.")
 }
 
 /// Why a row could not have shown overselling, or did not show what it is there for.

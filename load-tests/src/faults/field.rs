@@ -101,6 +101,21 @@ impl Struck {
 }
 
 impl Field<'_> {
+    /// Strikes whenever it is time and orders are on their way, until the sale is over.
+    pub(super) async fn each_while_busy(
+        &self,
+        once: impl AsyncFn(&Strike) -> anyhow::Result<Struck>,
+    ) -> anyhow::Result<Vec<Struck>> {
+        let mut struck = Vec::new();
+        for strike in &self.strikes {
+            if !self.time_for(strike).await || !self.busy().await {
+                break;
+            }
+            struck.push(once(strike).await?);
+        }
+        Ok(struck)
+    }
+
     /// Waits until it is time for this strike; `false` if the sale is over before.
     pub(super) async fn time_for(&self, strike: &Strike) -> bool {
         let due = async {

@@ -14,14 +14,7 @@ use crate::plan::Strike;
 const NOTICED_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await || !field.busy().await {
-            break;
-        }
-        struck.push(kill(field, strike).await?);
-    }
-    Ok(struck)
+    field.each_while_busy(async |strike| kill(field, strike).await).await
 }
 
 async fn kill(field: &Field<'_>, strike: &Strike) -> anyhow::Result<Struck> {

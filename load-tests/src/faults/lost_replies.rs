@@ -17,14 +17,7 @@ use crate::plan::Strike;
 const FINISHED_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await || !field.busy().await {
-            break;
-        }
-        struck.push(lose(field, strike).await?);
-    }
-    Ok(struck)
+    field.each_while_busy(async |strike| lose(field, strike).await).await
 }
 
 async fn lose(field: &Field<'_>, strike: &Strike) -> anyhow::Result<Struck> {

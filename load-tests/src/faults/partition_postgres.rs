@@ -15,14 +15,7 @@ const LASTS_IN_LEASES: f64 = 1.5;
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await || !field.busy().await {
-            break;
-        }
-        struck.push(partition(field, strike).await?);
-    }
-    Ok(struck)
+    field.each_while_busy(async |strike| partition(field, strike).await).await
 }
 
 async fn partition(field: &Field<'_>, strike: &Strike) -> anyhow::Result<Struck> {

@@ -17,14 +17,7 @@ use crate::plan::Strike;
 const LASTS_IN_LEASES: f64 = 1.3;
 
 pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await || !field.busy().await {
-            break;
-        }
-        struck.push(partition(field, strike).await?);
-    }
-    Ok(struck)
+    field.each_while_busy(async |strike| partition(field, strike).await).await
 }
 
 async fn partition(field: &Field<'_>, strike: &Strike) -> anyhow::Result<Struck> {

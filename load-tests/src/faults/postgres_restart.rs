@@ -6,17 +6,13 @@
 use super::{Field, Struck};
 
 pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await || !field.busy().await {
-            break;
-        }
-        let mut postgres = field.yard()?.postgres.lock().await;
-        let (from_ms, pid, in_flight) = (field.now_ms(), postgres.pid(), field.in_flight());
-        postgres.restart_immediate().await?;
-        let fired = in_flight > 0 && postgres.pid() != pid;
-        let outcome = format!("{in_flight} orders were on their way");
-        struck.push(field.struck("postgres".to_owned(), from_ms, fired, outcome));
-    }
-    Ok(struck)
+    field.each_while_busy(async |_| crash(field).await).await
+}
+
+async fn crash(field: &Field<'_>) -> anyhow::Result<Struck> {
+    let mut postgres = field.yard()?.postgres.lock().await;
+    let (from_ms, pid, in_flight) = (field.now_ms(), postgres.pid(), field.in_flight());
+    postgres.restart_immediate().await?;
+    let fired = in_flight > 0 && postgres.pid() != pid;
+    Ok(field.struck("postgres".to_owned(), from_ms, fired, format!("{in_flight} orders were on their way")))
 }

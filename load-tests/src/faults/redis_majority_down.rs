@@ -18,14 +18,7 @@ const DOWN_IN_LEASES: f64 = 1.2;
 const MET_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await || !field.busy().await {
-            break;
-        }
-        struck.push(take_down(field, strike, field.yard()?.quorum()).await?);
-    }
-    Ok(struck)
+    field.each_while_busy(async |strike| take_down(field, strike, field.yard()?.quorum()).await).await
 }
 
 /// Kills so many nodes, keeps them down for longer than a lease, starts them again.

@@ -7,12 +7,5 @@ use super::redis_majority_down::take_down;
 use super::{Field, Struck};
 
 pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await || !field.busy().await {
-            break;
-        }
-        struck.push(take_down(field, strike, field.yard()?.quorum() - 1).await?);
-    }
-    Ok(struck)
+    field.each_while_busy(async |strike| take_down(field, strike, field.yard()?.quorum() - 1).await).await
 }

@@ -18,14 +18,7 @@ use crate::plan::Strike;
 const SLOW_IN_LEASES: f64 = 1.2;
 
 pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await || !field.busy().await {
-            break;
-        }
-        struck.push(slow(field, strike).await?);
-    }
-    Ok(struck)
+    field.each_while_busy(async |strike| slow(field, strike).await).await
 }
 
 async fn slow(field: &Field<'_>, strike: &Strike) -> anyhow::Result<Struck> {

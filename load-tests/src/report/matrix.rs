@@ -36,15 +36,7 @@ pub(super) enum Cell {
 impl Matrix {
     /// `None` where there is no second strategy or no second fault: the table says it all.
     pub(super) fn of(runs: &[RunReport]) -> Option<Self> {
-        let (mut strategies, mut faults) = (Vec::new(), Vec::new());
-        for run in runs {
-            if !strategies.contains(&run.strategy) {
-                strategies.push(run.strategy);
-            }
-            if !faults.contains(&run.fault) {
-                faults.push(run.fault);
-            }
-        }
+        let (strategies, faults) = crate::matrix::axes(runs);
         if strategies.len() < 2 || faults.len() < 2 {
             return None;
         }

@@ -10,7 +10,7 @@ pub mod json;
 pub mod markdown;
 mod matrix;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod star;
 pub mod terminal;
 
@@ -153,6 +153,8 @@ pub struct RunReport {
     pub tried_again: u64,
     /// Of these, 503 and 429.
     pub tried_again_unavailable: u64,
+    /// How many times the row was run: again if it was void and broke no promise; only the last time is told.
+    pub take: u32,
     /// What was still in flight when the audit could wait no longer.
     pub unsettled: Option<String>,
     /// Every strike of the fault.

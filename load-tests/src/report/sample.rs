@@ -47,7 +47,7 @@ pub(super) fn report() -> Report {
 }
 
 /// One row in which everything went as it has to.
-pub(super) fn run(strategy: Strategy, fault: Fault) -> RunReport {
+pub(crate) fn run(strategy: Strategy, fault: Fault) -> RunReport {
     let oversold = match (strategy, fault) {
         (Strategy::Off, _) => 300,
         (Strategy::Redlock, Fault::PauseInventory) => 4,
@@ -87,6 +87,7 @@ pub(super) fn run(strategy: Strategy, fault: Fault) -> RunReport {
         payment_ms: 2,
         tried_again: 0,
         tried_again_unavailable: 0,
+        take: 1,
         unsettled: None,
         strikes,
         course: course(oversold, refused),

@@ -1,7 +1,6 @@
 //! One minute of a soak: a sale on fresh SKUs, random faults one after the other, the audit.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
@@ -12,14 +11,14 @@ use tokio::time::{Instant, sleep};
 
 use super::SoakPlan;
 use super::report::Minute;
-use crate::attack::{Attack, Lane, Mischief};
+use crate::attack::{Attack, Mischief};
 use crate::audit::{self, Evidence, Quiet, Scope, until_quiet};
-use crate::cell::Ground;
 use crate::faults::{Fault, Field, LaneField, Pace, Struck};
-use crate::history::History;
+use crate::ground::Ground;
 use crate::interrupt::Interrupt;
 use crate::oversold;
 use crate::plan::{Load, Strike, answer_limit};
+use crate::sale::Sale;
 
 /// The rest of the minute is for coming to rest and for the audit.
 const SALE: Duration = Duration::from_secs(50);
@@ -46,37 +45,26 @@ impl Round<'_> {
     pub(super) async fn run(&self) -> anyhow::Result<Minute> {
         let Self { ground, plan, number, interrupt } = *self;
         let seed = plan.seed.wrapping_add(number << 20);
-        let prefix = format!("{}-{number}", ground.prefix);
         let load =
             Load { users: plan.users, iterations: MOST_ORDERS / plan.users, skus: SKUS, stock: STOCK, skew: SKEW };
-        let skus: Vec<String> = (0..SKUS).map(|sku| format!("{prefix}-{sku}")).collect();
-        for sku in &skus {
-            ground.inventory.put_stock(sku, STOCK / SKUS).await?;
-        }
         let file = format!("history-{number}.jsonl");
-        let history = Arc::new(History::begin(&ground.folder.join(&file))?);
-        let demand = load.demand(seed).into_iter().filter_map(|sku| skus.get(usize::try_from(sku).ok()?).cloned());
-        let lane = Lane {
-            strategy: plan.strategy,
-            prefix,
-            demand: demand.collect(),
-            history: Arc::clone(&history),
-            next: AtomicUsize::new(0),
-        };
+        let even = vec![STOCK / SKUS; usize::try_from(SKUS)?];
+        let sale = Sale::open(ground, plan.strategy, &number.to_string(), &even, file).await?;
+        let lane = sale.lane(&load.demand(seed));
         let mischief = Arc::new(Mischief::default());
         let limit = answer_limit(&plan.shape);
         let attack = Attack::new(&ground.target.orders, vec![lane], limit, Arc::clone(&mischief), interrupt)?;
         let until = Instant::now() + SALE;
         let (ended, over) = watch::channel(false);
-        let lanes = [LaneField { strategy: plan.strategy, skus: skus.clone(), history: Arc::clone(&history) }];
+        let lanes = [sale.field()];
         let selling = async {
             attack.crowd(plan.users, until).await;
             ended.send_replace(true);
         };
         let breaking = self.break_things(seed, &lanes, &mischief, until, over);
         let ((), struck) = tokio::join!(selling, breaking);
-        self.mend();
-        self.audit(&skus, &history, &file, struck).await
+        ground.mend();
+        self.audit(&sale, struck).await
     }
 
     /// One fault after the other until the sale is over. A strike that could not be made is told, and not counted.
@@ -145,7 +133,7 @@ impl Round<'_> {
             struck = fault.strike(&field) => struck,
             () = over_or_enough => unreachable!("it is pending in the end"),
         };
-        self.mend();
+        ground.mend();
         match struck {
             Ok(struck) => struck.into_iter().map(|struck| (fault, struck)).collect(),
             Err(error) => {
@@ -155,26 +143,12 @@ impl Round<'_> {
         }
     }
 
-    /// Nobody stays stopped, nothing stays broken.
-    fn mend(&self) {
-        self.ground.controls.resume_all();
-        if let Some(routes) = self.ground.yard.and_then(|yard| yard.routes.as_ref()) {
-            routes.heal();
-        }
-    }
-
-    async fn audit(
-        &self,
-        skus: &[String],
-        history: &History,
-        file: &str,
-        struck: Vec<(Fault, Struck)>,
-    ) -> anyhow::Result<Minute> {
+    async fn audit(&self, sale: &Sale, struck: Vec<(Fault, Struck)>) -> anyhow::Result<Minute> {
         let Self { ground, plan, number, .. } = *self;
         let settles = 2 * plan.shape.wait + 6 * plan.shape.lease + Duration::from_secs(30);
         let quiet = until_quiet(&ground.auditor, Some(&ground.inventory), settles).await?;
-        let books = ground.auditor.read(&Scope::Skus(skus.to_vec())).await?;
-        let operations = history.finish()?;
+        let books = ground.auditor.read(&Scope::Skus(sale.skus.clone())).await?;
+        let operations = sale.history.finish()?;
         let found = audit::audit(&Evidence { books: &books, history: Some(&operations) });
         let told = found.violations.iter().chain(&found.unknown);
         let mut violations: Vec<String> = told.map(ToString::to_string).collect();
@@ -183,9 +157,9 @@ impl Round<'_> {
         }
         if violations.is_empty() {
             // Kept only where it shows something.
-            std::fs::remove_file(ground.folder.join(file))?;
+            std::fs::remove_file(ground.folder.join(&sale.file))?;
         }
-        let tally = *history.tally().borrow();
+        let tally = *sale.history.tally().borrow();
         Ok(Minute {
             number,
             orders: operations.len(),
@@ -197,7 +171,7 @@ impl Round<'_> {
             stale_writes_refused: books.refused_at("write").count(),
             struck,
             violations,
-            history: file.to_owned(),
+            history: sale.file.clone(),
         })
     }
 }

@@ -1,54 +1,7 @@
 //! Every way to be void or broken, one at a time, from rows in which everything is right.
 
 use super::*;
-use crate::report::course::Course;
-use crate::report::{AuditReport, Latency, LockWait};
-
-fn row(strategy: Strategy, fault: Fault) -> RunReport {
-    let oversold = match (strategy, fault) {
-        (Strategy::Off, _) => 300,
-        (Strategy::Redlock, Fault::PauseInventory) => 4,
-        _ => 0,
-    };
-    let refused = if strategy.claims() && fault.makes_writes_stale() { 3 } else { 0 };
-    let violations =
-        if oversold > 0 { vec!["1: a: 400 units are promised and 100 are there".to_owned()] } else { Vec::new() };
-    RunReport {
-        strategy,
-        fault,
-        initial_stock: 100,
-        attempts: 400,
-        accepted: 100,
-        units_sold: 100,
-        stock_left: 0,
-        units_oversold: oversold,
-        lost_updates: 0,
-        sold_out: 300,
-        lock_timeouts: 0,
-        unavailable: 0,
-        stale_claims_refused: 0,
-        stale_writes_refused: refused,
-        payments_voided: 0,
-        unexplained_errors: 0,
-        faults_fired: if fault == Fault::None { 0 } else { 3 },
-        duration_seconds: 1.0,
-        orders_per_second: 400.0,
-        latency_ms: Latency::default(),
-        lock_wait_ms: LockWait::default(),
-        audit: AuditReport { passed: violations.is_empty(), violations, unknown: Vec::new() },
-        attempts_planned: 400,
-        skus: 2,
-        skus_sold_out: 2,
-        paused_writes_refused: refused,
-        payment_ms: 2,
-        tried_again: 0,
-        tried_again_unavailable: 0,
-        unsettled: None,
-        strikes: Vec::new(),
-        course: Course::default(),
-        history: String::new(),
-    }
-}
+use crate::report::sample::run as row;
 
 fn story() -> Vec<RunReport> {
     crate::plan::STORY.iter().map(|plan| row(plan.strategy, plan.fault)).collect()
@@ -71,6 +24,21 @@ fn the_story_passes_with_all_errors_gone() {
     let verdict = verdict(&story());
     assert_eq!((verdict.exit_status(), verdict.valid, verdict.error_reduction_percent), (0, true, Some(100.0)));
     assert!(verdict.sentences().iter().any(|sentence| sentence.starts_with("PASSED")));
+}
+
+#[test]
+fn only_a_row_that_showed_nothing_is_run_again() {
+    let fine = row(Strategy::RedlockFenced, Fault::PauseInventory);
+    let missed = RunReport { faults_fired: 0, ..fine.clone() };
+    let broken = RunReport { units_oversold: 1, ..missed.clone() };
+    let hopeless = RunReport { attempts: 399, attempts_planned: 399, ..missed.clone() };
+    assert_eq!([fine, missed, broken, hopeless].map(|row| shows_nothing(&row)), [false, true, false, false]);
+}
+
+#[test]
+fn a_row_that_was_run_again_says_so() {
+    let again = RunReport { take: 2, ..row(Strategy::RedlockFenced, Fault::PauseInventory) };
+    assert!(verdict(&[again]).sentences()[0].contains("take 2"), "the takes before it are not hidden");
 }
 
 #[test]

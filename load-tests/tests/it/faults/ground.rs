@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use load_tests::audit::Auditor;
-use load_tests::cell::{self, Ground};
+use load_tests::cell::{self, Take};
 use load_tests::faults::Fault;
+use load_tests::ground::Ground;
 use load_tests::interrupt::Interrupt;
-use load_tests::inventory::Inventory;
 use load_tests::plan::{Arrivals, Cell, Load, Plan};
 use load_tests::progress::Progress;
 use load_tests::report::RunReport;
@@ -43,16 +42,9 @@ pub(crate) async fn run(plan: &Plan) -> Vec<RunReport> {
     let folder = tempfile::tempdir().expect("a folder");
     let stack =
         Stack::start(&plan.shape(plan.cells[0].fault.needs_proxies()), &binaries(), None).await.expect("a stack");
-    let ground = Ground {
-        target: &stack.target,
-        inventory: Inventory::new(&stack.target.inventory, &stack.target.inventory_token).expect("inventory"),
-        controls: stack.controls(),
-        yard: Some(&stack.yard),
-        auditor: Auditor::connect(&stack.audit).await.expect("the books"),
-        folder: folder.path(),
-        prefix: "t",
-    };
-    let rows = cell::run(&ground, plan, 1, Progress::of(plan), &Interrupt::never()).await.expect("a cell");
+    let ground = Ground::own(&stack, folder.path()).await.expect("a ground");
+    let rows =
+        cell::run(&ground, plan, Take::first(plan, 1), Progress::of(plan), &Interrupt::never()).await.expect("a cell");
     drop(ground);
     stack.shut_down().await;
     rows
