@@ -50,7 +50,7 @@ pub async fn run(
     ground: &Ground<'_>,
     plan: &Plan,
     take: Take<'_>,
-    progress: Progress,
+    progress: Progress<'_>,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Vec<RunReport>> {
     let Take { number, cell, .. } = take;
@@ -133,6 +133,7 @@ async fn attack_and_strike(
         lanes: &lanes,
         lease: plan.shape.lease,
         inventory: &ground.inventory,
+        orders: &ground.orders,
         controls: &ground.controls,
         yard: ground.yard,
         postgres: &ground.target.postgres.order,

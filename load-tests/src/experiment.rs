@@ -88,7 +88,7 @@ impl Experiment {
         Ok(())
     }
 
-    async fn on_own_stack(&self, interrupt: &Interrupt, progress: Progress) -> anyhow::Result<Ran> {
+    async fn on_own_stack(&self, interrupt: &Interrupt, progress: Progress<'_>) -> anyhow::Result<Ran> {
         let mut ran = Ran::default();
         for proxied in [false, true] {
             let numbers = self.plan.numbers(proxied);
@@ -107,7 +107,7 @@ impl Experiment {
         shape: &Shape,
         numbers: &[usize],
         interrupt: &Interrupt,
-        progress: Progress,
+        progress: Progress<'_>,
     ) -> anyhow::Result<Ran> {
         let (nodes, replicas) = (shape.redis_nodes, shape.replicas);
         let between = if shape.proxied { ", proxies between them" } else { "" };
@@ -126,14 +126,20 @@ impl Experiment {
         ran
     }
 
-    async fn on_target(&self, target: &Target, interrupt: &Interrupt, progress: Progress) -> anyhow::Result<Ran> {
+    async fn on_target(&self, target: &Target, interrupt: &Interrupt, progress: Progress<'_>) -> anyhow::Result<Ran> {
         let ground = Ground::strange(target, &self.folder).await?;
         let all: Vec<_> = (1..=self.plan.cells.len()).collect();
         Ok(self.cells(&ground, &all, interrupt, progress).await)
     }
 
     /// A cell that cannot be run makes the run void; what was seen in the others is told all the same.
-    async fn cells(&self, ground: &Ground<'_>, numbers: &[usize], interrupt: &Interrupt, progress: Progress) -> Ran {
+    async fn cells(
+        &self,
+        ground: &Ground<'_>,
+        numbers: &[usize],
+        interrupt: &Interrupt,
+        progress: Progress<'_>,
+    ) -> Ran {
         let mut ran = Ran::default();
         for &number in numbers {
             if interrupt.by().is_some() {
@@ -155,7 +161,7 @@ impl Experiment {
         ground: &Ground<'_>,
         number: usize,
         interrupt: &Interrupt,
-        progress: Progress,
+        progress: Progress<'_>,
         rows: &mut Vec<RunReport>,
     ) -> anyhow::Result<()> {
         let planned = &self.plan.cells[number - 1];

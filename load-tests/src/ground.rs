@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::audit::Auditor;
 use crate::control::Controls;
-use crate::inventory::Inventory;
+use crate::replicas::Replicas;
 use crate::stack::{Stack, Yard};
 use crate::target::Target;
 
@@ -17,8 +17,10 @@ use crate::target::Target;
 pub struct Ground<'a> {
     /// Addresses.
     pub target: &'a Target,
-    /// Inventory's lab and stock.
-    pub inventory: Inventory,
+    /// Where stock is put, and whose writes can be stopped as they begin.
+    pub inventory: Replicas,
+    /// Whose writes can be stopped before they are sent.
+    pub orders: Replicas,
     /// Processes that can be stopped.
     pub controls: Controls,
     /// Servers that are ours.
@@ -51,9 +53,10 @@ impl<'a> Ground<'a> {
     }
 
     fn of(target: &'a Target, auditor: Auditor, folder: &'a Path) -> anyhow::Result<Self> {
-        let inventory = Inventory::new(&target.inventory, &target.inventory_token)?;
+        let inventory = Replicas::new("inventory", &target.inventory, &target.inventory_token)?;
+        let orders = Replicas::new("order", &target.orders, "")?;
         let prefix = format!("r{:x}", OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000);
-        Ok(Self { target, inventory, controls: Controls::default(), yard: None, auditor, folder, prefix })
+        Ok(Self { target, inventory, orders, controls: Controls::default(), yard: None, auditor, folder, prefix })
     }
 
     /// Nobody stays stopped, nothing stays broken.

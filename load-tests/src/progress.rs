@@ -10,22 +10,22 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::faults::Fault;
 use crate::history::Tally;
-use crate::plan::{Cell, Plan};
+use crate::plan::{Arrivals, Cell, Plan};
 use crate::report::RunReport;
 
 const REFRESH: Duration = Duration::from_millis(100);
 
 /// Tells how a run goes on.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    cells: usize,
+pub struct Progress<'a> {
+    plan: &'a Plan,
     began: Instant,
 }
 
-impl Progress {
+impl<'a> Progress<'a> {
     /// Of a run that begins now.
-    pub fn of(plan: &Plan) -> Self {
-        Self { cells: plan.cells.len(), began: Instant::now() }
+    pub fn of(plan: &'a Plan) -> Self {
+        Self { plan, began: Instant::now() }
     }
 
     /// One sentence about what happens now.
@@ -64,7 +64,7 @@ impl Progress {
 
     /// One line about a row that has ended.
     pub fn ended(self, number: usize, row: &RunReport) {
-        let (cells, accepted, over) = (self.cells, row.accepted, row.units_oversold);
+        let (cells, accepted, over) = (self.plan.cells.len(), row.accepted, row.units_oversold);
         let fired =
             if row.fault == Fault::None { String::new() } else { format!(", struck {} times", row.faults_fired) };
         eprintln!("{number}/{cells}  {} · {}: {accepted} accepted, {over} oversold{fired}", row.strategy, row.fault);
@@ -75,18 +75,30 @@ impl Progress {
             [one] => one.to_string(),
             several => format!("{} strategies", several.len()),
         };
-        format!("{number}/{}  {who} · {}", self.cells, cell.fault)
+        format!("{number}/{}  {who} · {}", self.plan.cells.len(), cell.fault)
     }
 
-    /// As long as the cells before took, so long the ones to come.
+    /// As long as the cells before took, so long the ones to come, each for its sale.
     fn left(self, number: usize) -> String {
-        let (done, to_come) = (number - 1, self.cells - (number - 1));
-        if done == 0 {
+        let (done, to_come) = before_and_after(self.plan, number);
+        if done.is_zero() {
             return String::new();
         }
-        let left = self.began.elapsed().as_secs() * to_come as u64 / done as u64;
+        let left = self.began.elapsed().mul_f64(to_come.as_secs_f64() / done.as_secs_f64()).as_secs();
         format!("  about {}:{:02} left", left / 60, left % 60)
     }
+}
+
+/// How long the sales of the cells that ran before this one took, and how long the others will: planned where they are
+/// planned, and equal where customers decide.
+fn before_and_after(plan: &Plan, number: usize) -> (Duration, Duration) {
+    let lasts = |number: &usize| match plan.cells[number - 1].arrivals {
+        Arrivals::Closed => Duration::from_secs(1),
+        Arrivals::Open { window } => window,
+    };
+    let order: Vec<_> = plan.numbers(false).into_iter().chain(plan.numbers(true)).collect();
+    let at = order.iter().position(|other| *other == number).unwrap_or_default();
+    (order[..at].iter().map(lasts).sum(), order[at..].iter().map(lasts).sum())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "orders of one cell")]
@@ -119,6 +131,24 @@ fn counts(tally: Tally) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_sale_counts_for_more_than_a_short_one_and_proxied_cells_run_last() {
+        let cell = |fault, seconds| Cell {
+            fault,
+            strategies: Vec::new(),
+            arrivals: Arrivals::Open { window: Duration::from_secs(seconds) },
+            strikes: 0,
+        };
+        let cells = [(Fault::PartitionRedis, 5), (Fault::None, 20), (Fault::PauseInventory, 110)];
+        let cells = cells.map(|(fault, seconds)| cell(fault, seconds)).to_vec();
+        let plan = Plan { cells, ..crate::report::sample::plan() };
+        let seconds = |number| {
+            let (done, to_come) = before_and_after(&plan, number);
+            (done.as_secs(), to_come.as_secs())
+        };
+        assert_eq!([seconds(2), seconds(3), seconds(1)], [(0, 135), (20, 115), (130, 5)]);
+    }
 
     #[test]
     fn trouble_is_shown_only_where_there_is_some() {

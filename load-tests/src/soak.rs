@@ -61,7 +61,7 @@ pub fn shape(preset: &Shape) -> Shape {
 }
 
 impl Soak {
-    /// Runs it, a line a minute, and writes the report.
+    /// Runs it, a line a sale (a minute of selling and auditing), and writes the report.
     ///
     /// # Errors
     /// It could not be run: nothing was shown, either way.

@@ -49,13 +49,13 @@ fn is_certain(strategy: Strategy, fault: Fault, payment: Duration) -> bool {
         Strategy::Off => true,
         // One node is the lock: what it forgets, nobody else remembers.
         Strategy::Redis => match fault {
-            Fault::PauseInventory => true,
+            Fault::PauseInventory | Fault::PauseOrder => true,
             Fault::RedisAmnesia | Fault::RedisEarlyExpiry => payment >= LONG_PAYMENT,
             _ => false,
         },
         // A majority that forgets at once is as bad; a single node is outvoted.
         Strategy::Redlock => match fault {
-            Fault::PauseInventory => true,
+            Fault::PauseInventory | Fault::PauseOrder => true,
             Fault::RedisAmnesia => payment >= LONG_PAYMENT,
             _ => false,
         },
@@ -79,8 +79,8 @@ pub const fn why(fault: Fault) -> &'static str {
              check sees no newer write yet if the next holder has only read; an advisory lock is gone with its session."
         }
         Fault::PauseOrder => {
-            "A holder that was stopped looks at its lease right before the write and mostly gives up: a narrow window, \
-             not a closed one."
+            "A holder that was stopped looks at its lease before the write and mostly gives up. Stopped between that look \
+             and the write, it sends what it had in hand: a narrow window, not a closed one."
         }
         Fault::KillOrder => "A dead holder writes nothing more; what it had sent ends within its lease.",
         Fault::KillInventory => {

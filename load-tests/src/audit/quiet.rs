@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use tokio::time::{Instant, sleep};
 
 use super::read::Auditor;
-use crate::inventory::Inventory;
+use crate::replicas::Replicas;
 
 /// Between two looks. There is no event to wait for: the books belong to other processes.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
@@ -32,7 +32,7 @@ pub enum Quiet {
 ///
 /// # Errors
 /// A database or inventory is not reached.
-pub async fn until_quiet(auditor: &Auditor, inventory: Option<&Inventory>, limit: Duration) -> anyhow::Result<Quiet> {
+pub async fn until_quiet(auditor: &Auditor, inventory: Option<&Replicas>, limit: Duration) -> anyhow::Result<Quiet> {
     let deadline = Instant::now() + limit;
     let mut quiet = 0;
     loop {
@@ -51,9 +51,9 @@ pub async fn until_quiet(auditor: &Auditor, inventory: Option<&Inventory>, limit
     }
 }
 
-async fn in_flight(auditor: &Auditor, inventory: Option<&Inventory>) -> anyhow::Result<Option<String>> {
+async fn in_flight(auditor: &Auditor, inventory: Option<&Replicas>) -> anyhow::Result<Option<String>> {
     if let Some(inventory) = inventory {
-        for replica in 0..inventory.replicas() {
+        for replica in 0..inventory.count() {
             let parked = inventory.parked(replica).await?;
             let open = parked.iter().filter(|parked| parked.outcome.is_none()).count();
             if open > 0 {

@@ -15,8 +15,8 @@ use crate::attack::Mischief;
 use crate::audit::Auditor;
 use crate::control::{Control, Controls};
 use crate::history::{History, Tally};
-use crate::inventory::Inventory;
 use crate::plan::{Strike, part};
+use crate::replicas::Replicas;
 use crate::stack::{Routes, Yard};
 use crate::strategy::Strategy;
 
@@ -31,7 +31,9 @@ pub struct Field<'a> {
     /// How long a lock lives.
     pub lease: Duration,
     /// Inventory's lab.
-    pub inventory: &'a Inventory,
+    pub inventory: &'a Replicas,
+    /// Order's lab.
+    pub orders: &'a Replicas,
     /// The processes that can be stopped.
     pub controls: &'a Controls,
     /// The servers, where they are ours to break.

@@ -36,7 +36,7 @@ pub enum Fault {
     None,
     /// An inventory replica stops as it enters a write, until the lease has lapsed and somebody else has sold
     PauseInventory,
-    /// An order replica that holds the lock is stopped for longer than the lease
+    /// An order replica that holds the lock is stopped for longer than the lease, in turn at any moment and right before its write
     PauseOrder,
     /// An order replica is killed in the middle of orders, and started again
     KillOrder,

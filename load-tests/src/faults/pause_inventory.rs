@@ -13,15 +13,13 @@ use anyhow::Context as _;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::seen::{LOOK_AGAIN, locks_held};
+use super::seen::{LOOK_AGAIN, locks_held, stops_itself};
 use super::{Field, LaneField, Struck};
 use crate::control::Control;
-use crate::inventory::Parked;
 use crate::plan::Strike;
+use crate::replicas::Parked;
 use crate::strategy::Strategy;
 
-/// A write of this SKU should have come by then; if none did, another SKU may do better.
-const FIRES_WITHIN: Duration = Duration::from_secs(3);
 /// How long a continued write may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// Nobody sold for so many leases: continued all the same. A write that nobody answered is looked up by order after
@@ -61,7 +59,7 @@ fn decides(strategy: Strategy, struck: &Struck) -> bool {
 
 /// One pause; `None` if no write came.
 async fn once(field: &Field<'_>, lane: &LaneField, strike: &Strike, attempt: usize) -> anyhow::Result<Option<Struck>> {
-    let replica = (strike.replica + attempt) % field.inventory.replicas();
+    let replica = (strike.replica + attempt) % field.inventory.count();
     let control = field.controls.inventory.get(replica).context("inventory's processes are out of reach")?;
     // Where one SKU sells no more, the next may.
     for step in 0..lane.skus.len() {
@@ -89,8 +87,7 @@ impl Pause<'_> {
     async fn happen(&self) -> anyhow::Result<Option<Struck>> {
         let Self { field, lane, replica, control, sku } = *self;
         let known = field.inventory.parked(replica).await?.len();
-        field.inventory.arm(replica, sku).await?;
-        if !self.fires().await? {
+        if !stops_itself(field, field.inventory, replica, control, sku).await? {
             return Ok(None);
         }
         let (stopped_at, from_ms) = (Instant::now(), field.now_ms());
@@ -128,21 +125,6 @@ impl Pause<'_> {
             order_id: parked.as_ref().map(|parked| parked.order_id),
             fencing_token: parked.and_then(|parked| parked.fencing_token),
         }))
-    }
-
-    /// Waits until the replica has stopped itself. `false`: disarmed, and it runs.
-    async fn fires(&self) -> anyhow::Result<bool> {
-        let Self { field, control, replica, .. } = *self;
-        tokio::select! {
-            stopped = control.stopped() => return stopped.map(|()| true),
-            () = field.ended() => {}
-            () = sleep(FIRES_WITHIN) => {}
-        }
-        // It may stop at this very moment; then it does not answer, and has fired.
-        tokio::select! {
-            disarmed = field.inventory.disarm(replica) => disarmed.map(|()| false),
-            stopped = control.stopped() => stopped.map(|()| true),
-        }
     }
 
     /// Waits until the lease has lapsed and somebody else has sold; `false` if nobody did.

@@ -1,17 +1,21 @@
-//! An order replica is stopped by SIGSTOP while it holds the lock, for longer than the lease, again and again.
+//! An order replica is stopped for longer than the lease, again and again. In turn: by SIGSTOP at any moment at which it
+//! holds the lock, and by itself at the worst one, right after its last look at the lease and before it sends the write.
 //!
-//! Fired means: it held the lock when it had stopped (asked at a lock node; for a strategy without a lock, it had orders
-//! in flight), and somebody else sold that SKU before it was continued. What it does then is mostly to look at its lease
-//! and give up: good manners, which narrow the window and cannot close it.
+//! Fired means: it was stopped with the lock in hand (asked at a lock node; for a strategy without a lock, it had orders
+//! in flight), and somebody else sold that SKU before it was continued. At any moment, what it does then is mostly to
+//! look at its lease and give up. At the worst moment it sends what it had in hand: the look narrows the window, and
+//! cannot close it.
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::time::{Instant, sleep};
 
-use super::seen::LOOK_AGAIN;
+use super::seen::{LOOK_AGAIN, stops_itself};
 use super::{Field, LaneField, Struck};
 use crate::control::Control;
 use crate::plan::Strike;
+use crate::strategy::Strategy;
 
 /// A strategy none of whose SKUs is locked within this is left alone.
 const HOLDS_WITHIN: Duration = Duration::from_secs(4);
@@ -27,8 +31,13 @@ pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
             break;
         }
         let Some(lane) = field.lane(strike, |_| true) else { break };
-        for _ in 0..MOST_TRIES {
-            let paused = pause(field, lane, strike).await?;
+        for attempt in 0..MOST_TRIES {
+            // Whoever's turn it is meets both kinds, one after the other. The lock of `postgres-advisory` does not lapse
+            // while its session lives: nobody else would come.
+            let worst =
+                (strike.number / field.lanes.len()).is_multiple_of(2) && lane.strategy != Strategy::PostgresAdvisory;
+            let paused =
+                if worst { armed(field, lane, strike, attempt).await? } else { anywhere(field, lane, strike).await? };
             let fired = paused.as_ref().is_some_and(|struck| struck.fired);
             struck.extend(paused);
             if fired || field.is_over() {
@@ -39,8 +48,27 @@ pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
     Ok(struck)
 }
 
-/// One pause, of whichever replica holds a lock first; `None` if none did.
-async fn pause(field: &Field<'_>, lane: &LaneField, strike: &Strike) -> anyhow::Result<Option<Struck>> {
+/// One pause before a write is sent; `None` if no write came.
+async fn armed(field: &Field<'_>, lane: &LaneField, strike: &Strike, attempt: usize) -> anyhow::Result<Option<Struck>> {
+    let replica = (strike.replica + attempt) % field.orders.count();
+    let control = field.controls.orders.get(replica).context("order's processes are out of reach")?;
+    for step in 0..lane.skus.len() {
+        let sku = &lane.skus[(strike.sku + attempt + step) % lane.skus.len()];
+        if stops_itself(field, field.orders, replica, control, sku).await? {
+            let stopped = control.continued_later();
+            let ended = hold_still(field, lane, control, sku, "before it sent its write").await;
+            drop(stopped);
+            return ended.map(Some);
+        }
+        if field.is_over() {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// One pause at any moment, of whichever replica holds a lock first; `None` if none did.
+async fn anywhere(field: &Field<'_>, lane: &LaneField, strike: &Strike) -> anyhow::Result<Option<Struck>> {
     anyhow::ensure!(!field.controls.orders.is_empty(), "order's processes are out of reach");
     let deadline = Instant::now() + HOLDS_WITHIN;
     for turn in strike.sku.. {
@@ -55,7 +83,7 @@ async fn pause(field: &Field<'_>, lane: &LaneField, strike: &Strike) -> anyhow::
                 control.stopped().await?;
                 // It may have released in between; it cannot any more.
                 if holds(field, lane, control, sku).await? {
-                    let ended = hold_still(field, lane, control, sku).await;
+                    let ended = hold_still(field, lane, control, sku, "with the lock in hand").await;
                     drop(stopped);
                     return ended.map(Some);
                 }
@@ -67,7 +95,13 @@ async fn pause(field: &Field<'_>, lane: &LaneField, strike: &Strike) -> anyhow::
 }
 
 /// The replica is stopped; returns when it may go on.
-async fn hold_still(field: &Field<'_>, lane: &LaneField, control: &Control, sku: &str) -> anyhow::Result<Struck> {
+async fn hold_still(
+    field: &Field<'_>,
+    lane: &LaneField,
+    control: &Control,
+    sku: &str,
+    when: &str,
+) -> anyhow::Result<Struck> {
     let (stopped_at, from_ms) = (Instant::now(), field.now_ms());
     let seq = field.auditor.last_seq().await?;
     sleep(field.lease.mul_f64(PAUSE_IN_LEASES.0)).await;
@@ -78,6 +112,7 @@ async fn hold_still(field: &Field<'_>, lane: &LaneField, control: &Control, sku:
         sold = field.auditor.sold_since(sku, seq).await?;
     }
     let outcome = if sold { "others sold meanwhile" } else { "nobody else sold" };
+    let outcome = format!("stopped {when}; {outcome}");
     Ok(Struck {
         strategy: Some(lane.strategy),
         replica: control.name().to_owned(),
@@ -85,7 +120,7 @@ async fn hold_still(field: &Field<'_>, lane: &LaneField, control: &Control, sku:
         from_ms,
         to_ms: field.now_ms(),
         fired: sold,
-        outcome: outcome.to_owned(),
+        outcome,
         order_id: None,
         fencing_token: None,
     })

@@ -6,13 +6,17 @@ use std::time::Duration;
 use testbed::{Proxy, RedisNode, TestbedError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Field;
+use crate::control::Control;
 use crate::plan::Strike;
+use crate::replicas::Replicas;
 
 /// Between two looks at what belongs to other processes; there is no event to wait for.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// A write of an armed SKU should have come by then; if none did, another SKU may do better.
+const STOPS_WITHIN: Duration = Duration::from_secs(3);
 
 /// A lock that somebody holds at a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +48,27 @@ pub(super) async fn silent(addr: SocketAddr, question: &[u8], within: Duration) 
         stream.read_u8().await
     };
     timeout(within, ask).await.is_err()
+}
+
+/// Arms a replica, and waits until it has stopped itself. `false`: no write of this SKU came, it is disarmed, and it runs.
+pub(super) async fn stops_itself(
+    field: &Field<'_>,
+    service: &Replicas,
+    replica: usize,
+    control: &Control,
+    sku: &str,
+) -> anyhow::Result<bool> {
+    service.arm(replica, sku).await?;
+    tokio::select! {
+        stopped = control.stopped() => return stopped.map(|()| true),
+        () = field.ended() => {}
+        () = sleep(STOPS_WITHIN) => {}
+    }
+    // It may stop at this very moment; then it does not answer, and has stopped.
+    tokio::select! {
+        disarmed = service.disarm(replica) => disarmed.map(|()| false),
+        stopped = control.stopped() => stopped.map(|()| true),
+    }
 }
 
 /// Lines that are broken until this is dropped.

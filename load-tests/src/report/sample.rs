@@ -18,32 +18,36 @@ pub(super) fn report() -> Report {
     let more = [(Strategy::Off, Fault::PauseInventory), (Strategy::RedlockFenced, Fault::PauseOrder)];
     let rows = crate::plan::STORY.iter().map(|row| (row.strategy, row.fault)).chain(more);
     let runs: Vec<_> = rows.map(|(strategy, fault)| run(strategy, fault)).collect();
-    let ms = std::time::Duration::from_millis;
-    let shape = Shape {
-        redis_nodes: 5,
-        replicas: 2,
-        lease: ms(600),
-        wait: ms(10_000),
-        payment: ms(2),
-        proxied: false,
-        etcd: false,
-        zookeeper: false,
-    };
     let cell = |run: &RunReport| Cell {
         fault: run.fault,
         strategies: vec![run.strategy],
         arrivals: Arrivals::Closed,
         strikes: 3,
     };
-    let plan = Plan {
-        cells: runs.iter().map(cell).collect(),
-        load: Load { users: 16, iterations: 25, skus: 2, stock: 100, skew: 0.0 },
-        shape,
-        left_out: Vec::new(),
-        seed: 7,
-    };
+    let plan = Plan { cells: runs.iter().map(cell).collect(), ..plan() };
     let verdict = Verdict::of(&runs, None);
     Report::new(&plan, OffsetDateTime::UNIX_EPOCH, runs, verdict)
+}
+
+/// A plan without a cell.
+pub(crate) fn plan() -> Plan {
+    let ms = std::time::Duration::from_millis;
+    Plan {
+        cells: Vec::new(),
+        load: Load { users: 16, iterations: 25, skus: 2, stock: 100, skew: 0.0 },
+        shape: Shape {
+            redis_nodes: 5,
+            replicas: 2,
+            lease: ms(600),
+            wait: ms(10_000),
+            payment: ms(2),
+            proxied: false,
+            etcd: false,
+            zookeeper: false,
+        },
+        left_out: Vec::new(),
+        seed: 7,
+    }
 }
 
 /// One row in which everything went as it has to.

@@ -27,8 +27,8 @@ const MOST_ORDERS: u64 = 40_000;
 /// A few SKUs that everybody wants, and many that somebody does.
 const SKUS: u64 = 30;
 const SKEW: f64 = 0.8;
-/// Units of all SKUs; the wanted ones sell out, the others do not.
-const STOCK: u64 = 1_500;
+/// Units of all SKUs: the wanted ones sell out, the others last, so that every fault meets orders that sell.
+const STOCK: u64 = 12_000;
 /// Between two faults.
 const PAUSE_MS: std::ops::Range<u64> = 500..6_000;
 /// How long customers send everything twice.
@@ -120,6 +120,7 @@ impl Round<'_> {
             lanes,
             lease: plan.shape.lease,
             inventory: &ground.inventory,
+            orders: &ground.orders,
             controls: &ground.controls,
             yard: ground.yard,
             postgres: &ground.target.postgres.order,

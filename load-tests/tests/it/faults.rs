@@ -31,7 +31,9 @@ async fn a_paused_inventory_replica_has_its_stale_write_refused() {
 
 #[tokio::test]
 async fn a_paused_order_replica_sells_nothing_twice() {
-    survives(Fault::PauseOrder, 2).await;
+    let rows = survives(Fault::PauseOrder, 2).await;
+    let sent = rows[0].strikes.iter().any(|struck| struck.fired && struck.outcome.contains("before it sent its write"));
+    assert!(sent && rows[0].stale_writes_refused > 0, "the look at the lease is not the fence: {:?}", rows[0].strikes);
 }
 
 #[tokio::test]

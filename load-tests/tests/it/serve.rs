@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use load_tests::audit::Auditor;
-use load_tests::inventory::Inventory;
+use load_tests::replicas::Replicas;
 use load_tests::serve::{Watcher, serve};
 use load_tests::stack::{Shape, Stack};
 use reqwest::{Client, Response};
@@ -65,7 +65,7 @@ impl Page {
 
     async fn put_stock(&self, sku: &str, units: u64) {
         let target = &self.stack.target;
-        let inventory = Inventory::new(&target.inventory, &target.inventory_token).expect("a client");
+        let inventory = Replicas::new("inventory", &target.inventory, &target.inventory_token).expect("a client");
         inventory.put_stock(sku, units).await.expect("stock");
     }
 

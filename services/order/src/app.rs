@@ -17,6 +17,7 @@ use crate::{
     critical_section::CriticalSection,
     crowd::Crowds,
     inventory_client::InventoryClient,
+    lab::Lab,
     locks::{Addresses, LockSet},
     order::OrderLimits,
     orders_db::OrdersDb,
@@ -94,6 +95,7 @@ impl App {
             lease,
             wait: Duration::from_millis(config.lock_wait_ms),
             hold: Duration::from_secs(config.hold_seconds),
+            lab: config.lab.then(Lab::default),
         };
         Ok(Self {
             placing: Arc::new(Placing { crowds: Crowds::new(section), db, key_life }),

@@ -19,6 +19,7 @@ use crate::{
     inventory_client::{
         BatchOrder, BatchStock, CallError, ClaimLine, InventoryClient, Reserve, ReserveBatch, ReserveLine,
     },
+    lab::Lab,
     locks::LockSet,
     order::{Line, Reservation, Sku},
     order_error::OrderError,
@@ -62,6 +63,8 @@ pub struct CriticalSection {
     pub wait: Duration,
     /// How long units are set aside.
     pub hold: Duration,
+    /// There only while the lab is switched on.
+    pub lab: Option<Lab>,
 }
 
 impl CriticalSection {
@@ -101,6 +104,9 @@ impl CriticalSection {
         self.decide(party, &observed).await;
         if grants.valid_until() <= Instant::now() {
             return party.all_end(&Setback::TryAgain(OrderError::LeaseLapsed));
+        }
+        if let Some(lab) = &self.lab {
+            lab.stop_before_write(party.skus());
         }
         self.reserve(party, grants, &observed).await;
         refuse_those_behind(party, &observed);

@@ -11,6 +11,7 @@ pub mod critical_section;
 pub mod crowd;
 pub mod decide;
 pub mod inventory_client;
+pub mod lab;
 pub mod locks;
 pub mod openapi;
 pub mod order;

@@ -2,12 +2,12 @@
 //! at the handlers; `service_kit::serve` adds `/livez`, `/readyz`, `/metrics`,
 //! limits and fallbacks.
 
-use axum::Router;
+use axum::{Router, routing::post};
 use service_kit::docs;
 use utoipa::{OpenApi as _, openapi::OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{app::App, openapi, orders_http};
+use crate::{app::App, lab, openapi, orders_http};
 
 fn calls() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::Base::openapi())
@@ -20,6 +20,8 @@ fn calls() -> OpenApiRouter<App> {
 /// The service's own calls and their documentation.
 pub fn router(app: App) -> Router {
     let (calls, document) = calls().split_for_parts();
+    let lab = Router::new().route("/v1/lab/pauses", post(lab::arm).delete(lab::disarm));
+    let calls = if app.lab { calls.merge(lab) } else { calls };
     calls.with_state(app).merge(docs::pages(document))
 }
 

@@ -8,6 +8,7 @@ mod life;
 mod lock_nodes;
 mod lost_replies;
 mod paused;
+mod paused_order;
 mod payments;
 mod placing;
 mod process;

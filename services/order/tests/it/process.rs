@@ -9,7 +9,7 @@ use crate::stack::{Reply, Setup, Stack, eventually, wanted};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Another replica beside the one in this process, with the same databases and nodes.
-async fn replica(stack: &Stack, name: &str, payment_ms: &str) -> Running {
+pub(crate) async fn replica(stack: &Stack, name: &str, payment_ms: &str) -> Running {
     let nodes: Vec<_> = stack.redis.iter().map(RedisNode::url).collect();
     let inventory = format!("http://{}", stack.inventory_line.addr());
     let envs = [
@@ -85,9 +85,9 @@ async fn standard_output_is_the_address_and_readiness_follows() {
     assert_eq!(metrics.status, 200);
 }
 
-struct Running {
-    process: Process,
-    url: String,
+pub(crate) struct Running {
+    pub(crate) process: Process,
+    pub(crate) url: String,
 }
 
 impl Running {
