@@ -37,8 +37,10 @@ pub mod serve;
 pub mod telemetry;
 pub mod trace;
 
+mod admit;
 mod body;
 mod observe;
 mod openapi;
+mod otlp;
 mod rejections;
 mod traceparent;

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::Parser;
-use service_kit::config::LogArgs;
+use service_kit::config::TelemetryArgs;
 use url::Url;
 
 use crate::strategy::Strategy;
@@ -80,9 +80,9 @@ pub struct Config {
     /// Requests worked on at once; more are answered 429 overloaded.
     #[arg(long, env = "ORDER_MAX_CONCURRENCY", default_value_t = 512)]
     pub max_concurrency: usize,
-    /// How logs are written.
+    /// How logs are written, and where spans are sent.
     #[command(flatten)]
-    pub log: LogArgs,
+    pub telemetry: TelemetryArgs,
 }
 
 /// Why the service does not start.

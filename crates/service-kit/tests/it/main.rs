@@ -8,6 +8,7 @@ mod docs;
 mod limits;
 mod metrics;
 mod openapi;
+mod otlp;
 mod problems;
 mod server;
 mod shutdown;

@@ -1,6 +1,7 @@
 //! The order service against real Postgres, real Redis nodes and the real
 //! inventory service. Nothing is mocked; what breaks is really broken.
 
+mod collector;
 mod documented;
 mod failures;
 mod idempotency;
@@ -14,4 +15,5 @@ mod process;
 mod requests;
 mod sharing;
 mod stack;
+mod traces;
 mod unheard;
