@@ -8,14 +8,18 @@ use axum::http::Uri;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+/// A database that is away is said once, by the service; not once a connection.
+const USUAL_LOG: &str = "info,sqlx_core::pool=error,sqlx::postgres::notice=warn";
+
 /// How logs are written, to stderr, always; and where spans are sent, if anywhere.
 #[derive(Debug, Clone, Args)]
 pub struct TelemetryArgs {
     /// Shape of the log on stderr.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// What is logged: a level, or directives such as `info,order=debug`.
-    #[arg(long, env = "RUST_LOG", default_value = "info", value_parser = filter)]
+    /// What is logged: a level, or directives such as `info,order=debug`. The default leaves out what the driver of
+    /// Postgres says of single connections.
+    #[arg(long, env = "RUST_LOG", default_value = USUAL_LOG, value_parser = filter)]
     pub log: String,
     /// An OpenTelemetry collector that spans are sent to (OTLP over HTTP, protobuf), such as
     /// `http://127.0.0.1:4318`; without it none are.
@@ -25,7 +29,7 @@ pub struct TelemetryArgs {
 
 impl Default for TelemetryArgs {
     fn default() -> Self {
-        Self { log_format: LogFormat::Text, log: "info".to_owned(), otlp_endpoint: None }
+        Self { log_format: LogFormat::Text, log: USUAL_LOG.to_owned(), otlp_endpoint: None }
     }
 }
 

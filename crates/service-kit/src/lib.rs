@@ -32,6 +32,7 @@ pub mod config;
 pub mod docs;
 pub mod extract;
 pub mod limits;
+pub mod outage;
 pub mod problem;
 pub mod serve;
 pub mod telemetry;

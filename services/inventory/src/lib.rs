@@ -21,3 +21,5 @@ pub mod stock_http;
 pub mod stock_locks;
 pub mod strategy;
 pub mod sweeper;
+
+mod outages;

@@ -20,6 +20,7 @@ use crate::{
     locks::{Addresses, LockSet},
     order::OrderLimits,
     orders_db::OrdersDb,
+    outages,
     payment::Provider,
     placing::Placing,
     reconcile, router,
@@ -122,6 +123,7 @@ impl App {
         let stop = CancellationToken::new();
         let every = Duration::from_millis(config.reconcile_ms);
         self.tasks.spawn(reconcile::run((*self.placing).clone(), every, stop.clone()));
+        self.tasks.spawn(outages::watch((*self.placing).clone(), self.default_strategy, stop.clone()));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let (app, calls) = (self.clone(), router::router(self.clone()));
         let ready = move || -> Readiness {

@@ -8,7 +8,10 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use reqwest::{RequestBuilder, StatusCode};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -130,6 +133,16 @@ impl InventoryClient {
             Err(CallError::Refused(refusal)) if refusal.status == 404 => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Can one of the replicas work?
+    ///
+    /// # Errors
+    /// As of any read.
+    pub async fn ready(&self) -> Result<(), CallError> {
+        let asked =
+            self.ask(|http, replica| http.get(replica.url("readyz")), self.soon(Instant::now() + CONNECT_TIMEOUT));
+        asked.await.map(|_status: IgnoredAny| ())
     }
 
     /// Confirms or cancels a reservation.

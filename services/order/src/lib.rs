@@ -28,3 +28,5 @@ pub mod router;
 pub mod setback;
 pub mod strategy;
 pub mod timings;
+
+mod outages;

@@ -138,3 +138,15 @@ async fn a_payment_that_outlasts_the_lease_sells_nothing_and_stays_nowhere_open(
     assert_eq!((stack.reservations().await, stack.available("chair").await), (0, 1));
     assert_eq!(stack.payments().await, ["voided"]);
 }
+
+#[tokio::test]
+async fn unauthorized_by_inventory_is_500_internal_sells_nothing_and_frees_the_key() {
+    let stack = Stack::with(Setup { lab: false, ..Setup::default() }).await; // whose token is another one then
+    stack.put_stock("chair", 1).await;
+
+    let refused = stack.place("k", "chair", 1).await;
+
+    refused.is(500, "internal");
+    assert_eq!((stack.order_status("k").await.as_str(), stack.available("chair").await), ("failed", 1));
+    assert!(stack.payments().await.is_empty(), "{:?}", stack.payments().await);
+}

@@ -8,6 +8,7 @@ mod idempotency;
 mod life;
 mod lock_nodes;
 mod lost_replies;
+mod outages;
 mod paused;
 mod payments;
 mod placing;

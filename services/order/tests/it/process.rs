@@ -71,6 +71,28 @@ async fn sigterm_ends_the_process_cleanly_after_the_orders_in_flight() {
     let answered = placing.await.expect("no panic").expect("an answer");
     assert_eq!(answered.status().as_u16(), 201);
     assert_eq!(stack.order_status("k").await, "held");
+    for node in &stack.redis {
+        assert_eq!(node.command(&["GET", "lock:sku:chair"]).await.expect("redis"), "", "locks are released");
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_does_not_end_in_time_is_left_to_others_and_undone() {
+    let setup = Setup { lease_ms: 1_000, wait_ms: 1_000, flags: &["--reconcile-ms=50"], ..Setup::default() };
+    let stack = Stack::with(setup).await;
+    stack.put_stock("chair", 5).await;
+    let running = replica(&stack, "leaving", &[("ORDER_PAYMENT_MS", "600000")]).await;
+    let placing = running.post(&stack, "k");
+    eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
+
+    let status = running.process.terminate(PATIENCE).await;
+
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    assert!(placing.await.expect("no panic").is_err(), "nobody answers any more");
+    eventually("another replica took it over", async || stack.order_status("k").await == "failed").await;
+    assert_eq!((stack.payments().await, stack.available("chair").await), (vec!["voided".to_owned()], 5));
+    let placed = stack.place("k", "chair", 1).await;
+    assert_eq!(placed.status, 201, "{}", placed.body);
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) wait_ms: u64,
     pub(crate) payment_ms: u64,
     pub(crate) flags: &'static [&'static str],
+    /// Flags that are only known when servers have started.
+    pub(crate) addresses: Vec<String>,
 }
 
 impl Default for Setup {
@@ -45,6 +47,7 @@ impl Default for Setup {
             wait_ms: 10_000,
             payment_ms: 2,
             flags,
+            addresses: Vec::new(),
         }
     }
 }
@@ -120,6 +123,7 @@ impl Stack {
         ];
         flags.push(if setup.lab { "--lab".to_owned() } else { "--inventory-token=secret".to_owned() });
         flags.extend(setup.flags.iter().map(|&flag| flag.to_owned()));
+        flags.extend(setup.addresses);
         let config = Config::try_parse_from(flags).expect("flags that parse");
         let app = App::build(&config).await.expect("an order service");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -337,7 +341,7 @@ fn address_of(url: &str) -> SocketAddr {
     format!("{host}:{}", url.port_or_known_default().unwrap_or(5432)).parse().expect("an address")
 }
 
-fn through(url: &str, proxy: SocketAddr) -> String {
+pub(crate) fn through(url: &str, proxy: SocketAddr) -> String {
     let mut url: url::Url = url.parse().expect("a URL");
     url.set_ip_host(proxy.ip()).expect("a host");
     url.set_port(Some(proxy.port())).expect("a port");
