@@ -1,6 +1,7 @@
 //! The order service against real Postgres, real Redis nodes and the real
 //! inventory service. Nothing is mocked; what breaks is really broken.
 
+mod backends;
 mod collector;
 mod documented;
 mod failures;
