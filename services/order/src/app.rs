@@ -96,8 +96,9 @@ impl App {
             wait: Duration::from_millis(config.lock_wait_ms),
             hold: Duration::from_secs(config.hold_seconds),
         };
+        let crowds = Crowds::new(section, config.max_party);
         Ok(Self {
-            placing: Arc::new(Placing { crowds: Crowds::new(section), db, key_life }),
+            placing: Arc::new(Placing { crowds, db, key_life }),
             default_strategy: config.strategy,
             lab: config.lab,
             limits: OrderLimits { lines: config.max_lines, quantity: config.max_quantity },

@@ -33,8 +33,6 @@ use crate::{
     timings::Step,
 };
 
-/// Most orders in one write: it must stay far quicker than any lease.
-const LARGEST_PARTY: usize = 64;
 /// Most orders waiting for the same SKUs; more are too much work at once.
 const MOST_WAITING: usize = 1024;
 
@@ -45,6 +43,7 @@ type Key = (Strategy, Vec<Sku>);
 pub struct Crowds {
     /// What they pass.
     pub section: CriticalSection,
+    largest_party: usize,
     waiting: Arc<Mutex<HashMap<Key, Vec<Waiting>>>>,
     conductors: TaskTracker,
 }
@@ -61,9 +60,10 @@ struct Waiting {
 }
 
 impl Crowds {
-    /// Nobody waits yet.
-    pub fn new(section: CriticalSection) -> Self {
-        Self { section, waiting: Arc::default(), conductors: TaskTracker::new() }
+    /// Nobody waits yet. At most `largest_party` orders share a grant; where
+    /// that is one, each stands at the lock by itself.
+    pub fn new(section: CriticalSection, largest_party: usize) -> Self {
+        Self { section, largest_party, waiting: Arc::default(), conductors: TaskTracker::new() }
     }
 
     /// One pass through the critical section, alone or with others.
@@ -73,7 +73,7 @@ impl Crowds {
     pub async fn pass(&self, attempt: &mut Attempt) -> Ended {
         let left = attempt.deadline.saturating_duration_since(Instant::now());
         let wait = self.section.wait.min(left);
-        let (after, ended) = if attempt.strategy.claims() {
+        let (after, ended) = if attempt.strategy.claims() && self.largest_party > 1 {
             self.pass_with_others(attempt, wait).await?
         } else {
             self.pass_alone(attempt, wait).await?
@@ -160,7 +160,7 @@ impl Crowds {
 
     async fn take_along(&self, key: &Key, grants: Grants) {
         let (mut attempts, mut listeners, mut traces) = (Vec::new(), Vec::new(), Vec::new());
-        for Waiting { mut attempt, since, trace, tell, until: _ } in self.take(key, LARGEST_PARTY) {
+        for Waiting { mut attempt, since, trace, tell, until: _ } in self.take(key, self.largest_party) {
             attempt.timings.add(Step::Lock, since.elapsed());
             attempts.push(attempt);
             listeners.push(tell);
