@@ -10,7 +10,6 @@ pub mod changes;
 pub mod config;
 pub mod lab;
 pub mod lab_http;
-pub mod openapi;
 pub mod problem;
 pub mod reservations_http;
 pub mod router;

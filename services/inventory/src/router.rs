@@ -3,14 +3,17 @@
 
 use axum::{Router, routing::post};
 use service_kit::{auth::require_bearer, docs};
-use utoipa::{OpenApi as _, openapi::OpenApi};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{app::App, batch_http as batch, lab_http, openapi, reservations_http as reservations, stock_http as stock};
+use crate::{app::App, batch_http as batch, lab_http, reservations_http as reservations, stock_http as stock};
+
+const TITLE: &str = "Holdfast: inventory";
+const ABOUT: &str = "Owns stock: registers fencing tokens, sets units aside, gives them back. Internal: every call wants the bearer token. Every failure is a problem (RFC 9457) with a `code`.";
 
 #[rustfmt::skip] // a table
 fn calls() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(openapi::Base::openapi())
+    OpenApiRouter::with_openapi(docs::document_with_bearer(TITLE, ABOUT))
         .routes(routes!(stock::list_stock)) //                                     GET  /v1/stock
         .routes(routes!(stock::put_stock, stock::show_stock)) //              PUT, GET  /v1/stock/{sku}
         .routes(routes!(stock::claim)) //                                          POST /v1/claims
@@ -30,7 +33,7 @@ pub fn router(app: App) -> Router {
     calls.layer(require_bearer(token)).with_state(app).merge(docs::pages(document))
 }
 
-/// What `/openapi.json` says.
+/// What `/openapi.json` says; a test compares it with `docs/openapi/inventory.json`. The laboratory's calls are not in it.
 pub fn document() -> OpenApi {
     calls().into_openapi()
 }

@@ -12,7 +12,6 @@ pub mod crowd;
 pub mod decide;
 pub mod inventory_client;
 pub mod locks;
-pub mod openapi;
 pub mod order;
 pub mod order_error;
 pub mod order_life;
