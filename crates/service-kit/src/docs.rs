@@ -65,7 +65,8 @@ pub struct AnyCall;
 #[derive(Debug)]
 pub struct AnyBody;
 
-/// How any call can fail that wants the bearer token.
+/// How any call between services can fail: it wants the bearer token, and its
+/// caller may say how long it waits.
 #[derive(Debug)]
 pub struct AnyCaller;
 
@@ -89,7 +90,7 @@ impl IntoResponses for AnyBody {
 
 impl IntoResponses for AnyCaller {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems([(401, "unauthorized")])
+        problems([(401, "unauthorized"), (504, "deadline_exceeded: less time was left than this takes")])
     }
 }
 

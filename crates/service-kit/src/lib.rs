@@ -29,6 +29,7 @@
 
 pub mod auth;
 pub mod config;
+pub mod deadline;
 pub mod docs;
 pub mod extract;
 pub mod limits;
