@@ -6,12 +6,12 @@ use axum::{
     routing::{get, post},
 };
 use clap::Parser;
-use service_kit::{config::LogArgs, extract::Json, limits::Limits, problem::Problem, serve, telemetry};
+use service_kit::{config::TelemetryArgs, extract::Json, limits::Limits, problem::Problem, serve, telemetry};
 
 #[derive(Parser)]
 struct Config {
     #[command(flatten)]
-    log: LogArgs,
+    telemetry: TelemetryArgs,
 }
 
 #[derive(serde::Deserialize, garde::Validate)]
@@ -30,10 +30,12 @@ async fn defect() {
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    telemetry::init(&Config::parse().log);
+    let telemetry = telemetry::init("greeter", &Config::parse().telemetry);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let router = Router::new().route("/v1/greetings", post(greet)).route("/v1/defect", get(defect));
     let ready = || Box::pin(async { Ok(()) }) as serve::Readiness;
     let shutdown = serve::shutdown_signal();
-    serve::serve(listener, router, ready, Limits::default(), shutdown).await
+    let served = serve::serve(listener, router, ready, Limits::default(), shutdown).await;
+    telemetry.end().await;
+    served
 }

@@ -29,16 +29,20 @@
 
 pub mod auth;
 pub mod config;
+pub mod deadline;
 pub mod docs;
 pub mod extract;
 pub mod limits;
+pub mod outage;
 pub mod problem;
 pub mod serve;
 pub mod telemetry;
 pub mod trace;
 
+mod admit;
 mod body;
 mod observe;
 mod openapi;
+mod otlp;
 mod rejections;
 mod traceparent;

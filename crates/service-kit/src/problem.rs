@@ -204,6 +204,12 @@ impl Problem {
         .retry_after(SOON)
     }
 
+    /// 504: the caller has less time left than this takes. It may have been done, or not.
+    pub fn deadline_exceeded() -> Self {
+        let detail = "it could not be done in the time that the caller has left";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "The caller's deadline", detail).retry_after(SOON)
+    }
+
     /// 500: a defect. What it was is in the log, under the `trace_id`.
     pub fn internal() -> Self {
         Self::new(

@@ -201,12 +201,13 @@ async fn upkeep() {
     }
 }
 
+/// To the log first: who reads the address may do something to us at once.
 /// Whoever started us may have closed stdout; that is no reason to stop.
 fn tell(address: SocketAddr) {
+    tracing::info!(%address, "serving");
     let mut stdout = io::stdout().lock();
     let told = writeln!(stdout, "http://{address}").and_then(|()| stdout.flush());
     if let Err(error) = told {
         tracing::debug!(%error, "nobody reads our address");
     }
-    tracing::info!(%address, "serving");
 }

@@ -1,5 +1,5 @@
-//! Logs to stderr and metrics for Prometheus. Nothing here writes to stdout,
-//! which belongs to the one line that tells the address.
+//! Logs to stderr, metrics for Prometheus, spans for a collector if one is named.
+//! Nothing here writes to stdout, which belongs to the one line that tells the address.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -8,22 +8,53 @@ use std::{
 };
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _,
+};
 
-use crate::config::{LogArgs, LogFormat};
+use crate::{
+    admit::Admit,
+    config::{LogFormat, TelemetryArgs},
+    otlp::Exporting,
+};
 
 /// From what a query takes to what a caller still waits for, in seconds.
 const BUCKETS_SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// Starts logging, and makes panics part of the log. Later calls change nothing.
-pub fn init(args: &LogArgs) {
+/// What has to be ended when the service ends.
+#[derive(Debug)]
+#[must_use = "spans that are not flushed at the end are lost"]
+pub struct Telemetry {
+    exporting: Option<Exporting>,
+}
+
+impl Telemetry {
+    /// Sends the spans that wait to be sent, within three seconds or not at all.
+    ///
+    /// # Cancel safety: they are sent all the same, unless the process ends first.
+    pub async fn end(self) {
+        if let Some(exporting) = self.exporting
+            && let Err(error) = tokio::task::spawn_blocking(|| exporting.flush()).await
+        {
+            tracing::debug!(%error, "the last spans were not sent");
+        }
+    }
+}
+
+/// Starts logging, makes panics part of the log, and sends spans in the name of
+/// `service` if that was asked for. Later calls change nothing.
+pub fn init(service: &'static str, args: &TelemetryArgs) -> Telemetry {
     metrics_handle();
+    let exporting = args.otlp_endpoint.as_ref().and_then(|to| Exporting::start(service, to));
     let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    let started = match args.log_format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    let admitting = Admit { log: filter, spans: exporting.is_some() };
+    let log = fmt::layer().with_writer(io::stderr);
+    let log = match args.log_format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
     };
+    let spans = exporting.as_ref().map(Exporting::layer);
+    let started = registry().with(admitting).with(spans).with(log).try_init();
     if started.is_ok() {
         panic::set_hook(Box::new(|panic| {
             let at = panic.location().map(ToString::to_string);
@@ -31,6 +62,7 @@ pub fn init(args: &LogArgs) {
             tracing::error!(at, what, "panicked");
         }));
     }
+    Telemetry { exporting }
 }
 
 /// The recorder of this process, started on first use. `None` if somebody else

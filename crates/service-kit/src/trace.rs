@@ -9,9 +9,9 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span, field::Empty};
 
-use crate::traceparent::TraceContext;
+use crate::{otlp, traceparent::TraceContext};
 
 const TRACEPARENT: &str = "traceparent";
 
@@ -27,10 +27,12 @@ struct Current {
 }
 
 /// The `traceparent` header to send with calls made for this request; its span
-/// is the one this service works in. `None` outside of a request: a task that
-/// was spawned is outside, unless by [`carry`].
+/// is the one at work, or that of the request. `None` outside of a request: a
+/// task that was spawned is outside, unless by [`carry`].
 pub fn current_traceparent() -> Option<String> {
-    CURRENT.try_with(|current| current.context.to_string()).ok()
+    let at_work = otlp::context_of(&Span::current());
+    let of_request = || CURRENT.try_with(|current| current.context).ok();
+    at_work.or_else(of_request).map(|context| context.to_string())
 }
 
 /// 32 lower-case hex digits; `None` as for [`current_traceparent`].
@@ -48,31 +50,63 @@ pub(crate) fn current_path() -> Option<Arc<str>> {
 ///
 /// # Cancel safety: that of `work`.
 pub fn carry<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
-    let current = CURRENT.try_with(Clone::clone).ok();
-    let work = work.in_current_span();
-    async move {
-        match current {
-            Some(current) => CURRENT.scope(current, work).await,
-            None => work.await,
+    here().carry(work)
+}
+
+/// The request a task works for, kept for work that is done later or elsewhere.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    current: Option<Current>,
+    span: Span,
+}
+
+/// The request of the caller; outside of one, that of nobody.
+pub fn here() -> Trace {
+    Trace { current: CURRENT.try_with(Clone::clone).ok(), span: Span::current() }
+}
+
+impl Trace {
+    /// As the function [`carry`], for the request that was at work when this was made.
+    ///
+    /// # Cancel safety: that of `work`.
+    pub fn carry<T>(self, work: impl Future<Output = T>) -> impl Future<Output = T> {
+        let work = work.instrument(self.span);
+        async move {
+            match self.current {
+                Some(current) => CURRENT.scope(current, work).await,
+                None => work.await,
+            }
         }
+    }
+
+    /// Says in a span that its work is done for this request, too.
+    pub fn shares(&self, span: &Span) {
+        span.follows_from(&self.span);
     }
 }
 
 /// Opens a span for the request, in the caller's trace if it named one.
 pub(crate) async fn middleware(request: Request, next: Next) -> Response {
-    let context = incoming(request.headers()).map_or_else(TraceContext::new, TraceContext::child);
     let path: Arc<str> = match request.extensions().get::<OriginalUri>() {
         Some(OriginalUri(uri)) => uri.path().into(),
         None => request.uri().path().into(),
     };
     let span = tracing::info_span!(
         "request",
+        otel.kind = otlp::on().then_some("server"),
         method = %request.method(),
         path = %path,
-        trace_id = %context.trace_id(),
-        span_id = %context.span_id(),
+        trace_id = Empty,
+        span_id = Empty,
     );
-    CURRENT.scope(Current { context, path }, next.run(request)).instrument(span).await
+    let caller = incoming(request.headers());
+    let ours = || caller.map_or_else(TraceContext::new, TraceContext::child);
+    let context = otlp::adopt(&span, caller).unwrap_or_else(ours);
+    tracing::record_all!(span, trace_id = %context.trace_id(), span_id = %context.span_id());
+    let answering = CURRENT.scope(Current { context, path }, next.run(request)).instrument(span.clone());
+    let response = answering.await;
+    otlp::answered(&span, response.status().as_u16());
+    response
 }
 
 /// Two of them are as good as none (W3C Trace Context, 3.2.2).

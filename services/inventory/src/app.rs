@@ -15,7 +15,7 @@ use crate::{
     changes::Changes,
     config::Config,
     lab::Lab,
-    router,
+    outages, router,
     stock_db::{Database, StockDb},
     stock_locks::StockLocks,
     sweeper::{self, Sweeper},
@@ -86,6 +86,7 @@ impl App {
     ) -> std::io::Result<()> {
         let stop = CancellationToken::new();
         self.writes.spawn(self.sweeper.clone().run(stop.clone()));
+        self.writes.spawn(outages::watch(self.changes.clone(), stop.clone()));
         self.writes.spawn(watch_pool(self.db.clone(), stop.clone()));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let db = self.db.clone();

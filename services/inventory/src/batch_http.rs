@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use axum::{Json as Body, extract::State, http::HeaderMap};
 use serde::{Deserialize, Serialize};
-use service_kit::{extract::Json, problem::Problem};
+use service_kit::{
+    docs::{AnyBody, AnyCall, AnyCaller},
+    extract::Json,
+    problem::Problem,
+};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -126,18 +130,13 @@ impl From<StockError> for Refusal {
     request_body = ReserveBatch,
     responses(
         (status = 200, description = "How each order ended, in the order of the request", body = Outcomes),
-        (status = 400, description = "malformed_json", content_type = "application/problem+json", body = Problem),
-        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        AnyCall,
+        AnyBody,
+        AnyCaller,
         (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = Problem),
         (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
-        (status = 408, description = "request_timeout: the body came too slowly", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "stale_fencing_token, token_source_mismatch, invalid_state: none of the orders was written", content_type = "application/problem+json", body = Problem),
-        (status = 413, description = "body_too_large", content_type = "application/problem+json", body = Problem),
-        (status = 415, description = "unsupported_media_type", content_type = "application/problem+json", body = Problem),
         (status = 422, description = "validation_failed, strategy_not_allowed", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn reserve_batch(

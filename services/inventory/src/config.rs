@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::Parser;
 use fenced_lock::Locks;
-use service_kit::config::LogArgs;
+use service_kit::config::TelemetryArgs;
 
 /// Good for the lab only, and refused outside of it.
 pub const LAB_TOKEN: &str = "lab-only-token";
@@ -57,9 +57,9 @@ pub struct Config {
     /// Holds that expire in one transaction, at most.
     #[arg(long, env = "INVENTORY_SWEEP_BATCH", default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
     pub sweep_batch: i64,
-    /// How logs are written.
+    /// How logs are written, and where spans are sent.
     #[command(flatten)]
-    pub log: LogArgs,
+    pub telemetry: TelemetryArgs,
 }
 
 /// Why the service does not start.

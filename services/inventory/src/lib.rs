@@ -10,7 +10,6 @@ pub mod changes;
 pub mod config;
 pub mod lab;
 pub mod lab_http;
-pub mod openapi;
 pub mod problem;
 pub mod reservations_http;
 pub mod router;
@@ -21,3 +20,5 @@ pub mod stock_http;
 pub mod stock_locks;
 pub mod strategy;
 pub mod sweeper;
+
+mod outages;

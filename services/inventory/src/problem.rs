@@ -9,7 +9,7 @@ use axum::{
 };
 use service_kit::problem::{FieldError, Problem};
 
-use crate::stock_error::StockError;
+use crate::{outages, stock_error::StockError};
 
 /// Locks come free and nodes come back within this, mostly.
 const SOON: Duration = Duration::from_secs(1);
@@ -73,14 +73,13 @@ fn unavailable(code: &'static str, title: &'static str, detail: String) -> Probl
 
 impl IntoResponse for StockError {
     fn into_response(self) -> Response {
-        let error = &self as &dyn std::error::Error;
+        let error = &self as &(dyn std::error::Error + 'static);
         match &self {
             Self::Unforeseen(_) | Self::Lock(_) | Self::Defect(_) => {
                 tracing::error!(error, "a request failed unexpectedly");
             }
-            Self::Unavailable(_) | Self::LockUnavailable(_) => {
-                tracing::debug!(error, "a request could not be served");
-            }
+            Self::Unavailable(_) => outages::POSTGRES.noticed(error),
+            Self::LockUnavailable(_) => outages::LOCKS.noticed(error),
             Self::UnknownSku { .. }
             | Self::UnknownReservation
             | Self::OutOfStock { .. }

@@ -11,6 +11,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use service_kit::{
+    docs::{AnyBody, AnyCall, AnyCaller},
     extract::{Json, Path, Query},
     problem::Problem,
 };
@@ -122,18 +123,13 @@ impl From<StoredReservation> for ReservationView {
     request_body = Reserve,
     responses(
         (status = 201, description = "Held", body = ReservationView, headers(("Location" = String))),
-        (status = 400, description = "malformed_json", content_type = "application/problem+json", body = Problem),
-        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        AnyCall,
+        AnyBody,
+        AnyCaller,
         (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = Problem),
         (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
-        (status = 408, description = "request_timeout: the body came too slowly", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "out_of_stock, stale_fencing_token, token_source_mismatch, stale_version (optimistic: somebody wrote since), invalid_state (the order has another reservation)", content_type = "application/problem+json", body = Problem),
-        (status = 413, description = "body_too_large", content_type = "application/problem+json", body = Problem),
-        (status = 415, description = "unsupported_media_type", content_type = "application/problem+json", body = Problem),
         (status = 422, description = "validation_failed, strategy_not_allowed", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn reserve(
@@ -196,11 +192,9 @@ fn asked(at: usize, line: &ReserveLine, strategy: Strategy) -> Result<Asked, Sto
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "As it stands", body = ReservationView),
-        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        AnyCall,
+        AnyCaller,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn show_reservation(
@@ -217,12 +211,10 @@ pub async fn show_reservation(
     params(OfOrder),
     responses(
         (status = 200, description = "As it stands", body = ReservationView),
-        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        AnyCall,
+        AnyCaller,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
         (status = 422, description = "validation_failed", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn find_reservation(
@@ -239,12 +231,10 @@ pub async fn find_reservation(
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "Confirmed, now or before", body = ReservationView),
-        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        AnyCall,
+        AnyCaller,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "invalid_state: it was cancelled; reservation_expired: the hold has ended, swept or not", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn confirm(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Body<ReservationView>, StockError> {
@@ -259,11 +249,10 @@ pub async fn confirm(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Bod
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "Cancelled, now or before", body = ReservationView),
-        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        AnyCall,
+        AnyCaller,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "invalid_state: it was confirmed or has expired; stale_fencing_token", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
         (status = 503, description = "lock_timeout, lock_quorum_unavailable, dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]

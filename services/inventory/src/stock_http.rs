@@ -6,6 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use axum::{Json as Body, extract::State, http::HeaderMap};
 use serde::{Deserialize, Serialize};
 use service_kit::{
+    docs::{AnyBody, AnyCall, AnyCaller},
     extract::{Json, Path, Query},
     problem::Problem,
 };
@@ -119,16 +120,11 @@ pub struct Snapshots {
     request_body = PutStock,
     responses(
         (status = 200, description = "As it is now", body = StockView),
-        (status = 400, description = "malformed_json", content_type = "application/problem+json", body = Problem),
-        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        AnyCall,
+        AnyBody,
+        AnyCaller,
         (status = 404, description = "not_found: a path that cannot be read", content_type = "application/problem+json", body = Problem),
-        (status = 408, description = "request_timeout: the body came too slowly", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "invalid_state: lower than what is held; stale_fencing_token", content_type = "application/problem+json", body = Problem),
-        (status = 413, description = "body_too_large", content_type = "application/problem+json", body = Problem),
-        (status = 415, description = "unsupported_media_type", content_type = "application/problem+json", body = Problem),
-        (status = 422, description = "validation_failed", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
         (status = 503, description = "lock_timeout, lock_quorum_unavailable, dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
@@ -149,11 +145,9 @@ pub async fn put_stock(
     params(("sku" = String, Path, description = "1 to 64 letters, digits, `_` or `-`")),
     responses(
         (status = 200, description = "As it stands", body = StockView),
-        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        AnyCall,
+        AnyCaller,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn show_stock(State(app): State<App>, Path(sku): Path<String>) -> Result<Body<StockView>, StockError> {
@@ -168,11 +162,9 @@ pub async fn show_stock(State(app): State<App>, Path(sku): Path<String>) -> Resu
     params(PageQuery),
     responses(
         (status = 200, description = "A page", body = StockPage),
-        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        AnyCall,
+        AnyCaller,
         (status = 422, description = "validation_failed", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn list_stock(State(app): State<App>, Query(page): Query<PageQuery>) -> Result<Body<StockPage>, StockError> {
@@ -198,18 +190,13 @@ pub async fn list_stock(State(app): State<App>, Query(page): Query<PageQuery>) -
     request_body = Claim,
     responses(
         (status = 200, description = "Registered, durably", body = Snapshots),
-        (status = 400, description = "malformed_json", content_type = "application/problem+json", body = Problem),
-        (status = 401, description = "unauthorized", content_type = "application/problem+json", body = Problem),
+        AnyCall,
+        AnyBody,
+        AnyCaller,
         (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = Problem),
         (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
-        (status = 408, description = "request_timeout: the body came too slowly", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "stale_fencing_token, token_source_mismatch", content_type = "application/problem+json", body = Problem),
-        (status = 413, description = "body_too_large", content_type = "application/problem+json", body = Problem),
-        (status = 415, description = "unsupported_media_type", content_type = "application/problem+json", body = Problem),
         (status = 422, description = "validation_failed, strategy_not_allowed", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn claim(

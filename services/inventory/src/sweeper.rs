@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     changes::{Changes, Ending, Why},
+    outages,
     stock_db::Due,
     stock_error::StockError,
 };
@@ -47,7 +48,7 @@ impl Sweeper {
                 None => self.sweep_until(&stop).await,
                 Some(election) => {
                     if let Err(error) = self.lead(election, &stop).await {
-                        self.tell(Some(&error));
+                        outages::LOCKS.noticed(&error);
                         let pause = sleep(self.every);
                         tokio::select! { () = stop.cancelled() => {}, () = pause => {} }
                     }
@@ -94,7 +95,7 @@ impl Sweeper {
             let swept = self.sweep(stop).await;
             let outcome = if swept.is_ok() { "done" } else { "failed" };
             metrics::counter!("inventory_sweeps_total", "outcome" => outcome).increment(1);
-            self.tell(swept.as_ref().err().map(|error| error as _));
+            self.tell(swept.err());
         }
     }
 
@@ -135,10 +136,15 @@ impl Sweeper {
         last.map_or(Ok(expired), Err)
     }
 
-    fn tell(&mut self, trouble: Option<&(dyn Error + 'static)>) {
-        match trouble {
+    fn tell(&mut self, trouble: Option<StockError>) {
+        match &trouble {
+            Some(error @ StockError::Unavailable(_)) => return outages::POSTGRES.noticed(error),
+            Some(error @ StockError::LockUnavailable(_)) => return outages::LOCKS.noticed(error),
+            Some(error) if !self.troubled => {
+                let error = error as &dyn Error;
+                tracing::warn!(error, "holds do not expire in time");
+            }
             None if self.troubled => tracing::info!("holds expire again"),
-            Some(error) if !self.troubled => tracing::warn!(error, "holds do not expire in time"),
             None | Some(_) => {}
         }
         self.troubled = trouble.is_some();

@@ -1,5 +1,6 @@
 //! What a strategy costs: orders a second and how long one takes, side by side
-//! on one machine, on one hot SKU and on many, with and without a payment.
+//! on one machine, on one hot SKU and on many, with and without a payment; and
+//! what it brings that orders share a grant.
 //!
 //! `cargo build --release -p inventory && cargo bench -p order --bench orders`
 //!
@@ -22,18 +23,40 @@ const MANY: u64 = 1_000;
 /// Never sold out: refusals are quicker than orders.
 const STOCK: u64 = 100_000_000;
 const PATIENCE: Duration = Duration::from_secs(30);
-const STRATEGIES: [&str; 4] = ["off", "row-lock", "atomic", "redlock-fenced"];
+const GUARDS: [Guard; 5] = [
+    Guard::sharing("off", "off"),
+    Guard::sharing("row-lock", "row-lock"),
+    Guard::sharing("atomic", "atomic"),
+    Guard::sharing("redlock-fenced", "redlock-fenced"),
+    Guard { name: "redlock-fenced, each alone", slug: "alone", strategy: "redlock-fenced", shares: false },
+];
 const PAYMENTS_MS: [u64; 2] = [0, 2];
 
 /// So that no key and no log is used twice.
 static KEY: AtomicU64 = AtomicU64::new(0);
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
+/// How stock is guarded, and whether orders may share a grant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Guard {
+    name: &'static str,
+    /// Begins the names of its SKUs: a SKU's tokens come from one source for good.
+    slug: &'static str,
+    strategy: &'static str,
+    shares: bool,
+}
+
+impl Guard {
+    const fn sharing(slug: &'static str, strategy: &'static str) -> Self {
+        Self { name: strategy, slug, strategy, shares: true }
+    }
+}
+
 /// One line of the table.
 struct Row {
-    strategy: &'static str,
+    guard: Guard,
     skus: u64,
-    payment: usize,
+    payment_ms: u64,
     rounds: Vec<Round>,
 }
 
@@ -45,11 +68,18 @@ struct Round {
     failed: usize,
 }
 
+/// One order service, with its payment latency and whether its orders share.
+struct Replica {
+    payment_ms: u64,
+    shares: bool,
+    process: Process,
+    url: String,
+}
+
 struct Stack {
     _servers: (Postgres, Vec<RedisNode>),
     inventory: Vec<(Process, String)>,
-    /// Replicas for each payment latency.
-    orders: Vec<Vec<(Process, String)>>,
+    orders: Vec<Replica>,
     http: reqwest::Client,
 }
 
@@ -75,8 +105,8 @@ async fn main() {
 fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for skus in [1, MANY] {
-        for payment in 0..PAYMENTS_MS.len() {
-            rows.extend(STRATEGIES.map(|strategy| Row { strategy, skus, payment, rounds: Vec::new() }));
+        for payment_ms in PAYMENTS_MS {
+            rows.extend(GUARDS.map(|guard| Row { guard, skus, payment_ms, rounds: Vec::new() }));
         }
     }
     rows
@@ -96,30 +126,29 @@ impl Stack {
         }
         let urls = inventory.iter().map(|(_, url)| url.as_str()).collect::<Vec<_>>().join(",");
         let mut orders = Vec::new();
-        for payment in PAYMENTS_MS {
-            let payment = payment.to_string();
+        for (payment_ms, shares) in PAYMENTS_MS.into_iter().flat_map(|payment| [(payment, true), (payment, false)]) {
+            let (payment, party) = (payment_ms.to_string(), if shares { "64" } else { "1" });
             let envs = [
                 ("ORDER_DATABASE_URL", books.as_str()),
                 ("ORDER_LISTEN", "127.0.0.1:0"),
                 ("ORDER_INVENTORY_URLS", &urls),
                 ("ORDER_LOCK_NODES", &nodes),
                 ("ORDER_PAYMENT_MS", &payment),
+                ("ORDER_MAX_PARTY", party),
             ];
-            let mut replicas = Vec::new();
             for _ in 0..REPLICAS {
-                replicas.push(service("order", &envs).await);
+                let (process, url) = service("order", &envs).await;
+                orders.push(Replica { payment_ms, shares, process, url });
             }
-            orders.push(replicas);
         }
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
         Self { _servers: (postgres, redis), inventory, orders, http }
     }
 
-    /// A strategy has SKUs of its own: a SKU's tokens come from one source for good.
     async fn fill(&self) {
-        for strategy in STRATEGIES {
+        for Guard { slug, .. } in GUARDS {
             for number in 0..MANY {
-                let url = format!("{}/v1/stock/{strategy}-{number}", self.inventory[0].1);
+                let url = format!("{}/v1/stock/{slug}-{number}", self.inventory[0].1);
                 let put = self.http.put(url).bearer_auth(order::config::LAB_TOKEN).json(&json!({ "on_hand": STOCK }));
                 let answer = put.send().await.expect("inventory");
                 assert!(answer.status().is_success(), "{answer:?}");
@@ -140,16 +169,17 @@ impl Stack {
     }
 
     async fn user(&self, row: &Row, user: u64, until: Instant) -> Vec<(Duration, bool)> {
-        let replicas = &self.orders[row.payment];
+        let fits = |one: &&Replica| one.payment_ms == row.payment_ms && one.shares == row.guard.shares;
+        let replicas: Vec<_> = self.orders.iter().filter(fits).collect();
         let mut seen = Vec::new();
         while Instant::now() < until {
             let key = KEY.fetch_add(1, Ordering::Relaxed);
-            let sku = format!("{}-{}", row.strategy, (key * 7 + user * 31) % row.skus);
+            let sku = format!("{}-{}", row.guard.slug, (key * 7 + user * 31) % row.skus);
             let body = json!({ "customer": "bench", "lines": [{ "sku": sku, "quantity": 1 }] });
-            let (_, url) = &replicas[usize::try_from(user).unwrap_or_default() % replicas.len()];
+            let url = &replicas[usize::try_from(user).unwrap_or_default() % replicas.len()].url;
             let asked = Instant::now();
             let request = self.http.post(format!("{url}/v1/orders")).header("idempotency-key", format!("bench-{key}"));
-            let answer = request.header("lock-strategy", row.strategy).json(&body).send().await;
+            let answer = request.header("lock-strategy", row.guard.strategy).json(&body).send().await;
             let good = match answer {
                 Ok(answer) => answer.status() == 201 && answer.bytes().await.is_ok(),
                 Err(_) => false,
@@ -160,13 +190,13 @@ impl Stack {
     }
 
     fn print_memory(&self) {
-        println!("\n| process | resident, at most |\n|---|---:|");
+        println!("\n| process | resident at the end | at most |\n|---|---:|---:|");
         let replicas = self.inventory.iter().map(|(process, _)| ("inventory", process));
-        let replicas = replicas.chain(self.orders.iter().flatten().map(|(process, _)| ("order", process)));
+        let replicas = replicas.chain(self.orders.iter().map(|one| ("order", &one.process)));
         for (name, process) in replicas {
             let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap_or_default();
-            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or(" unknown").trim();
-            println!("| {name} | {peak} |");
+            let of = |field| status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or(" unknown").trim();
+            println!("| {name} | {} | {} |", of("VmRSS:"), of("VmHWM:"));
         }
     }
 }
@@ -196,16 +226,17 @@ fn print(rows: &[Row]) {
     println!("|---:|---:|---|---:|---:|---:|---:|---:|---:|");
     for row in rows {
         let rate = |of: &str| {
-            let same = |other: &&Row| other.strategy == of && other.skus == row.skus && other.payment == row.payment;
+            let same =
+                |other: &&Row| other.guard.slug == of && (other.skus, other.payment_ms) == (row.skus, row.payment_ms);
             rows.iter().find(same).map_or(f64::NAN, |other| median(other, |round| round.rate))
         };
-        let own = rate(row.strategy);
+        let own = rate(row.guard.slug);
         let ms = |of: fn(&Round) -> Duration| median(row, |round| of(round).as_secs_f64() * 1000.0);
         println!(
             "| {} | {} ms | `{}` | {own:.0} | {:.2} | {:.2} | {:.1} ms | {:.1} ms | {} |",
             row.skus,
-            PAYMENTS_MS[row.payment],
-            row.strategy,
+            row.payment_ms,
+            row.guard.name,
             own / rate("row-lock"),
             own / rate("off"),
             ms(|round| round.p50),

@@ -21,6 +21,7 @@ use crate::{
     locks::{Addresses, LockSet},
     order::OrderLimits,
     orders_db::OrdersDb,
+    outages,
     payment::Provider,
     placing::Placing,
     reconcile, router,
@@ -97,8 +98,9 @@ impl App {
             hold: Duration::from_secs(config.hold_seconds),
             lab: config.lab.then(Lab::default),
         };
+        let crowds = Crowds::new(section, config.max_party);
         Ok(Self {
-            placing: Arc::new(Placing { crowds: Crowds::new(section), db, key_life }),
+            placing: Arc::new(Placing { crowds, db, key_life }),
             default_strategy: config.strategy,
             lab: config.lab,
             limits: OrderLimits { lines: config.max_lines, quantity: config.max_quantity },
@@ -124,6 +126,7 @@ impl App {
         let stop = CancellationToken::new();
         let every = Duration::from_millis(config.reconcile_ms);
         self.tasks.spawn(reconcile::run((*self.placing).clone(), every, stop.clone()));
+        self.tasks.spawn(outages::watch((*self.placing).clone(), self.default_strategy, stop.clone()));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let (app, calls) = (self.clone(), router::router(self.clone()));
         let ready = move || -> Readiness {

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::Parser;
-use service_kit::config::LogArgs;
+use service_kit::config::TelemetryArgs;
 use url::Url;
 
 use crate::strategy::Strategy;
@@ -68,6 +68,9 @@ pub struct Config {
     /// How long an idempotency key keeps its answer; after that it is a new key.
     #[arg(long, env = "ORDER_KEY_HOURS", default_value_t = 24)]
     pub key_hours: u64,
+    /// Most orders that share a grant and its write, which must stay far quicker than the lease; with 1 none do.
+    #[arg(long, env = "ORDER_MAX_PARTY", default_value_t = 64, value_parser = party)]
+    pub max_party: usize,
     /// Most lines in one order.
     #[arg(long, env = "ORDER_MAX_LINES", default_value_t = 100)]
     pub max_lines: usize,
@@ -80,9 +83,9 @@ pub struct Config {
     /// Requests worked on at once; more are answered 429 overloaded.
     #[arg(long, env = "ORDER_MAX_CONCURRENCY", default_value_t = 512)]
     pub max_concurrency: usize,
-    /// How logs are written.
+    /// How logs are written, and where spans are sent.
     #[command(flatten)]
-    pub log: LogArgs,
+    pub telemetry: TelemetryArgs,
 }
 
 /// Why the service does not start.
@@ -114,6 +117,12 @@ impl Config {
     pub fn lease(&self) -> Duration {
         Duration::from_millis(self.lock_lease_ms)
     }
+}
+
+/// No more than inventory takes in one write.
+fn party(size: &str) -> Result<usize, String> {
+    let size: usize = size.parse().map_err(|error| format!("{error}"))?;
+    if (1..=64).contains(&size) { Ok(size) } else { Err("from 1 to 64".to_owned()) }
 }
 
 fn strategy(name: &str) -> Result<Strategy, String> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use fenced_lock::{Grants, Lease, Token, Wait};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
@@ -75,7 +76,8 @@ impl CriticalSection {
     pub async fn acquire(&self, strategy: Strategy, lines: &[Line], wait: Duration) -> Result<Grants, Setback> {
         let resources = crate::locks::resources(lines).map_err(Setback::Refused)?;
         let locks = self.locks.of(strategy).map_err(Setback::Refused)?;
-        match locks.try_lock_all(&resources, Wait::up_to(wait), self.lease).await {
+        let span = tracing::info_span!("acquire", strategy = strategy.name());
+        match locks.try_lock_all(&resources, Wait::up_to(wait), self.lease).instrument(span).await {
             Ok(Some(grants)) => Ok(grants),
             Ok(None) => Err(Setback::Refused(OrderError::LockTimeout { waited: wait })),
             Err(error) => Err(not_granted(error)),

@@ -15,11 +15,13 @@ use std::{
 };
 
 use fenced_lock::Grants;
+use service_kit::trace::{self, Trace};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
 };
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
 
 use crate::{
     critical_section::{Attempt, CriticalSection},
@@ -31,8 +33,6 @@ use crate::{
     timings::Step,
 };
 
-/// Most orders in one write: it must stay far quicker than any lease.
-const LARGEST_PARTY: usize = 64;
 /// Most orders waiting for the same SKUs; more are too much work at once.
 const MOST_WAITING: usize = 1024;
 
@@ -43,6 +43,7 @@ type Key = (Strategy, Vec<Sku>);
 pub struct Crowds {
     /// What they pass.
     pub section: CriticalSection,
+    largest_party: usize,
     waiting: Arc<Mutex<HashMap<Key, Vec<Waiting>>>>,
     conductors: TaskTracker,
 }
@@ -53,13 +54,16 @@ struct Waiting {
     attempt: Attempt,
     since: Instant,
     until: Instant,
+    /// The request it belongs to; whoever conducts outlives that.
+    trace: Trace,
     tell: oneshot::Sender<(Attempt, Ended)>,
 }
 
 impl Crowds {
-    /// Nobody waits yet.
-    pub fn new(section: CriticalSection) -> Self {
-        Self { section, waiting: Arc::default(), conductors: TaskTracker::new() }
+    /// Nobody waits yet. At most `largest_party` orders share a grant; where
+    /// that is one, each stands at the lock by itself.
+    pub fn new(section: CriticalSection, largest_party: usize) -> Self {
+        Self { section, largest_party, waiting: Arc::default(), conductors: TaskTracker::new() }
     }
 
     /// One pass through the critical section, alone or with others.
@@ -69,7 +73,7 @@ impl Crowds {
     pub async fn pass(&self, attempt: &mut Attempt) -> Ended {
         let left = attempt.deadline.saturating_duration_since(Instant::now());
         let wait = self.section.wait.min(left);
-        let (after, ended) = if attempt.strategy.claims() {
+        let (after, ended) = if attempt.strategy.claims() && self.largest_party > 1 {
             self.pass_with_others(attempt, wait).await?
         } else {
             self.pass_alone(attempt, wait).await?
@@ -88,7 +92,8 @@ impl Crowds {
         let acquiring = self.section.acquire(attempt.strategy, &attempt.lines, wait);
         let grants = attempt.timings.measure(Step::Lock, acquiring).await?;
         let mut party = Party::of([attempt.clone()]);
-        self.section.pass(&mut party, grants).await;
+        let span = span_of(&party);
+        self.section.pass(&mut party, grants).instrument(span).await;
         party.disband().next().ok_or(Setback::Refused(OrderError::Defect("a party of nobody")))
     }
 
@@ -115,14 +120,14 @@ impl Crowds {
         until: Instant,
     ) -> Result<oneshot::Receiver<(Attempt, Ended)>, Setback> {
         let (tell, told) = oneshot::channel();
-        let newcomer = Waiting { attempt, since, until, tell };
+        let newcomer = Waiting { attempt, since, until, trace: trace::here(), tell };
         let mut waiting = self.lock();
         match waiting.get_mut(key) {
             Some(crowd) if crowd.len() >= MOST_WAITING => return Err(Setback::Refused(OrderError::Overloaded)),
             Some(crowd) => crowd.push(newcomer),
             None => {
                 waiting.insert(key.clone(), vec![newcomer]);
-                self.conductors.spawn(service_kit::trace::carry(self.clone().conduct(key.clone())));
+                self.conductors.spawn(self.clone().conduct(key.clone()));
             }
         }
         Ok(told)
@@ -140,8 +145,8 @@ impl Crowds {
     /// Takes party after party through, until nobody waits any more.
     async fn conduct(self, key: Key) {
         let (strategy, lines) = (key.0, lines_of(&key));
-        while let Some(longest) = self.longest_wait(&key) {
-            match self.section.acquire(strategy, &lines, longest).await {
+        while let Some((longest, trace)) = self.longest_wait(&key) {
+            match trace.carry(self.section.acquire(strategy, &lines, longest)).await {
                 Ok(grants) => self.take_along(&key, grants).await,
                 Err(Setback::Refused(OrderError::LockTimeout { waited })) => self.send_away_the_late(&key, waited),
                 Err(setback) => {
@@ -154,33 +159,43 @@ impl Crowds {
     }
 
     async fn take_along(&self, key: &Key, grants: Grants) {
-        let (mut attempts, mut listeners) = (Vec::new(), Vec::new());
-        for Waiting { mut attempt, since, tell, until: _ } in self.take(key, LARGEST_PARTY) {
+        let (mut attempts, mut listeners, mut traces) = (Vec::new(), Vec::new(), Vec::new());
+        for Waiting { mut attempt, since, trace, tell, until: _ } in self.take(key, self.largest_party) {
             attempt.timings.add(Step::Lock, since.elapsed());
             attempts.push(attempt);
             listeners.push(tell);
+            traces.push(trace);
         }
-        if attempts.is_empty() {
+        let Some((first, others)) = traces.split_first() else {
             let _released = grants.release().await; // everybody's wait was over
             return;
-        }
+        };
         let mut party = Party::of(attempts);
         metrics::histogram!("order_party_size", "strategy" => key.0.name()).record(size(&party));
-        self.section.pass(&mut party, grants).await;
+        let passing = async {
+            let span = span_of(&party);
+            for other in others {
+                other.shares(&span);
+            }
+            self.section.pass(&mut party, grants).instrument(span).await;
+        };
+        first.clone().carry(passing).await;
         for (listener, ended) in listeners.into_iter().zip(party.disband()) {
             let _gone = listener.send(ended);
         }
     }
 
-    /// How long the most patient one still waits; the place is closed when
-    /// nobody is there.
-    fn longest_wait(&self, key: &Key) -> Option<Duration> {
+    /// How long the most patient one still waits, and for which request the lock
+    /// is asked; the place is closed when nobody is there.
+    fn longest_wait(&self, key: &Key) -> Option<(Duration, Trace)> {
         let mut waiting = self.lock();
-        let latest = waiting.get(key)?.iter().map(|one| one.until).max();
-        if latest.is_none() {
+        let crowd = waiting.get(key)?;
+        let latest = crowd.iter().map(|one| one.until).max().zip(crowd.first());
+        let found = latest.map(|(until, first)| (until.saturating_duration_since(Instant::now()), first.trace.clone()));
+        if found.is_none() {
             waiting.remove(key);
         }
-        latest.map(|until| until.saturating_duration_since(Instant::now()))
+        found
     }
 
     fn take(&self, key: &Key, at_most: usize) -> Vec<Waiting> {
@@ -220,6 +235,12 @@ fn key_of(attempt: &Attempt) -> Key {
 /// For the lock's sake: it does not ask how many.
 fn lines_of((_, skus): &Key) -> Vec<Line> {
     skus.iter().map(|sku| Line { sku: sku.clone(), quantity: 1 }).collect()
+}
+
+/// In the trace of the first, and of all the others by reference.
+fn span_of(party: &Party) -> Span {
+    let (strategy, trace_id) = (party.strategy().name(), trace::current_trace_id().map(tracing::field::display));
+    tracing::info_span!("critical_section", strategy, orders = party.size(), trace_id)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2⁵³")]

@@ -8,7 +8,11 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use reqwest::{RequestBuilder, StatusCode};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use service_kit::deadline;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -33,7 +37,7 @@ pub enum CallError {
     /// No replica took the connection: certainly nothing was done.
     #[error("no replica of inventory could be reached")]
     NotSent(#[source] reqwest::Error),
-    /// It was sent, or may have been, and no answer came.
+    /// It was sent, or may have been, and no answer came, or none in time.
     #[error("inventory did not answer")]
     NoAnswer(#[source] Option<reqwest::Error>),
     /// It could not do it: a 5xx, or something that is no answer of inventory.
@@ -132,6 +136,16 @@ impl InventoryClient {
         }
     }
 
+    /// Can one of the replicas work?
+    ///
+    /// # Errors
+    /// As of any read.
+    pub async fn ready(&self) -> Result<(), CallError> {
+        let asked =
+            self.ask(|http, replica| http.get(replica.url("readyz")), self.soon(Instant::now() + CONNECT_TIMEOUT));
+        asked.await.map(|_status: IgnoredAny| ())
+    }
+
     /// Confirms or cancels a reservation.
     ///
     /// # Errors
@@ -212,7 +226,7 @@ impl InventoryClient {
             let make = |http: &reqwest::Client, replica: &Replica| {
                 http.post(replica.url(path)).header("lock-strategy", strategy.name()).json(&body)
             };
-            let written = timeout(keep_open, client.send(first, make, traceparent)).await;
+            let written = timeout(keep_open, client.send(first, make, traceparent, None)).await;
             written.unwrap_or(Err(CallError::NoAnswer(None)))
         });
         match timeout_at(by, write).await {
@@ -242,7 +256,7 @@ impl InventoryClient {
     ) -> Result<T, CallError> {
         let first = self.0.replicas.next();
         let name = first.clone();
-        let call = self.send(first, make, service_kit::trace::current_traceparent());
+        let call = self.send(first, make, service_kit::trace::current_traceparent(), Some(by));
         timeout_at(by, call).await.unwrap_or_else(|_elapsed| {
             name.pass_over();
             Err(CallError::NoAnswer(None))
@@ -250,11 +264,14 @@ impl InventoryClient {
     }
 
     /// Goes on to another replica only while the one before took no connection.
+    /// Inventory is told how long its answer is waited for, and gives up before;
+    /// never so with a write, which runs to its end.
     async fn send<T: DeserializeOwned>(
         &self,
         first: Arc<Replica>,
         make: impl Fn(&reqwest::Client, &Replica) -> RequestBuilder,
         traceparent: Option<String>,
+        by: Option<Instant>,
     ) -> Result<T, CallError> {
         let mut replica = first;
         let mut tried = 1;
@@ -263,7 +280,15 @@ impl InventoryClient {
             if let Some(traceparent) = &traceparent {
                 request = request.header("traceparent", traceparent);
             }
+            if let Some(by) = by {
+                let left = by.saturating_duration_since(Instant::now()).as_millis();
+                request = request.header(deadline::HEADER, left.to_string());
+            }
             match request.send().await {
+                Ok(response) if response.status() == StatusCode::GATEWAY_TIMEOUT => {
+                    replica.pass_over();
+                    return Err(CallError::NoAnswer(None));
+                }
                 Ok(response) => return read(response).await,
                 Err(error) => {
                     replica.pass_over();

@@ -13,7 +13,6 @@ pub mod decide;
 pub mod inventory_client;
 pub mod lab;
 pub mod locks;
-pub mod openapi;
 pub mod order;
 pub mod order_error;
 pub mod order_life;
@@ -29,3 +28,5 @@ pub mod router;
 pub mod setback;
 pub mod strategy;
 pub mod timings;
+
+mod outages;

@@ -8,9 +8,10 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
-    service_kit::telemetry::init(&config.log);
+    let telemetry = service_kit::telemetry::init("order", &config.telemetry);
     let app = App::build(&config).await?;
     let listener = TcpListener::bind(config.listen).await.context("ORDER_LISTEN")?;
-    app.run(listener, &config, service_kit::serve::shutdown_signal()).await?;
-    Ok(())
+    let ran = app.run(listener, &config, service_kit::serve::shutdown_signal()).await;
+    telemetry.end().await;
+    Ok(ran?)
 }

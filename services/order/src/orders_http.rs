@@ -8,6 +8,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use service_kit::{
+    docs::{AnyBody, AnyCall},
     extract::{Json, Path},
     problem::Problem,
 };
@@ -102,16 +103,13 @@ impl From<StoredOrder> for OrderView {
     request_body = PlaceOrder,
     responses(
         (status = 201, description = "Held", body = OrderView, headers(("Location" = String), ("Server-Timing" = String))),
+        AnyCall,
+        AnyBody,
         (status = 400, description = "malformed_json, idempotency_key_missing", content_type = "application/problem+json", body = Problem),
         (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = Problem),
         (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
-        (status = 408, description = "request_timeout: the body came too slowly", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "out_of_stock, idempotency_in_progress, stale_fencing_token, token_source_mismatch, reservation_expired", content_type = "application/problem+json", body = Problem),
-        (status = 413, description = "body_too_large", content_type = "application/problem+json", body = Problem),
-        (status = 415, description = "unsupported_media_type", content_type = "application/problem+json", body = Problem),
         (status = 422, description = "validation_failed, idempotency_key_reused, strategy_not_allowed", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
         (status = 503, description = "lock_timeout, lock_quorum_unavailable, dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
@@ -146,10 +144,8 @@ pub async fn place(
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "The order", body = OrderView),
+        AnyCall,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn show(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
@@ -164,11 +160,9 @@ pub async fn show(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Respon
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "Confirmed, now or before", body = OrderView),
+        AnyCall,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "invalid_state, reservation_expired", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn confirm(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
@@ -182,11 +176,9 @@ pub async fn confirm(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Res
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "Cancelled, now or before", body = OrderView),
+        AnyCall,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "invalid_state, reservation_expired", content_type = "application/problem+json", body = Problem),
-        (status = 429, description = "overloaded", content_type = "application/problem+json", body = Problem),
-        (status = 500, description = "internal", content_type = "application/problem+json", body = Problem),
-        (status = 503, description = "dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn cancel(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {

@@ -18,7 +18,7 @@ use crate::{
     order_error::{KeyFate, OrderError},
     orders_db::{Begun, Ending, OrdersDb, Owned, Request, StoredOrder},
     orders_http::OrderView,
-    problem,
+    outages, problem,
     setback::Setback,
     timings::{Step, Timings},
 };
@@ -181,7 +181,8 @@ impl Placing {
             KeyFate::Free | KeyFate::Done => Ending::Failed(error.code()),
         };
         if let Err(error) = self.db.finish(owned, &ending).await {
-            tracing::warn!(%error, order = %owned.order_id, "the end of an order was not recorded; its key falls due");
+            tracing::debug!(%error, order = %owned.order_id, "the end of an order was not recorded; its key falls due");
+            outages::POSTGRES.noticed(&error);
         }
         Placed::NotYet(error, timings)
     }
@@ -193,6 +194,6 @@ fn accounted_for(attempt: &Attempt, error: OrderError) -> OrderError {
     if !attempt.maybe_sent || error.rules_out_an_earlier_write() {
         return error;
     }
-    tracing::info!(%error, order = %attempt.order_id, "an outcome stays unknown for now");
+    tracing::debug!(%error, order = %attempt.order_id, "an outcome stays unknown for now");
     OrderError::Unheard
 }

@@ -9,20 +9,39 @@ use axum::{
 };
 use service_kit::problem::{FieldError, Problem};
 
-use crate::{order::Fault, order_error::OrderError};
+use crate::{order::Fault, order_error::OrderError, outages};
 
 const SOON: Duration = Duration::from_secs(1);
 
 /// As `From`, and logged, once, if somebody should look into it.
 pub fn problem(error: OrderError) -> Problem {
+    let cause = &error as &dyn std::error::Error;
     match &error {
         OrderError::Unforeseen(_) | OrderError::Lock(_) | OrderError::Defect(_) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "an order failed unexpectedly");
+            tracing::error!(error = cause, "an order failed unexpectedly");
         }
-        OrderError::Database(_) | OrderError::Inventory(_) | OrderError::LockQuorum(_) | OrderError::Unheard => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "an order could not be served");
-        }
-        _ => tracing::debug!(error = &error as &dyn std::error::Error, "an order was refused"),
+        OrderError::Database(_) => outages::POSTGRES.noticed(&error),
+        OrderError::Inventory(_) | OrderError::Unheard => outages::INVENTORY.noticed(&error),
+        OrderError::LockQuorum(_) => outages::LOCKS.noticed(&error),
+        OrderError::Invalid(_)
+        | OrderError::UnknownStrategy(_)
+        | OrderError::StrategyNotAllowed(_)
+        | OrderError::StrategyNotConfigured(_)
+        | OrderError::KeyMissing
+        | OrderError::KeyReused
+        | OrderError::InProgress { .. }
+        | OrderError::NoSuchOrder
+        | OrderError::InvalidState(_)
+        | OrderError::ReservationExpired
+        | OrderError::OutOfStock { .. }
+        | OrderError::UnknownSku(_)
+        | OrderError::StaleToken { .. }
+        | OrderError::TokenSourceMismatch
+        | OrderError::Conflict
+        | OrderError::LockTimeout { .. }
+        | OrderError::Overtaken
+        | OrderError::LeaseLapsed
+        | OrderError::Overloaded => tracing::debug!(error = cause, "an order was refused"),
     }
     error.into()
 }

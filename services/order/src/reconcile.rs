@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    critical_section::Attempt, order::Reservation, order_error::OrderError, order_life, orders_db::Owned,
+    critical_section::Attempt, order::Reservation, order_error::OrderError, order_life, orders_db::Owned, outages,
     placing::Placing, setback::Setback, timings::Timings,
 };
 
@@ -23,6 +23,7 @@ pub async fn run(placing: Placing, every: Duration, stop: CancellationToken) {
         match round(&placing).await {
             Ok(0) => {}
             Ok(settled) => tracing::info!(settled, "reconciled"),
+            Err(error @ OrderError::Database(_)) => outages::POSTGRES.noticed(&error),
             Err(error) => tracing::debug!(%error, "a round of reconciliation failed"),
         }
         report_pool_use(&placing);

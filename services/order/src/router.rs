@@ -4,13 +4,16 @@
 
 use axum::{Router, routing::post};
 use service_kit::docs;
-use utoipa::{OpenApi as _, openapi::OpenApi};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{app::App, lab, openapi, orders_http};
+use crate::{app::App, lab, orders_http};
+
+const TITLE: &str = "Holdfast: orders";
+const ABOUT: &str = "Places orders under a distributed lock. Every failure is a problem (RFC 9457) with a `code`.";
 
 fn calls() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(openapi::Base::openapi())
+    OpenApiRouter::with_openapi(docs::document(TITLE, ABOUT))
         .routes(routes!(orders_http::place)) //   POST /v1/orders
         .routes(routes!(orders_http::show)) //    GET  /v1/orders/{id}
         .routes(routes!(orders_http::confirm)) // POST /v1/orders/{id}/confirm
@@ -25,7 +28,7 @@ pub fn router(app: App) -> Router {
     calls.with_state(app).merge(docs::pages(document))
 }
 
-/// What `/openapi.json` says.
+/// What `/openapi.json` says; a test compares it with `docs/openapi/order.json`.
 pub fn document() -> OpenApi {
     calls().into_openapi()
 }

@@ -23,8 +23,13 @@ pub(crate) struct Ended {
 
 impl Greeter {
     pub(crate) async fn start(flags: &[&str]) -> Self {
+        Self::start_with(flags, &[]).await
+    }
+
+    pub(crate) async fn start_with(flags: &[&str], envs: &[(&str, &str)]) -> Self {
         let mut child = Command::new(example())
             .args(flags)
+            .envs(envs.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

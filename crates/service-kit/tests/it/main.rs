@@ -4,10 +4,12 @@
 mod auth;
 mod bodies;
 mod child;
+mod deadline;
 mod docs;
 mod limits;
 mod metrics;
 mod openapi;
+mod otlp;
 mod problems;
 mod server;
 mod shutdown;

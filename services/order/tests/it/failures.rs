@@ -138,3 +138,34 @@ async fn a_payment_that_outlasts_the_lease_sells_nothing_and_stays_nowhere_open(
     assert_eq!((stack.reservations().await, stack.available("chair").await), (0, 1));
     assert_eq!(stack.payments().await, ["voided"]);
 }
+
+#[tokio::test]
+async fn unauthorized_by_inventory_is_500_internal_sells_nothing_and_frees_the_key() {
+    let stack = Stack::with(Setup { lab: false, ..Setup::default() }).await; // whose token is another one then
+    stack.put_stock("chair", 1).await;
+
+    let refused = stack.place("k", "chair", 1).await;
+
+    refused.is(500, "internal");
+    assert_eq!((stack.order_status("k").await.as_str(), stack.available("chair").await), ("failed", 1));
+    assert!(stack.payments().await.is_empty(), "{:?}", stack.payments().await);
+}
+
+#[tokio::test]
+async fn deadlines_nest_and_inventory_gives_up_before_order_does() {
+    let stack = Stack::with(Setup { wait_ms: 100, ..Setup::default() }).await;
+    stack.put_stock("chair", 1).await;
+    let mut table = stack.stock.begin().await.expect("a transaction");
+    sqlx::raw_sql("lock table stock").execute(&mut *table).await.expect("the table");
+
+    let refused = stack.place("k", "chair", 1).await;
+
+    refused.is(503, "dependency_unavailable").asks_to_retry();
+    let metrics = Reply::of(stack.http.get(format!("{}/metrics", stack.inventories[0].url))).await;
+    let metrics = String::from_utf8(metrics.bytes).expect("text");
+    let gave_up = "http_requests_total{method=\"POST\",route=\"/v1/claims\",status=\"504\"}";
+    assert!(metrics.contains(gave_up), "it was told how long order waits: {metrics}");
+    table.commit().await.expect("the table is free");
+    let placed = stack.place("k", "chair", 1).await;
+    assert_eq!(placed.status, 201, "{}", placed.body);
+}

@@ -13,7 +13,7 @@ struct Stopped {
 
 impl Stopped {
     async fn order(stack: &Stack, strategy: &str) -> Self {
-        let replica = replica(stack, "stopped", "2").await;
+        let replica = replica(stack, "stopped", &[]).await;
         let arm = stack.http.post(format!("{}/v1/lab/pauses", replica.url)).json(&json!({ "sku": "chair" }));
         assert_eq!(Reply::of(arm).await.status, 204);
         let order = stack.http.post(format!("{}/v1/orders", replica.url)).header("idempotency-key", "stopped");
@@ -67,7 +67,7 @@ async fn what_a_replica_sends_after_a_look_that_has_aged_is_refused_under_a_fenc
 async fn a_pause_that_was_disarmed_does_not_fire() {
     let stack = Stack::with(setup()).await;
     stack.put_stock("chair", 1).await;
-    let replica = replica(&stack, "disarmed", "2").await;
+    let replica = replica(&stack, "disarmed", &[]).await;
     let pauses = format!("{}/v1/lab/pauses", replica.url);
     assert_eq!(Reply::of(stack.http.post(&pauses).json(&json!({ "sku": "chair" }))).await.status, 204);
     assert_eq!(Reply::of(stack.http.delete(&pauses)).await.status, 204);

@@ -8,8 +8,9 @@ use crate::stack::{Reply, Setup, Stack, eventually, wanted};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Another replica beside the one in this process, with the same databases and nodes.
-pub(crate) async fn replica(stack: &Stack, name: &str, payment_ms: &str) -> Running {
+/// Another replica beside the one in this process, with the same databases and nodes;
+/// what differs is set from the environment, and the last one counts.
+pub(crate) async fn replica(stack: &Stack, name: &str, more: &[(&str, &str)]) -> Running {
     let nodes: Vec<_> = stack.redis.iter().map(RedisNode::url).collect();
     let inventory = format!("http://{}", stack.inventory_line.addr());
     let envs = [
@@ -19,21 +20,21 @@ pub(crate) async fn replica(stack: &Stack, name: &str, payment_ms: &str) -> Runn
         ("ORDER_LOCK_NODES", &nodes.join(",")),
         ("ORDER_LOCK_LEASE_MS", "1000"),
         ("ORDER_LOCK_WAIT_MS", "1000"),
-        ("ORDER_PAYMENT_MS", payment_ms),
         ("ORDER_LAB", "true"),
     ];
-    let log = format!("{}/order-{name}-{}.log", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let envs = envs.iter().chain(more).map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let log = PathBuf::from(format!("{}/order-{name}-{}.log", env!("CARGO_TARGET_TMPDIR"), std::process::id()));
     let mut process = Process::spawn(ProcessSpec {
         name: name.to_owned(),
         program: PathBuf::from(env!("CARGO_BIN_EXE_order")),
         args: Vec::new(),
-        envs: envs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-        log: PathBuf::from(log),
+        envs,
+        log: log.clone(),
     })
     .expect("order starts");
     let url = process.first_line(PATIENCE).await;
     let url = url.unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail(20)));
-    Running { process, url }
+    Running { process, url, log }
 }
 
 #[tokio::test]
@@ -41,7 +42,7 @@ async fn an_order_whose_replica_was_killed_is_reconciled_by_another_and_sells_on
     let setup = Setup { lease_ms: 1_000, wait_ms: 1_000, flags: &["--reconcile-ms=50"], ..Setup::default() };
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 5).await;
-    let mut doomed = replica(&stack, "doomed", "600000").await;
+    let mut doomed = replica(&stack, "doomed", &[("ORDER_PAYMENT_MS", "600000")]).await;
     let placing = doomed.post(&stack, "k");
     eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
 
@@ -60,7 +61,7 @@ async fn an_order_whose_replica_was_killed_is_reconciled_by_another_and_sells_on
 async fn sigterm_ends_the_process_cleanly_after_the_orders_in_flight() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 5).await;
-    let running = replica(&stack, "stopping", "300").await;
+    let running = replica(&stack, "stopping", &[("ORDER_PAYMENT_MS", "300")]).await;
     let placing = running.post(&stack, "k");
     eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
 
@@ -70,12 +71,34 @@ async fn sigterm_ends_the_process_cleanly_after_the_orders_in_flight() {
     let answered = placing.await.expect("no panic").expect("an answer");
     assert_eq!(answered.status().as_u16(), 201);
     assert_eq!(stack.order_status("k").await, "held");
+    for node in &stack.redis {
+        assert_eq!(node.command(&["GET", "lock:sku:chair"]).await.expect("redis"), "", "locks are released");
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_does_not_end_in_time_is_left_to_others_and_undone() {
+    let setup = Setup { lease_ms: 1_000, wait_ms: 1_000, flags: &["--reconcile-ms=50"], ..Setup::default() };
+    let stack = Stack::with(setup).await;
+    stack.put_stock("chair", 5).await;
+    let running = replica(&stack, "leaving", &[("ORDER_PAYMENT_MS", "600000")]).await;
+    let placing = running.post(&stack, "k");
+    eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
+
+    let status = running.process.terminate(PATIENCE).await;
+
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    assert!(placing.await.expect("no panic").is_err(), "nobody answers any more");
+    eventually("another replica took it over", async || stack.order_status("k").await == "failed").await;
+    assert_eq!((stack.payments().await, stack.available("chair").await), (vec!["voided".to_owned()], 5));
+    let placed = stack.place("k", "chair", 1).await;
+    assert_eq!(placed.status, 201, "{}", placed.body);
 }
 
 #[tokio::test]
 async fn standard_output_is_the_address_and_readiness_follows() {
     let stack = Stack::start().await;
-    let running = replica(&stack, "ready", "2").await;
+    let running = replica(&stack, "ready", &[]).await;
 
     let ready = Reply::of(stack.http.get(format!("{}/readyz", running.url))).await;
 
@@ -88,10 +111,12 @@ async fn standard_output_is_the_address_and_readiness_follows() {
 pub(crate) struct Running {
     pub(crate) process: Process,
     pub(crate) url: String,
+    /// What it writes to stderr.
+    pub(crate) log: PathBuf,
 }
 
 impl Running {
-    fn post(&self, stack: &Stack, key: &str) -> tokio::task::JoinHandle<reqwest::Result<reqwest::Response>> {
+    pub(crate) fn post(&self, stack: &Stack, key: &str) -> tokio::task::JoinHandle<reqwest::Result<reqwest::Response>> {
         let request = stack.http.post(format!("{}/v1/orders", self.url));
         tokio::spawn(request.header("idempotency-key", key).json(&wanted("chair", 1)).send())
     }

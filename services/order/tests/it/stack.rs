@@ -30,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) wait_ms: u64,
     pub(crate) payment_ms: u64,
     pub(crate) flags: &'static [&'static str],
+    /// Flags that are only known when servers have started.
+    pub(crate) addresses: Vec<String>,
 }
 
 impl Default for Setup {
@@ -45,6 +47,7 @@ impl Default for Setup {
             wait_ms: 10_000,
             payment_ms: 2,
             flags,
+            addresses: Vec::new(),
         }
     }
 }
@@ -66,6 +69,7 @@ pub(crate) struct Stack {
     pub(crate) url: String,
     inventory_url: String,
     pub(crate) orders_url: String,
+    pub(crate) stock_url: String,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<std::io::Result<()>>,
     pub(crate) inventories: Vec<Inventory>,
@@ -86,9 +90,9 @@ impl Stack {
         let (stock_url, orders_url) = (stock_url.expect("database"), orders_url.expect("database"));
         let redis = redis.expect("redis nodes");
         let stock_line = Proxy::start(address_of(&stock_url)).await.expect("proxy");
-        let mut inventories = vec![start_inventory(&through(&stock_url, stock_line.addr())).await];
+        let mut inventories = vec![start_inventory(&through(&stock_url, stock_line.addr()), &[]).await];
         for _ in 1..setup.inventories {
-            inventories.push(start_inventory(&stock_url).await);
+            inventories.push(start_inventory(&stock_url, &[]).await);
         }
         let inventory_url = inventories[0].url.clone();
         let inventory_line = Proxy::start(address_of(&inventory_url)).await.expect("proxy");
@@ -119,6 +123,7 @@ impl Stack {
         ];
         flags.push(if setup.lab { "--lab".to_owned() } else { "--inventory-token=secret".to_owned() });
         flags.extend(setup.flags.iter().map(|&flag| flag.to_owned()));
+        flags.extend(setup.addresses);
         let config = Config::try_parse_from(flags).expect("flags that parse");
         let app = App::build(&config).await.expect("an order service");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -140,6 +145,7 @@ impl Stack {
             url,
             inventory_url,
             orders_url,
+            stock_url,
             stop: Some(stop),
             served,
             inventories,
@@ -234,6 +240,8 @@ impl Stack {
 pub(crate) struct Inventory {
     pub(crate) process: Process,
     pub(crate) url: String,
+    /// What it writes to stderr.
+    pub(crate) log: PathBuf,
 }
 
 /// Everything a test looks at in a reply.
@@ -295,27 +303,28 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
     tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never happened: {what}"));
 }
 
-async fn start_inventory(database: &str) -> Inventory {
+pub(crate) async fn start_inventory(database: &str, more: &[(&str, &str)]) -> Inventory {
     let program = beside_this_test("inventory");
     let number = UNIQUE.fetch_add(1, Ordering::Relaxed);
     let log = format!("{}/inventory-{}-{number}.log", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let log = PathBuf::from(log);
     let envs = [
         ("INVENTORY_LISTEN", "127.0.0.1:0"),
         ("INVENTORY_DATABASE_URL", database),
         ("INVENTORY_TOKEN", order::config::LAB_TOKEN),
         ("INVENTORY_LAB", "true"),
     ];
-    let mut inventory = Process::spawn(ProcessSpec {
+    let mut process = Process::spawn(ProcessSpec {
         name: "inventory".to_owned(),
         program,
         args: Vec::new(),
-        envs: envs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-        log: PathBuf::from(log),
+        envs: envs.iter().chain(more).map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        log: log.clone(),
     })
     .expect("inventory starts");
-    let url = inventory.first_line(PATIENCE).await;
-    let url = url.unwrap_or_else(|error| panic!("{error}\n{}", inventory.log_tail(20)));
-    Inventory { process: inventory, url }
+    let url = process.first_line(PATIENCE).await;
+    let url = url.unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail(20)));
+    Inventory { process, url, log }
 }
 
 /// Tests run from `target/<profile>/deps`; binaries lie one folder up.
@@ -332,7 +341,7 @@ fn address_of(url: &str) -> SocketAddr {
     format!("{host}:{}", url.port_or_known_default().unwrap_or(5432)).parse().expect("an address")
 }
 
-fn through(url: &str, proxy: SocketAddr) -> String {
+pub(crate) fn through(url: &str, proxy: SocketAddr) -> String {
     let mut url: url::Url = url.parse().expect("a URL");
     url.set_ip_host(proxy.ip()).expect("a host");
     url.set_port(Some(proxy.port())).expect("a port");

@@ -11,6 +11,7 @@ const SETUP: Setup = Setup {
     wait_ms: 10_000,
     payment_ms: 300,
     flags: &["--reconcile-ms=3600000"],
+    addresses: Vec::new(),
 };
 
 /// Places an order, and takes away the answer to its write: the replies stop

@@ -1,0 +1,48 @@
+//! Something the service leans on, which may be away: said once when a request
+//! finds out, and once more when it is back. Every request that fails
+//! meanwhile has its answer, and nothing to add to the log.
+
+use std::{
+    error::Error,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+/// Whoever is away is asked this often, and by one task alone.
+pub const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// One dependency of this process.
+#[derive(Debug)]
+pub struct Outage {
+    dependency: &'static str,
+    away: AtomicBool,
+}
+
+impl Outage {
+    /// It is there.
+    pub const fn of(dependency: &'static str) -> Self {
+        Self { dependency, away: AtomicBool::new(false) }
+    }
+
+    /// A request could not be served because of it.
+    pub fn noticed(&self, error: &(dyn Error + 'static)) {
+        let dependency = self.dependency;
+        if self.away.swap(true, Ordering::Relaxed) {
+            tracing::debug!(error, dependency, "still away");
+        } else {
+            tracing::warn!(error, dependency, "away; what needs it is refused until it is back");
+        }
+    }
+
+    /// Whether somebody should ask it if it is back.
+    pub fn lasts(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// It was asked, and this is what it said.
+    pub fn asked<E>(&self, answer: Result<(), E>) {
+        if answer.is_ok() && self.away.swap(false, Ordering::Relaxed) {
+            tracing::info!(dependency = self.dependency, "back");
+        }
+    }
+}
