@@ -31,6 +31,17 @@ pub(crate) async fn measure(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>>
     Ok(rows("alone", nodes.len(), took))
 }
 
+/// One who is compared with nobody in turns.
+pub(crate) async fn of(subject: Subject, urls: &[String], size: Size) -> Result<Row> {
+    let (client, key) = (subject.connect(urls).await?, fresh_key(subject));
+    let mut took = Vec::new();
+    for _ in 0..size.cycles {
+        took.push(client.cycle(&key).await?);
+    }
+    let during = took.iter().sum();
+    Ok(Row::new("alone", subject, urls.len(), 1).with_latencies(&[took], during))
+}
+
 /// The same five nodes, one of them stopped and continued in turns: both sides of the comparison
 /// see the same machine.
 pub(crate) async fn with_one_stopped(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>> {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::Size;
 use crate::figures::{mean, micros};
 use crate::row::Row;
-use crate::subject::{Client, LOCKS};
+use crate::subject::{Client, LOCKS, Subject};
 use crate::team::{Errand, Task, Team};
 
 const PROCESSES: usize = 4;
@@ -31,20 +31,24 @@ pub(crate) async fn measure(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>>
     let urls: Vec<_> = nodes.iter().map(RedisNode::url).collect();
     let mut rows = Vec::new();
     for subject in LOCKS {
-        let errand = Errand { subject, urls: urls.clone(), task: Task::Contend { during: size.duration } };
-        let mut team = Team::start(&vec![errand; PROCESSES]).await.context(subject.name())?;
-        let seen: Vec<Vec<Seen>> = team.work().await.context(subject.name())?;
-        let seen: Vec<Seen> = seen.into_iter().flatten().collect();
-        let waits: Vec<_> = seen.iter().map(|caller| caller.waits.clone()).collect();
-        let holds: Vec<_> = seen.iter().flat_map(|caller| caller.holds.clone()).collect();
-        let row = Row::new("one key", subject, nodes.len(), PROCESSES * CALLERS);
-        rows.push(Row {
-            failed: seen.iter().map(|caller| caller.failed).sum(),
-            hold_us: mean(&holds).map(micros),
-            ..row.with_latencies(&waits, size.duration)
-        });
+        rows.push(of(subject, &urls, size).await.context(subject.name())?);
     }
     Ok(rows)
+}
+
+pub(crate) async fn of(subject: Subject, urls: &[String], size: Size) -> Result<Row> {
+    let errand = Errand { subject, urls: urls.to_vec(), task: Task::Contend { during: size.duration } };
+    let mut team = Team::start(&vec![errand; PROCESSES]).await?;
+    let seen: Vec<Vec<Seen>> = team.work().await?;
+    let seen: Vec<Seen> = seen.into_iter().flatten().collect();
+    let waits: Vec<_> = seen.iter().map(|caller| caller.waits.clone()).collect();
+    let holds: Vec<_> = seen.iter().flat_map(|caller| caller.holds.clone()).collect();
+    let row = Row::new("one key", subject, urls.len(), PROCESSES * CALLERS);
+    Ok(Row {
+        failed: seen.iter().map(|caller| caller.failed).sum(),
+        hold_us: mean(&holds).map(micros),
+        ..row.with_latencies(&waits, size.duration)
+    })
 }
 
 /// One process's part.

@@ -12,6 +12,7 @@ mod floor;
 mod goals;
 mod idle;
 mod many;
+mod others;
 mod row;
 mod subject;
 mod team;
@@ -95,8 +96,17 @@ const CASES: &[Case] = &[
     Case::Alone(7),
     Case::Alone(9),
     Case::OneStopped,
-    Case::DifferentKeys,
-    Case::OneKey,
+    Case::DifferentKeys(5),
+    Case::DifferentKeys(1),
+    Case::DifferentKeys(3),
+    Case::DifferentKeys(7),
+    Case::DifferentKeys(9),
+    Case::OneKey(5),
+    Case::OneKey(1),
+    Case::OneKey(3),
+    Case::OneKey(7),
+    Case::OneKey(9),
+    Case::Others,
     Case::Idle,
 ];
 
@@ -107,9 +117,11 @@ enum Case {
     /// One caller, one of five nodes stopped.
     OneStopped,
     /// 32 callers in one process, each with a key of its own.
-    DifferentKeys,
+    DifferentKeys(usize),
     /// 64 callers in 4 processes, one key.
-    OneKey,
+    OneKey(usize),
+    /// The same with etcd, ZooKeeper, Postgres and one Redis node.
+    Others,
     /// Memory of those who wait.
     Idle,
 }
@@ -119,8 +131,9 @@ impl Case {
         match self {
             Self::Alone(nodes) => format!("alone, {nodes} nodes"),
             Self::OneStopped => "one node stopped".to_owned(),
-            Self::DifferentKeys => "different keys".to_owned(),
-            Self::OneKey => "one key".to_owned(),
+            Self::DifferentKeys(nodes) => format!("different keys, {nodes} nodes"),
+            Self::OneKey(nodes) => format!("one key, {nodes} nodes"),
+            Self::Others => "other backends".to_owned(),
             Self::Idle => "idle waiters".to_owned(),
         }
     }
@@ -129,8 +142,9 @@ impl Case {
         match self {
             Self::Alone(count) => alone::measure(&nodes[..count], size).await,
             Self::OneStopped => alone::with_one_stopped(&nodes[..5], size).await,
-            Self::DifferentKeys => many::measure(&nodes[..5], size).await,
-            Self::OneKey => contended::measure(&nodes[..5], size).await,
+            Self::DifferentKeys(count) => many::measure(&nodes[..count], size).await,
+            Self::OneKey(count) => contended::measure(&nodes[..count], size).await,
+            Self::Others => others::measure(nodes, size).await,
             Self::Idle => idle::measure(&nodes[..5], size).await,
         }
     }

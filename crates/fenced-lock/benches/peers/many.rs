@@ -16,16 +16,21 @@ pub(crate) async fn measure(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>>
     let urls: Vec<_> = nodes.iter().map(RedisNode::url).collect();
     let mut rows = Vec::new();
     for subject in [Subject::Floor, Subject::Ours, Subject::Rslock] {
-        let client = subject.connect(&urls).await.context(subject.name())?;
-        let until = Instant::now() + size.duration / 2;
-        let mut callers = JoinSet::new();
-        for _ in 0..CALLERS {
-            callers.spawn(cycles(client.clone(), fresh_key(subject), until));
-        }
-        let took = callers.join_all().await.into_iter().collect::<Result<Vec<_>>>().context(subject.name())?;
-        rows.push(Row::new("different keys", subject, nodes.len(), CALLERS).with_latencies(&took, size.duration / 2));
+        rows.push(of(subject, &urls, size).await.context(subject.name())?);
     }
     Ok(rows)
+}
+
+pub(crate) async fn of(subject: Subject, urls: &[String], size: Size) -> Result<Row> {
+    let client = subject.connect(urls).await?;
+    let during = size.duration / 2;
+    let until = Instant::now() + during;
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        callers.spawn(cycles(client.clone(), fresh_key(subject), until));
+    }
+    let took = callers.join_all().await.into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(Row::new("different keys", subject, urls.len(), CALLERS).with_latencies(&took, during))
 }
 
 async fn cycles(client: Client, key: String, until: Instant) -> Result<Vec<Duration>> {

@@ -90,7 +90,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
         |value: Option<f64>, digits: usize| value.map_or("–".to_owned(), |value| format!("{value:.digits$}"));
     let line = |row: &Row| {
         format!(
-            "| {:<20} | {:<7} | {:>5} | {:>7} | {:>9} | {:>9} | {:>8} | {:>6} | {:>8} | {:>12} |\n",
+            "| {:<16} | {:<17} | {:>5} | {:>7} | {:>9} | {:>9} | {:>8} | {:>6} | {:>8} | {:>12} |\n",
             row.case,
             row.subject,
             row.nodes,

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use fenced_lock::{Grant, Lease, Locks, NodeUrl, Nodes, Options, Resource, Wait};
+use fenced_lock::{
+    AdvisoryDatabase, EtcdEndpoints, Grant, Lease, Locks, NodeTimeout, NodeUrl, Nodes, Options, Resource, Wait,
+    ZookeeperEnsemble,
+};
 use rslock::{LockGuard, LockManager};
 use serde::{Deserialize, Serialize};
 
@@ -23,16 +26,24 @@ pub(crate) fn fresh_key(subject: Subject) -> String {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Subject {
     /// What any Redlock has to do at least.
     Floor,
     Ours,
     Rslock,
+    /// Ours over other backends.
+    Redis,
+    Etcd,
+    Zookeeper,
+    PostgresAdvisory,
 }
 
-/// Those who can wait for a lock.
+/// Those over several nodes who can wait for a lock.
 pub(crate) const LOCKS: [Subject; 2] = [Subject::Ours, Subject::Rslock];
+
+/// For backends that flush every grant to disk, as their documentation asks for.
+const FLUSHED: Duration = Duration::from_secs(5);
 
 /// One process's use of a subject; clones share its connections.
 #[derive(Clone, Debug)]
@@ -54,11 +65,17 @@ impl Subject {
             Self::Floor => "floor",
             Self::Ours => "ours",
             Self::Rslock => "rslock",
+            Self::Redis => "redis",
+            Self::Etcd => "etcd",
+            Self::Zookeeper => "zookeeper",
+            Self::PostgresAdvisory => "postgres-advisory",
         }
     }
 
-    /// A client whose connections to all the nodes have been used once.
+    /// A client whose connections to all the nodes have been used before.
     pub(crate) async fn connect(self, urls: &[String]) -> Result<Client> {
+        let flushed = || Ok::<_, anyhow::Error>(Options::default().with_node_timeout(NodeTimeout::new(FLUSHED)?));
+        let url = urls.first().context("an address")?;
         let client = match self {
             Self::Floor => Client::Floor(Floor::connect(urls).await?),
             Self::Ours => {
@@ -66,6 +83,10 @@ impl Subject {
                 Client::Ours(Locks::redlock(Nodes::new(nodes)?, Options::default()))
             }
             Self::Rslock => Client::Rslock(LockManager::new(urls.to_vec())),
+            Self::Redis => Client::Ours(Locks::redis(NodeUrl::parse(url)?, Options::default())),
+            Self::Etcd => Client::Ours(Locks::etcd(EtcdEndpoints::parse(url)?, flushed()?)),
+            Self::Zookeeper => Client::Ours(Locks::zookeeper(ZookeeperEnsemble::parse(url)?, flushed()?)),
+            Self::PostgresAdvisory => Client::Ours(Locks::postgres_advisory(AdvisoryDatabase::parse(url)?, flushed()?)),
         };
         let key = fresh_key(self);
         for turn in 0..20 {

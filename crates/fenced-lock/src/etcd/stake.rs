@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{
-    Compare, CompareOp, EventType, GetOptions, LeaseGrantOptions, PutOptions, SortOrder, SortTarget, Txn, TxnOp,
-    TxnOpResponse, WatchOptions,
+    Client, Compare, CompareOp, EventType, GetOptions, LeaseGrantOptions, PutOptions, SortOrder, SortTarget, Txn,
+    TxnOp, TxnOpResponse,
 };
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -158,11 +158,23 @@ impl Stake {
         Ok(found.kvs().first().map(|key| key.key().to_vec()))
     }
 
-    /// Watches one key, from the revision at which it was seen, and keeps our own alive meanwhile.
+    /// Watches one key from now on, looks whether it is still there, and keeps our own alive meanwhile.
+    ///
+    /// Not from the revision at which it was seen: etcd tells what has been only every 100 ms, and
+    /// what happens after the watch at once.
     async fn until_gone(&self, key: Vec<u8>, deadline: Instant) -> Result<bool, LockError> {
         let calls = &self.etcd.calls;
-        let options = WatchOptions::new().with_start_revision(self.revision);
-        let mut watch = calls.ask(|mut etcd| async move { etcd.watch(key, Some(options)).await }).await?;
+        let watched = key.clone();
+        let watch = |mut etcd: Client| async move {
+            let mut watch = etcd.watch(watched, None).await?;
+            // Only its first answer says that it watches.
+            watch.message().await.map(|_| watch)
+        };
+        let mut watch = calls.ask(watch).await?;
+        let count = Some(GetOptions::new().with_count_only());
+        if calls.ask(|mut etcd| async move { etcd.get(key, count).await }).await?.count() == 0 {
+            return Ok(true);
+        }
         let mut reminder = tokio::time::interval(self.kept_for() / 3);
         reminder.tick().await;
         loop {

@@ -89,8 +89,10 @@ impl<'a> Attempt<'a> {
         };
         let tokens = self.parse(&tokens)?;
         let waiter = self.waiting.as_ref().map(|waiting| waiting.waiter.clone());
-        let held =
-            Held::new(self.redlock, self.keys, &self.request.resources[0], &self.owner, waiter, self.round.take());
+        let handed_on = self.waiting.as_ref().map_or(0, |waiting| waiting.listening.handed_on());
+        let late = Late::new(self.round.take());
+        let resource = &self.request.resources[0];
+        let held = Held::new(self.redlock, self.keys, resource, &self.owner, waiter, handed_on, late);
         Ok(Outcome::Granted(Lent {
             owner: Arc::clone(&self.owner),
             tokens,

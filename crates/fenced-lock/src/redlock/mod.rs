@@ -30,7 +30,7 @@ use self::held::Late;
 use self::janitor::Janitor;
 use self::node::{Node, Reply};
 use self::round::{NodeSet, Round};
-use self::scripts::{Keys, Waiter};
+use self::scripts::{Keys, Waiter, Wake};
 use self::tally::{Tally, Verdict, quorum};
 use self::wake::{Hub, Listening};
 use crate::grant::Lent;
@@ -185,7 +185,7 @@ impl Redlock {
             return;
         }
         let _inside = on.enter();
-        let round = Round::send(&self.nodes, picked, &scripts::release(keys, owner, waiter));
+        let round = Round::send(&self.nodes, picked, &scripts::release(keys, owner, waiter, Wake::Next));
         self.janitor.see_through(round, on);
     }
 
@@ -304,6 +304,8 @@ impl Waiting {
 impl Drop for Waiting {
     /// Gives up waiting: off the lists, and if it was our turn just now, it is the next one's.
     fn drop(&mut self) {
+        // First of all: who finds us gone wakes others, who finds us here leaves that to what follows.
+        self.listening.stop();
         self.late = None;
         if self.registered {
             self.redlock.release_detached(NodeSet::ALL, &self.keys, "-", Some(&self.waiter), &self.runtime);

@@ -171,4 +171,8 @@ impl NodeSet {
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }
+
+    pub(crate) fn count(self) -> usize {
+        self.0.count_ones() as usize
+    }
 }

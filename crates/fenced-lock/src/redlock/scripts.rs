@@ -55,6 +55,14 @@ impl Keys {
         self.0.len()
     }
 
+    /// The list of the waiting, where it is about one resource alone.
+    pub(crate) fn only_wait_key(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [keys] => Some(&keys[WAIT]),
+            _ => None,
+        }
+    }
+
     /// EVALSHA of `script` with the `picked` keys of each resource, then the `last` of each.
     fn call(&self, script: &Lua, picked: &[usize], last: Option<usize>) -> Cmd {
         let mut cmd = redis::cmd("EVALSHA");
@@ -126,9 +134,18 @@ pub(crate) fn extend(keys: &Keys, owner: &str, lease: Lease) -> Arc<Cmd> {
     Arc::new(cmd)
 }
 
-pub(crate) fn release(keys: &Keys, owner: &str, waiter: Option<&Waiter>) -> Arc<Cmd> {
+/// Whom the nodes wake when they release a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// Whoever has waited longest there.
+    Next,
+    /// Nobody: the next one is on its way.
+    Nobody,
+}
+
+pub(crate) fn release(keys: &Keys, owner: &str, waiter: Option<&Waiter>, wake: Wake) -> Arc<Cmd> {
     let mut cmd = keys.call(&RELEASE, &[LOCK, WAIT], None);
-    cmd.arg(prefix(owner)).arg(waiter.map_or("", |waiter| &waiter.name));
+    cmd.arg(prefix(owner)).arg(waiter.map_or("", |waiter| &waiter.name)).arg(u8::from(wake == Wake::Next));
     Arc::new(cmd)
 }
 

@@ -4,6 +4,8 @@
 //!
 //! A wake-up is a hint and never a grant: lost ones cost time (until the holder's lease ends),
 //! superfluous ones a round trip.
+//!
+//! Who releases rings for the next one of the same process itself: no need to go to the nodes and back.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,6 +29,10 @@ pub(crate) struct Hub(Mutex<HashMap<String, Arc<Bell>>>);
 struct Bell {
     nodes: AtomicU32,
     rung: Notify,
+    /// Whether it hangs there for one resource alone.
+    alone: bool,
+    /// How often in a row the lock has been handed on inside this process.
+    handed_on: AtomicU32,
 }
 
 /// A bell hung up in the hub, taken down when dropped.
@@ -39,7 +45,7 @@ pub(crate) struct Listening {
 
 impl Hub {
     pub(crate) fn listen(self: &Arc<Self>, resources: &[Resource]) -> Listening {
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(Bell { alone: resources.len() == 1, ..Bell::default() });
         let keys: Vec<_> = resources.iter().map(wait_key).collect();
         let mut bells = self.bells();
         for key in &keys {
@@ -53,6 +59,23 @@ impl Hub {
         if let Some(bell) = self.bells().get(key) {
             bell.ring(1 << index);
         }
+    }
+
+    /// Whether somebody of this process waits for what belongs to `key`, and for nothing else.
+    pub(crate) fn has_heir(&self, key: &str) -> bool {
+        self.bells().get(key).is_some_and(|bell| bell.alone)
+    }
+
+    /// Tells the heir that the release is on its way to the nodes, ahead of whatever it sends from
+    /// now on. `false` when it has gone.
+    pub(crate) fn hand_on(&self, key: &str, times: u32) -> bool {
+        let bells = self.bells();
+        let Some(bell) = bells.get(key).filter(|bell| bell.alone) else {
+            return false;
+        };
+        bell.handed_on.store(times, Ordering::Release);
+        bell.ring(u32::MAX);
+        true
     }
 
     /// A connection is gone, and with it the registrations of whoever waits: all ask again.
@@ -99,14 +122,26 @@ impl Listening {
     }
 }
 
-impl Drop for Listening {
-    fn drop(&mut self) {
+impl Listening {
+    /// How often in a row the lock had been handed on when it came to this one.
+    pub(crate) fn handed_on(&self) -> u32 {
+        self.bell.handed_on.load(Ordering::Acquire)
+    }
+
+    /// Takes the bell down: from here on nobody counts on this one.
+    pub(crate) fn stop(&self) {
         let mut bells = self.hub.bells();
         for key in &self.keys {
             if bells.get(key).is_some_and(|bell| Arc::ptr_eq(bell, &self.bell)) {
                 bells.remove(key);
             }
         }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -158,6 +193,26 @@ mod tests {
         let (hub, listening) = listening();
         hub.ring_all();
         listening.rung(3).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_heir_is_woken_at_once_and_knows_how_often_the_lock_was_handed_on() {
+        let (hub, listening) = listening();
+        let began = Instant::now();
+        assert!(hub.has_heir("wait:sku:1") && hub.hand_on("wait:sku:1", 3));
+        listening.rung(3).await;
+        assert_eq!((began.elapsed(), listening.handed_on()), (Duration::ZERO, 3));
+    }
+
+    #[test]
+    fn who_waits_for_more_than_what_is_released_or_has_gone_is_no_heir() {
+        let hub = Arc::new(Hub::default());
+        let set = hub.listen(&["sku:1", "sku:2"].map(|name| Resource::new(name).expect("a name")));
+        assert!(!hub.has_heir("wait:sku:1") && !hub.hand_on("wait:sku:1", 1));
+        drop(set);
+        let gone = hub.listen(&[Resource::new("sku:1").expect("a name")]);
+        gone.stop();
+        assert!(!hub.has_heir("wait:sku:1") && !hub.hand_on("wait:sku:1", 1));
     }
 
     #[test]

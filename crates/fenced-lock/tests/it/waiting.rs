@@ -1,5 +1,7 @@
 //! How waiting works at the nodes: who is woken, and what is left of those who gave up.
 
+use fenced_lock::Locks;
+
 use crate::support::{eventually, granted, granted_in_time, keys, long, nodes, patiently, redlock, resource};
 
 /// Who the first node knows to be waiting.
@@ -76,5 +78,59 @@ async fn a_woken_waiter_that_gives_up_hands_its_turn_on() {
     first.abort();
     release.await.expect("no panic").expect("a quorum");
     second.await.expect("its turn came").release().await.expect("a quorum");
+    eventually("nothing is left behind", async || keys(&nodes, "sku:1").await.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_client_hands_a_lock_on_to_its_own_only_so_often_while_others_wait() {
+    let nodes = nodes(5).await;
+    let (ours, other) = (redlock(&nodes), redlock(&nodes));
+    let holder = granted(&ours, &resource("sku:1"), long()).await;
+    let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let wait = |client: Locks, name: &'static str| {
+        let served = served.clone();
+        async move {
+            let grant = granted_in_time(&client, &resource("sku:1"), long()).await;
+            served.send((name, grant)).expect("the test listens");
+        }
+    };
+    tokio::spawn(wait(other, "the other"));
+    eventually("the other waits first", async || waiting(&nodes).await == 1).await;
+    for _ in 0..9 {
+        tokio::spawn(wait(ours.clone(), "ours"));
+    }
+    drop(served);
+    let (mut grant, mut names) = (holder, Vec::new());
+    loop {
+        if !names.contains(&"the other") {
+            eventually("the next of ours stands there too", async || waiting(&nodes).await == 2).await;
+        }
+        grant.release().await.expect("a quorum");
+        let Some((name, next)) = order.recv().await else {
+            break;
+        };
+        names.push(name);
+        grant = next;
+    }
+    assert_eq!(names.iter().position(|name| *name == "the other"), Some(7), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_heir_that_gives_up_leaves_the_lock_to_whoever_waits_elsewhere() {
+    let nodes = nodes(5).await;
+    let (ours, other) = (redlock(&nodes), redlock(&nodes));
+    for _ in 0..50 {
+        let holder = granted_in_time(&ours, &resource("sku:1"), long()).await;
+        let heir = ours.clone();
+        let heir = tokio::spawn(async move { heir.try_lock(&resource("sku:1"), patiently(), long()).await });
+        eventually("the heir waits", async || waiting(&nodes).await == 1).await;
+        let other = other.clone();
+        let other = tokio::spawn(async move { granted_in_time(&other, &resource("sku:1"), long()).await });
+        eventually("somebody waits elsewhere", async || waiting(&nodes).await == 2).await;
+        let release = tokio::spawn(holder.release());
+        heir.abort();
+        release.await.expect("no panic").expect("a quorum");
+        other.await.expect("its turn came").release().await.expect("a quorum");
+    }
     eventually("nothing is left behind", async || keys(&nodes, "sku:1").await.is_empty()).await;
 }
