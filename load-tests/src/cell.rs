@@ -36,7 +36,19 @@ pub struct Take<'a> {
 impl<'a> Take<'a> {
     /// The first of this cell.
     pub fn first(plan: &'a Plan, number: usize) -> Self {
-        Self { number, take: 1, cell: &plan.cells[number - 1] }
+        Self::again(plan, number, 1)
+    }
+
+    /// The same cell once more, on fresh SKUs: under the keys of an earlier take, customers would be told its answers.
+    pub fn again(plan: &'a Plan, number: usize, take: u32) -> Self {
+        Self { number, take, cell: &plan.cells[number - 1] }
+    }
+
+    fn name(&self, row: usize) -> String {
+        match self.take {
+            1 => format!("{}-{row}", self.number),
+            again => format!("{}-{row}-take{again}", self.number),
+        }
     }
 }
 
@@ -56,10 +68,7 @@ pub async fn run(
     let Take { number, cell, .. } = take;
     let mut sales = Vec::new();
     for (row, planned) in cell.rows().enumerate() {
-        let name = match take.take {
-            1 => format!("{number}-{row}"),
-            again => format!("{number}-{row}-take{again}"),
-        };
+        let name = take.name(row);
         let file = format!("history-{name}-{}-{}.jsonl", planned.strategy, planned.fault);
         sales.push(Sale::open(ground, planned.strategy, &name, &plan.load.stocks(plan.seed), file).await?);
     }
@@ -165,4 +174,27 @@ async fn attack_and_strike(
 /// looked up after three leases; reconcilers look every second. The rest is for slow machines.
 fn settles_within(plan: &Plan) -> Duration {
     2 * plan.shape.wait + 6 * plan.shape.lease + Duration::from_secs(20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::Fault;
+    use crate::strategy::Strategy;
+
+    #[test]
+    fn no_two_takes_and_no_two_rows_share_a_name() {
+        let cell =
+            Cell { fault: Fault::None, strategies: vec![Strategy::Off; 2], arrivals: Arrivals::Closed, strikes: 0 };
+        let plan = Plan { cells: vec![cell.clone(), cell], ..crate::report::sample::plan() };
+        let takes = (1..=2).flat_map(|number| (1..=3).map(move |take| (number, take)));
+        let mut names: Vec<_> = takes
+            .flat_map(|(number, take)| (0..2).map(move |row| (number, take, row)))
+            .map(|(number, take, row)| Take::again(&plan, number, take).name(row))
+            .collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "{names:?}");
+    }
 }

@@ -321,7 +321,7 @@ impl CostArgs {
     pub fn cost(self, binaries: PathBuf) -> Cost {
         let strategies = if self.strategies.is_empty() { Strategy::value_variants().to_vec() } else { self.strategies };
         let (orders, seed, folder) = (self.orders, self.seed.unwrap_or_else(any_seed), self.report);
-        let runs = usize::try_from(self.runs).unwrap_or(1);
+        let runs = u32::try_from(self.runs).unwrap_or(1);
         Cost { strategies, orders, runs, shape: self.shape.shape(), seed, binaries, folder }
     }
 }

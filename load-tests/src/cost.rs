@@ -35,7 +35,7 @@ pub struct Cost {
     /// Orders at each point, about.
     pub orders: u64,
     /// How often each point is measured.
-    pub runs: usize,
+    pub runs: u32,
     /// What it runs on.
     pub shape: Shape,
     /// Decides who asks for what.
@@ -86,8 +86,11 @@ impl Cost {
             let ground = Ground::own(stack, &self.folder).await?;
             eprintln!("{users} customers, {skus} SKUs");
             let (progress, mut rows) = (Progress::of(&plan), Vec::new());
-            for number in (1..=plan.cells.len()).cycle().take(self.runs * plan.cells.len()) {
-                rows.extend(cell::run(&ground, &plan, Take::first(&plan, number), progress, interrupt).await?);
+            for take in 1..=self.runs {
+                for number in 1..=plan.cells.len() {
+                    let take = Take::again(&plan, number, take);
+                    rows.extend(cell::run(&ground, &plan, take, progress, interrupt).await?);
+                }
             }
             points.push(Point { users, skus, rows });
         }
