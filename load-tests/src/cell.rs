@@ -66,11 +66,11 @@ pub async fn run(
     interrupt: &Interrupt,
 ) -> anyhow::Result<Vec<RunReport>> {
     let Take { number, cell, .. } = take;
-    let mut sales = Vec::new();
+    let (stocks, mut sales) = (plan.load.stocks(plan.seed), Vec::new());
     for (row, planned) in cell.rows().enumerate() {
         let name = take.name(row);
         let file = format!("history-{name}-{}-{}.jsonl", planned.strategy, planned.fault);
-        sales.push(Sale::open(ground, planned.strategy, &name, &plan.load.stocks(plan.seed), file).await?);
+        sales.push(Sale::open(ground, planned.strategy, &name, &stocks, file).await?);
     }
     let tallies = sales.iter().map(|sale| sale.history.tally()).collect();
     let shown = progress.follow(number, cell, plan.load.attempts(), tallies);

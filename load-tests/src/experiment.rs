@@ -165,8 +165,8 @@ impl Experiment {
         rows: &mut Vec<RunReport>,
     ) -> anyhow::Result<()> {
         let planned = &self.plan.cells[number - 1];
-        let mut cell = planned.clone();
-        for take in 1..=MOST_TAKES {
+        let (mut cell, mut take) = (planned.clone(), 1);
+        loop {
             let found = cell::run(ground, &self.plan, Take { number, take, cell: &cell }, progress, interrupt).await?;
             for row in found {
                 match rows.iter_mut().find(|earlier| earlier.strategy == row.strategy) {
@@ -175,16 +175,13 @@ impl Experiment {
                 }
             }
             let void: Vec<_> = rows.iter().filter(|row| shows_nothing(row)).map(|row| row.strategy).collect();
-            if void.is_empty() || interrupt.by().is_some() {
-                break;
+            if void.is_empty() || take == MOST_TAKES || interrupt.by().is_some() {
+                return Ok(());
             }
-            if take < MOST_TAKES {
-                let names: Vec<_> = void.iter().map(ToString::to_string).collect();
-                progress.say(&format!("Void, so once more under {}: {}", cell.fault, names.join(", ")));
-            }
-            cell = planned.with_only(void);
+            let names: Vec<_> = void.iter().map(ToString::to_string).collect();
+            progress.say(&format!("Void, so once more under {}: {}", cell.fault, names.join(", ")));
+            (cell, take) = (planned.with_only(void), take + 1);
         }
-        Ok(())
     }
 }
 
