@@ -100,10 +100,16 @@ impl Placing {
 
     async fn until_settled(&self, attempt: &mut Attempt) -> Result<Reservation, OrderError> {
         let mut passes = 0;
+        let mut setback = None;
         loop {
             passes += 1;
             let error = match self.crowds.pass(attempt).await {
                 Ok(reservation) => return Ok(reservation),
+                // The rest of its time was too short for another grant: what
+                // took the time before says more than that.
+                Err(Setback::Refused(timeout @ OrderError::LockTimeout { .. })) => {
+                    return Err(accounted_for(attempt, setback.unwrap_or(timeout)));
+                }
                 Err(Setback::Refused(error)) => return Err(accounted_for(attempt, error)),
                 Err(Setback::Unheard) => {
                     attempt.maybe_sent = true;
@@ -121,6 +127,7 @@ impl Placing {
             if Instant::now() >= attempt.deadline || passes == MOST_PASSES {
                 return Err(accounted_for(attempt, error));
             }
+            setback = Some(error);
             let pause = rand::rng().random_range(PAUSE_MS);
             sleep(Duration::from_millis(pause)).await;
         }

@@ -2,7 +2,21 @@
 
 use std::time::Duration;
 
-use crate::stack::{Reply, Setup, Stack, wanted};
+use crate::stack::{Reply, Setup, Stack, eventually, wanted};
+
+const LOCK: &str = "lock:sku:chair";
+
+async fn hand_the_lock_to_somebody(stack: &Stack) {
+    for node in &stack.redis {
+        node.command(&["SET", LOCK, "owner:somebody:token:1:expiry:1", "PX", "60000"]).await.expect("redis");
+    }
+}
+
+async fn take_it_from_them(stack: &Stack) {
+    for node in &stack.redis {
+        node.command(&["DEL", LOCK]).await.expect("redis");
+    }
+}
 
 #[tokio::test]
 async fn out_of_stock_is_409_and_tells_what_is_left() {
@@ -27,20 +41,38 @@ async fn not_found_is_404_for_an_unknown_sku() {
 
 #[tokio::test]
 async fn lock_timeout_is_503_and_frees_the_key() {
-    let stack = Stack::with(Setup { wait_ms: 100, ..Setup::default() }).await;
+    let stack = Stack::with(Setup { wait_ms: 1_000, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
-    for node in &stack.redis {
-        let held = ["SET", "lock:sku:chair", "owner:somebody:token:1:expiry:1", "PX", "60000"];
-        node.command(&held).await.expect("redis");
-    }
+    hand_the_lock_to_somebody(&stack).await;
 
     let refused = stack.place("k", "chair", 1).await;
 
     refused.is(503, "lock_timeout").asks_to_retry();
     assert_eq!(stack.reservations().await, 0);
-    for node in &stack.redis {
-        node.command(&["DEL", "lock:sku:chair"]).await.expect("redis");
-    }
+    take_it_from_them(&stack).await;
+    let placed = stack.place("k", "chair", 1).await;
+    assert_eq!(placed.status, 201, "{}", placed.body);
+}
+
+#[tokio::test]
+async fn whoever_was_set_back_and_gets_no_other_grant_is_told_what_set_them_back() {
+    let stack = Stack::with(Setup { wait_ms: 1_000, ..Setup::default() }).await;
+    stack.put_stock("chair", 1).await;
+    let mut table = stack.stock.begin().await.expect("a transaction");
+    sqlx::raw_sql("lock table stock").execute(&mut *table).await.expect("the table");
+    let others = async {
+        eventually("it holds the lock", async || {
+            stack.redis[0].command(&["EXISTS", LOCK]).await.expect("redis") == "1"
+        })
+        .await;
+        hand_the_lock_to_somebody(&stack).await;
+    };
+
+    let (refused, ()) = tokio::join!(stack.place("k", "chair", 1), others);
+
+    refused.is(503, "dependency_unavailable").asks_to_retry();
+    table.commit().await.expect("the table is free");
+    take_it_from_them(&stack).await;
     let placed = stack.place("k", "chair", 1).await;
     assert_eq!(placed.status, 201, "{}", placed.body);
 }
@@ -153,7 +185,7 @@ async fn unauthorized_by_inventory_is_500_internal_sells_nothing_and_frees_the_k
 
 #[tokio::test]
 async fn deadlines_nest_and_inventory_gives_up_before_order_does() {
-    let stack = Stack::with(Setup { wait_ms: 100, ..Setup::default() }).await;
+    let stack = Stack::with(Setup { wait_ms: 1_000, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
     let mut table = stack.stock.begin().await.expect("a transaction");
     sqlx::raw_sql("lock table stock").execute(&mut *table).await.expect("the table");
