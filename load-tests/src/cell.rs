@@ -36,14 +36,10 @@ pub struct Take<'a> {
 impl<'a> Take<'a> {
     /// The first of this cell.
     pub fn first(plan: &'a Plan, number: usize) -> Self {
-        Self::again(plan, number, 1)
+        Self { number, take: 1, cell: &plan.cells[number - 1] }
     }
 
-    /// The same cell once more, on fresh SKUs: under the keys of an earlier take, customers would be told its answers.
-    pub fn again(plan: &'a Plan, number: usize, take: u32) -> Self {
-        Self { number, take, cell: &plan.cells[number - 1] }
-    }
-
+    /// Of a row's SKUs and keys: under the keys of an earlier take, customers would be told its answers.
     fn name(&self, row: usize) -> String {
         match self.take {
             1 => format!("{}-{row}", self.number),
@@ -190,7 +186,7 @@ mod tests {
         let takes = (1..=2).flat_map(|number| (1..=3).map(move |take| (number, take)));
         let mut names: Vec<_> = takes
             .flat_map(|(number, take)| (0..2).map(move |row| (number, take, row)))
-            .map(|(number, take, row)| Take::again(&plan, number, take).name(row))
+            .map(|(number, take, row)| Take { take, ..Take::first(&plan, number) }.name(row))
             .collect();
         let all = names.len();
         names.sort_unstable();

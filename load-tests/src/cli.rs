@@ -194,9 +194,9 @@ pub struct CostArgs {
     /// Strategies to compare, separated by commas [default: all]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "A,B")]
     pub strategies: Vec<Strategy>,
-    /// Orders at each point, about
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = at_least_one(1_000_000))]
-    pub orders: u64,
+    /// How long each measurement lasts, after a second of warming up
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one(600))]
+    pub seconds: u64,
     /// How often each point is measured; the medians are told
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one(99))]
     pub runs: u64,
@@ -320,9 +320,9 @@ impl CostArgs {
     /// The measurement that was asked for, with the services beside this program.
     pub fn cost(self, binaries: PathBuf) -> Cost {
         let strategies = if self.strategies.is_empty() { Strategy::value_variants().to_vec() } else { self.strategies };
-        let (orders, seed, folder) = (self.orders, self.seed.unwrap_or_else(any_seed), self.report);
-        let runs = u32::try_from(self.runs).unwrap_or(1);
-        Cost { strategies, orders, runs, shape: self.shape.shape(), seed, binaries, folder }
+        let (lasting, seed) = (Duration::from_secs(self.seconds), self.seed.unwrap_or_else(any_seed));
+        let runs = usize::try_from(self.runs).unwrap_or(1);
+        Cost { strategies, lasting, runs, shape: self.shape.shape(), seed, binaries, folder: self.report }
     }
 }
 

@@ -170,15 +170,9 @@ impl Plan {
         }
     }
 
-    /// The stack that these cells need; proxies cost everybody time, so they stand only where something is broken.
+    /// The stack that these cells need.
     pub fn shape(&self, proxied: bool) -> Shape {
-        let locks_with = |backend| self.rows().any(|row| row.strategy.backend() == backend);
-        Shape {
-            proxied,
-            etcd: locks_with(Backend::Etcd),
-            zookeeper: locks_with(Backend::Zookeeper),
-            ..self.shape.clone()
-        }
+        shape_for(&self.shape, &self.strategies(), proxied)
     }
 
     /// The numbers of the cells, from 1, that need proxies, or that need none.
@@ -194,6 +188,12 @@ impl Plan {
         self.cells = kept;
         self.left_out.extend(out.into_iter().map(|cell| cell.fault));
     }
+}
+
+/// The stack that these strategies need; proxies cost everybody time, so they stand only where something is broken.
+pub fn shape_for(shape: &Shape, strategies: &[Strategy], proxied: bool) -> Shape {
+    let locks_with = |backend| strategies.iter().any(|strategy| strategy.backend() == backend);
+    Shape { proxied, etcd: locks_with(Backend::Etcd), zookeeper: locks_with(Backend::Zookeeper), ..shape.clone() }
 }
 
 impl Load {

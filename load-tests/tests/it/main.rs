@@ -3,6 +3,7 @@
 mod bad_input;
 mod faults;
 mod house;
+mod priced;
 mod serve;
 mod soaked;
 mod state_machine;
