@@ -32,6 +32,7 @@ pub mod config;
 pub mod deadline;
 pub mod docs;
 pub mod extract;
+pub mod lab;
 pub mod limits;
 pub mod outage;
 pub mod problem;

@@ -63,6 +63,14 @@ pub struct LaneField {
     pub history: Arc<History>,
 }
 
+impl LaneField {
+    /// All that is sold, beginning somewhere: where one SKU sells no more, the next may.
+    pub fn skus_from(&self, start: usize) -> impl Iterator<Item = &str> {
+        let all = self.skus.len();
+        self.skus.iter().cycle().skip(start % all.max(1)).take(all).map(String::as_str)
+    }
+}
+
 /// What tells how much of a sale is over.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {

@@ -61,9 +61,7 @@ fn decides(strategy: Strategy, struck: &Struck) -> bool {
 async fn once(field: &Field<'_>, lane: &LaneField, strike: &Strike, attempt: usize) -> anyhow::Result<Option<Struck>> {
     let replica = (strike.replica + attempt) % field.inventory.count();
     let control = field.controls.inventory.get(replica).context("inventory's processes are out of reach")?;
-    // Where one SKU sells no more, the next may.
-    for step in 0..lane.skus.len() {
-        let sku = &lane.skus[(strike.sku + attempt + step) % lane.skus.len()];
+    for sku in lane.skus_from(strike.sku + attempt) {
         let pause = Pause { field, lane, replica, control, sku };
         if let Some(struck) = pause.happen().await? {
             return Ok(Some(struck));

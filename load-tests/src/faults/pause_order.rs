@@ -52,8 +52,7 @@ pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
 async fn armed(field: &Field<'_>, lane: &LaneField, strike: &Strike, attempt: usize) -> anyhow::Result<Option<Struck>> {
     let replica = (strike.replica + attempt) % field.orders.count();
     let control = field.controls.orders.get(replica).context("order's processes are out of reach")?;
-    for step in 0..lane.skus.len() {
-        let sku = &lane.skus[(strike.sku + attempt + step) % lane.skus.len()];
+    for sku in lane.skus_from(strike.sku + attempt) {
         if stops_itself(field, field.orders, replica, control, sku).await? {
             let stopped = control.continued_later();
             let ended = hold_still(field, lane, control, sku, "before it sent its write").await;

@@ -132,10 +132,7 @@ impl Lab {
             });
             Some(id)
         })?;
-        // To this thread, so that it goes no further; the kernel stops the others with it.
-        if let Err(error) = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP) {
-            tracing::error!(%error, "the lab could not stop this process");
-        }
+        service_kit::lab::stop_this_process();
         self.with(|state| state.parked[id].resumed_at = Some(OffsetDateTime::now_utc()));
         Some(id)
     }

@@ -24,11 +24,8 @@ impl Lab {
             let at = skus.into_iter().find_map(|sku| armed.iter().position(|armed| armed == sku.as_str()));
             at.map(|at| armed.swap_remove(at))
         });
-        // To this thread, so that it goes no further; the kernel stops the others with it.
-        if fires.is_some()
-            && let Err(error) = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP)
-        {
-            tracing::error!(%error, "the lab could not stop this process");
+        if fires.is_some() {
+            service_kit::lab::stop_this_process();
         }
     }
 }

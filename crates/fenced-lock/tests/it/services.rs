@@ -6,7 +6,7 @@ use std::time::Duration;
 use etcd_client::GetOptions;
 use fenced_lock::{AdvisoryDatabase, EtcdEndpoints, LockError, Locks, Options, Released, Wait, ZookeeperEnsemble};
 use sqlx::{Connection as _, PgConnection};
-use testbed::{Etcd, Proxy, Zookeeper};
+use testbed::{Etcd, Proxy, TestbedError, Zookeeper};
 use tokio::time::Instant;
 
 use crate::fixtures::{Fixture, OneEtcd, OnePostgres, OneZookeeper};
@@ -148,16 +148,7 @@ async fn a_waiter_whose_place_in_etcd_was_lost_is_not_granted() {
 async fn tokens_of_etcd_grow_across_a_crash_and_locks_survive_it() {
     let mut server = Etcd::start().await.expect("a server");
     let locks = Locks::etcd(EtcdEndpoints::parse(&server.url()).expect("an address"), patient());
-    let (kept, freed) = (resource("sku:1"), resource("sku:2"));
-    let holder = granted(&locks, &kept, long()).await;
-    let before = granted(&locks, &freed, long()).await;
-    let last = token(&before);
-    before.release().await.expect("an answer");
-    server.restart().await.expect("it starts again");
-    eventually("it is used again", async || locks.ready().await.is_ok()).await;
-    assert!(token(&granted_in_time(&locks, &freed, long()).await) > last);
-    refused(&locks, &kept).await;
-    assert_eq!(holder.release().await.expect("an answer"), Released::WasOurs);
+    grows_across(&locks, Box::pin(server.restart())).await;
 }
 
 #[tokio::test]
@@ -165,15 +156,19 @@ async fn tokens_of_zookeeper_grow_across_a_crash_and_locks_survive_it() {
     let mut server = Zookeeper::start().await.expect("a server");
     let ensemble = ZookeeperEnsemble::parse(&server.url()).expect("an address").with_session(lease(30_000));
     let locks = Locks::zookeeper(ensemble, patient());
+    grows_across(&locks, Box::pin(server.restart())).await;
+}
+
+async fn grows_across(locks: &Locks, crash: impl Future<Output = Result<(), TestbedError>>) {
     let (kept, freed) = (resource("sku:1"), resource("sku:2"));
-    let holder = granted(&locks, &kept, long()).await;
-    let before = granted(&locks, &freed, long()).await;
+    let holder = granted(locks, &kept, long()).await;
+    let before = granted(locks, &freed, long()).await;
     let last = token(&before);
     before.release().await.expect("an answer");
-    server.restart().await.expect("it starts again");
+    crash.await.expect("it starts again");
     eventually("it is used again", async || locks.ready().await.is_ok()).await;
-    assert!(token(&granted_in_time(&locks, &freed, long()).await) > last);
-    refused(&locks, &kept).await;
+    assert!(token(&granted_in_time(locks, &freed, long()).await) > last);
+    refused(locks, &kept).await;
     assert_eq!(holder.release().await.expect("an answer"), Released::WasOurs);
 }
 
