@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::{
-    Contention, Held, Keys, Late, NodeSet, Redlock, Reply, Round, Said, Tally, Verdict, Waiting, quorum, scripts,
+    Contention, Held, Keys, Late, NodeSet, Redlock, Reply, Round, Said, Tally, Verdict, Waiting, free_after, quorum,
+    scripts,
 };
 use crate::grant::{self, Lent};
 use crate::locks::Request;
@@ -211,11 +212,10 @@ impl<'a> Attempt<'a> {
     }
 
     fn contention(&mut self) -> Contention {
-        // Free again when so many of the holders' leases have ended that a quorum could grant it.
-        self.remaining.sort_unstable();
-        let missing = quorum(self.redlock.nodes.len()).saturating_sub(self.counters.len()).max(1);
-        let remaining = self.remaining.get(missing - 1).or(self.remaining.last()).copied();
-        Contention { remaining: remaining.unwrap_or_default(), split: !self.counters.is_empty() }
+        let granted = self.counters.len();
+        let unheard = self.round.as_ref().map_or(0, |round| round.unanswered().count());
+        let remaining = free_after(&mut self.remaining, granted + unheard, self.redlock.nodes.len());
+        Contention { remaining, split: granted > 0 }
     }
 
     /// Gives back what some nodes granted, and goes on waiting there.

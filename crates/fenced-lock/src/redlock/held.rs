@@ -94,6 +94,8 @@ impl Held {
     }
 
     pub(crate) async fn extend(&self, lease: Lease) -> Result<Instant, LockError> {
+        // A node that is still being connected to must not be given the old lease after the new one.
+        self.late.stop();
         let started = Instant::now();
         let cmd = scripts::extend(&self.keys, &self.owner, lease);
         let round = Round::send(&self.redlock.nodes, NodeSet::ALL, &cmd);
@@ -115,7 +117,7 @@ impl Held {
 
 /// Calls to nodes that nobody waits for. They are still sent — the lock is to be on all nodes, and
 /// survive the loss of any minority; whoever waits is to be known to all — but never after what
-/// undoes them, the release: stopping comes first.
+/// undoes or replaces them, a release or another lease: stopping comes first.
 #[derive(Debug)]
 pub(super) struct Late {
     round: Arc<Mutex<Option<Round>>>,

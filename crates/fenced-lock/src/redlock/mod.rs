@@ -31,7 +31,7 @@ use self::janitor::Janitor;
 use self::node::{Node, Reply};
 use self::round::{NodeSet, Round};
 use self::scripts::{Keys, Waiter, Wake};
-use self::tally::{Tally, Verdict, quorum};
+use self::tally::{Tally, Verdict, free_after, quorum};
 use self::wake::{Hub, Listening};
 use crate::grant::Lent;
 use crate::locks::Request;

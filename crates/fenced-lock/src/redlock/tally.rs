@@ -1,9 +1,19 @@
 //! Counting answers: when has enough been heard, and what does it mean?
 //! Pure: no clock, no node, so that properties can be tested.
 
+use std::time::Duration;
+
 /// The quorum of `configured` nodes. Of the configured ones, never of those that happen to answer.
 pub(crate) fn quorum(configured: usize) -> usize {
     configured / 2 + 1
+}
+
+/// When a quorum may be free at the earliest, going by how long nodes said that somebody still has
+/// them. `free` is how many were, or were not heard: those may be free at any time.
+pub(crate) fn free_after(remaining: &mut [Duration], free: usize, configured: usize) -> Duration {
+    remaining.sort_unstable();
+    let missing = quorum(configured).saturating_sub(free).max(1);
+    remaining.get(missing - 1).or(remaining.last()).copied().unwrap_or_default()
 }
 
 /// Answers to a question that every node can say yes or no to, or fail to answer.
@@ -91,6 +101,19 @@ mod tests {
             }
         }
         tally
+    }
+
+    #[test]
+    fn a_quorum_is_free_when_enough_of_the_earliest_leases_have_ended() {
+        let after = |millis: &[u64], free| {
+            let mut remaining: Vec<_> = millis.iter().copied().map(Duration::from_millis).collect();
+            free_after(&mut remaining, free, 5).as_millis()
+        };
+        assert_eq!(after(&[600, 5, 601, 7, 6], 0), 7, "three of five");
+        assert_eq!(after(&[600, 5, 601], 2), 5, "two that were not heard may be free already");
+        assert_eq!(after(&[600, 5, 601], 0), 601, "two that failed are not");
+        assert_eq!(after(&[600, 601], 3), 600, "never before somebody's lease has ended");
+        assert_eq!(after(&[], 5), 0);
     }
 
     proptest! {

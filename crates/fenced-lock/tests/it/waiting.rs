@@ -1,8 +1,11 @@
 //! How waiting works at the nodes: who is woken, and what is left of those who gave up.
 
-use fenced_lock::Locks;
+use fenced_lock::{Locks, Released};
+use testbed::RedisNode;
 
-use crate::support::{eventually, granted, granted_in_time, keys, long, nodes, patiently, redlock, resource};
+use crate::support::{
+    connected, eventually, granted, granted_in_time, keys, long, nodes, patiently, redlock, resource,
+};
 
 /// Who the first node knows to be waiting.
 async fn waiting(nodes: &[testbed::RedisNode]) -> usize {
@@ -31,6 +34,41 @@ async fn clients_are_served_in_the_order_in_which_they_came() {
         numbers.push(number);
     }
     assert_eq!(numbers, [0, 1, 2, 3]);
+}
+
+/// Two of five nodes were given a lease that nobody took back; that is no quorum. Those that would tell
+/// of it are silent when the waiter asks.
+#[tokio::test]
+async fn long_leases_on_a_minority_keep_nobody_waiting_while_others_are_silent() {
+    let nodes = nodes(5).await;
+    let client = redlock(&nodes);
+    connected(&client, &nodes).await;
+    let hold = async |node: &RedisNode, millis: &str| {
+        let value = "owner:somebody:token:1:expiry:1";
+        node.command(&["SET", "lock:sku:1", value, "PX", millis]).await.expect("a lock");
+    };
+    for node in &nodes[..2] {
+        hold(node, "600000").await;
+    }
+    for node in &nodes[2..] {
+        hold(node, "5000").await;
+    }
+    let silent = &nodes[3..];
+    silent.iter().for_each(RedisNode::pause);
+    let released = async {
+        eventually("three nodes have told how long the lock is held", async || {
+            let counts = [&nodes[0], &nodes[1], &nodes[2]].map(|node| node.command(&["ZCARD", "wait:sku:1"]));
+            futures_util::future::join_all(counts)
+                .await
+                .iter()
+                .all(|count| count.as_deref().is_ok_and(|count| count == "1"))
+        })
+        .await;
+        silent.iter().for_each(RedisNode::resume);
+    };
+    let sku = resource("sku:1");
+    let (grant, ()) = tokio::join!(granted_in_time(&client, &sku, long()), released);
+    assert_eq!(grant.release().await.expect("a quorum"), Released::WasOurs);
 }
 
 #[tokio::test]
