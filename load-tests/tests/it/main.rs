@@ -4,6 +4,7 @@ mod bad_input;
 mod faults;
 mod house;
 mod priced;
+mod released;
 mod serve;
 mod soaked;
 mod state_machine;
