@@ -28,6 +28,9 @@ const HEIGHT: f64 = 230.0;
 /// Text is drawn so far above its place; in the middle of a bar or field it has to come down again.
 const TEXT_ABOVE: f64 = 10.0;
 const BAR: f64 = 30.0;
+/// How wide a letter of a row's name is, and what is left free beside names and numbers.
+const LETTER: f64 = 6.2;
+const BESIDE: f64 = 18.0;
 const FIELD: (f64, f64) = (74.0, 34.0);
 /// A growth of what was oversold is marked so often; a row without a lock grows all the time, and shows an area.
 const MARKS: usize = 24;
@@ -111,10 +114,17 @@ pub(super) fn compared(runs: &[&RunReport], what: &str, number: impl Fn(&RunRepo
         dressed(Layout::auto_from_plots(&plots), 90.0 + BAR * float(runs.len())).with_x_label(what).with_ticks(3);
     for (at, run) in (1_u32..).zip(runs.iter().rev()) {
         let (value, middle) = (number(run), f64::from(at) - TEXT_ABOVE / BAR);
-        let label = TextAnnotation::new(format!("{value:.0}"), value + most * 0.11, middle);
+        let text = format!("{value:.0}");
+        // A text stands in the middle of its place, and is as wide as it has digits.
+        let behind = most * (0.05 + 0.04 * float(text.len()));
+        let label = TextAnnotation::new(text, value + behind, middle);
         layout = layout.with_annotation(label.with_color("var(--ink)").with_font_size(12));
     }
-    svg(plots, layout.with_x_axis_max(most * 1.22), what)
+    let digits = format!("{most:.0}").len();
+    let longest = runs.iter().map(|run| row_name(run).chars().count()).max().unwrap_or_default();
+    // Left to itself the chart takes from the right what names need, and cuts the last number of the axis.
+    let layout = layout.with_force_margins(float(longest) * LETTER + BESIDE, BESIDE);
+    svg(plots, layout.with_x_axis_max(most * (1.12 + 0.08 * float(digits))), what)
 }
 
 /// Strategies against faults: where units were oversold.

@@ -29,6 +29,8 @@ struct Measured {
     text: String,
     /// Letters of charts that are drawn smaller than can be read.
     tiny: u32,
+    /// Letters of charts that stick out of them, and are cut there.
+    cut: Vec<String>,
 }
 
 const FRAME: &str = r#"<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
@@ -41,6 +43,10 @@ document.getElementById("page").onload = (loaded) => {
     resources: view.performance.getEntriesByType("resource").map((entry) => entry.name),
     scroll: page.documentElement.scrollWidth, inner: view.innerWidth, text: page.body.innerText,
     tiny: letters.filter((text) => text.getBoundingClientRect().height < 8).length,
+    cut: letters.filter((text) => {
+      const [letters, chart] = [text, text.ownerSVGElement].map((drawn) => drawn.getBoundingClientRect());
+      return letters.right > chart.right + 1 || letters.left < chart.left - 1;
+    }).map((text) => text.textContent),
   });
 };
 </script>"#;
@@ -89,6 +95,7 @@ fn the_report_opens_without_an_error_or_a_request_and_fits_a_phone() {
         assert_eq!(seen.console, Vec::<String>::new(), "at {width}");
         assert!(seen.page.scroll <= seen.page.inner, "{} in a window of {}", seen.page.scroll, seen.page.inner);
         assert_eq!(seen.page.tiny, 0, "letters at {width}");
+        assert_eq!(seen.page.cut, Vec::<String>::new(), "at {width}");
     }
 }
 
@@ -96,11 +103,11 @@ fn the_report_opens_without_an_error_or_a_request_and_fits_a_phone() {
 fn a_page_that_fetches_or_fails_or_is_too_wide_is_noticed() {
     let folder = tempfile::tempdir().expect("a folder");
     let bad = r#"<!doctype html><img src="http://example.invalid/x.png"><p style="width: 900px">wide</p>
-        <svg viewBox="0 0 1000 10" width="300"><text y="9" font-size="9">tiny</text></svg><script>console.error("oh")</script>"#;
+        <svg viewBox="0 0 1000 10" width="300"><text y="9" font-size="9">tiny</text><text x="999" y="9" font-size="9">cut</text></svg><script>console.error("oh")</script>"#;
     std::fs::write(folder.path().join("index.html"), bad).expect("a file");
     let seen = open(folder.path(), 360);
     assert_eq!(seen.page.resources, ["http://example.invalid/x.png"]);
     assert!(seen.page.scroll > seen.page.inner, "{seen:?}");
     assert!(seen.console.iter().any(|line| line.contains("oh")), "{:?}", seen.console);
-    assert_eq!(seen.page.tiny, 1);
+    assert_eq!((seen.page.tiny, seen.page.cut), (2, vec!["cut".to_owned()]));
 }
