@@ -18,6 +18,13 @@ async fn take_it_from_them(stack: &Stack) {
     }
 }
 
+/// Inventory's database answers nobody until this ends.
+async fn keep_the_stock_table(stack: &Stack) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let mut table = stack.stock.begin().await.expect("a transaction");
+    sqlx::raw_sql("lock table stock").execute(&mut *table).await.expect("the table");
+    table
+}
+
 #[tokio::test]
 async fn out_of_stock_is_409_and_tells_what_is_left() {
     let stack = Stack::start().await;
@@ -58,8 +65,7 @@ async fn lock_timeout_is_503_and_frees_the_key() {
 async fn whoever_was_set_back_and_gets_no_other_grant_is_told_what_set_them_back() {
     let stack = Stack::with(Setup { wait_ms: 1_000, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
-    let mut table = stack.stock.begin().await.expect("a transaction");
-    sqlx::raw_sql("lock table stock").execute(&mut *table).await.expect("the table");
+    let table = keep_the_stock_table(&stack).await;
     let others = async {
         eventually("it holds the lock", async || {
             stack.redis[0].command(&["EXISTS", LOCK]).await.expect("redis") == "1"
@@ -187,8 +193,7 @@ async fn unauthorized_by_inventory_is_500_internal_sells_nothing_and_frees_the_k
 async fn deadlines_nest_and_inventory_gives_up_before_order_does() {
     let stack = Stack::with(Setup { wait_ms: 1_000, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
-    let mut table = stack.stock.begin().await.expect("a transaction");
-    sqlx::raw_sql("lock table stock").execute(&mut *table).await.expect("the table");
+    let table = keep_the_stock_table(&stack).await;
 
     let refused = stack.place("k", "chair", 1).await;
 
