@@ -59,24 +59,24 @@ pub fn document_with_bearer(title: &str, description: &str) -> OpenApi {
 
 /// How any call can fail. What a call says of the same status after this counts.
 #[derive(Debug)]
-pub struct AnyCall;
+pub struct CommonErrors;
 
 /// How any call can fail that takes a body.
 #[derive(Debug)]
-pub struct AnyBody;
+pub struct CommonBodyErrors;
 
 /// How any call between services can fail: it wants the bearer token, and its
 /// caller may say how long it waits.
 #[derive(Debug)]
-pub struct AnyCaller;
+pub struct CommonAuthErrors;
 
-impl IntoResponses for AnyCall {
+impl IntoResponses for CommonErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems([(429, "overloaded"), (500, "internal"), (503, "dependency_unavailable")])
     }
 }
 
-impl IntoResponses for AnyBody {
+impl IntoResponses for CommonBodyErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems([
             (400, "malformed_json"),
@@ -88,7 +88,7 @@ impl IntoResponses for AnyBody {
     }
 }
 
-impl IntoResponses for AnyCaller {
+impl IntoResponses for CommonAuthErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems([(401, "unauthorized"), (504, "deadline_exceeded: less time was left than this takes")])
     }

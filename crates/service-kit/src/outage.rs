@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Whoever is away is asked this often, and by one task alone.
-pub const ASK_EVERY: Duration = Duration::from_secs(1);
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One dependency of this process.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Outage {
     }
 
     /// A request could not be served because of it.
-    pub fn noticed(&self, error: &(dyn Error + 'static)) {
+    pub fn record_failure(&self, error: &(dyn Error + 'static)) {
         let dependency = self.dependency;
         if self.away.swap(true, Ordering::Relaxed) {
             tracing::debug!(error, dependency, "still away");
@@ -35,12 +35,12 @@ impl Outage {
     }
 
     /// Whether somebody should ask it if it is back.
-    pub fn lasts(&self) -> bool {
+    pub fn is_down(&self) -> bool {
         self.away.load(Ordering::Relaxed)
     }
 
     /// It was asked, and this is what it said.
-    pub fn asked<E>(&self, answer: Result<(), E>) {
+    pub fn record_probe<E>(&self, answer: Result<(), E>) {
         if answer.is_ok() && self.away.swap(false, Ordering::Relaxed) {
             tracing::info!(dependency = self.dependency, "back");
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::{Json as Body, extract::State, http::HeaderMap};
 use serde::{Deserialize, Serialize};
 use service_kit::{
-    docs::{AnyBody, AnyCall, AnyCaller},
+    docs::{CommonAuthErrors, CommonBodyErrors, CommonErrors},
     extract::Json,
     problem::Problem,
 };
@@ -130,9 +130,9 @@ impl From<StockError> for Refusal {
     request_body = ReserveBatch,
     responses(
         (status = 200, description = "How each order ended, in the order of the request", body = Outcomes),
-        AnyCall,
-        AnyBody,
-        AnyCaller,
+        CommonErrors,
+        CommonBodyErrors,
+        CommonAuthErrors,
         (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = Problem),
         (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "stale_fencing_token, token_source_mismatch, invalid_state: none of the orders was written", content_type = "application/problem+json", body = Problem),

@@ -1,7 +1,7 @@
 //! What this service leans on, and what it is asked to find out whether it is
 //! back. Nothing is refused here: every request finds out for itself.
 
-use service_kit::outage::{ASK_EVERY, Outage};
+use service_kit::outage::{Outage, PROBE_INTERVAL};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
@@ -12,16 +12,16 @@ pub(crate) static LOCKS: Outage = Outage::of("lock quorum");
 
 /// Until the service stops.
 pub(crate) async fn watch(changes: Changes, stop: CancellationToken) {
-    let mut every = interval(ASK_EVERY);
+    let mut every = interval(PROBE_INTERVAL);
     loop {
         tokio::select! { () = stop.cancelled() => return, _ = every.tick() => {} }
-        if POSTGRES.lasts() {
-            POSTGRES.asked(changes.db.ready().await);
+        if POSTGRES.is_down() {
+            POSTGRES.record_probe(changes.db.ready().await);
         }
         if let Some(locks) = changes.locks.redlock()
-            && LOCKS.lasts()
+            && LOCKS.is_down()
         {
-            LOCKS.asked(locks.ready().await);
+            LOCKS.record_probe(locks.ready().await);
         }
     }
 }

@@ -78,8 +78,8 @@ impl IntoResponse for StockError {
             Self::Unforeseen(_) | Self::Lock(_) | Self::Defect(_) => {
                 tracing::error!(error, "a request failed unexpectedly");
             }
-            Self::Unavailable(_) => outages::POSTGRES.noticed(error),
-            Self::LockUnavailable(_) => outages::LOCKS.noticed(error),
+            Self::Unavailable(_) => outages::POSTGRES.record_failure(error),
+            Self::LockUnavailable(_) => outages::LOCKS.record_failure(error),
             Self::UnknownSku { .. }
             | Self::UnknownReservation
             | Self::OutOfStock { .. }

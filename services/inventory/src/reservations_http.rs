@@ -11,7 +11,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use service_kit::{
-    docs::{AnyBody, AnyCall, AnyCaller},
+    docs::{CommonAuthErrors, CommonBodyErrors, CommonErrors},
     extract::{Json, Path, Query},
     problem::Problem,
 };
@@ -123,9 +123,9 @@ impl From<StoredReservation> for ReservationView {
     request_body = Reserve,
     responses(
         (status = 201, description = "Held", body = ReservationView, headers(("Location" = String))),
-        AnyCall,
-        AnyBody,
-        AnyCaller,
+        CommonErrors,
+        CommonBodyErrors,
+        CommonAuthErrors,
         (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = Problem),
         (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "out_of_stock, stale_fencing_token, token_source_mismatch, stale_version (optimistic: somebody wrote since), invalid_state (the order has another reservation)", content_type = "application/problem+json", body = Problem),
@@ -192,8 +192,8 @@ fn asked(at: usize, line: &ReserveLine, strategy: Strategy) -> Result<Asked, Sto
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "As it stands", body = ReservationView),
-        AnyCall,
-        AnyCaller,
+        CommonErrors,
+        CommonAuthErrors,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
     )
 )]
@@ -211,8 +211,8 @@ pub async fn show_reservation(
     params(OfOrder),
     responses(
         (status = 200, description = "As it stands", body = ReservationView),
-        AnyCall,
-        AnyCaller,
+        CommonErrors,
+        CommonAuthErrors,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
         (status = 422, description = "validation_failed", content_type = "application/problem+json", body = Problem),
     )
@@ -231,8 +231,8 @@ pub async fn find_reservation(
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "Confirmed, now or before", body = ReservationView),
-        AnyCall,
-        AnyCaller,
+        CommonErrors,
+        CommonAuthErrors,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "invalid_state: it was cancelled; reservation_expired: the hold has ended, swept or not", content_type = "application/problem+json", body = Problem),
     )
@@ -249,8 +249,8 @@ pub async fn confirm(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Bod
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "Cancelled, now or before", body = ReservationView),
-        AnyCall,
-        AnyCaller,
+        CommonErrors,
+        CommonAuthErrors,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "invalid_state: it was confirmed or has expired; stale_fencing_token", content_type = "application/problem+json", body = Problem),
         (status = 503, description = "lock_timeout, lock_quorum_unavailable, dependency_unavailable", content_type = "application/problem+json", body = Problem),

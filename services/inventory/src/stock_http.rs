@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use axum::{Json as Body, extract::State, http::HeaderMap};
 use serde::{Deserialize, Serialize};
 use service_kit::{
-    docs::{AnyBody, AnyCall, AnyCaller},
+    docs::{CommonAuthErrors, CommonBodyErrors, CommonErrors},
     extract::{Json, Path, Query},
     problem::Problem,
 };
@@ -120,9 +120,9 @@ pub struct Snapshots {
     request_body = PutStock,
     responses(
         (status = 200, description = "As it is now", body = StockView),
-        AnyCall,
-        AnyBody,
-        AnyCaller,
+        CommonErrors,
+        CommonBodyErrors,
+        CommonAuthErrors,
         (status = 404, description = "not_found: a path that cannot be read", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "invalid_state: lower than what is held; stale_fencing_token", content_type = "application/problem+json", body = Problem),
         (status = 503, description = "lock_timeout, lock_quorum_unavailable, dependency_unavailable", content_type = "application/problem+json", body = Problem),
@@ -145,8 +145,8 @@ pub async fn put_stock(
     params(("sku" = String, Path, description = "1 to 64 letters, digits, `_` or `-`")),
     responses(
         (status = 200, description = "As it stands", body = StockView),
-        AnyCall,
-        AnyCaller,
+        CommonErrors,
+        CommonAuthErrors,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
     )
 )]
@@ -162,8 +162,8 @@ pub async fn show_stock(State(app): State<App>, Path(sku): Path<String>) -> Resu
     params(PageQuery),
     responses(
         (status = 200, description = "A page", body = StockPage),
-        AnyCall,
-        AnyCaller,
+        CommonErrors,
+        CommonAuthErrors,
         (status = 422, description = "validation_failed", content_type = "application/problem+json", body = Problem),
     )
 )]
@@ -190,9 +190,9 @@ pub async fn list_stock(State(app): State<App>, Query(page): Query<PageQuery>) -
     request_body = Claim,
     responses(
         (status = 200, description = "Registered, durably", body = Snapshots),
-        AnyCall,
-        AnyBody,
-        AnyCaller,
+        CommonErrors,
+        CommonBodyErrors,
+        CommonAuthErrors,
         (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = Problem),
         (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "stale_fencing_token, token_source_mismatch", content_type = "application/problem+json", body = Problem),

@@ -48,7 +48,7 @@ impl Sweeper {
                 None => self.sweep_until(&stop).await,
                 Some(election) => {
                     if let Err(error) = self.lead(election, &stop).await {
-                        outages::LOCKS.noticed(&error);
+                        outages::LOCKS.record_failure(&error);
                         let pause = sleep(self.every);
                         tokio::select! { () = stop.cancelled() => {}, () = pause => {} }
                     }
@@ -138,8 +138,8 @@ impl Sweeper {
 
     fn tell(&mut self, trouble: Option<StockError>) {
         match &trouble {
-            Some(error @ StockError::Unavailable(_)) => return outages::POSTGRES.noticed(error),
-            Some(error @ StockError::LockUnavailable(_)) => return outages::LOCKS.noticed(error),
+            Some(error @ StockError::Unavailable(_)) => return outages::POSTGRES.record_failure(error),
+            Some(error @ StockError::LockUnavailable(_)) => return outages::LOCKS.record_failure(error),
             Some(error) if !self.troubled => {
                 let error = error as &dyn Error;
                 tracing::warn!(error, "holds do not expire in time");

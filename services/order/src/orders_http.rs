@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use service_kit::{
-    docs::{AnyBody, AnyCall},
+    docs::{CommonBodyErrors, CommonErrors},
     extract::{Json, Path},
     problem::Problem,
 };
@@ -103,8 +103,8 @@ impl From<StoredOrder> for OrderView {
     request_body = PlaceOrder,
     responses(
         (status = 201, description = "Held", body = OrderView, headers(("Location" = String), ("Server-Timing" = String))),
-        AnyCall,
-        AnyBody,
+        CommonErrors,
+        CommonBodyErrors,
         (status = 400, description = "malformed_json, idempotency_key_missing", content_type = "application/problem+json", body = Problem),
         (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = Problem),
         (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
@@ -144,7 +144,7 @@ pub async fn place(
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "The order", body = OrderView),
-        AnyCall,
+        CommonErrors,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
     )
 )]
@@ -160,7 +160,7 @@ pub async fn show(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Respon
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "Confirmed, now or before", body = OrderView),
-        AnyCall,
+        CommonErrors,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "invalid_state, reservation_expired", content_type = "application/problem+json", body = Problem),
     )
@@ -176,7 +176,7 @@ pub async fn confirm(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Res
     params(("id" = Uuid, Path, description = "As `Location` gave it")),
     responses(
         (status = 200, description = "Cancelled, now or before", body = OrderView),
-        AnyCall,
+        CommonErrors,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "invalid_state, reservation_expired", content_type = "application/problem+json", body = Problem),
     )

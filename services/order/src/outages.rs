@@ -1,7 +1,7 @@
 //! What this service leans on, and what it is asked to find out whether it is
 //! back. Nothing is refused here: every order finds out for itself.
 
-use service_kit::outage::{ASK_EVERY, Outage};
+use service_kit::outage::{Outage, PROBE_INTERVAL};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
@@ -14,17 +14,17 @@ pub(crate) static LOCKS: Outage = Outage::of("lock quorum");
 /// Until the service stops.
 pub(crate) async fn watch(placing: Placing, usual: Strategy, stop: CancellationToken) {
     let section = placing.section();
-    let mut every = interval(ASK_EVERY);
+    let mut every = interval(PROBE_INTERVAL);
     loop {
         tokio::select! { () = stop.cancelled() => return, _ = every.tick() => {} }
-        if POSTGRES.lasts() {
-            POSTGRES.asked(placing.db.ready().await);
+        if POSTGRES.is_down() {
+            POSTGRES.record_probe(placing.db.ready().await);
         }
-        if INVENTORY.lasts() {
-            INVENTORY.asked(section.inventory.ready().await);
+        if INVENTORY.is_down() {
+            INVENTORY.record_probe(section.inventory.ready().await);
         }
-        if LOCKS.lasts() {
-            LOCKS.asked(section.locks.ready(usual).await);
+        if LOCKS.is_down() {
+            LOCKS.record_probe(section.locks.ready(usual).await);
         }
     }
 }

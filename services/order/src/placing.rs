@@ -189,7 +189,7 @@ impl Placing {
         };
         if let Err(error) = self.db.finish(owned, &ending).await {
             tracing::debug!(%error, order = %owned.order_id, "the end of an order was not recorded; its key falls due");
-            outages::POSTGRES.noticed(&error);
+            outages::POSTGRES.record_failure(&error);
         }
         Placed::NotYet(error, timings)
     }

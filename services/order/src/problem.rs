@@ -20,9 +20,9 @@ pub fn problem(error: OrderError) -> Problem {
         OrderError::Unforeseen(_) | OrderError::Lock(_) | OrderError::Defect(_) => {
             tracing::error!(error = cause, "an order failed unexpectedly");
         }
-        OrderError::Database(_) => outages::POSTGRES.noticed(&error),
-        OrderError::Inventory(_) | OrderError::Unheard => outages::INVENTORY.noticed(&error),
-        OrderError::LockQuorum(_) => outages::LOCKS.noticed(&error),
+        OrderError::Database(_) => outages::POSTGRES.record_failure(&error),
+        OrderError::Inventory(_) | OrderError::Unheard => outages::INVENTORY.record_failure(&error),
+        OrderError::LockQuorum(_) => outages::LOCKS.record_failure(&error),
         OrderError::Invalid(_)
         | OrderError::UnknownStrategy(_)
         | OrderError::StrategyNotAllowed(_)

@@ -23,7 +23,7 @@ pub async fn run(placing: Placing, every: Duration, stop: CancellationToken) {
         match round(&placing).await {
             Ok(0) => {}
             Ok(settled) => tracing::info!(settled, "reconciled"),
-            Err(error @ OrderError::Database(_)) => outages::POSTGRES.noticed(&error),
+            Err(error @ OrderError::Database(_)) => outages::POSTGRES.record_failure(&error),
             Err(error) => tracing::debug!(%error, "a round of reconciliation failed"),
         }
         report_pool_use(&placing);
