@@ -1,0 +1,17 @@
+//! What order, inventory and the laboratory mean by a word: strategies, SKUs,
+//! reservation states, problem codes. A strategy is a row of the table in
+//! [`strategy`].
+//!
+//! Invariant: each of these closed sets is listed here and nowhere else.
+//! Absence: no I/O, and no request or response body; every service decodes its
+//! own.
+
+mod problem_code;
+mod reservation;
+mod sku;
+pub mod strategy;
+
+pub use problem_code::ProblemCode;
+pub use reservation::ReservationStatus;
+pub use sku::{InvalidSku, Sku};
+pub use strategy::{LockKind, Promise, Proof, Strategy, TokenSource, WriteCheck};
