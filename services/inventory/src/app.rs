@@ -12,13 +12,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    changes::Changes,
     config::Config,
+    http::router,
     lab::Lab,
-    outages, router,
-    stock_db::{Database, StockDb},
-    stock_locks::StockLocks,
-    sweeper::{self, Sweeper},
+    maintenance::changes::Changes,
+    maintenance::stock_lock::StockLocks,
+    maintenance::sweeper::{self, Sweeper},
+    outages,
+    store::{Database, StockDb},
 };
 
 const READY_WITHIN: Duration = Duration::from_secs(1);

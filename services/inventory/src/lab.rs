@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{batch::Batch, changes::Ending, stock::Wanted, stock_error::StockError};
+use crate::{domain::batch::Batch, domain::error::StockError, domain::stock::Wanted, maintenance::changes::Ending};
 
 /// Pauses that are armed, and those that happened. Cheap to clone.
 #[derive(Debug, Clone, Default)]

@@ -4,21 +4,12 @@
 //! what it changes by itself.
 
 pub mod app;
-pub mod batch;
-pub mod batch_http;
-pub mod changes;
 pub mod config;
+pub mod domain;
+pub mod http;
 pub mod lab;
-pub mod lab_http;
-pub mod problem;
-pub mod reservations_http;
-pub mod router;
-pub mod stock;
-pub mod stock_db;
-pub mod stock_error;
-pub mod stock_http;
-pub mod stock_locks;
+pub mod maintenance;
+pub mod store;
 pub mod strategy;
-pub mod sweeper;
 
 mod outages;

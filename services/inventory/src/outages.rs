@@ -5,7 +5,7 @@ use service_kit::outage::{Outage, PROBE_INTERVAL};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use crate::changes::Changes;
+use crate::maintenance::changes::Changes;
 
 pub(crate) static POSTGRES: Outage = Outage::of("postgres");
 pub(crate) static LOCKS: Outage = Outage::of("lock quorum");

@@ -141,9 +141,12 @@ async fn counters_that_fell_behind_are_raised_and_the_change_is_made() {
 async fn a_sku_whose_tokens_are_used_up_is_left_to_the_fence() {
     let shop = Shop::open(&[]).await;
     shop.inventory.put("a", 3).await.ok();
-    shop.inventory.claim(&[("a", inventory::stock::MAX_TOKEN)]).await.ok();
+    shop.inventory.claim(&[("a", inventory::domain::stock::MAX_TOKEN)]).await.ok();
     shop.inventory.put("a", 5).await.ok();
-    assert_eq!((shop.inventory.available("a").await, shop.fence("a").await), (5, inventory::stock::MAX_TOKEN + 1));
+    assert_eq!(
+        (shop.inventory.available("a").await, shop.fence("a").await),
+        (5, inventory::domain::stock::MAX_TOKEN + 1)
+    );
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use crate::{
     app::App,
+    domain::error::StockError,
     lab::{Pauses, Write},
-    stock_error::StockError,
 };
 
 /// Which writes stop this replica.

@@ -10,10 +10,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    changes::{Changes, Ending, Why},
+    domain::error::StockError,
+    maintenance::changes::{Changes, Ending, Why},
     outages,
-    stock_db::Due,
-    stock_error::StockError,
+    store::Due,
 };
 
 /// What the replicas compete for.

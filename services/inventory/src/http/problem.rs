@@ -9,7 +9,7 @@ use axum::{
 };
 use service_kit::problem::{FieldError, Problem};
 
-use crate::{outages, stock_error::StockError};
+use crate::{domain::error::StockError, outages};
 
 /// Locks come free and nodes come back within this, mostly.
 const SOON: Duration = Duration::from_secs(1);

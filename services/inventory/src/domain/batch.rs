@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::{stock::Sku, stock_error::StockError, strategy::Strategy};
+use crate::{domain::error::StockError, domain::stock::Sku, strategy::Strategy};
 
 /// What the orders of a batch were decided on, for one SKU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

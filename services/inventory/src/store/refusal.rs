@@ -4,7 +4,7 @@ use serde::Deserialize;
 use sqlx::postgres::PgDatabaseError;
 use uuid::Uuid;
 
-use crate::stock_error::{Step, StockError};
+use crate::domain::error::{Step, StockError};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]

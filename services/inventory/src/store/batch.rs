@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::{StockDb, StoredReservation, refusal, rows};
 use crate::{
-    batch::{Batch, BatchOrder, Plan},
-    stock_error::{Step, StockError},
+    domain::batch::{Batch, BatchOrder, Plan},
+    domain::error::{Step, StockError},
     strategy::TokenSource,
 };
 

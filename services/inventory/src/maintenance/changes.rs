@@ -5,11 +5,11 @@
 use uuid::Uuid;
 
 use crate::{
+    domain::error::StockError,
+    domain::stock::Sku,
     lab::Lab,
-    stock::Sku,
-    stock_db::{Snapshot, StockDb, StoredReservation},
-    stock_error::StockError,
-    stock_locks::StockLocks,
+    maintenance::stock_lock::StockLocks,
+    store::{Snapshot, StockDb, StoredReservation},
 };
 
 /// Why units go back.

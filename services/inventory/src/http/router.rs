@@ -6,7 +6,8 @@ use service_kit::{auth::require_bearer, deadline, docs};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{app::App, batch_http as batch, lab_http, reservations_http as reservations, stock_http as stock};
+use super::{batches as batch, lab as lab_http, reservations, stock};
+use crate::app::App;
 
 const TITLE: &str = "Holdfast: inventory";
 const ABOUT: &str = "Owns stock: registers fencing tokens, sets units aside, gives them back. Internal: every call wants the bearer token. Every failure is a problem (RFC 9457) with a `code`. A call that says with `Deadline-Ms` how long its answer is waited for is given up before that.";

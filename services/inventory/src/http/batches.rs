@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    batch::{Basis, Batch, BatchOrder},
-    reservations_http::ReservationView,
-    stock::{MAX_QUANTITY, MAX_TOKEN, Sku},
-    stock_error::StockError,
-    stock_http::{few_enough, is_sku, joined, strategy},
+    domain::batch::{Basis, Batch, BatchOrder},
+    domain::error::StockError,
+    domain::stock::{MAX_QUANTITY, MAX_TOKEN, Sku},
+    http::reservations::ReservationView,
+    http::stock::{few_enough, is_sku, joined, strategy},
     strategy::Strategy,
 };
 

@@ -21,10 +21,10 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    stock::{Asked, MAX_QUANTITY, MAX_TOKEN, Wanted},
-    stock_db::{ReservationLine, StoredReservation},
-    stock_error::StockError,
-    stock_http::{few_enough, is_sku, joined, named, strategy},
+    domain::error::StockError,
+    domain::stock::{Asked, MAX_QUANTITY, MAX_TOKEN, Wanted},
+    http::stock::{few_enough, is_sku, joined, named, strategy},
+    store::{ReservationLine, StoredReservation},
     strategy::{Check, Strategy},
 };
 

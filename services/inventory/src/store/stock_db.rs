@@ -2,29 +2,21 @@
 //! Invariant: stock changes only through the functions of `migrations/inventory/0002_protocol.sql`; the role that
 //! this connects as could not do otherwise.
 
-mod batch;
-mod connect;
-mod refusal;
-mod rows;
-
 use sqlx::PgPool;
 use uuid::Uuid;
 
-pub use self::{
-    connect::{ACQUIRE_TIMEOUT, ConnectError, Database},
-    rows::{Due, ReservationLine, Snapshot, StoredReservation},
-};
+use super::{ConnectError, Database, Due, Snapshot, StoredReservation, connect, refusal, rows};
 use crate::{
-    changes::Ending,
-    stock::{Sku, Wanted},
-    stock_error::{Step, StockError},
+    domain::error::{Step, StockError},
+    domain::stock::{Sku, Wanted},
+    maintenance::changes::Ending,
     strategy::TokenSource,
 };
 
 /// The service's own database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StockDb {
-    pool: PgPool,
+    pub(super) pool: PgPool,
 }
 
 impl StockDb {
@@ -179,7 +171,7 @@ impl StockDb {
     }
 
     /// A stale token is evidence; it is kept although the transaction that brought it is gone.
-    async fn note_refusal(&self, refused: StockError, order_id: Option<Uuid>) -> StockError {
+    pub(super) async fn note_refusal(&self, refused: StockError, order_id: Option<Uuid>) -> StockError {
         if let StockError::StaleToken { sku, token, current, step } = &refused {
             metrics::counter!("inventory_stale_tokens_total", "step" => step.name()).increment(1);
             let note = "insert into fence_refusals (sku, token, current, step, order_id) values ($1, $2, $3, $4, $5)";

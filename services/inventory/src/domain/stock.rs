@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use uuid::Uuid;
 
-use crate::{stock_error::StockError, strategy::Strategy};
+use crate::{domain::error::StockError, strategy::Strategy};
 
 /// The highest token: exact in every JSON reader.
 pub const MAX_TOKEN: i64 = (1 << 53) - 1;

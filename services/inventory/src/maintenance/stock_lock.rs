@@ -8,7 +8,7 @@ use std::time::Duration;
 use fenced_lock::{Grants, Lease, LockError, Locks, Resource, Token, Wait};
 use tokio::time::Instant;
 
-use crate::{stock_db::StockDb, stock_error::StockError};
+use crate::{domain::error::StockError, store::StockDb};
 
 /// Stale tokens are told the current one, and raise it; more often than this it is somebody's doing.
 const TRIES: usize = 4;

@@ -14,9 +14,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
-    stock::{MAX_TOKEN, Sku},
-    stock_db::Snapshot,
-    stock_error::StockError,
+    domain::error::StockError,
+    domain::stock::{MAX_TOKEN, Sku},
+    store::Snapshot,
     strategy::Strategy,
 };
 
