@@ -15,19 +15,19 @@ use crate::{
     config::Config,
     http::router,
     lab::Lab,
-    maintenance::changes::Changes,
+    maintenance::changes::ReservationChanges,
     maintenance::stock_lock::StockLocks,
     maintenance::sweeper::{self, Sweeper},
     outages,
     store::{Database, StockDb},
 };
 
-const READY_WITHIN: Duration = Duration::from_secs(1);
+const READINESS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longer than any statement may take.
-const WRITES_END_WITHIN: Duration = Duration::from_secs(8);
+const WRITE_DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Often enough to see a pool run dry.
-const POOL_WATCHED_EVERY: Duration = Duration::from_secs(1);
+const POOL_METRICS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What every handler reaches. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub struct App {
     /// The service's own database.
     pub db: StockDb,
     /// What inventory changes by itself, under a lock.
-    pub changes: Changes,
+    pub changes: ReservationChanges,
     /// There only while the lab is switched on.
     pub lab: Option<Lab>,
     /// What callers must send.
@@ -58,11 +58,11 @@ impl App {
         let database = Database { url, migrate_url, pool: config.pool, lab: config.lab };
         let db = StockDb::connect(&database).await.context("INVENTORY_DATABASE_URL, INVENTORY_MIGRATE_URL")?;
         let lab = config.lab.then(Lab::default);
-        let changes = Changes { db: db.clone(), locks: stock_locks(config)?, lab: lab.clone() };
+        let changes = ReservationChanges { db: db.clone(), locks: stock_locks(config)?, lab: lab.clone() };
         let token = BearerToken::new(config.token.clone());
         let every = Duration::from_millis(config.sweep_ms);
-        let office = Resource::new(sweeper::OFFICE)?;
-        let sweeper = Sweeper::new(changes.clone(), every, config.sweep_batch, office);
+        let election_name = Resource::new(sweeper::ELECTION)?;
+        let sweeper = Sweeper::new(changes.clone(), every, config.sweep_batch, election_name);
         Ok(Self { db, changes, lab, token, max_lines: config.max_lines, sweeper, writes: TaskTracker::new() })
     }
 
@@ -88,20 +88,20 @@ impl App {
         let stop = CancellationToken::new();
         self.writes.spawn(self.sweeper.clone().run(stop.clone()));
         self.writes.spawn(outages::watch(self.changes.clone(), stop.clone()));
-        self.writes.spawn(watch_pool(self.db.clone(), stop.clone()));
+        self.writes.spawn(record_pool_metrics(self.db.clone(), stop.clone()));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let db = self.db.clone();
         let ready = move || -> serve::Readiness {
             let db = db.clone();
             Box::pin(async move {
-                let answers = matches!(timeout(READY_WITHIN, db.ready()).await, Ok(Ok(())));
+                let answers = matches!(timeout(READINESS_TIMEOUT, db.ready()).await, Ok(Ok(())));
                 if answers { Ok(()) } else { Err(vec!["postgres".to_owned()]) }
             })
         };
         let served = serve::serve(listener, router::router(self.clone()), ready, limits, shutdown).await;
         stop.cancel();
         self.writes.close();
-        if timeout(WRITES_END_WITHIN, self.writes.wait()).await.is_err() {
+        if timeout(WRITE_DRAIN_TIMEOUT, self.writes.wait()).await.is_err() {
             tracing::warn!("some writes did not end in time; postgres undoes them");
         }
         self.db.close().await;
@@ -110,8 +110,8 @@ impl App {
 }
 
 /// How many connections there are, and how many of them wait for work.
-async fn watch_pool(db: StockDb, stop: CancellationToken) {
-    let mut every = interval(POOL_WATCHED_EVERY);
+async fn record_pool_metrics(db: StockDb, stop: CancellationToken) {
+    let mut every = interval(POOL_METRICS_INTERVAL);
     loop {
         tokio::select! { () = stop.cancelled() => return, _ = every.tick() => {} }
         let (open, idle) = db.connections();

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{domain::batch::Batch, domain::error::StockError, domain::stock::Wanted, maintenance::changes::Ending};
+use crate::{
+    domain::batch::Batch, domain::error::StockError, domain::stock::ReserveRequest,
+    maintenance::changes::ReleaseRequest,
+};
 
 /// Pauses that are armed, and those that happened. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -16,14 +19,14 @@ pub struct Lab(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    armed: Vec<(Write, String)>,
-    parked: Vec<Parked>,
+    armed: Vec<(WriteKind, String)>,
+    parked: Vec<PausedRequest>,
 }
 
 /// Which writes can be paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Write {
+pub enum WriteKind {
     /// Units are set aside.
     #[default]
     Reserve,
@@ -33,13 +36,13 @@ pub enum Write {
 
 /// A write during which this replica was stopped.
 #[derive(Debug, Clone, Serialize)]
-pub struct Parked {
+pub struct PausedRequest {
     /// Counts from 0.
     pub id: usize,
     /// What armed it.
     pub sku: String,
     /// What was being written.
-    pub write: Write,
+    pub write: WriteKind,
     /// Whose write; of a release, the first of its reservations.
     pub order_id: Uuid,
     /// How the order was guarded; of a release, why.
@@ -62,7 +65,7 @@ pub struct Pauses {
     /// How many are waiting for a write.
     pub armed: usize,
     /// Those that happened.
-    pub parked: Vec<Parked>,
+    pub parked: Vec<PausedRequest>,
 }
 
 impl Lab {
@@ -71,7 +74,7 @@ impl Lab {
     }
 
     /// The next `count` writes of this kind that touch `sku` stop this replica.
-    pub fn arm(&self, write: Write, sku: &str, count: usize) {
+    pub fn arm(&self, write: WriteKind, sku: &str, count: usize) {
         self.with(|state| state.armed.extend(std::iter::repeat_n((write, sku.to_owned()), count)));
     }
 
@@ -86,30 +89,34 @@ impl Lab {
     }
 
     /// Stops the whole process here if a reserve was armed; returns when somebody continued it.
-    pub fn park(&self, wanted: &Wanted) -> Option<usize> {
-        let token_of = |sku: &str| wanted.lines.iter().find(|(s, _)| s.as_ref() == sku).map(|(_, line)| line.token);
-        self.stop(Write::Reserve, wanted.order_id, wanted.strategy.name(), token_of)
+    pub fn pause(&self, request: &ReserveRequest) -> Option<usize> {
+        let token_of = |sku: &str| request.lines.iter().find(|(s, _)| s.as_ref() == sku).map(|(_, line)| line.token);
+        self.stop(WriteKind::Reserve, request.order_id, request.strategy.name(), token_of)
     }
 
     /// As `park`, for a write of several orders; the first of them stands for all.
-    pub fn park_batch(&self, batch: &Batch) -> Option<usize> {
+    pub fn pause_batch(&self, batch: &Batch) -> Option<usize> {
         let first = batch.orders.first()?;
         let token_of = |sku: &str| batch.stock.iter().find(|(s, _)| s.as_ref() == sku).map(|(_, b)| Some(b.token));
-        self.stop(Write::Reserve, first.order_id, batch.strategy.name(), token_of)
+        self.stop(WriteKind::Reserve, first.order_id, batch.strategy.name(), token_of)
     }
 
     /// As `park`, for a release.
-    pub fn park_release(&self, ending: &Ending, tokens: &[(String, i64)]) -> Option<usize> {
+    pub fn pause_release(&self, request: &ReleaseRequest, tokens: &[(String, i64)]) -> Option<usize> {
         let token_of = |sku: &str| {
-            ending.skus.iter().any(|s| s == sku).then(|| tokens.iter().find(|(s, _)| s == sku).map(|(_, token)| *token))
+            request
+                .skus
+                .iter()
+                .any(|s| s == sku)
+                .then(|| tokens.iter().find(|(s, _)| s == sku).map(|(_, token)| *token))
         };
-        self.stop(Write::Release, ending.ids.first().copied().unwrap_or_default(), ending.why.name(), token_of)
+        self.stop(WriteKind::Release, request.ids.first().copied().unwrap_or_default(), request.reason.name(), token_of)
     }
 
     /// `token_of` says whether the write touches a SKU, and with which token.
     fn stop(
         &self,
-        write: Write,
+        write: WriteKind,
         order_id: Uuid,
         strategy: &'static str,
         token_of: impl Fn(&str) -> Option<Option<i64>>,
@@ -119,7 +126,7 @@ impl Lab {
             let mut armed = armed.enumerate().filter(|(_, (kind, _))| *kind == write);
             let (at, fencing_token) = armed.find_map(|(at, (_, sku))| Some((at, token_of(sku)?)))?;
             let (id, (_, sku)) = (state.parked.len(), state.armed.swap_remove(at));
-            state.parked.push(Parked {
+            state.parked.push(PausedRequest {
                 id,
                 sku,
                 write,

@@ -5,13 +5,13 @@ use service_kit::outage::{Outage, PROBE_INTERVAL};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use crate::maintenance::changes::Changes;
+use crate::maintenance::changes::ReservationChanges;
 
 pub(crate) static POSTGRES: Outage = Outage::of("postgres");
 pub(crate) static LOCKS: Outage = Outage::of("lock quorum");
 
 /// Until the service stops.
-pub(crate) async fn watch(changes: Changes, stop: CancellationToken) {
+pub(crate) async fn watch(changes: ReservationChanges, stop: CancellationToken) {
     let mut every = interval(PROBE_INTERVAL);
     loop {
         tokio::select! { () = stop.cancelled() => return, _ = every.tick() => {} }

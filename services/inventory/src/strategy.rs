@@ -33,7 +33,7 @@ pub enum Strategy {
 
 /// What the write checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Check {
+pub enum WriteCheck {
     /// Nothing: what was computed is written.
     Unfenced,
     /// That nobody wrote with this token or a newer one.
@@ -98,19 +98,19 @@ impl Strategy {
     }
 
     /// What its write checks.
-    pub const fn check(self) -> Check {
+    pub const fn check(self) -> WriteCheck {
         match self {
-            Self::Off | Self::Redis | Self::Redlock | Self::PostgresAdvisory => Check::Unfenced,
-            Self::RedlockWriteFence => Check::Textbook,
-            Self::RedlockFenced | Self::EtcdFenced | Self::ZookeeperFenced => Check::Fenced,
-            Self::Optimistic => Check::Version,
-            Self::RowLock => Check::RowLock,
-            Self::Atomic => Check::Guard,
+            Self::Off | Self::Redis | Self::Redlock | Self::PostgresAdvisory => WriteCheck::Unfenced,
+            Self::RedlockWriteFence => WriteCheck::Textbook,
+            Self::RedlockFenced | Self::EtcdFenced | Self::ZookeeperFenced => WriteCheck::Fenced,
+            Self::Optimistic => WriteCheck::Version,
+            Self::RowLock => WriteCheck::RowLock,
+            Self::Atomic => WriteCheck::Guard,
         }
     }
 
     /// Whose tokens it carries; `None` for a strategy without tokens.
-    pub const fn tokens(self) -> Option<TokenSource> {
+    pub const fn token_source(self) -> Option<TokenSource> {
         match self {
             Self::RedlockWriteFence | Self::RedlockFenced => Some(TokenSource::Redlock),
             Self::EtcdFenced => Some(TokenSource::Etcd),
@@ -127,19 +127,19 @@ impl Strategy {
 
     /// It registers its token before it reads.
     pub const fn claims(self) -> bool {
-        matches!(self.check(), Check::Fenced)
+        matches!(self.check(), WriteCheck::Fenced)
     }
 
     /// It may be used where the lab is switched off.
-    pub const fn safe(self) -> bool {
+    pub const fn is_safe(self) -> bool {
         match self.check() {
-            Check::Unfenced | Check::Textbook => false,
-            Check::Fenced | Check::Version | Check::RowLock | Check::Guard => true,
+            WriteCheck::Unfenced | WriteCheck::Textbook => false,
+            WriteCheck::Fenced | WriteCheck::Version | WriteCheck::RowLock | WriteCheck::Guard => true,
         }
     }
 }
 
-impl Check {
+impl WriteCheck {
     /// As the SQL function `reserve` calls it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -153,7 +153,7 @@ impl Check {
     }
 
     /// The write is computed from the units that were observed.
-    pub const fn writes_what_was_computed(self) -> bool {
+    pub const fn writes_computed_value(self) -> bool {
         match self {
             Self::Unfenced | Self::Textbook | Self::Fenced => true,
             Self::Version | Self::RowLock | Self::Guard => false,
@@ -201,12 +201,12 @@ mod tests {
 
     #[test]
     fn what_claims_has_tokens() {
-        assert!(Strategy::ALL.into_iter().all(|s| !s.claims() || s.tokens().is_some()));
+        assert!(Strategy::ALL.into_iter().all(|s| !s.claims() || s.token_source().is_some()));
     }
 
     #[test]
     fn those_that_never_oversell_are_safe_and_no_others() {
-        let safe: Vec<_> = Strategy::ALL.into_iter().filter(|s| s.safe()).map(Strategy::name).collect();
+        let safe: Vec<_> = Strategy::ALL.into_iter().filter(|s| s.is_safe()).map(Strategy::name).collect();
         assert_eq!(safe, ["redlock-fenced", "etcd-fenced", "zookeeper-fenced", "optimistic", "row-lock", "atomic"]);
     }
 }

@@ -10,7 +10,7 @@ use crate::{domain::error::StockError, domain::stock::Sku, strategy::Strategy};
 
 /// What the orders of a batch were decided on, for one SKU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Basis {
+pub struct ClaimedStock {
     /// The token it was claimed with.
     pub token: i64,
     /// Units there were before the first of the orders.
@@ -32,7 +32,7 @@ pub struct Batch {
     /// How they are guarded.
     pub strategy: Strategy,
     /// What they were decided on.
-    pub stock: BTreeMap<Sku, Basis>,
+    pub stock: BTreeMap<Sku, ClaimedStock>,
     /// In the order in which they are served.
     pub orders: Vec<BatchOrder>,
     /// How long.
@@ -64,7 +64,7 @@ pub struct Plan {
 }
 
 impl BatchOrder {
-    /// What was asked for, in canonical form; see `Wanted::fingerprint`.
+    /// What was asked for, in canonical form; see `ReserveRequest::fingerprint`.
     pub fn fingerprint(&self) -> String {
         let lines: Vec<_> = self.lines.iter().map(|(sku, quantity)| format!("{sku}×{quantity}")).collect();
         lines.join(" ")
@@ -74,7 +74,7 @@ impl BatchOrder {
 impl Batch {
     /// Serves the orders one after the other, except those that `left_out` names.
     pub fn plan(&self, left_out: impl Fn(Uuid) -> bool) -> Plan {
-        let mut left: BTreeMap<&Sku, i64> = self.stock.iter().map(|(sku, basis)| (sku, basis.observed)).collect();
+        let mut left: BTreeMap<&Sku, i64> = self.stock.iter().map(|(sku, claimed)| (sku, claimed.observed)).collect();
         let mut plan = Plan::default();
         for BatchOrder { order_id, lines } in self.orders.iter().filter(|order| !left_out(order.order_id)) {
             let short = lines.iter().find(|(sku, quantity)| left.get(sku).is_none_or(|units| units < *quantity));
@@ -85,8 +85,8 @@ impl Batch {
             }
             let mut entries = Vec::with_capacity(lines.len());
             for (sku, quantity) in lines {
-                let (Some(units), Some(basis)) = (left.get_mut(sku), self.stock.get(sku)) else { continue };
-                let entry = Entry { sku: sku.clone(), quantity: *quantity, token: basis.token, before: *units };
+                let (Some(units), Some(claimed)) = (left.get_mut(sku), self.stock.get(sku)) else { continue };
+                let entry = Entry { sku: sku.clone(), quantity: *quantity, token: claimed.token, before: *units };
                 *units -= quantity;
                 plan.after.insert(sku.clone(), *units);
                 entries.push(entry);
@@ -106,14 +106,14 @@ mod tests {
     }
 
     fn batch(stock: &[(&str, i64)], orders: &[&[(&str, i64)]]) -> Batch {
-        let basis = |(name, observed): &(&str, i64)| (sku(name), Basis { token: 7, observed: *observed });
+        let claimed = |(name, observed): &(&str, i64)| (sku(name), ClaimedStock { token: 7, observed: *observed });
         let order = |(number, lines): (usize, &&[(&str, i64)])| BatchOrder {
             order_id: Uuid::from_u128(number as u128),
             lines: lines.iter().map(|(name, quantity)| (sku(name), *quantity)).collect(),
         };
         Batch {
             strategy: Strategy::RedlockFenced,
-            stock: stock.iter().map(basis).collect(),
+            stock: stock.iter().map(claimed).collect(),
             orders: orders.iter().enumerate().map(order).collect(),
             hold_seconds: 60,
         }

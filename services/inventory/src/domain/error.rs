@@ -37,7 +37,7 @@ pub enum StockError {
         /// What the row has.
         current: i64,
         /// Where it was noticed.
-        step: Step,
+        step: ProtocolStep,
     },
     /// Somebody wrote since the decision was made.
     #[error("version {observed} of {sku} is stale, {current} is the latest")]
@@ -71,7 +71,7 @@ pub enum StockError {
     },
     /// The order has a reservation, for something else.
     #[error("order {order_id} has another reservation already")]
-    OrderReservedOtherwise {
+    OrderAlreadyReserved {
         /// Which.
         order_id: Uuid,
     },
@@ -83,7 +83,7 @@ pub enum StockError {
     },
     /// The hold ended before it was confirmed.
     #[error("the hold has ended")]
-    Expired,
+    HoldExpired,
     /// The request is not acceptable: where and why.
     #[error("{1} at {0}")]
     Invalid(String, String),
@@ -104,34 +104,34 @@ pub enum StockError {
     LeaseLapsed,
     /// Too few lock nodes answered: nothing was written.
     #[error("the lock quorum is not available")]
-    LockUnavailable(#[source] LockError),
+    LockQuorumUnavailable(#[source] LockError),
     /// More is being worked on than is taken on.
     #[error("too much is waiting for the same stock")]
     Overloaded,
     /// The lock library was asked for what it cannot do.
     #[error("the lock could not be used")]
-    Lock(#[source] LockError),
+    UnexpectedLockError(#[source] LockError),
     /// Something that was thought impossible.
     #[error("{0}")]
     Defect(&'static str),
     /// The database did not answer in time.
     #[error("postgres is not available")]
-    Unavailable(#[source] sqlx::Error),
+    PostgresUnavailable(#[source] sqlx::Error),
     /// A defect.
     #[error("unforeseen answer of postgres")]
-    Unforeseen(#[source] sqlx::Error),
+    UnexpectedPostgresError(#[source] sqlx::Error),
 }
 
 /// Where a stale token was noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum ProtocolStep {
     /// Before reading.
     Claim,
     /// At the write.
     Write,
 }
 
-impl Step {
+impl ProtocolStep {
     /// As in `fence_refusals.step`.
     pub const fn name(self) -> &'static str {
         match self {

@@ -40,7 +40,7 @@ impl AsRef<str> for Sku {
 
 /// What an order asks for of one SKU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct LineRequest {
     /// Units.
     pub quantity: i64,
     /// The token it was claimed with, where the strategy has one.
@@ -53,38 +53,38 @@ pub struct Asked {
 
 /// Units to set aside for one order, by SKU: sorted, each once.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct ReserveRequest {
     /// For which order.
     pub order_id: Uuid,
     /// How it is guarded.
     pub strategy: Strategy,
     /// What, in SKU order.
-    pub lines: BTreeMap<Sku, Asked>,
+    pub lines: BTreeMap<Sku, LineRequest>,
     /// How long.
     pub hold_seconds: i64,
 }
 
-impl Wanted {
+impl ReserveRequest {
     /// Adds a line; a SKU that is there already gets the sum.
     ///
     /// # Errors
     /// Tokens or observations of one SKU differ, or the sum is too large.
-    pub fn add(&mut self, at: usize, sku: Sku, asked: Asked) -> Result<(), StockError> {
+    pub fn add(&mut self, at: usize, sku: Sku, line_request: LineRequest) -> Result<(), StockError> {
         let wrong = |field: &str, why: &str| Err(StockError::Invalid(format!("/lines/{at}/{field}"), why.to_owned()));
         let Some(line) = self.lines.get_mut(&sku) else {
-            self.lines.insert(sku, asked);
+            self.lines.insert(sku, line_request);
             return Ok(());
         };
-        if line.token != asked.token {
+        if line.token != line_request.token {
             return wrong("fencing_token", "differs from an earlier line of the same SKU");
         }
-        if line.observed != asked.observed {
+        if line.observed != line_request.observed {
             return wrong("observed_available", "differs from an earlier line of the same SKU");
         }
-        if line.version != asked.version {
+        if line.version != line_request.version {
             return wrong("observed_version", "differs from an earlier line of the same SKU");
         }
-        line.quantity += asked.quantity;
+        line.quantity += line_request.quantity;
         if line.quantity > MAX_QUANTITY {
             return wrong("quantity", "the lines of this SKU add up to more than 1000000");
         }

@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    domain::batch::{Basis, Batch, BatchOrder},
+    domain::batch::{Batch, BatchOrder, ClaimedStock},
     domain::error::StockError,
     domain::stock::{MAX_QUANTITY, MAX_TOKEN, Sku},
     http::reservations::ReservationView,
-    http::stock::{few_enough, is_sku, joined, strategy},
+    http::stock::{check_line_count, flatten_join, is_sku, strategy},
     strategy::Strategy,
 };
 
@@ -144,7 +144,7 @@ pub async fn reserve_batch(
     headers: HeaderMap,
     Json(reserve): Json<ReserveBatch>,
 ) -> Result<Body<Outcomes>, StockError> {
-    few_enough(reserve.stock.len(), app.max_lines)?;
+    check_line_count(reserve.stock.len(), app.max_lines)?;
     let strategy = strategy(&headers, app.lab.is_some())?;
     if !strategy.claims() {
         let why = format!("{strategy} does not claim, so its orders share nothing");
@@ -153,7 +153,7 @@ pub async fn reserve_batch(
     let batch = batch(reserve, strategy)?;
     let writer = app.clone();
     let written = app.spawn_write(async move {
-        let parked = writer.lab.as_ref().and_then(|lab| lab.park_batch(&batch));
+        let parked = writer.lab.as_ref().and_then(|lab| lab.pause_batch(&batch));
         let result = writer.db.reserve_batch(&batch).await;
         if let Some(lab) = &writer.lab {
             lab.ended(parked, &result);
@@ -164,7 +164,7 @@ pub async fn reserve_batch(
         Ok(stored) => Outcome::Reservation(ReservationView::from(stored)),
         Err(error) => Outcome::Problem(error.into()),
     };
-    let outcomes = joined(written.await)?.into_iter().map(outcome).collect();
+    let outcomes = flatten_join(written.await)?.into_iter().map(outcome).collect();
     Ok(Body(Outcomes { outcomes }))
 }
 
@@ -172,7 +172,7 @@ fn batch(reserve: ReserveBatch, strategy: Strategy) -> Result<Batch, StockError>
     let ReserveBatch { stock, orders, hold_seconds } = reserve;
     let mut batch = Batch { strategy, stock: BTreeMap::new(), orders: Vec::with_capacity(orders.len()), hold_seconds };
     for (at, StockLine { sku, fencing_token: token, observed_available: observed }) in stock.into_iter().enumerate() {
-        if batch.stock.insert(checked(&sku)?, Basis { token, observed }).is_some() {
+        if batch.stock.insert(checked(&sku)?, ClaimedStock { token, observed }).is_some() {
             return Err(wrong(format!("/stock/{at}/sku"), "is there twice"));
         }
     }

@@ -6,12 +6,12 @@ use serde::Deserialize;
 use crate::{
     app::App,
     domain::error::StockError,
-    lab::{Pauses, Write},
+    lab::{Pauses, WriteKind},
 };
 
 /// Which writes stop this replica.
 #[derive(Debug, Deserialize, garde::Validate)]
-pub struct Arm {
+pub struct ArmPauses {
     /// A write that touches this SKU.
     #[garde(length(min = 1, max = 64))]
     sku: String,
@@ -22,7 +22,7 @@ pub struct Arm {
     /// Of which kind; those that set units aside, if it is not said.
     #[serde(default)]
     #[garde(skip)]
-    write: Write,
+    write: WriteKind,
 }
 
 const fn once() -> usize {
@@ -32,7 +32,7 @@ const fn once() -> usize {
 /// Arms pauses in this replica.
 pub async fn arm(
     State(app): State<App>,
-    service_kit::extract::Json(arm): service_kit::extract::Json<Arm>,
+    service_kit::extract::Json(arm): service_kit::extract::Json<ArmPauses>,
 ) -> StatusCode {
     if let Some(lab) = &app.lab {
         lab.arm(arm.write, &arm.sku, arm.count);

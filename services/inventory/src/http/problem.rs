@@ -39,13 +39,13 @@ impl From<StockError> for Problem {
             StockError::BelowHeld { sku, on_hand: _, held } => {
                 conflict("invalid_state", "Below what is held").with("sku", sku).with("held", held)
             }
-            StockError::OrderReservedOtherwise { order_id } => {
+            StockError::OrderAlreadyReserved { order_id } => {
                 conflict("invalid_state", "The order has another reservation").with("order_id", order_id)
             }
             StockError::InvalidState { status } => {
                 conflict("invalid_state", "Not in a state that allows it").with("state", status)
             }
-            StockError::Expired => conflict("reservation_expired", "The hold has ended"),
+            StockError::HoldExpired => conflict("reservation_expired", "The hold has ended"),
             StockError::Invalid(pointer, detail) => Self::validation_failed(vec![FieldError { pointer, detail }]),
             StockError::UnknownStrategy(_) => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
@@ -57,12 +57,14 @@ impl From<StockError> for Problem {
             StockError::LockTimeout { .. } | StockError::LeaseLapsed => {
                 unavailable("lock_timeout", "Somebody else had the lock", detail)
             }
-            StockError::LockUnavailable(_) => {
+            StockError::LockQuorumUnavailable(_) => {
                 unavailable("lock_quorum_unavailable", "Too few lock nodes answer", detail)
             }
             StockError::Overloaded => Self::overloaded(),
-            StockError::Unavailable(_) => Self::dependency_unavailable("postgres"),
-            StockError::Lock(_) | StockError::Defect(_) | StockError::Unforeseen(_) => Self::internal(),
+            StockError::PostgresUnavailable(_) => Self::dependency_unavailable("postgres"),
+            StockError::UnexpectedLockError(_) | StockError::Defect(_) | StockError::UnexpectedPostgresError(_) => {
+                Self::internal()
+            }
         }
     }
 }
@@ -75,11 +77,11 @@ impl IntoResponse for StockError {
     fn into_response(self) -> Response {
         let error = &self as &(dyn std::error::Error + 'static);
         match &self {
-            Self::Unforeseen(_) | Self::Lock(_) | Self::Defect(_) => {
+            Self::UnexpectedPostgresError(_) | Self::UnexpectedLockError(_) | Self::Defect(_) => {
                 tracing::error!(error, "a request failed unexpectedly");
             }
-            Self::Unavailable(_) => outages::POSTGRES.record_failure(error),
-            Self::LockUnavailable(_) => outages::LOCKS.record_failure(error),
+            Self::PostgresUnavailable(_) => outages::POSTGRES.record_failure(error),
+            Self::LockQuorumUnavailable(_) => outages::LOCKS.record_failure(error),
             Self::UnknownSku { .. }
             | Self::UnknownReservation
             | Self::OutOfStock { .. }
@@ -87,9 +89,9 @@ impl IntoResponse for StockError {
             | Self::StaleVersion { .. }
             | Self::TokenSourceMismatch { .. }
             | Self::BelowHeld { .. }
-            | Self::OrderReservedOtherwise { .. }
+            | Self::OrderAlreadyReserved { .. }
             | Self::InvalidState { .. }
-            | Self::Expired
+            | Self::HoldExpired
             | Self::Invalid(..)
             | Self::UnknownStrategy(_)
             | Self::StrategyNotAllowed(_)

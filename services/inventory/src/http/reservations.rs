@@ -22,10 +22,10 @@ use uuid::Uuid;
 use crate::{
     app::App,
     domain::error::StockError,
-    domain::stock::{Asked, MAX_QUANTITY, MAX_TOKEN, Wanted},
-    http::stock::{few_enough, is_sku, joined, named, strategy},
+    domain::stock::{LineRequest, MAX_QUANTITY, MAX_TOKEN, ReserveRequest},
+    http::stock::{check_line_count, flatten_join, is_sku, parse_sku, strategy},
     store::{ReservationLine, StoredReservation},
-    strategy::{Check, Strategy},
+    strategy::{Strategy, WriteCheck},
 };
 
 /// Units to set aside.
@@ -137,52 +137,55 @@ pub async fn reserve(
     headers: HeaderMap,
     Json(reserve): Json<Reserve>,
 ) -> Result<Response, StockError> {
-    few_enough(reserve.lines.len(), app.max_lines)?;
+    check_line_count(reserve.lines.len(), app.max_lines)?;
     let strategy = strategy(&headers, app.lab.is_some())?;
-    let wanted = wanted(reserve, strategy)?;
+    let request = request(reserve, strategy)?;
     let writer = app.clone();
     let written = app.spawn_write(async move {
-        let parked = writer.lab.as_ref().and_then(|lab| lab.park(&wanted));
-        let result = writer.db.reserve(&wanted).await;
+        let parked = writer.lab.as_ref().and_then(|lab| lab.pause(&request));
+        let result = writer.db.reserve(&request).await;
         if let Some(lab) = &writer.lab {
             lab.ended(parked, &result);
         }
         result
     });
-    let stored: ReservationView = joined(written.await)?.into();
+    let stored: ReservationView = flatten_join(written.await)?.into();
     let location = [(header::LOCATION, format!("/v1/reservations/{}", stored.reservation_id))];
     Ok((StatusCode::CREATED, location, Body(stored)).into_response())
 }
 
-fn wanted(reserve: Reserve, strategy: Strategy) -> Result<Wanted, StockError> {
+fn request(reserve: Reserve, strategy: Strategy) -> Result<ReserveRequest, StockError> {
     let Reserve { order_id, lines, hold_seconds } = reserve;
-    let mut wanted = Wanted { order_id, strategy, lines: BTreeMap::new(), hold_seconds };
+    let mut request = ReserveRequest { order_id, strategy, lines: BTreeMap::new(), hold_seconds };
     for (at, line) in lines.into_iter().enumerate() {
-        let asked = asked(at, &line, strategy)?;
-        wanted.add(at, named(&line.sku)?, asked)?;
+        let line_request = line_request(at, &line, strategy)?;
+        request.add(at, parse_sku(&line.sku)?, line_request)?;
     }
-    Ok(wanted)
+    Ok(request)
 }
 
 /// What the strategy does not look at is left out: it must not tell two lines apart.
-fn asked(at: usize, line: &ReserveLine, strategy: Strategy) -> Result<Asked, StockError> {
+fn line_request(at: usize, line: &ReserveLine, strategy: Strategy) -> Result<LineRequest, StockError> {
     let wrong = |field: &str, why: &str| StockError::Invalid(format!("/lines/{at}/{field}"), why.to_owned());
-    let token = match (strategy.tokens(), line.fencing_token) {
+    let token = match (strategy.token_source(), line.fencing_token) {
         (Some(_), None) => return Err(wrong("fencing_token", "this strategy needs a token")),
         (None, Some(_)) => return Err(wrong("fencing_token", "this strategy has no tokens")),
         (_, token) => token,
     };
-    let observed = match (strategy.check().writes_what_was_computed(), line.observed_available) {
+    let observed = match (strategy.check().writes_computed_value(), line.observed_available) {
         (true, None) => return Err(wrong("observed_available", "this strategy writes what was computed")),
         (true, observed) => observed,
         (false, _) => None,
     };
     let version = match (strategy.check(), line.observed_version) {
-        (Check::Version, None) => return Err(wrong("observed_version", "this strategy compares versions")),
-        (Check::Version, version) => version,
-        (Check::Unfenced | Check::Textbook | Check::Fenced | Check::RowLock | Check::Guard, _) => None,
+        (WriteCheck::Version, None) => return Err(wrong("observed_version", "this strategy compares versions")),
+        (WriteCheck::Version, version) => version,
+        (
+            WriteCheck::Unfenced | WriteCheck::Textbook | WriteCheck::Fenced | WriteCheck::RowLock | WriteCheck::Guard,
+            _,
+        ) => None,
     };
-    Ok(Asked { quantity: line.quantity, token, observed, version })
+    Ok(LineRequest { quantity: line.quantity, token, observed, version })
 }
 
 /// One reservation.
@@ -239,7 +242,7 @@ pub async fn find_reservation(
 )]
 pub async fn confirm(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Body<ReservationView>, StockError> {
     let confirmed = app.clone().spawn_write(async move { app.changes.confirm(id).await });
-    Ok(Body(joined(confirmed.await)?.into()))
+    Ok(Body(flatten_join(confirmed.await)?.into()))
 }
 
 /// Gives a hold's units back, under the lock of its SKUs. Cancelling twice is a success.
@@ -258,5 +261,5 @@ pub async fn confirm(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Bod
 )]
 pub async fn cancel(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Body<ReservationView>, StockError> {
     let cancelled = app.clone().spawn_write(async move { app.changes.cancel(id).await });
-    Ok(Body(joined(cancelled.await)?.into()))
+    Ok(Body(flatten_join(cancelled.await)?.into()))
 }

@@ -133,9 +133,9 @@ pub async fn put_stock(
     Path(sku): Path<String>,
     Json(put): Json<PutStock>,
 ) -> Result<Body<StockView>, StockError> {
-    let sku = named(&sku)?;
+    let sku = parse_sku(&sku)?;
     let written = app.clone().spawn_write(async move { app.changes.put(&sku, put.on_hand).await });
-    joined(written.await).map(|snapshot| Body(snapshot.into()))
+    flatten_join(written.await).map(|snapshot| Body(snapshot.into()))
 }
 
 /// One SKU.
@@ -204,29 +204,29 @@ pub async fn claim(
     headers: HeaderMap,
     Json(claim): Json<Claim>,
 ) -> Result<Body<Snapshots>, StockError> {
-    few_enough(claim.lines.len(), app.max_lines)?;
+    check_line_count(claim.lines.len(), app.max_lines)?;
     let strategy = strategy(&headers, app.lab.is_some())?;
-    let Some(source) = strategy.tokens().filter(|_| strategy.claims()) else {
+    let Some(source) = strategy.token_source().filter(|_| strategy.claims()) else {
         return Err(StockError::Invalid("/headers/lock-strategy".to_owned(), format!("{strategy} does not claim")));
     };
     let mut lines = BTreeMap::new();
     for (at, line) in claim.lines.into_iter().enumerate() {
-        if lines.insert(named(&line.sku)?, line.fencing_token).is_some_and(|other| other != line.fencing_token) {
+        if lines.insert(parse_sku(&line.sku)?, line.fencing_token).is_some_and(|other| other != line.fencing_token) {
             let pointer = format!("/lines/{at}/fencing_token");
             return Err(StockError::Invalid(pointer, "differs from an earlier line of the same SKU".to_owned()));
         }
     }
     let lines: Vec<_> = lines.into_iter().collect();
     let claimed = app.clone().spawn_write(async move { app.db.claim(&lines, source).await });
-    let snapshots = joined(claimed.await)?.into_iter().map(Into::into).collect();
+    let snapshots = flatten_join(claimed.await)?.into_iter().map(Into::into).collect();
     Ok(Body(Snapshots { snapshots }))
 }
 
-pub(crate) fn named(sku: &str) -> Result<Sku, StockError> {
+pub(crate) fn parse_sku(sku: &str) -> Result<Sku, StockError> {
     sku.parse().map_err(|why: &str| StockError::Invalid("/sku".to_owned(), why.to_owned()))
 }
 
-pub(crate) fn few_enough(lines: usize, limit: usize) -> Result<(), StockError> {
+pub(crate) fn check_line_count(lines: usize, limit: usize) -> Result<(), StockError> {
     let too_many = || StockError::Invalid("/lines".to_owned(), format!("{lines} lines, {limit} are the most"));
     if lines <= limit { Ok(()) } else { Err(too_many()) }
 }
@@ -234,9 +234,11 @@ pub(crate) fn few_enough(lines: usize, limit: usize) -> Result<(), StockError> {
 pub(crate) fn strategy(headers: &HeaderMap, lab: bool) -> Result<Strategy, StockError> {
     let named = headers.get("lock-strategy").map(|value| String::from_utf8_lossy(value.as_bytes()));
     let strategy: Strategy = named.unwrap_or(Cow::Borrowed("redlock-fenced")).parse()?;
-    if lab || strategy.safe() { Ok(strategy) } else { Err(StockError::StrategyNotAllowed(strategy)) }
+    if lab || strategy.is_safe() { Ok(strategy) } else { Err(StockError::StrategyNotAllowed(strategy)) }
 }
 
-pub(crate) fn joined<T>(result: Result<Result<T, StockError>, tokio::task::JoinError>) -> Result<T, StockError> {
-    result.unwrap_or_else(|panicked| Err(StockError::Unforeseen(sqlx::Error::Protocol(panicked.to_string()))))
+pub(crate) fn flatten_join<T>(result: Result<Result<T, StockError>, tokio::task::JoinError>) -> Result<T, StockError> {
+    result.unwrap_or_else(|panicked| {
+        Err(StockError::UnexpectedPostgresError(sqlx::Error::Protocol(panicked.to_string())))
+    })
 }

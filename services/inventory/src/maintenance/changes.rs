@@ -14,14 +14,14 @@ use crate::{
 
 /// Why units go back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum ReleaseReason {
     /// Somebody does not want them any more.
     Cancel,
     /// The hold has ended.
     Expire,
 }
 
-impl Why {
+impl ReleaseReason {
     /// As in `stock_ledger.kind`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -33,18 +33,18 @@ impl Why {
 
 /// Whole reservations to end together.
 #[derive(Debug, Clone)]
-pub struct Ending {
+pub struct ReleaseRequest {
     /// Which.
     pub ids: Vec<Uuid>,
     /// All the SKUs that they hold.
     pub skus: Vec<String>,
     /// Why.
-    pub why: Why,
+    pub reason: ReleaseReason,
 }
 
 /// Changes under a lock. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Changes {
+pub struct ReservationChanges {
     /// Where stock is.
     pub db: StockDb,
     /// What is taken before it changes.
@@ -53,7 +53,7 @@ pub struct Changes {
     pub lab: Option<Lab>,
 }
 
-impl Changes {
+impl ReservationChanges {
     /// Makes a hold final. No stock moves, so no lock is needed: of confirming and expiring, the row lets one
     /// happen. Asking for what is already so is a success.
     ///
@@ -64,7 +64,7 @@ impl Changes {
         let now = self.db.reservation(id).await?;
         match now.status.as_str() {
             "confirmed" => Ok(now),
-            "held" | "expired" if !moved => Err(StockError::Expired),
+            "held" | "expired" if !moved => Err(StockError::HoldExpired),
             _ => Err(StockError::InvalidState { status: now.status }),
         }
     }
@@ -77,7 +77,7 @@ impl Changes {
         let stored = self.db.reservation(id).await?;
         if stored.status == "held" {
             let skus = stored.lines.0.into_iter().map(|line| line.sku).collect();
-            self.release(&Ending { ids: vec![id], skus, why: Why::Cancel }).await?;
+            self.release(&ReleaseRequest { ids: vec![id], skus, reason: ReleaseReason::Cancel }).await?;
         }
         let now = self.db.reservation(id).await?;
         if now.status == "cancelled" { Ok(now) } else { Err(StockError::InvalidState { status: now.status }) }
@@ -87,25 +87,25 @@ impl Changes {
     ///
     /// # Errors
     /// The lock could not be had, the token was refused again and again, or Postgres is away.
-    pub async fn release(&self, ending: &Ending) -> Result<Vec<Uuid>, StockError> {
-        let mut patience = self.locks.patience();
+    pub async fn release(&self, request: &ReleaseRequest) -> Result<Vec<Uuid>, StockError> {
+        let mut budget = self.locks.budget();
         loop {
-            let held = self.locks.hold(&self.db, &ending.skus, &patience).await?;
-            let ended = match held.still() {
-                Ok(()) => self.write(ending, held.tokens()).await,
+            let guard = self.locks.acquire(&self.db, &request.skus, &budget).await?;
+            let ended = match guard.ensure_valid() {
+                Ok(()) => self.write(request, guard.tokens()).await,
                 Err(lapsed) => Err(lapsed),
             };
-            held.release().await;
-            if let Some(done) = self.locks.settle(ended, &mut patience).await? {
+            guard.release().await;
+            if let Some(done) = self.locks.finish(ended, &mut budget).await? {
                 return Ok(done);
             }
         }
     }
 
     /// A replica that the lab stops, is stopped here: after the last look at its lease, as it would be for real.
-    async fn write(&self, ending: &Ending, tokens: &[(String, i64)]) -> Result<Vec<Uuid>, StockError> {
-        let parked = self.lab.as_ref().and_then(|lab| lab.park_release(ending, tokens));
-        let ended = self.db.release(ending, tokens).await;
+    async fn write(&self, request: &ReleaseRequest, tokens: &[(String, i64)]) -> Result<Vec<Uuid>, StockError> {
+        let parked = self.lab.as_ref().and_then(|lab| lab.pause_release(request, tokens));
+        let ended = self.db.release(request, tokens).await;
         if let Some(lab) = &self.lab {
             lab.ended(parked, &ended);
         }
@@ -117,16 +117,16 @@ impl Changes {
     /// # Errors
     /// `BelowHeld`, or as `release`.
     pub async fn put(&self, sku: &Sku, on_hand: i64) -> Result<Snapshot, StockError> {
-        let mut patience = self.locks.patience();
+        let mut budget = self.locks.budget();
         loop {
-            let held = self.locks.hold(&self.db, &[sku.to_string()], &patience).await?;
-            let token = held.tokens().first().map(|(_, token)| *token);
-            let put = match held.still() {
+            let guard = self.locks.acquire(&self.db, &[sku.to_string()], &budget).await?;
+            let token = guard.tokens().first().map(|(_, token)| *token);
+            let put = match guard.ensure_valid() {
                 Ok(()) => self.db.put(sku, on_hand, token).await,
                 Err(lapsed) => Err(lapsed),
             };
-            held.release().await;
-            if let Some(done) = self.locks.settle(put, &mut patience).await? {
+            guard.release().await;
+            if let Some(done) = self.locks.finish(put, &mut budget).await? {
                 return Ok(done);
             }
         }

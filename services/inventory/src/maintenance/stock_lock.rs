@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{domain::error::StockError, store::StockDb};
 
 /// Stale tokens are told the current one, and raise it; more often than this it is somebody's doing.
-const TRIES: usize = 4;
+const MAX_ATTEMPTS: usize = 4;
 
 /// Redlock, where there are nodes. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,14 +23,14 @@ pub struct StockLocks {
 
 /// SKUs that are ours for a while, with a token for each that is bound to these locks.
 #[derive(Debug)]
-pub struct Held {
+pub struct StockGuard {
     grants: Option<Grants>,
     tokens: Vec<(String, i64)>,
 }
 
 /// How long one change may go on trying.
 #[derive(Debug)]
-pub struct Patience {
+pub struct RetryBudget {
     deadline: Instant,
     tries: usize,
 }
@@ -53,29 +53,29 @@ impl StockLocks {
     }
 
     /// For one change, all its tries together.
-    pub fn patience(&self) -> Patience {
-        Patience { deadline: Instant::now() + self.wait, tries: TRIES }
+    pub fn budget(&self) -> RetryBudget {
+        RetryBudget { deadline: Instant::now() + self.wait, tries: MAX_ATTEMPTS }
     }
 
     /// Takes the locks of those SKUs whose tokens come from them. Those of another source, and those that
     /// nobody has claimed yet, are left to the fence.
     ///
     /// # Errors
-    /// `LockTimeout`, `LockUnavailable`, or Postgres was away.
-    pub async fn hold(&self, db: &StockDb, skus: &[String], patience: &Patience) -> Result<Held, StockError> {
-        let Some(redlock) = &self.redlock else { return Ok(Held::nothing()) };
-        let bound = db.bound_to_redlock(skus).await?;
+    /// `LockTimeout`, `LockQuorumUnavailable`, or Postgres was away.
+    pub async fn acquire(&self, db: &StockDb, skus: &[String], budget: &RetryBudget) -> Result<StockGuard, StockError> {
+        let Some(redlock) = &self.redlock else { return Ok(StockGuard::nothing()) };
+        let bound = db.redlock_skus(skus).await?;
         if bound.is_empty() {
-            return Ok(Held::nothing());
+            return Ok(StockGuard::nothing());
         }
         let resources = bound.iter().map(|sku| resource(sku)).collect::<Result<Vec<_>, _>>()?;
-        let wait = patience.deadline.saturating_duration_since(Instant::now());
+        let wait = budget.deadline.saturating_duration_since(Instant::now());
         match redlock.try_lock_all(&resources, Wait::up_to(wait), self.lease).await {
-            Ok(Some(grants)) => Ok(Held { tokens: tokens(&grants, bound, &resources), grants: Some(grants) }),
+            Ok(Some(grants)) => Ok(StockGuard { tokens: tokens(&grants, bound, &resources), grants: Some(grants) }),
             Ok(None) => Err(StockError::LockTimeout { waited: self.wait }),
             // Somebody claimed with the highest there is; moving the fence is all that is left.
-            Err(LockError::TokensExhausted { .. }) => Ok(Held::nothing()),
-            Err(error) => Err(not_granted(error)),
+            Err(LockError::TokensExhausted { .. }) => Ok(StockGuard::nothing()),
+            Err(error) => Err(from_lock_error(error)),
         }
     }
 
@@ -83,24 +83,24 @@ impl StockLocks {
     ///
     /// # Errors
     /// What it was refused with; or the nodes were away.
-    pub async fn settle<T>(
+    pub async fn finish<T>(
         &self,
         changed: Result<T, StockError>,
-        patience: &mut Patience,
+        budget: &mut RetryBudget,
     ) -> Result<Option<T>, StockError> {
         let refused = match changed {
             Ok(done) => return Ok(Some(done)),
             Err(refused) => refused,
         };
-        patience.tries = patience.tries.saturating_sub(1);
-        if patience.tries == 0 || patience.deadline <= Instant::now() {
+        budget.tries = budget.tries.saturating_sub(1);
+        if budget.tries == 0 || budget.deadline <= Instant::now() {
             return Err(refused);
         }
         match (&refused, &self.redlock) {
             (StockError::StaleToken { sku, current, .. }, Some(redlock)) => {
                 let floor = u64::try_from(*current).ok().and_then(|current| Token::new(current).ok());
                 let Some(floor) = floor else { return Err(refused) };
-                redlock.raise_floor(&resource(sku)?, floor).await.map_err(not_granted)?;
+                redlock.raise_floor(&resource(sku)?, floor).await.map_err(from_lock_error)?;
                 Ok(None)
             }
             // The first claim came between our look at the source and our write.
@@ -110,7 +110,7 @@ impl StockLocks {
     }
 }
 
-impl Held {
+impl StockGuard {
     fn nothing() -> Self {
         Self { grants: None, tokens: Vec::new() }
     }
@@ -124,7 +124,7 @@ impl Held {
     ///
     /// # Errors
     /// The lease is over.
-    pub fn still(&self) -> Result<(), StockError> {
+    pub fn ensure_valid(&self) -> Result<(), StockError> {
         match &self.grants {
             Some(grants) if grants.valid_until() <= Instant::now() => Err(StockError::LeaseLapsed),
             Some(_) | None => Ok(()),
@@ -149,14 +149,14 @@ fn resource(sku: &str) -> Result<Resource, StockError> {
     Resource::new(format!("sku:{sku}")).map_err(|_| StockError::Defect("a SKU that cannot be locked"))
 }
 
-fn not_granted(error: LockError) -> StockError {
+fn from_lock_error(error: LockError) -> StockError {
     match error {
-        LockError::QuorumUnavailable { .. } | LockError::Unavailable { .. } => StockError::LockUnavailable(error),
+        LockError::QuorumUnavailable { .. } | LockError::Unavailable { .. } => StockError::LockQuorumUnavailable(error),
         LockError::Lapsed { .. } | LockError::Lost { .. } => StockError::LeaseLapsed,
         LockError::TooManyWaiters { .. } => StockError::Overloaded,
         LockError::ResourceCount { .. }
         | LockError::NoTokens { .. }
         | LockError::FloorOutOfReach { .. }
-        | LockError::TokensExhausted { .. } => StockError::Lock(error),
+        | LockError::TokensExhausted { .. } => StockError::UnexpectedLockError(error),
     }
 }

@@ -11,37 +11,37 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::error::StockError,
-    maintenance::changes::{Changes, Ending, Why},
+    maintenance::changes::{ReleaseReason, ReleaseRequest, ReservationChanges},
     outages,
-    store::Due,
+    store::EndedHold,
 };
 
 /// What the replicas compete for.
-pub const OFFICE: &str = "inventory:sweeper";
+pub const ELECTION: &str = "inventory:sweeper";
 /// Whoever leads may sweep for as long as he lives; the others ask again this often, and are woken when he ends.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
+const CAMPAIGN_WAIT: Duration = Duration::from_secs(30);
 
 /// The sweeper of one replica.
 #[derive(Debug, Clone)]
 pub struct Sweeper {
-    changes: Changes,
+    changes: ReservationChanges,
     every: Duration,
     batch: i64,
-    office: Resource,
+    election_name: Resource,
     /// Trouble is told once, and its end.
     troubled: bool,
 }
 
 impl Sweeper {
     /// Looks for holds that have ended `every` so often, `batch` of them at a time, while it is elected to `office`.
-    pub fn new(changes: Changes, every: Duration, batch: i64, office: Resource) -> Self {
-        Self { changes, every, batch, office, troubled: false }
+    pub fn new(changes: ReservationChanges, every: Duration, batch: i64, election_name: Resource) -> Self {
+        Self { changes, every, batch, election_name, troubled: false }
     }
 
     /// Until `stop`; the batch at hand is finished.
     pub async fn run(mut self, stop: CancellationToken) {
         let locks = self.changes.locks.redlock().cloned();
-        let election = locks.map(|locks| Election::new(locks, self.office.clone(), self.changes.locks.lease()));
+        let election = locks.map(|locks| Election::new(locks, self.election_name.clone(), self.changes.locks.lease()));
         while !stop.is_cancelled() {
             match &election {
                 // Two that sweep at once are in each other's way, and nothing worse.
@@ -61,7 +61,7 @@ impl Sweeper {
     async fn lead(&mut self, election: &Election, stop: &CancellationToken) -> Result<(), LockError> {
         let elected = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            elected = election.campaign(Wait::up_to(ASK_AGAIN)) => elected?,
+            elected = election.campaign(Wait::up_to(CAMPAIGN_WAIT)) => elected?,
         };
         let Some(leadership) = elected else { return Ok(()) };
         tracing::info!("this replica sweeps");
@@ -107,14 +107,14 @@ impl Sweeper {
         let mut expired = 0;
         loop {
             let due = self.changes.db.due(self.batch).await?;
-            let Some(ending) = together(&due) else { return Ok(expired) };
-            let ended = match self.changes.release(&ending).await {
+            let Some(request) = release_batch(&due) else { return Ok(expired) };
+            let ended = match self.changes.release(&request).await {
                 Ok(ended) => ended.len(),
-                Err(error) if ending.ids.len() == 1 => return Err(error),
-                Err(StockError::Unavailable(error)) => return Err(StockError::Unavailable(error)),
-                Err(StockError::LockUnavailable(error)) => return Err(StockError::LockUnavailable(error)),
+                Err(error) if request.ids.len() == 1 => return Err(error),
+                Err(StockError::PostgresUnavailable(error)) => return Err(StockError::PostgresUnavailable(error)),
+                Err(StockError::LockQuorumUnavailable(error)) => return Err(StockError::LockQuorumUnavailable(error)),
                 // One SKU that is always busy must not keep all the others.
-                Err(_) => self.one_by_one(&due).await?,
+                Err(_) => self.expire_one_by_one(&due).await?,
             };
             metrics::counter!("inventory_holds_expired_total").increment(ended as u64);
             expired += ended;
@@ -124,11 +124,11 @@ impl Sweeper {
         }
     }
 
-    async fn one_by_one(&self, due: &[Due]) -> Result<usize, StockError> {
+    async fn expire_one_by_one(&self, due: &[EndedHold]) -> Result<usize, StockError> {
         let (mut expired, mut last) = (0, None);
         for hold in due {
-            let Some(ending) = together(std::slice::from_ref(hold)) else { continue };
-            match self.changes.release(&ending).await {
+            let Some(request) = release_batch(std::slice::from_ref(hold)) else { continue };
+            match self.changes.release(&request).await {
                 Ok(ended) => expired += ended.len(),
                 Err(error) => last = Some(error),
             }
@@ -138,8 +138,8 @@ impl Sweeper {
 
     fn tell(&mut self, trouble: Option<StockError>) {
         match &trouble {
-            Some(error @ StockError::Unavailable(_)) => return outages::POSTGRES.record_failure(error),
-            Some(error @ StockError::LockUnavailable(_)) => return outages::LOCKS.record_failure(error),
+            Some(error @ StockError::PostgresUnavailable(_)) => return outages::POSTGRES.record_failure(error),
+            Some(error @ StockError::LockQuorumUnavailable(_)) => return outages::LOCKS.record_failure(error),
             Some(error) if !self.troubled => {
                 let error = error as &dyn Error;
                 tracing::warn!(error, "holds do not expire in time");
@@ -152,7 +152,7 @@ impl Sweeper {
 }
 
 /// As many of these as one grant can cover.
-fn together(due: &[Due]) -> Option<Ending> {
+fn release_batch(due: &[EndedHold]) -> Option<ReleaseRequest> {
     let (mut ids, mut skus) = (Vec::new(), BTreeSet::new());
     for hold in due {
         let more = hold.skus.iter().filter(|sku| !skus.contains(*sku)).count();
@@ -162,8 +162,8 @@ fn together(due: &[Due]) -> Option<Ending> {
         ids.push(hold.id);
         skus.extend(hold.skus.iter().cloned());
     }
-    let (skus, why) = (skus.into_iter().collect(), Why::Expire);
-    (!ids.is_empty()).then_some(Ending { ids, skus, why })
+    let (skus, reason) = (skus.into_iter().collect(), ReleaseReason::Expire);
+    (!ids.is_empty()).then_some(ReleaseRequest { ids, skus, reason })
 }
 
 #[cfg(test)]
@@ -172,20 +172,20 @@ mod tests {
 
     use super::*;
 
-    fn hold(skus: std::ops::Range<usize>) -> Due {
-        Due { id: Uuid::now_v7(), skus: skus.map(|n| format!("s{n}")).collect() }
+    fn hold(skus: std::ops::Range<usize>) -> EndedHold {
+        EndedHold { id: Uuid::now_v7(), skus: skus.map(|n| format!("s{n}")).collect() }
     }
 
     #[test]
     fn a_batch_names_each_sku_once() {
-        let ending = together(&[hold(0..3), hold(1..4)]).expect("two holds");
-        assert_eq!((ending.ids.len(), ending.skus.len()), (2, 4));
+        let request = release_batch(&[hold(0..3), hold(1..4)]).expect("two holds");
+        assert_eq!((request.ids.len(), request.skus.len()), (2, 4));
     }
 
     #[test]
     fn a_batch_is_no_larger_than_one_grant_and_never_part_of_a_hold() {
-        let ending = together(&[hold(0..100), hold(100..200), hold(0..1)]).expect("one hold");
-        assert_eq!((ending.ids.len(), ending.skus.len()), (1, 100));
-        assert!(together(&[]).is_none());
+        let request = release_batch(&[hold(0..100), hold(100..200), hold(0..1)]).expect("one hold");
+        assert_eq!((request.ids.len(), request.skus.len()), (1, 100));
+        assert!(release_batch(&[]).is_none());
     }
 }

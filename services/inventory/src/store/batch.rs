@@ -5,12 +5,12 @@ use uuid::Uuid;
 use super::{StockDb, StoredReservation, refusal, rows};
 use crate::{
     domain::batch::{Batch, BatchOrder, Plan},
-    domain::error::{Step, StockError},
+    domain::error::{ProtocolStep, StockError},
     strategy::TokenSource,
 };
 
 /// Each try leaves out whoever turned out to have a reservation; nobody but retries of the same orders adds any.
-const MOST_TRIES: usize = 3;
+const MAX_ATTEMPTS: usize = 3;
 
 impl StockDb {
     /// Sets units aside for all these orders; how each of them ended, in order.
@@ -25,11 +25,11 @@ impl StockDb {
             let plan = batch.plan(|order| known.iter().any(|stored: &StoredReservation| stored.order_id == order));
             tries += 1;
             match self.write_batch(batch, &plan).await {
-                Ok(()) => return self.ends_of(batch, plan, &orders).await,
-                Err(StockError::OrderReservedOtherwise { .. }) if tries < MOST_TRIES => {
+                Ok(()) => return self.outcomes_of(batch, plan, &orders).await,
+                Err(StockError::OrderAlreadyReserved { .. }) if tries < MAX_ATTEMPTS => {
                     known = self.reservations_of(&orders).await?;
                 }
-                Err(refused) => return self.batch_stored_before(batch, &orders, refused).await,
+                Err(refused) => return self.recognise_stored_batch(batch, &orders, refused).await,
             }
         }
     }
@@ -45,10 +45,10 @@ impl StockDb {
         let lines = || plan.served.iter().zip(&ids).flat_map(|((_, lines), id)| lines.iter().map(move |l| (*id, l)));
         let written = sqlx::query("select reserve_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)")
             .bind(batch.strategy.name())
-            .bind(batch.strategy.tokens().map(TokenSource::name))
+            .bind(batch.strategy.token_source().map(TokenSource::name))
             .bind(batch.hold_seconds)
             .bind(moving.iter().map(|(sku, _)| sku.as_ref()).collect::<Vec<_>>())
-            .bind(moving.iter().map(|(_, basis)| basis.token).collect::<Vec<_>>())
+            .bind(moving.iter().map(|(_, claimed)| claimed.token).collect::<Vec<_>>())
             .bind(plan.after.values().copied().collect::<Vec<_>>())
             .bind(&ids)
             .bind(served().collect::<Vec<_>>())
@@ -60,10 +60,10 @@ impl StockDb {
             .bind(lines().map(|(_, line)| line.before).collect::<Vec<_>>())
             .execute(&self.pool)
             .await;
-        written.map(drop).map_err(|error| refusal::understand(error, Step::Write))
+        written.map(drop).map_err(|error| refusal::from_db_error(error, ProtocolStep::Write))
     }
 
-    async fn ends_of(
+    async fn outcomes_of(
         &self,
         batch: &Batch,
         plan: Plan,
@@ -75,7 +75,7 @@ impl StockDb {
             if let Some(at) = stored.iter().position(|one| one.order_id == order_id) {
                 let one = stored.swap_remove(at);
                 let same = one.fingerprint == order.fingerprint();
-                return if same { Ok(one) } else { Err(StockError::OrderReservedOtherwise { order_id }) };
+                return if same { Ok(one) } else { Err(StockError::OrderAlreadyReserved { order_id }) };
             }
             let at = refused.iter().position(|(id, _)| *id == order_id);
             Err(at.map_or(StockError::UnknownReservation, |at| refused.swap_remove(at).1))
@@ -85,7 +85,7 @@ impl StockDb {
 
     /// A refused batch may be the second copy of one that went through. Then all its orders were written with
     /// its very tokens; with newer ones, they were written by somebody else, and this one is late.
-    async fn batch_stored_before(
+    async fn recognise_stored_batch(
         &self,
         batch: &Batch,
         orders: &[Uuid],
@@ -93,8 +93,8 @@ impl StockDb {
     ) -> Result<Vec<Result<StoredReservation, StockError>>, StockError> {
         let StockError::StaleToken { .. } = &refused else { return Err(refused) };
         let stored = self.reservations_of(orders).await?;
-        if stored.len() == orders.len() && stored.iter().all(|one| written_with(batch, one)) {
-            return self.ends_of(batch, Plan::default(), orders).await;
+        if stored.len() == orders.len() && stored.iter().all(|one| is_written_with_tokens_of(batch, one)) {
+            return self.outcomes_of(batch, Plan::default(), orders).await;
         }
         for order in orders {
             refused = self.note_refusal(refused, Some(*order)).await;
@@ -108,7 +108,7 @@ impl StockDb {
     }
 }
 
-fn written_with(batch: &Batch, stored: &StoredReservation) -> bool {
-    let token_of = |sku: &str| batch.stock.iter().find(|(s, _)| s.as_ref() == sku).map(|(_, basis)| basis.token);
+fn is_written_with_tokens_of(batch: &Batch, stored: &StoredReservation) -> bool {
+    let token_of = |sku: &str| batch.stock.iter().find(|(s, _)| s.as_ref() == sku).map(|(_, claimed)| claimed.token);
     stored.lines.iter().all(|line| line.fencing_token.is_some() && line.fencing_token == token_of(&line.sku))
 }

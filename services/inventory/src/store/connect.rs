@@ -11,7 +11,7 @@ use sqlx::{
 /// How long anybody waits for a connection: less than any lease worth having.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Replicas that start together migrate one after the other.
-const MIGRATE_WITHIN: &str = "60s";
+const MIGRATION_TIMEOUT: &str = "60s";
 /// The role of `0003_roles.sql`. Whoever logs in works as this one.
 const ROLE: &str = "inventory_service";
 
@@ -42,7 +42,7 @@ pub enum ConnectError {
     Migration(#[from] sqlx::migrate::MigrateError),
     /// Units could be sold twice in it.
     #[error("this database was set up for the lab: its stock is not guarded; take another one, or --lab")]
-    OfTheLab,
+    LabDatabase,
 }
 
 /// Brings the schema up to date, and connects when it is first used.
@@ -68,18 +68,18 @@ pub(super) async fn connect(database: &Database) -> Result<PgPool, ConnectError>
 /// On a connection of its own: start-up may take longer than anybody may wait for one later.
 async fn migrate(database: &Database) -> Result<(), ConnectError> {
     let options = PgConnectOptions::from_str(&database.migrate_url)?;
-    let options = options.application_name("inventory-migrate").options([("statement_timeout", MIGRATE_WITHIN)]);
+    let options = options.application_name("inventory-migrate").options([("statement_timeout", MIGRATION_TIMEOUT)]);
     let mut migrating = PgConnection::connect_with(&options).await?;
     MIGRATIONS.run(&mut migrating).await?;
     if database.lab {
         set_up_lab(&mut migrating).await?;
-    } else if is_of_the_lab(&mut migrating).await? {
-        return Err(ConnectError::OfTheLab);
+    } else if is_lab_database(&mut migrating).await? {
+        return Err(ConnectError::LabDatabase);
     }
     Ok(migrating.close().await?)
 }
 
-async fn is_of_the_lab(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+async fn is_lab_database(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let unsafe_ones = "select exists (select from pg_proc where proname = 'stock_write_unsafe')";
     sqlx::query_scalar(unsafe_ones).fetch_one(connection).await
 }
@@ -88,7 +88,7 @@ async fn is_of_the_lab(connection: &mut PgConnection) -> Result<bool, sqlx::Erro
 async fn set_up_lab(migrating: &mut PgConnection) -> Result<(), sqlx::Error> {
     let mut alone = migrating.begin().await?;
     sqlx::query("select pg_advisory_xact_lock(hashtext('inventory lab'))").execute(&mut *alone).await?;
-    if !is_of_the_lab(&mut alone).await? {
+    if !is_lab_database(&mut alone).await? {
         sqlx::raw_sql(LAB).execute(&mut *alone).await?;
     }
     alone.commit().await

@@ -8,6 +8,6 @@ mod stock_db;
 
 pub use self::{
     connect::{ACQUIRE_TIMEOUT, ConnectError, Database},
-    rows::{Due, ReservationLine, Snapshot, StoredReservation},
+    rows::{EndedHold, ReservationLine, Snapshot, StoredReservation},
     stock_db::StockDb,
 };

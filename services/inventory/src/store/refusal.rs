@@ -4,7 +4,7 @@ use serde::Deserialize;
 use sqlx::postgres::PgDatabaseError;
 use uuid::Uuid;
 
-use crate::domain::error::{Step, StockError};
+use crate::domain::error::{ProtocolStep, StockError};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -19,12 +19,12 @@ struct Facts {
 }
 
 /// Turns a refusal into its fact; anything else into "away" or "a defect".
-pub(super) fn understand(error: sqlx::Error, step: Step) -> StockError {
+pub(super) fn from_db_error(error: sqlx::Error, step: ProtocolStep) -> StockError {
     let Some(database) = error.as_database_error() else {
         return unavailable(error);
     };
     if database.constraint() == Some("reservations_one_per_order") {
-        return StockError::OrderReservedOtherwise { order_id: Uuid::nil() };
+        return StockError::OrderAlreadyReserved { order_id: Uuid::nil() };
     }
     if database.constraint() == Some("stock_available_within") {
         let why = "more was observed than there is";
@@ -63,5 +63,5 @@ pub(super) fn unavailable(error: sqlx::Error) -> StockError {
         }),
         _ => false,
     };
-    if away { StockError::Unavailable(error) } else { StockError::Unforeseen(error) }
+    if away { StockError::PostgresUnavailable(error) } else { StockError::UnexpectedPostgresError(error) }
 }

@@ -51,7 +51,7 @@ pub struct ReservationLine {
 
 /// A hold that has ended.
 #[derive(Debug, Clone, FromRow)]
-pub struct Due {
+pub struct EndedHold {
     /// Its id.
     pub id: Uuid,
     /// What it holds.

@@ -5,11 +5,11 @@
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{ConnectError, Database, Due, Snapshot, StoredReservation, connect, refusal, rows};
+use super::{ConnectError, Database, EndedHold, Snapshot, StoredReservation, connect, refusal, rows};
 use crate::{
-    domain::error::{Step, StockError},
-    domain::stock::{Sku, Wanted},
-    maintenance::changes::Ending,
+    domain::error::{ProtocolStep, StockError},
+    domain::stock::{ReserveRequest, Sku},
+    maintenance::changes::ReleaseRequest,
     strategy::TokenSource,
 };
 
@@ -48,12 +48,12 @@ impl StockDb {
         let put = sqlx::query_as("select * from stock_put($1, $2, $3, $4)").bind(sku.as_ref()).bind(on_hand);
         match put.bind(token).bind(TokenSource::Redlock.name()).fetch_one(&self.pool).await {
             Ok(snapshot) => Ok(snapshot),
-            Err(error) => Err(self.note_refusal(refusal::understand(error, Step::Write), None).await),
+            Err(error) => Err(self.note_refusal(refusal::from_db_error(error, ProtocolStep::Write), None).await),
         }
     }
 
     /// Which of these SKUs take their tokens from Redlock; the others are nobody's yet, or of another source.
-    pub async fn bound_to_redlock(&self, skus: &[String]) -> Result<Vec<String>, StockError> {
+    pub async fn redlock_skus(&self, skus: &[String]) -> Result<Vec<String>, StockError> {
         let read = "select sku from stock where sku = any($1) and token_source = $2 order by sku";
         let bound = sqlx::query_scalar(read).bind(skus).bind(TokenSource::Redlock.name());
         bound.fetch_all(&self.pool).await.map_err(refusal::unavailable)
@@ -66,22 +66,22 @@ impl StockDb {
     }
 
     /// Ends whole reservations and gives their units back, in one transaction; returns those that were held.
-    pub async fn release(&self, ending: &Ending, tokens: &[(String, i64)]) -> Result<Vec<Uuid>, StockError> {
+    pub async fn release(&self, request: &ReleaseRequest, tokens: &[(String, i64)]) -> Result<Vec<Uuid>, StockError> {
         let (skus, tokens): (Vec<_>, Vec<_>) = tokens.iter().map(|(sku, token)| (sku.as_str(), *token)).unzip();
         let release = sqlx::query_scalar("select reservations_release($1, $2, $3, $4, $5)")
-            .bind(&ending.ids)
-            .bind(ending.why.name())
+            .bind(&request.ids)
+            .bind(request.reason.name())
             .bind(TokenSource::Redlock.name())
             .bind(skus)
             .bind(tokens);
         match release.fetch_all(&self.pool).await {
             Ok(ended) => Ok(ended),
-            Err(error) => Err(self.note_refusal(refusal::understand(error, Step::Write), None).await),
+            Err(error) => Err(self.note_refusal(refusal::from_db_error(error, ProtocolStep::Write), None).await),
         }
     }
 
     /// Holds that have ended, the oldest first, at most `limit`.
-    pub async fn due(&self, limit: i64) -> Result<Vec<Due>, StockError> {
+    pub async fn due(&self, limit: i64) -> Result<Vec<EndedHold>, StockError> {
         sqlx::query_as(rows::DUE).bind(limit).fetch_all(&self.pool).await.map_err(refusal::unavailable)
     }
 
@@ -110,28 +110,28 @@ impl StockDb {
         let claim = sqlx::query_as(claim).bind(skus).bind(tokens).bind(source.name());
         match claim.fetch_all(&self.pool).await {
             Ok(snapshots) => Ok(snapshots),
-            Err(error) => Err(self.note_refusal(refusal::understand(error, Step::Claim), None).await),
+            Err(error) => Err(self.note_refusal(refusal::from_db_error(error, ProtocolStep::Claim), None).await),
         }
     }
 
     /// Sets units aside for an order. A write that comes twice finds what the first one did.
-    pub async fn reserve(&self, wanted: &Wanted) -> Result<StoredReservation, StockError> {
-        let skus: Vec<_> = wanted.lines.keys().map(AsRef::as_ref).collect();
-        let lines = wanted.lines.values();
+    pub async fn reserve(&self, request: &ReserveRequest) -> Result<StoredReservation, StockError> {
+        let skus: Vec<_> = request.lines.keys().map(AsRef::as_ref).collect();
+        let lines = request.lines.values();
         let quantities: Vec<_> = lines.clone().map(|line| line.quantity).collect();
         let tokens: Vec<_> = lines.clone().map(|line| line.token).collect();
         let observed: Vec<_> = lines.clone().map(|line| line.observed).collect();
         let versions: Vec<_> = lines.map(|line| line.version).collect();
-        let strategy = wanted.strategy;
+        let strategy = request.strategy;
         let id = Uuid::now_v7();
         let written = sqlx::query("select reserve($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)")
             .bind(id)
-            .bind(wanted.order_id)
+            .bind(request.order_id)
             .bind(strategy.name())
             .bind(strategy.check().name())
-            .bind(strategy.tokens().map(TokenSource::name))
-            .bind(wanted.fingerprint())
-            .bind(wanted.hold_seconds)
+            .bind(strategy.token_source().map(TokenSource::name))
+            .bind(request.fingerprint())
+            .bind(request.hold_seconds)
             .bind(skus)
             .bind(quantities)
             .bind(tokens)
@@ -142,32 +142,36 @@ impl StockDb {
         match written {
             Ok(_) => self.reservation(id).await,
             Err(error) => {
-                let refused = refusal::understand(error, Step::Write);
-                self.stored_before(wanted, refused).await
+                let refused = refusal::from_db_error(error, ProtocolStep::Write);
+                self.recognise_stored(request, refused).await
             }
         }
     }
 
     /// A refused write may be the second copy of one that went through.
-    async fn stored_before(&self, wanted: &Wanted, refused: StockError) -> Result<StoredReservation, StockError> {
+    async fn recognise_stored(
+        &self,
+        request: &ReserveRequest,
+        refused: StockError,
+    ) -> Result<StoredReservation, StockError> {
         let second_copy = matches!(
             refused,
             StockError::StaleToken { .. }
                 | StockError::StaleVersion { .. }
                 | StockError::OutOfStock { .. }
-                | StockError::OrderReservedOtherwise { .. }
+                | StockError::OrderAlreadyReserved { .. }
         );
         if second_copy {
-            match self.reservation_of(wanted.order_id).await {
-                Ok(stored) if stored.fingerprint == wanted.fingerprint() => return Ok(stored),
+            match self.reservation_of(request.order_id).await {
+                Ok(stored) if stored.fingerprint == request.fingerprint() => return Ok(stored),
                 Ok(_) => {
-                    return Err(StockError::OrderReservedOtherwise { order_id: wanted.order_id });
+                    return Err(StockError::OrderAlreadyReserved { order_id: request.order_id });
                 }
                 Err(StockError::UnknownReservation) => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(self.note_refusal(refused, Some(wanted.order_id)).await)
+        Err(self.note_refusal(refused, Some(request.order_id)).await)
     }
 
     /// A stale token is evidence; it is kept although the transaction that brought it is gone.
