@@ -1,7 +1,7 @@
-//! Inventory owns stock: it hands out snapshots, registers fencing tokens, and sets units aside.
+//! Inventory owns stock: it returns snapshots, registers fencing tokens, and sets units aside.
 //! Invariant: stock changes only through the functions of `migrations/inventory`, which check the token
-//! inside the write. Absence: inventory takes no lock for an order, and never asks who holds one; it locks only
-//! what it changes by itself.
+//! inside the write. Absence: inventory acquires no lock for an order, and does not know who holds one; it locks
+//! only what it changes by itself.
 
 pub mod app;
 pub mod config;
@@ -10,6 +10,5 @@ pub mod http;
 pub mod lab;
 pub mod maintenance;
 pub mod store;
-pub mod strategy;
 
 mod outages;

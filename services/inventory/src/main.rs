@@ -1,4 +1,4 @@
-//! Wiring only: configuration in, service up, signal down.
+//! Reads the configuration, runs the service, and stops it on a signal. Nothing else happens here.
 
 use anyhow::Context as _;
 use clap::Parser;

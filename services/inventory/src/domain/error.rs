@@ -1,142 +1,184 @@
-//! Why stock was not read or changed. Knows no HTTP; `problem.rs` gives each its status.
+//! Why stock was not read or changed. Knows no HTTP: `http/problem.rs` gives each error its status.
 
 use std::time::Duration;
 
+use contract::{ProblemCode, ReservationStatus, Sku, Strategy};
 use fenced_lock::LockError;
+use strum::IntoStaticStr;
 use uuid::Uuid;
 
-use crate::strategy::Strategy;
-
 /// Why stock was not read or changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::VariantNames, IntoStaticStr)]
 pub enum StockError {
-    /// No such SKU.
-    #[error("there is no SKU {sku}")]
+    /// No row of `stock` has this SKU.
+    #[error("SKU {sku} does not exist")]
     UnknownSku {
-        /// Which.
+        /// As the request spells it.
         sku: String,
     },
-    /// No such reservation.
-    #[error("there is no such reservation")]
+    /// No row of `reservations` has this id or order id.
+    #[error("the reservation does not exist")]
     UnknownReservation,
-    /// Fewer units were seen than are wanted.
-    #[error("{available} units of {sku} are left")]
+    /// Fewer units are available than requested.
+    #[error("SKU {sku} has {available} units available")]
     OutOfStock {
-        /// Which.
-        sku: String,
-        /// How many were seen.
+        /// The SKU with too few units.
+        sku: Sku,
+        /// Units when the decision was made.
         available: i64,
     },
-    /// Somebody with a newer token was here.
-    #[error("token {token} for {sku} is stale, {current} is the latest")]
+    /// A newer token was claimed or written, or this token was written before.
+    #[error("fencing token {token} for SKU {sku} is stale: the storage has registered {current}")]
     StaleToken {
-        /// Which.
-        sku: String,
-        /// What was brought.
+        /// The SKU whose token is stale.
+        sku: Sku,
+        /// The token of the request.
         token: i64,
-        /// What the row has.
+        /// `stock.fence`.
         current: i64,
-        /// Where it was noticed.
+        /// The step that was refused.
         step: ProtocolStep,
     },
-    /// Somebody wrote since the decision was made.
-    #[error("version {observed} of {sku} is stale, {current} is the latest")]
+    /// The row was written since it was read.
+    #[error("version {observed} of SKU {sku} is stale: the current version is {current}")]
     StaleVersion {
-        /// Which.
-        sku: String,
-        /// What was observed.
+        /// The SKU whose version is stale.
+        sku: Sku,
+        /// The version in the request.
         observed: i64,
-        /// What the row has.
+        /// `stock.version`.
         current: i64,
     },
     /// Tokens of two sources do not compare.
-    #[error("tokens for {sku} come from {current}, not from {source_offered}")]
+    #[error("SKU {sku} takes its fencing tokens from {current}, not from {offered}")]
     TokenSourceMismatch {
-        /// Which.
-        sku: String,
-        /// What the row is bound to.
+        /// The SKU that is bound to another source.
+        sku: Sku,
+        /// `stock.token_source`.
         current: String,
-        /// What was offered.
-        source_offered: String,
+        /// The source of the request's token.
+        offered: String,
     },
-    /// Lowering stock below what is set aside.
-    #[error("{held} units of {sku} are set aside, so {on_hand} cannot be all there is")]
+    /// A restock would leave fewer units than held reservations have.
+    #[error("SKU {sku} cannot have {on_hand} units on hand: {held} units are held by reservations")]
     BelowHeld {
-        /// Which.
-        sku: String,
-        /// What was asked for.
+        /// The SKU to be restocked.
+        sku: Sku,
+        /// The units of the request.
         on_hand: i64,
-        /// What is set aside.
+        /// Units in held reservations.
         held: i64,
     },
-    /// The order has a reservation, for something else.
-    #[error("order {order_id} has another reservation already")]
+    /// The order has a reservation for other units.
+    #[error("order {order_id} already has a reservation for other units")]
     OrderAlreadyReserved {
-        /// Which.
+        /// The order.
         order_id: Uuid,
     },
+    /// At each attempt, an order of the batch had been reserved by another request. Nothing was written.
+    #[error("orders of this batch were reserved by other requests in the meantime; nothing was written")]
+    BatchOverlaps,
     /// The reservation is not held any more.
     #[error("the reservation is {status}")]
     InvalidState {
-        /// What it is.
-        status: String,
+        /// Its state.
+        status: ReservationStatus,
     },
     /// The hold ended before it was confirmed.
-    #[error("the hold has ended")]
+    #[error("the hold ended before it was confirmed")]
     HoldExpired,
-    /// The request is not acceptable: where and why.
-    #[error("{1} at {0}")]
-    Invalid(String, String),
+    /// A field of the request is not acceptable.
+    #[error("{pointer}: {detail}")]
+    InvalidField {
+        /// JSON pointer (RFC 6901); `/query/…` and `/headers/…` for what is not in the body.
+        pointer: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// No strategy has this name.
-    #[error(transparent)]
-    UnknownStrategy(#[from] crate::strategy::UnknownStrategy),
-    /// It oversells, and the lab is off.
-    #[error("strategy {0} oversells and is for the lab only")]
+    #[error("strategy {0:?} does not exist")]
+    UnknownStrategy(String),
+    /// The strategy can oversell, and the lab is off.
+    #[error("strategy {0} can oversell: it is allowed only where the lab is on")]
     StrategyNotAllowed(Strategy),
-    /// Somebody else had the lock all the time.
-    #[error("the lock was not had within {waited:?}")]
+    /// Another client held the lock during the whole wait.
+    #[error("the lock was not acquired within {waited:?}")]
     LockTimeout {
-        /// How long it was waited for.
+        /// The wait.
         waited: Duration,
     },
-    /// The lease ended before the write was asked for.
-    #[error("the lease ended before the write")]
+    /// The lease ended before the write was sent.
+    #[error("the lock's lease ended before the write was sent")]
     LeaseLapsed,
-    /// Too few lock nodes answered: nothing was written.
-    #[error("the lock quorum is not available")]
+    /// Fewer than a quorum of the lock nodes answered. Nothing was written.
+    #[error("fewer than a quorum of the lock nodes answered")]
     LockQuorumUnavailable(#[source] LockError),
-    /// More is being worked on than is taken on.
-    #[error("too much is waiting for the same stock")]
+    /// Too many requests of this process wait for the same lock.
+    #[error("too many requests wait for the same lock")]
     Overloaded,
-    /// The lock library was asked for what it cannot do.
-    #[error("the lock could not be used")]
+    /// Postgres did not answer in time, or cannot be reached.
+    #[error("postgres is unavailable")]
+    PostgresUnavailable(#[source] sqlx::Error),
+    /// A defect: the lock library was called with what it cannot do.
+    #[error("the lock library refused the call")]
     UnexpectedLockError(#[source] LockError),
-    /// Something that was thought impossible.
+    /// A defect: Postgres refused a statement for a reason that is no rule of stock.
+    #[error("postgres refused the statement")]
+    UnexpectedPostgresError(#[source] sqlx::Error),
+    /// A defect: the task of a write panicked. The write may have been sent.
+    #[error("the task of a write did not end normally")]
+    WriteTaskFailed(#[source] tokio::task::JoinError),
+    /// A defect that none of the others describes.
     #[error("{0}")]
     Defect(&'static str),
-    /// The database did not answer in time.
-    #[error("postgres is not available")]
-    PostgresUnavailable(#[source] sqlx::Error),
-    /// A defect.
-    #[error("unforeseen answer of postgres")]
-    UnexpectedPostgresError(#[source] sqlx::Error),
 }
 
-/// Where a stale token was noticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl StockError {
+    /// A field of the request is not acceptable; `pointer` is its JSON pointer.
+    pub fn invalid_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::InvalidField { pointer: pointer.into(), detail: detail.into() }
+    }
+
+    /// What programs match on.
+    pub fn code(&self) -> ProblemCode {
+        match self {
+            Self::UnknownSku { .. } | Self::UnknownReservation => ProblemCode::NotFound,
+            Self::OutOfStock { .. } => ProblemCode::OutOfStock,
+            Self::StaleToken { .. } => ProblemCode::StaleFencingToken,
+            Self::StaleVersion { .. } => ProblemCode::StaleVersion,
+            Self::TokenSourceMismatch { .. } => ProblemCode::TokenSourceMismatch,
+            Self::BelowHeld { .. }
+            | Self::OrderAlreadyReserved { .. }
+            | Self::BatchOverlaps
+            | Self::InvalidState { .. } => ProblemCode::InvalidState,
+            Self::HoldExpired => ProblemCode::ReservationExpired,
+            Self::InvalidField { .. } => ProblemCode::ValidationFailed,
+            Self::UnknownStrategy(_) | Self::StrategyNotAllowed(_) => ProblemCode::StrategyNotAllowed,
+            Self::LockTimeout { .. } | Self::LeaseLapsed => ProblemCode::LockTimeout,
+            Self::LockQuorumUnavailable(_) => ProblemCode::LockQuorumUnavailable,
+            Self::Overloaded => ProblemCode::Overloaded,
+            Self::PostgresUnavailable(_) => ProblemCode::DependencyUnavailable,
+            Self::UnexpectedLockError(_)
+            | Self::UnexpectedPostgresError(_)
+            | Self::WriteTaskFailed(_)
+            | Self::Defect(_) => ProblemCode::Internal,
+        }
+    }
+}
+
+/// The step of the protocol at which a token was refused; the names are those of `fence_refusals.step`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum ProtocolStep {
-    /// Before reading.
+    /// Registering the token, before the read.
     Claim,
-    /// At the write.
+    /// Writing with it.
     Write,
 }
 
 impl ProtocolStep {
-    /// As in `fence_refusals.step`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Claim => "claim",
-            Self::Write => "write",
-        }
+    /// The name in `fence_refusals.step`.
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }

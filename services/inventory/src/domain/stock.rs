@@ -1,99 +1,96 @@
-//! The rules of stock, with no I/O: what a SKU is, what a reservation asks for.
-//! Invariant: a value of these types was checked. Absence: no SQL, no HTTP.
+//! Stock of one SKU: the limits of its numbers, the SKU as a request body spells it, and the row as it is read
+//! and returned.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use contract::{InvalidSku, Sku};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use uuid::Uuid;
+use crate::domain::error::StockError;
 
-use crate::{domain::error::StockError, strategy::Strategy};
-
-/// The highest token: exact in every JSON reader.
+/// The highest fencing token: every JSON reader represents it exactly.
 pub const MAX_TOKEN: i64 = (1 << 53) - 1;
-/// The most units one line may move.
+/// The most units of one SKU in one order.
 pub const MAX_QUANTITY: i64 = 1_000_000;
 
-/// 1 to 64 letters, digits, `_` or `-`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Sku(String);
+/// The `sku` of a request body. Parsed when the body is decoded; text that is no SKU is reported by validation,
+/// together with every other wrong field of the body, rather than at once and alone.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct SkuField(Result<Sku, InvalidSku>);
 
-impl FromStr for Sku {
-    type Err = &'static str;
-
-    fn from_str(sku: &str) -> Result<Self, Self::Err> {
-        let sound = sku.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        let fits = (1..=64).contains(&sku.len());
-        if sound && fits { Ok(Self(sku.to_owned())) } else { Err("must be 1 to 64 letters, digits, _ or -") }
-    }
-}
-
-impl fmt::Display for Sku {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl AsRef<str> for Sku {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-/// What an order asks for of one SKU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LineRequest {
-    /// Units.
-    pub quantity: i64,
-    /// The token it was claimed with, where the strategy has one.
-    pub token: Option<i64>,
-    /// The units that the decision was made on, where the write is computed from them.
-    pub observed: Option<i64>,
-    /// The version that it was made on, where that is what the write checks.
-    pub version: Option<i64>,
-}
-
-/// Units to set aside for one order, by SKU: sorted, each once.
-#[derive(Debug, Clone)]
-pub struct ReserveRequest {
-    /// For which order.
-    pub order_id: Uuid,
-    /// How it is guarded.
-    pub strategy: Strategy,
-    /// What, in SKU order.
-    pub lines: BTreeMap<Sku, LineRequest>,
-    /// How long.
-    pub hold_seconds: i64,
-}
-
-impl ReserveRequest {
-    /// Adds a line; a SKU that is there already gets the sum.
+impl SkuField {
+    /// The SKU.
     ///
     /// # Errors
-    /// Tokens or observations of one SKU differ, or the sum is too large.
-    pub fn add(&mut self, at: usize, sku: Sku, line_request: LineRequest) -> Result<(), StockError> {
-        let wrong = |field: &str, why: &str| Err(StockError::Invalid(format!("/lines/{at}/{field}"), why.to_owned()));
-        let Some(line) = self.lines.get_mut(&sku) else {
-            self.lines.insert(sku, line_request);
-            return Ok(());
-        };
-        if line.token != line_request.token {
-            return wrong("fencing_token", "differs from an earlier line of the same SKU");
-        }
-        if line.observed != line_request.observed {
-            return wrong("observed_available", "differs from an earlier line of the same SKU");
-        }
-        if line.version != line_request.version {
-            return wrong("observed_version", "differs from an earlier line of the same SKU");
-        }
-        line.quantity += line_request.quantity;
-        if line.quantity > MAX_QUANTITY {
-            return wrong("quantity", "the lines of this SKU add up to more than 1000000");
-        }
-        Ok(())
+    /// `InvalidField`, with `pointer`. Validation of the body has ruled that out.
+    pub fn parsed(&self, pointer: impl FnOnce() -> String) -> Result<Sku, StockError> {
+        self.0.clone().map_err(|error| StockError::invalid_field(pointer(), error.to_string()))
     }
+}
 
-    /// What was asked for, in canonical form; tokens are left out, since a retry brings new ones.
-    pub fn fingerprint(&self) -> String {
-        let lines: Vec<_> = self.lines.iter().map(|(sku, line)| format!("{sku}×{}", line.quantity)).collect();
-        lines.join(" ")
+impl From<String> for SkuField {
+    fn from(text: String) -> Self {
+        Self(text.try_into())
+    }
+}
+
+impl From<Sku> for SkuField {
+    fn from(sku: Sku) -> Self {
+        Self(Ok(sku))
+    }
+}
+
+impl Serialize for SkuField {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Ok(sku) => sku.serialize(serializer),
+            Err(error) => Err(serde::ser::Error::custom(error)),
+        }
+    }
+}
+
+impl garde::Validate for SkuField {
+    type Context = ();
+
+    fn validate_into(&self, (): &(), path: &mut dyn FnMut() -> garde::Path, report: &mut garde::Report) {
+        if let Err(error) = self.0 {
+            report.append(path(), garde::Error::new(error));
+        }
+    }
+}
+
+/// The stock of one SKU, as it was when it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema, sqlx::FromRow)]
+#[schema(as = StockView)]
+pub struct StockSnapshot {
+    /// 1 to 64 letters, digits, `_` or `-`.
+    #[sqlx(try_from = "String")]
+    #[schema(value_type = String)]
+    pub sku: Sku,
+    /// Units in the warehouse, those of held reservations included.
+    pub on_hand: i64,
+    /// Units that can be reserved.
+    pub available: i64,
+    /// The highest fencing token that was claimed or written; 0 before the first.
+    pub fence: i64,
+    /// Incremented by every change of units; `optimistic` compares it.
+    pub version: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use garde::Validate as _;
+
+    use super::*;
+
+    #[test]
+    fn text_that_is_no_sku_is_decoded_and_refused_by_validation() {
+        let field: SkuField = serde_json::from_str("\"no spaces\"").expect("any text is decoded");
+        assert!(field.validate().is_err());
+        assert!(field.parsed(|| "/sku".to_owned()).is_err());
+        assert!(serde_json::to_string(&field).is_err());
+        let field: SkuField = serde_json::from_str("\"a-1\"").expect("any text is decoded");
+        assert!(field.validate().is_ok());
+        assert_eq!(field.parsed(|| "/sku".to_owned()).expect("a SKU").as_str(), "a-1");
     }
 }

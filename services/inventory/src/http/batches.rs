@@ -1,8 +1,9 @@
-//! The call that writes several orders at once, for order replicas whose orders share a grant, and its shapes.
+//! `POST /v1/reservations/batch`: sets units aside for several orders that share one grant of locks.
 
 use std::collections::BTreeMap;
 
 use axum::{Json as Body, extract::State, http::HeaderMap};
+use contract::{Sku, Strategy};
 use serde::{Deserialize, Serialize};
 use service_kit::{
     docs::{CommonAuthErrors, CommonBodyErrors, CommonErrors},
@@ -13,28 +14,29 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    app::App,
-    domain::batch::{Batch, BatchOrder, ClaimedStock},
-    domain::error::StockError,
-    domain::stock::{MAX_QUANTITY, MAX_TOKEN, Sku},
-    http::reservations::ReservationView,
-    http::stock::{check_line_count, flatten_join, is_sku, strategy},
-    strategy::Strategy,
+    domain::{
+        allocation::{Batch, BatchOrder, ClaimedStock},
+        error::StockError,
+        reservation::Reservation,
+        stock::{MAX_QUANTITY, MAX_TOKEN, SkuField},
+    },
+    http::state::AppState,
+    lab::{self, PendingWrite, WriteKind},
 };
 
 /// Orders whose tokens were claimed together.
 #[derive(Debug, Deserialize, ToSchema, garde::Validate)]
 #[serde(deny_unknown_fields)]
 pub struct ReserveBatch {
-    /// What they were decided on.
+    /// The claimed SKUs, as they were read.
     #[garde(length(min = 1), dive)]
     #[schema(min_items = 1)]
     stock: Vec<StockLine>,
-    /// In the order in which they are served.
+    /// In the order in which units are allocated.
     #[garde(length(min = 1, max = 100), dive)]
     #[schema(min_items = 1, max_items = 100)]
     orders: Vec<OrderLines>,
-    /// How long the holds last.
+    /// How long the units are held, in seconds.
     #[garde(range(min = 1, max = 31_536_000))]
     #[schema(minimum = 1, maximum = 31_536_000)]
     hold_seconds: i64,
@@ -44,15 +46,15 @@ pub struct ReserveBatch {
 #[derive(Debug, Deserialize, ToSchema, garde::Validate)]
 #[serde(deny_unknown_fields)]
 pub struct StockLine {
-    /// Which.
-    #[garde(custom(is_sku))]
-    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
-    sku: String,
+    /// 1 to 64 letters, digits, `_` or `-`.
+    #[garde(dive)]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    sku: SkuField,
     /// The token it was claimed with.
     #[garde(range(min = 1, max = MAX_TOKEN))]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
     fencing_token: i64,
-    /// Units that were seen.
+    /// `available` when it was read.
     #[garde(range(min = 0))]
     #[schema(minimum = 0)]
     observed_available: i64,
@@ -62,10 +64,10 @@ pub struct StockLine {
 #[derive(Debug, Deserialize, ToSchema, garde::Validate)]
 #[serde(deny_unknown_fields)]
 pub struct OrderLines {
-    /// Which; one reservation each.
+    /// The order; it has at most one reservation.
     #[garde(skip)]
     order_id: Uuid,
-    /// What; every SKU is among `stock`.
+    /// Every SKU is among `stock`. Lines of the same SKU are summed.
     #[garde(length(min = 1), dive)]
     #[schema(min_items = 1)]
     lines: Vec<OrderLine>,
@@ -75,132 +77,142 @@ pub struct OrderLines {
 #[derive(Debug, Deserialize, ToSchema, garde::Validate)]
 #[serde(deny_unknown_fields)]
 pub struct OrderLine {
-    /// Which.
-    #[garde(custom(is_sku))]
-    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
-    sku: String,
-    /// How many.
+    /// 1 to 64 letters, digits, `_` or `-`.
+    #[garde(dive)]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    sku: SkuField,
+    /// Units.
     #[garde(range(min = 1, max = MAX_QUANTITY))]
     #[schema(minimum = 1, maximum = 1_000_000)]
     quantity: i64,
 }
 
-/// How each order ended, in the order of the request.
+/// The result of each order, in the order of the request.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Outcomes {
-    outcomes: Vec<Outcome>,
+#[schema(as = Outcomes)]
+pub struct BatchOutcomes {
+    outcomes: Vec<OrderOutcome>,
 }
 
-/// How one order ended.
+/// The result of one order.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+#[schema(as = Outcome)]
+pub enum OrderOutcome {
     /// Its units are set aside.
-    Reservation(ReservationView),
-    /// They are not.
-    Problem(Refusal),
+    Reservation(Reservation),
+    /// Nothing was written for it.
+    Problem(OrderRefusal),
 }
 
-/// Why an order was refused, in the members that a problem has.
+/// Why an order was refused, in members that a problem has too.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Refusal {
+#[schema(as = Refusal)]
+pub struct OrderRefusal {
     code: &'static str,
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sku: Option<String>,
+    #[schema(value_type = Option<String>)]
+    sku: Option<Sku>,
     #[serde(skip_serializing_if = "Option::is_none")]
     available: Option<i64>,
 }
 
-impl From<StockError> for Refusal {
+impl From<StockError> for OrderRefusal {
     fn from(error: StockError) -> Self {
-        let detail = error.to_string();
-        let left =
-            if let StockError::OutOfStock { sku, available } = &error { Some((sku.clone(), *available)) } else { None };
-        let (sku, available) = left.unzip();
-        Self { code: Problem::from(error).code(), detail, sku, available }
+        let (code, detail) = (error.code().as_str(), error.to_string());
+        let (sku, available) = match error {
+            StockError::OutOfStock { sku, available } => (Some(sku), Some(available)),
+            _ => (None, None),
+        };
+        Self { code, detail, sku, available }
     }
 }
 
-/// Sets units aside for several orders that share their tokens, each by itself.
+/// Sets units aside for several orders that share their tokens; each order gets its own result.
 #[utoipa::path(
     post,
     path = "/v1/reservations/batch",
-    params(("Lock-Strategy" = Option<Strategy>, Header, description = "One that claims; redlock-fenced if it is not said")),
+    params(("Lock-Strategy" = Option<Strategy>, Header, description = "A strategy that claims; redlock-fenced by default")),
     request_body = ReserveBatch,
     responses(
-        (status = 200, description = "How each order ended, in the order of the request", body = Outcomes),
+        (status = 200, description = "The result of each order, in the order of the request", body = BatchOutcomes),
         CommonErrors,
         CommonBodyErrors,
         CommonAuthErrors,
         (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = Problem),
-        (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
+        (status = 404, description = "not_found: the SKU does not exist", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "stale_fencing_token, token_source_mismatch, invalid_state: none of the orders was written", content_type = "application/problem+json", body = Problem),
         (status = 422, description = "validation_failed, strategy_not_allowed", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn reserve_batch(
-    State(app): State<App>,
+    State(state): State<AppState>,
     headers: HeaderMap,
     Json(reserve): Json<ReserveBatch>,
-) -> Result<Body<Outcomes>, StockError> {
-    check_line_count(reserve.stock.len(), app.max_lines)?;
-    let strategy = strategy(&headers, app.lab.is_some())?;
+) -> Result<Body<BatchOutcomes>, StockError> {
+    state.check_line_count(reserve.stock.len())?;
+    let strategy = state.strategy(&headers)?;
     if !strategy.claims() {
-        let why = format!("{strategy} does not claim, so its orders share nothing");
-        return Err(StockError::Invalid("/stock/0/fencing_token".to_owned(), why));
+        let problem = format!("strategy {strategy} does not claim, so orders cannot share tokens");
+        return Err(StockError::invalid_field("/stock/0/fencing_token", problem));
     }
     let batch = batch(reserve, strategy)?;
-    let writer = app.clone();
-    let written = app.spawn_write(async move {
-        let parked = writer.lab.as_ref().and_then(|lab| lab.pause_batch(&batch));
-        let result = writer.db.reserve_batch(&batch).await;
-        if let Some(lab) = &writer.lab {
-            lab.ended(parked, &result);
-        }
-        result
-    });
-    let outcome = |end: Result<_, StockError>| match end {
-        Ok(stored) => Outcome::Reservation(ReservationView::from(stored)),
-        Err(error) => Outcome::Problem(error.into()),
+    let (db, lab) = (state.db.clone(), state.lab.clone());
+    let write = async move {
+        let pending = || PendingWrite {
+            kind: WriteKind::Reserve,
+            order_id: batch.orders.first().map(|order| order.order_id),
+            strategy: batch.strategy.name(),
+            tokens: batch.stock.iter().map(|(sku, stock)| (sku.clone(), Some(stock.fencing_token))).collect(),
+        };
+        lab::send_write(lab.as_ref(), pending, db.reserve_batch(&batch)).await
     };
-    let outcomes = flatten_join(written.await)?.into_iter().map(outcome).collect();
-    Ok(Body(Outcomes { outcomes }))
+    let outcomes = state.run_write(write).await?.into_iter().map(|result| match result {
+        Ok(reservation) => OrderOutcome::Reservation(reservation),
+        Err(error) => OrderOutcome::Problem(error.into()),
+    });
+    Ok(Body(BatchOutcomes { outcomes: outcomes.collect() }))
 }
 
 fn batch(reserve: ReserveBatch, strategy: Strategy) -> Result<Batch, StockError> {
-    let ReserveBatch { stock, orders, hold_seconds } = reserve;
-    let mut batch = Batch { strategy, stock: BTreeMap::new(), orders: Vec::with_capacity(orders.len()), hold_seconds };
-    for (at, StockLine { sku, fencing_token: token, observed_available: observed }) in stock.into_iter().enumerate() {
-        if batch.stock.insert(checked(&sku)?, ClaimedStock { token, observed }).is_some() {
-            return Err(wrong(format!("/stock/{at}/sku"), "is there twice"));
+    let mut stock = BTreeMap::new();
+    for (index, line) in reserve.stock.into_iter().enumerate() {
+        let pointer = || format!("/stock/{index}/sku");
+        let StockLine { sku, fencing_token, observed_available } = line;
+        if stock.insert(sku.parsed(pointer)?, ClaimedStock { fencing_token, observed_available }).is_some() {
+            return Err(StockError::invalid_field(pointer(), "names a SKU of an earlier line"));
         }
     }
-    for (at, OrderLines { order_id, lines }) in orders.into_iter().enumerate() {
-        if batch.orders.iter().any(|order| order.order_id == order_id) {
-            return Err(wrong(format!("/orders/{at}/order_id"), "is there twice"));
+    let mut orders: Vec<BatchOrder> = Vec::with_capacity(reserve.orders.len());
+    for (index, OrderLines { order_id, lines }) in reserve.orders.into_iter().enumerate() {
+        if orders.iter().any(|order| order.order_id == order_id) {
+            let pointer = format!("/orders/{index}/order_id");
+            return Err(StockError::invalid_field(pointer, "names an order of an earlier element"));
         }
-        let mut summed = BTreeMap::new();
-        for (line, OrderLine { sku, quantity }) in lines.into_iter().enumerate() {
-            let sku = checked(&sku)?;
-            if !batch.stock.contains_key(&sku) {
-                return Err(wrong(format!("/orders/{at}/lines/{line}/sku"), "is not among the stock of the batch"));
-            }
-            let sum: &mut i64 = summed.entry(sku).or_default();
-            *sum += quantity;
-            if *sum > MAX_QUANTITY {
-                return Err(wrong(format!("/orders/{at}/lines/{line}/quantity"), "adds up to more than 1000000"));
-            }
-        }
-        batch.orders.push(BatchOrder { order_id, lines: summed });
+        orders.push(BatchOrder { order_id, lines: summed(index, lines, &stock)? });
     }
-    Ok(batch)
+    Ok(Batch { strategy, stock, orders, hold_seconds: reserve.hold_seconds })
 }
 
-fn wrong(pointer: String, why: &str) -> StockError {
-    StockError::Invalid(pointer, why.to_owned())
-}
-
-fn checked(sku: &str) -> Result<Sku, StockError> {
-    sku.parse().map_err(|why: &str| wrong("/sku".to_owned(), why))
+fn summed(
+    order: usize,
+    lines: Vec<OrderLine>,
+    stock: &BTreeMap<Sku, ClaimedStock>,
+) -> Result<BTreeMap<Sku, i64>, StockError> {
+    let mut summed = BTreeMap::new();
+    for (index, OrderLine { sku, quantity }) in lines.into_iter().enumerate() {
+        let pointer = |field: &str| format!("/orders/{order}/lines/{index}/{field}");
+        let sku = sku.parsed(|| pointer("sku"))?;
+        if !stock.contains_key(&sku) {
+            return Err(StockError::invalid_field(pointer("sku"), "is not among the stock of the batch"));
+        }
+        let sum: &mut i64 = summed.entry(sku).or_default();
+        *sum += quantity;
+        if *sum > MAX_QUANTITY {
+            let problem = format!("the lines of this SKU add up to more than {MAX_QUANTITY}");
+            return Err(StockError::invalid_field(pointer("quantity"), problem));
+        }
+    }
+    Ok(summed)
 }

@@ -1,53 +1,51 @@
-//! The laboratory's calls. They exist only while the lab is switched on.
+//! `/v1/lab/pauses`: arms, lists and removes the pauses of this replica. Routed only where the lab is on.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Json as Body, extract::State, http::StatusCode};
 use serde::Deserialize;
+use service_kit::extract::Json;
 
 use crate::{
-    app::App,
-    domain::error::StockError,
+    domain::{error::StockError, stock::SkuField},
+    http::state::AppState,
     lab::{Pauses, WriteKind},
 };
 
-/// Which writes stop this replica.
+/// Pauses to arm.
 #[derive(Debug, Deserialize, garde::Validate)]
 pub struct ArmPauses {
-    /// A write that touches this SKU.
-    #[garde(length(min = 1, max = 64))]
-    sku: String,
-    /// How many of them.
-    #[serde(default = "once")]
+    /// A write that includes this SKU stops the replica.
+    #[garde(dive)]
+    sku: SkuField,
+    /// How many writes stop it; one if absent.
+    #[serde(default = "one")]
     #[garde(range(min = 1, max = 1000))]
     count: usize,
-    /// Of which kind; those that set units aside, if it is not said.
+    /// The kind of write; `reserve` if absent.
     #[serde(default)]
     #[garde(skip)]
     write: WriteKind,
 }
 
-const fn once() -> usize {
+const fn one() -> usize {
     1
 }
 
 /// Arms pauses in this replica.
-pub async fn arm(
-    State(app): State<App>,
-    service_kit::extract::Json(arm): service_kit::extract::Json<ArmPauses>,
-) -> StatusCode {
-    if let Some(lab) = &app.lab {
-        lab.arm(arm.write, &arm.sku, arm.count);
+pub async fn arm(State(state): State<AppState>, Json(arm): Json<ArmPauses>) -> Result<StatusCode, StockError> {
+    if let Some(lab) = &state.lab {
+        lab.arm(arm.write, arm.sku.parsed(|| "/sku".to_owned())?, arm.count);
     }
-    StatusCode::NO_CONTENT
+    Ok(StatusCode::NO_CONTENT)
 }
 
-/// What is armed and what happened.
-pub async fn pauses(State(app): State<App>) -> Result<Json<Pauses>, StockError> {
-    Ok(Json(app.lab.unwrap_or_default().pauses()))
+/// How many pauses are armed, and those that fired.
+pub async fn pauses(State(state): State<AppState>) -> Body<Pauses> {
+    Body(state.lab.unwrap_or_default().pauses())
 }
 
-/// Disarms what did not fire.
-pub async fn disarm(State(app): State<App>) -> StatusCode {
-    if let Some(lab) = &app.lab {
+/// Removes the pauses that have not fired.
+pub async fn disarm(State(state): State<AppState>) -> StatusCode {
+    if let Some(lab) = &state.lab {
         lab.disarm();
     }
     StatusCode::NO_CONTENT

@@ -1,7 +1,7 @@
-//! The one place where an error becomes a problem (RFC 9457). Exhaustive on purpose: a new error must be
-//! given its status here before it compiles.
+//! The one place where an error becomes a problem (RFC 9457). Exhaustive: a new error does not compile until it has
+//! a status here.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use axum::{
     http::StatusCode,
@@ -11,77 +11,72 @@ use service_kit::problem::{FieldError, Problem};
 
 use crate::{domain::error::StockError, outages};
 
-/// Locks come free and nodes come back within this, mostly.
-const SOON: Duration = Duration::from_secs(1);
+/// Locks are released and nodes restarted within this time, mostly.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl From<StockError> for Problem {
     fn from(error: StockError) -> Self {
-        let detail = error.to_string();
-        let conflict = |code, title| Self::new(StatusCode::CONFLICT, code, title, detail.clone());
+        let (code, detail) = (error.code().as_str(), error.to_string());
+        let problem = |status, title| Self::new(status, code, title, detail.clone());
+        let conflict = |title| problem(StatusCode::CONFLICT, title);
         match error {
-            StockError::UnknownSku { sku } => Self::not_found(format!("there is no SKU {sku}")),
-            StockError::UnknownReservation => Self::not_found(detail),
+            StockError::UnknownSku { .. } | StockError::UnknownReservation => Self::not_found(detail),
             StockError::OutOfStock { sku, available } => {
-                conflict("out_of_stock", "Out of stock").with("sku", sku).with("available", available)
+                conflict("Out of stock").with("sku", sku).with("available", available)
             }
             StockError::StaleToken { sku, token, current, step: _ } => {
-                let problem = conflict("stale_fencing_token", "A newer holder was here").retryable();
+                let problem = conflict("Stale fencing token").retryable();
                 problem.with("sku", sku).with("token", token).with("current", current)
             }
             StockError::StaleVersion { sku, observed, current } => {
-                let problem = conflict("stale_version", "Somebody wrote since it was read").retryable();
+                let problem = conflict("Stock was written since it was read").retryable();
                 problem.with("sku", sku).with("observed", observed).with("current", current)
             }
-            StockError::TokenSourceMismatch { sku, current, source_offered } => {
-                let problem = conflict("token_source_mismatch", "Tokens of two sources do not compare");
-                problem.with("sku", sku).with("token_source", source_offered).with("current", current)
+            StockError::TokenSourceMismatch { sku, current, offered } => {
+                let problem = conflict("Fencing token from another source");
+                problem.with("sku", sku).with("token_source", offered).with("current", current)
             }
             StockError::BelowHeld { sku, on_hand: _, held } => {
-                conflict("invalid_state", "Below what is held").with("sku", sku).with("held", held)
+                conflict(INVALID_STATE).with("sku", sku).with("held", held)
             }
-            StockError::OrderAlreadyReserved { order_id } => {
-                conflict("invalid_state", "The order has another reservation").with("order_id", order_id)
+            StockError::OrderAlreadyReserved { order_id } => conflict(INVALID_STATE).with("order_id", order_id),
+            StockError::BatchOverlaps => conflict(INVALID_STATE),
+            StockError::InvalidState { status } => conflict(INVALID_STATE).with("state", status),
+            StockError::HoldExpired => conflict("Reservation expired"),
+            StockError::InvalidField { pointer, detail } => {
+                Self::validation_failed(vec![FieldError { pointer, detail }])
             }
-            StockError::InvalidState { status } => {
-                conflict("invalid_state", "Not in a state that allows it").with("state", status)
-            }
-            StockError::HoldExpired => conflict("reservation_expired", "The hold has ended"),
-            StockError::Invalid(pointer, detail) => Self::validation_failed(vec![FieldError { pointer, detail }]),
-            StockError::UnknownStrategy(_) => {
-                let status = StatusCode::UNPROCESSABLE_ENTITY;
-                Self::new(status, "strategy_not_allowed", "No such strategy", detail)
-            }
-            StockError::StrategyNotAllowed(_) => {
-                Self::new(StatusCode::FORBIDDEN, "strategy_not_allowed", "For the lab only", detail)
-            }
+            StockError::UnknownStrategy(_) => problem(StatusCode::UNPROCESSABLE_ENTITY, STRATEGY_NOT_ALLOWED),
+            StockError::StrategyNotAllowed(_) => problem(StatusCode::FORBIDDEN, STRATEGY_NOT_ALLOWED),
             StockError::LockTimeout { .. } | StockError::LeaseLapsed => {
-                unavailable("lock_timeout", "Somebody else had the lock", detail)
+                problem(StatusCode::SERVICE_UNAVAILABLE, "No valid lock in time").retry_after(RETRY_AFTER)
             }
             StockError::LockQuorumUnavailable(_) => {
-                unavailable("lock_quorum_unavailable", "Too few lock nodes answer", detail)
+                problem(StatusCode::SERVICE_UNAVAILABLE, "Lock quorum unavailable").retry_after(RETRY_AFTER)
             }
             StockError::Overloaded => Self::overloaded(),
             StockError::PostgresUnavailable(_) => Self::dependency_unavailable("postgres"),
-            StockError::UnexpectedLockError(_) | StockError::Defect(_) | StockError::UnexpectedPostgresError(_) => {
-                Self::internal()
-            }
+            StockError::UnexpectedLockError(_)
+            | StockError::UnexpectedPostgresError(_)
+            | StockError::WriteTaskFailed(_)
+            | StockError::Defect(_) => Self::internal(),
         }
     }
 }
 
-fn unavailable(code: &'static str, title: &'static str, detail: String) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail).retry_after(SOON)
-}
+const INVALID_STATE: &str = "The current state does not allow this";
+const STRATEGY_NOT_ALLOWED: &str = "Strategy not allowed";
 
 impl IntoResponse for StockError {
     fn into_response(self) -> Response {
-        let error = &self as &(dyn std::error::Error + 'static);
+        let error = &self as &(dyn Error + 'static);
         match &self {
-            Self::UnexpectedPostgresError(_) | Self::UnexpectedLockError(_) | Self::Defect(_) => {
-                tracing::error!(error, "a request failed unexpectedly");
-            }
+            Self::UnexpectedPostgresError(_)
+            | Self::UnexpectedLockError(_)
+            | Self::WriteTaskFailed(_)
+            | Self::Defect(_) => tracing::error!(error, "request failed because of a defect: answered with 500"),
             Self::PostgresUnavailable(_) => outages::POSTGRES.record_failure(error),
-            Self::LockQuorumUnavailable(_) => outages::LOCKS.record_failure(error),
+            Self::LockQuorumUnavailable(_) => outages::LOCK_QUORUM.record_failure(error),
             Self::UnknownSku { .. }
             | Self::UnknownReservation
             | Self::OutOfStock { .. }
@@ -90,14 +85,15 @@ impl IntoResponse for StockError {
             | Self::TokenSourceMismatch { .. }
             | Self::BelowHeld { .. }
             | Self::OrderAlreadyReserved { .. }
+            | Self::BatchOverlaps
             | Self::InvalidState { .. }
             | Self::HoldExpired
-            | Self::Invalid(..)
+            | Self::InvalidField { .. }
             | Self::UnknownStrategy(_)
             | Self::StrategyNotAllowed(_)
             | Self::LockTimeout { .. }
             | Self::LeaseLapsed
-            | Self::Overloaded => tracing::debug!(error, "a request was refused"),
+            | Self::Overloaded => tracing::debug!(error, "request refused"),
         }
         Problem::from(self).into_response()
     }

@@ -1,4 +1,4 @@
-//! Every call of the inventory service, on one page. Paths and documentation stand at the handlers;
+//! Every route of the inventory service, on one page. Paths and documentation stand at the handlers;
 //! `service_kit::serve` adds `/livez`, `/readyz`, `/metrics`, limits and fallbacks.
 
 use axum::{Router, middleware::from_fn, routing::post};
@@ -6,36 +6,37 @@ use service_kit::{auth::require_bearer, deadline, docs};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{batches as batch, lab as lab_http, reservations, stock};
-use crate::app::App;
+use crate::http::{batches, claims, lab, reservations, state::AppState, stock};
 
 const TITLE: &str = "Holdfast: inventory";
-const ABOUT: &str = "Owns stock: registers fencing tokens, sets units aside, gives them back. Internal: every call wants the bearer token. Every failure is a problem (RFC 9457) with a `code`. A call that says with `Deadline-Ms` how long its answer is waited for is given up before that.";
+const DESCRIPTION: &str = "Owns stock: registers fencing tokens, sets units aside, returns them. Internal: every route requires the bearer token. Every failure is a problem (RFC 9457) with a `code`. A request with `Deadline-Ms` is given up before that many milliseconds have passed, with 504.";
 
 #[rustfmt::skip] // a table
-fn calls() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(docs::document_with_bearer(TITLE, ABOUT))
+fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(docs::document_with_bearer(TITLE, DESCRIPTION))
         .routes(routes!(stock::list_stock)) //                                     GET  /v1/stock
         .routes(routes!(stock::put_stock, stock::show_stock)) //              PUT, GET  /v1/stock/{sku}
-        .routes(routes!(stock::claim)) //                                          POST /v1/claims
+        .routes(routes!(claims::claim)) //                                         POST /v1/claims
         .routes(routes!(reservations::reserve, reservations::find_reservation)) // POST, GET /v1/reservations
-        .routes(routes!(batch::reserve_batch)) //                                  POST /v1/reservations/batch
+        .routes(routes!(batches::reserve_batch)) //                                POST /v1/reservations/batch
         .routes(routes!(reservations::show_reservation)) //                        GET  /v1/reservations/{id}
         .routes(routes!(reservations::confirm)) //                                 POST /v1/reservations/{id}/confirm
         .routes(routes!(reservations::cancel)) //                                  POST /v1/reservations/{id}/cancel
 }
 
-/// Every call wants the bearer token: no customer comes here. The documentation is for everybody.
-pub fn router(app: App) -> Router {
-    let token = app.token.clone();
-    let (calls, document) = calls().split_for_parts();
-    let lab = Router::new().route("/v1/lab/pauses", post(lab_http::arm).get(lab_http::pauses).delete(lab_http::disarm));
-    let calls = if app.lab.is_some() { calls.merge(lab) } else { calls };
-    let calls = calls.layer(from_fn(deadline::respect)).layer(require_bearer(token));
-    calls.with_state(app).merge(docs::pages(document))
+/// The routes of the service. All of them require the bearer token, since only services call them; the
+/// documentation is public.
+pub fn router(state: AppState) -> Router {
+    let token = state.token.clone();
+    let (routes, document) = routes().split_for_parts();
+    let pauses = Router::new().route("/v1/lab/pauses", post(lab::arm).get(lab::pauses).delete(lab::disarm));
+    let routes = if state.lab.is_some() { routes.merge(pauses) } else { routes };
+    let routes = routes.layer(from_fn(deadline::respect)).layer(require_bearer(token));
+    routes.with_state(state).merge(docs::pages(document))
 }
 
-/// What `/openapi.json` says; a test compares it with `docs/openapi/inventory.json`. The laboratory's calls are not in it.
+/// The OpenAPI document, as `/openapi.json` serves it; a test compares it with `docs/openapi/inventory.json`. The
+/// lab's routes are not in it.
 pub fn document() -> OpenApi {
-    calls().into_openapi()
+    routes().into_openapi()
 }

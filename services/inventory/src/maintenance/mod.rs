@@ -1,5 +1,7 @@
-//! What inventory changes by itself, under a lock of its own: cancellations, restocks, holds that have ended.
+//! What inventory changes by itself, under its own locks, and what runs in the background.
 
 pub mod changes;
 pub mod stock_lock;
 pub mod sweeper;
+
+pub(crate) mod probes;

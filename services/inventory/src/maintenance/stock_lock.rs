@@ -1,19 +1,23 @@
-//! The locks that inventory takes itself: before it gives units back or sets what there is. An order that holds
-//! one never calls these; it would wait for itself.
-//! Invariant: no database connection is held while a lock is waited for.
+//! The locks that inventory acquires itself, before it returns units or sets stock. An order that holds one of
+//! them never calls this code; it would wait for itself.
+//! Invariant: no database connection is held during the wait for a lock.
 //! Absence: nothing here changes stock; the token goes into the write, and Postgres decides.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use contract::Sku;
 use fenced_lock::{Grants, Lease, LockError, Locks, Resource, Token, Wait};
 use tokio::time::Instant;
 
 use crate::{domain::error::StockError, store::StockDb};
 
-/// Stale tokens are told the current one, and raise it; more often than this it is somebody's doing.
+/// Attempts of one change. After a stale token the counter is raised, so the second attempt normally succeeds.
 const MAX_ATTEMPTS: usize = 4;
 
-/// Redlock, where there are nodes. Cheap to clone.
+/// Redlock, where lock nodes are configured. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StockLocks {
     redlock: Option<Locks>,
@@ -21,109 +25,123 @@ pub struct StockLocks {
     wait: Duration,
 }
 
-/// SKUs that are ours for a while, with a token for each that is bound to these locks.
+/// The locks of some SKUs, with a token for each SKU that takes its tokens from Redlock.
 #[derive(Debug)]
 pub struct StockGuard {
     grants: Option<Grants>,
-    tokens: Vec<(String, i64)>,
+    tokens: BTreeMap<Sku, i64>,
 }
 
-/// How long one change may go on trying.
+/// What one change may still spend on attempts.
 #[derive(Debug)]
 pub struct RetryBudget {
     deadline: Instant,
-    tries: usize,
+    attempts: usize,
 }
 
 impl StockLocks {
-    /// Connects to nothing yet. Without nodes the database alone decides, which it may: a change without a
-    /// token moves the fence instead.
+    /// Connects to nothing yet. Without lock nodes the fence alone decides: a change without a token increments it.
     pub fn new(redlock: Option<Locks>, lease: Lease, wait: Duration) -> Self {
         Self { redlock, lease, wait }
     }
 
-    /// The locks themselves, for electing who sweeps.
+    /// The locks themselves, for the election of the sweeper; `None` without lock nodes.
     pub fn redlock(&self) -> Option<&Locks> {
         self.redlock.as_ref()
     }
 
-    /// How long a lock may be kept.
+    /// How long a lock lives without being extended.
     pub fn lease(&self) -> Lease {
         self.lease
     }
 
-    /// For one change, all its tries together.
-    pub fn budget(&self) -> RetryBudget {
-        RetryBudget { deadline: Instant::now() + self.wait, tries: MAX_ATTEMPTS }
+    /// The budget of one change, for all its attempts together.
+    pub fn retry_budget(&self) -> RetryBudget {
+        RetryBudget { deadline: Instant::now() + self.wait, attempts: MAX_ATTEMPTS }
     }
 
-    /// Takes the locks of those SKUs whose tokens come from them. Those of another source, and those that
-    /// nobody has claimed yet, are left to the fence.
+    /// Acquires the locks of those SKUs that take their tokens from Redlock. SKUs of another source, and SKUs that
+    /// were never claimed, are guarded by the fence alone.
     ///
     /// # Errors
-    /// `LockTimeout`, `LockQuorumUnavailable`, or Postgres was away.
-    pub async fn acquire(&self, db: &StockDb, skus: &[String], budget: &RetryBudget) -> Result<StockGuard, StockError> {
-        let Some(redlock) = &self.redlock else { return Ok(StockGuard::nothing()) };
-        let bound = db.redlock_skus(skus).await?;
-        if bound.is_empty() {
-            return Ok(StockGuard::nothing());
+    /// `LockTimeout`, `LockQuorumUnavailable`, `PostgresUnavailable`.
+    pub async fn acquire(
+        &self,
+        db: &StockDb,
+        skus: &BTreeSet<Sku>,
+        budget: &RetryBudget,
+    ) -> Result<StockGuard, StockError> {
+        let Some(redlock) = &self.redlock else { return Ok(StockGuard::without_locks()) };
+        let locked = db.redlock_skus(skus).await?;
+        if locked.is_empty() {
+            return Ok(StockGuard::without_locks());
         }
-        let resources = bound.iter().map(|sku| resource(sku)).collect::<Result<Vec<_>, _>>()?;
+        let resources = locked.iter().map(resource).collect::<Result<Vec<_>, _>>()?;
         let wait = budget.deadline.saturating_duration_since(Instant::now());
         match redlock.try_lock_all(&resources, Wait::up_to(wait), self.lease).await {
-            Ok(Some(grants)) => Ok(StockGuard { tokens: tokens(&grants, bound, &resources), grants: Some(grants) }),
+            Ok(Some(grants)) => StockGuard::new(grants, locked),
             Ok(None) => Err(StockError::LockTimeout { waited: self.wait }),
-            // Somebody claimed with the highest there is; moving the fence is all that is left.
-            Err(LockError::TokensExhausted { .. }) => Ok(StockGuard::nothing()),
+            // The highest token was claimed already: incrementing the fence is all that is left.
+            Err(LockError::TokensExhausted { .. }) => Ok(StockGuard::without_locks()),
             Err(error) => Err(from_lock_error(error)),
         }
     }
 
-    /// What a refused change means: `None` if another try, with a newer token, may do better.
+    /// Ends an attempt: `Some` if the change was made, `None` if another attempt with a newer token may succeed.
     ///
     /// # Errors
-    /// What it was refused with; or the nodes were away.
+    /// The error of the attempt, where another one cannot help or the budget is spent; `LockQuorumUnavailable`.
     pub async fn finish<T>(
         &self,
-        changed: Result<T, StockError>,
+        attempt: Result<T, StockError>,
         budget: &mut RetryBudget,
     ) -> Result<Option<T>, StockError> {
-        let refused = match changed {
-            Ok(done) => return Ok(Some(done)),
-            Err(refused) => refused,
+        let error = match attempt {
+            Ok(changed) => return Ok(Some(changed)),
+            Err(error) => error,
         };
-        budget.tries = budget.tries.saturating_sub(1);
-        if budget.tries == 0 || budget.deadline <= Instant::now() {
-            return Err(refused);
+        budget.attempts = budget.attempts.saturating_sub(1);
+        if budget.attempts == 0 || budget.deadline <= Instant::now() {
+            return Err(error);
         }
-        match (&refused, &self.redlock) {
+        match (&error, &self.redlock) {
             (StockError::StaleToken { sku, current, .. }, Some(redlock)) => {
                 let floor = u64::try_from(*current).ok().and_then(|current| Token::new(current).ok());
-                let Some(floor) = floor else { return Err(refused) };
+                let Some(floor) = floor else { return Err(error) };
                 redlock.raise_floor(&resource(sku)?, floor).await.map_err(from_lock_error)?;
                 Ok(None)
             }
-            // The first claim came between our look at the source and our write.
+            // A mismatch: the SKU's first claim came between the read of its source and the write.
             (StockError::TokenSourceMismatch { .. } | StockError::LeaseLapsed, _) => Ok(None),
-            _ => Err(refused),
+            _ => Err(error),
         }
     }
 }
 
 impl StockGuard {
-    fn nothing() -> Self {
-        Self { grants: None, tokens: Vec::new() }
+    fn without_locks() -> Self {
+        Self { grants: None, tokens: BTreeMap::new() }
     }
 
-    /// By SKU; none for those that the fence alone guards.
-    pub fn tokens(&self) -> &[(String, i64)] {
+    fn new(grants: Grants, locked: Vec<Sku>) -> Result<Self, StockError> {
+        let mut tokens = BTreeMap::new();
+        for sku in locked {
+            let token = grants.token_of(&resource(&sku)?).and_then(|token| i64::try_from(token.get()).ok());
+            tokens.extend(token.map(|token| (sku, token)));
+        }
+        Ok(Self { grants: Some(grants), tokens })
+    }
+
+    /// The token of each locked SKU; SKUs that the fence alone guards have none.
+    pub fn tokens(&self) -> &BTreeMap<Sku, i64> {
         &self.tokens
     }
 
-    /// Good manners right before the write: they narrow the window, and the token closes it.
+    /// Checks the lease right before the write. This narrows the window in which a write can come too late; the
+    /// token closes it.
     ///
     /// # Errors
-    /// The lease is over.
+    /// `LeaseLapsed`.
     pub fn ensure_valid(&self) -> Result<(), StockError> {
         match &self.grants {
             Some(grants) if grants.valid_until() <= Instant::now() => Err(StockError::LeaseLapsed),
@@ -131,22 +149,17 @@ impl StockGuard {
         }
     }
 
-    /// Gives the locks back; where that cannot be told, the lease ends them.
+    /// Releases the locks; where a node does not answer, the lease ends them.
     pub async fn release(self) {
         let Some(grants) = self.grants else { return };
         if let Err(error) = grants.release().await {
-            tracing::debug!(%error, "a lock was not released everywhere; its lease will end it");
+            tracing::debug!(%error, "locks not released on every node; they end with their lease");
         }
     }
 }
 
-fn tokens(grants: &Grants, bound: Vec<String>, resources: &[Resource]) -> Vec<(String, i64)> {
-    let token = |resource| grants.token_of(resource).and_then(|token| i64::try_from(token.get()).ok());
-    bound.into_iter().zip(resources).filter_map(|(sku, resource)| Some((sku, token(resource)?))).collect()
-}
-
-fn resource(sku: &str) -> Result<Resource, StockError> {
-    Resource::new(format!("sku:{sku}")).map_err(|_| StockError::Defect("a SKU that cannot be locked"))
+fn resource(sku: &Sku) -> Result<Resource, StockError> {
+    Resource::new(format!("sku:{sku}")).map_err(|_| StockError::Defect("this SKU is not a valid lock resource"))
 }
 
 fn from_lock_error(error: LockError) -> StockError {

@@ -1,114 +1,124 @@
-//! The SQL of a batch: one write for all its orders. Nothing here decides.
+//! The SQL of a batch: one write for all its orders. Nothing here decides; `domain/allocation.rs` does.
 
+use std::collections::BTreeMap;
+
+use contract::TokenSource;
+use serde::Serialize;
+use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{StockDb, StoredReservation, refusal, rows};
 use crate::{
-    domain::batch::{Batch, BatchOrder, Plan},
-    domain::error::{ProtocolStep, StockError},
-    strategy::TokenSource,
+    domain::{
+        allocation::{Allocation, Batch, StockWrite},
+        error::{ProtocolStep, StockError},
+        reservation::Reservation,
+    },
+    store::{protocol::NewReservation, sql_error, stock_db::StockDb},
 };
 
-/// Each try leaves out whoever turned out to have a reservation; nobody but retries of the same orders adds any.
+/// Each attempt leaves out the orders that turned out to have a reservation. Only repeated requests for the same
+/// orders add any.
 const MAX_ATTEMPTS: usize = 3;
 
+/// One element of the parameter `p_stock` of `reserve_batch`.
+#[derive(Serialize)]
+struct StockRow<'a> {
+    sku: &'a str,
+    #[serde(flatten)]
+    write: StockWrite,
+}
+
 impl StockDb {
-    /// Sets units aside for all these orders; how each of them ended, in order.
+    /// Sets units aside for all these orders. The results are in the order of the batch's orders.
     ///
     /// # Errors
-    /// None of them was written.
-    pub async fn reserve_batch(&self, batch: &Batch) -> Result<Vec<Result<StoredReservation, StockError>>, StockError> {
+    /// Nothing was written.
+    pub async fn reserve_batch(&self, batch: &Batch) -> Result<Vec<Result<Reservation, StockError>>, StockError> {
         let orders: Vec<_> = batch.orders.iter().map(|order| order.order_id).collect();
-        let mut known = Vec::new();
-        let mut tries = 0;
-        loop {
-            let plan = batch.plan(|order| known.iter().any(|stored: &StoredReservation| stored.order_id == order));
-            tries += 1;
-            match self.write_batch(batch, &plan).await {
-                Ok(()) => return self.outcomes_of(batch, plan, &orders).await,
-                Err(StockError::OrderAlreadyReserved { .. }) if tries < MAX_ATTEMPTS => {
-                    known = self.reservations_of(&orders).await?;
+        let mut reserved = Vec::new();
+        for _ in 0..MAX_ATTEMPTS {
+            let allocation =
+                batch.allocate(|order| reserved.iter().any(|stored: &Reservation| stored.order_id == order));
+            match self.write_batch(batch, &allocation).await {
+                Ok(()) => return self.results_of(batch, allocation, &orders).await,
+                Err(error) if sql_error::is_duplicate_order(&error) => {
+                    reserved = self.reservations_of_orders(&orders).await?;
                 }
-                Err(refused) => return self.recognise_stored_batch(batch, &orders, refused).await,
+                Err(error) => {
+                    let refused = sql_error::from_db_error(error, ProtocolStep::Write);
+                    return self.find_first_batch(batch, &orders, refused).await;
+                }
             }
         }
+        Err(StockError::BatchOverlaps)
     }
 
-    async fn write_batch(&self, batch: &Batch, plan: &Plan) -> Result<(), StockError> {
-        if plan.served.is_empty() {
+    async fn write_batch(&self, batch: &Batch, allocation: &Allocation) -> Result<(), sqlx::Error> {
+        if allocation.served.is_empty() {
             return Ok(());
         }
-        let moving: Vec<_> = batch.stock.iter().filter(|(sku, _)| plan.after.contains_key(sku)).collect();
-        let served = || plan.served.iter().map(|(order_id, _)| *order_id);
-        let ids: Vec<_> = plan.served.iter().map(|_| Uuid::now_v7()).collect();
-        let fingerprint = |id| batch.orders.iter().find(|o| o.order_id == id).map(BatchOrder::fingerprint);
-        let lines = || plan.served.iter().zip(&ids).flat_map(|((_, lines), id)| lines.iter().map(move |l| (*id, l)));
-        let written = sqlx::query("select reserve_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)")
+        let stock = allocation.stock.iter().map(|(sku, write)| StockRow { sku: sku.as_str(), write: *write });
+        let reservations = allocation.served.iter().map(|order| NewReservation {
+            id: Uuid::now_v7(),
+            order_id: order.order_id,
+            fingerprint: &order.fingerprint,
+            lines: order.lines.iter().collect(),
+        });
+        let written = sqlx::query("select reserve_batch($1, $2, $3, $4, $5)")
             .bind(batch.strategy.name())
             .bind(batch.strategy.token_source().map(TokenSource::name))
             .bind(batch.hold_seconds)
-            .bind(moving.iter().map(|(sku, _)| sku.as_ref()).collect::<Vec<_>>())
-            .bind(moving.iter().map(|(_, claimed)| claimed.token).collect::<Vec<_>>())
-            .bind(plan.after.values().copied().collect::<Vec<_>>())
-            .bind(&ids)
-            .bind(served().collect::<Vec<_>>())
-            .bind(served().map(fingerprint).collect::<Vec<_>>())
-            .bind(lines().map(|(id, _)| id).collect::<Vec<_>>())
-            .bind(lines().map(|(_, line)| line.sku.as_ref()).collect::<Vec<_>>())
-            .bind(lines().map(|(_, line)| line.quantity).collect::<Vec<_>>())
-            .bind(lines().map(|(_, line)| line.token).collect::<Vec<_>>())
-            .bind(lines().map(|(_, line)| line.before).collect::<Vec<_>>())
+            .bind(Json(stock.collect::<Vec<_>>()))
+            .bind(Json(reservations.collect::<Vec<_>>()))
             .execute(&self.pool)
             .await;
-        written.map(drop).map_err(|error| refusal::from_db_error(error, ProtocolStep::Write))
+        written.map(drop)
     }
 
-    async fn outcomes_of(
+    /// The result of each order: its reservation, or the reason of its refusal.
+    async fn results_of(
         &self,
         batch: &Batch,
-        plan: Plan,
+        allocation: Allocation,
         orders: &[Uuid],
-    ) -> Result<Vec<Result<StoredReservation, StockError>>, StockError> {
-        let (mut stored, mut refused) = (self.reservations_of(orders).await?, plan.refused);
-        let end = |order: &BatchOrder| {
+    ) -> Result<Vec<Result<Reservation, StockError>>, StockError> {
+        let stored = self.reservations_of_orders(orders).await?.into_iter();
+        let mut stored: BTreeMap<_, _> = stored.map(|stored| (stored.order_id, stored)).collect();
+        let mut refused: BTreeMap<_, _> = allocation.refused.into_iter().collect();
+        let results = batch.orders.iter().map(|order| {
             let order_id = order.order_id;
-            if let Some(at) = stored.iter().position(|one| one.order_id == order_id) {
-                let one = stored.swap_remove(at);
-                let same = one.fingerprint == order.fingerprint();
-                return if same { Ok(one) } else { Err(StockError::OrderAlreadyReserved { order_id }) };
+            match stored.remove(&order_id) {
+                Some(stored) if stored.fingerprint == order.fingerprint() => Ok(stored),
+                Some(_) => Err(StockError::OrderAlreadyReserved { order_id }),
+                None => Err(refused.remove(&order_id).unwrap_or(StockError::UnknownReservation)),
             }
-            let at = refused.iter().position(|(id, _)| *id == order_id);
-            Err(at.map_or(StockError::UnknownReservation, |at| refused.swap_remove(at).1))
-        };
-        Ok(batch.orders.iter().map(end).collect())
+        });
+        Ok(results.collect())
     }
 
-    /// A refused batch may be the second copy of one that went through. Then all its orders were written with
-    /// its very tokens; with newer ones, they were written by somebody else, and this one is late.
-    async fn recognise_stored_batch(
+    /// A refused batch may be the second copy of one that succeeded. Then all its orders were written with exactly
+    /// its tokens. If they were written with newer ones, another request wrote them, and this batch came too late.
+    async fn find_first_batch(
         &self,
         batch: &Batch,
         orders: &[Uuid],
         mut refused: StockError,
-    ) -> Result<Vec<Result<StoredReservation, StockError>>, StockError> {
+    ) -> Result<Vec<Result<Reservation, StockError>>, StockError> {
         let StockError::StaleToken { .. } = &refused else { return Err(refused) };
-        let stored = self.reservations_of(orders).await?;
-        if stored.len() == orders.len() && stored.iter().all(|one| is_written_with_tokens_of(batch, one)) {
-            return self.outcomes_of(batch, Plan::default(), orders).await;
+        let stored = self.reservations_of_orders(orders).await?;
+        if stored.len() == orders.len() && stored.iter().all(|stored| has_tokens_of(batch, stored)) {
+            return self.results_of(batch, Allocation::default(), orders).await;
         }
         for order in orders {
-            refused = self.note_refusal(refused, Some(*order)).await;
+            refused = self.record_refusal(refused, Some(*order)).await;
         }
         Err(refused)
     }
-
-    async fn reservations_of(&self, orders: &[Uuid]) -> Result<Vec<StoredReservation>, StockError> {
-        let read = sqlx::query_as(rows::RESERVATIONS_BY_ORDERS).bind(orders);
-        read.fetch_all(&self.pool).await.map_err(refusal::unavailable)
-    }
 }
 
-fn is_written_with_tokens_of(batch: &Batch, stored: &StoredReservation) -> bool {
-    let token_of = |sku: &str| batch.stock.iter().find(|(s, _)| s.as_ref() == sku).map(|(_, claimed)| claimed.token);
-    stored.lines.iter().all(|line| line.fencing_token.is_some() && line.fencing_token == token_of(&line.sku))
+fn has_tokens_of(batch: &Batch, stored: &Reservation) -> bool {
+    stored.lines.iter().all(|line| {
+        let claimed = batch.stock.get(&line.sku).map(|stock| stock.fencing_token);
+        line.fencing_token.is_some() && line.fencing_token == claimed
+    })
 }

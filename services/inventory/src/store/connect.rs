@@ -1,4 +1,4 @@
-//! How the database is reached: migrated by whoever may, used by a role that may not do much.
+//! Connecting: the schema is migrated as the owner or a superuser; the service works as a role with few rights.
 
 use std::{str::FromStr as _, time::Duration};
 
@@ -8,52 +8,52 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-/// How long anybody waits for a connection: less than any lease worth having.
-pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Replicas that start together migrate one after the other.
+/// The longest wait for a connection of the pool; shorter than any useful lease.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Replicas that start together migrate one after the other, so the last one waits for all the others.
 const MIGRATION_TIMEOUT: &str = "60s";
-/// The role of `0003_roles.sql`. Whoever logs in works as this one.
+/// The role of `0003_roles.sql`. Every connection works as this role, whatever role it logs in as.
 const ROLE: &str = "inventory_service";
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/inventory");
 const LAB: &str = include_str!("../../../../migrations/inventory/lab.sql");
 
-/// Where the database is, and what it is for.
+/// The database of this service.
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// As the service logs in.
+    /// For the service.
     pub url: String,
-    /// As its owner or a superuser logs in.
+    /// For migrations, as the owner or a superuser.
     pub migrate_url: String,
-    /// Connections.
+    /// The most connections.
     pub pool: u32,
-    /// It is set up for the unsafe strategies.
+    /// The unsafe strategies work in it.
     pub lab: bool,
 }
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Away, or the schema is not ours.
-    #[error("the database could not be migrated")]
-    Migrate(#[from] sqlx::Error),
-    /// As above.
+    /// Postgres is unavailable, or refused the connection.
+    #[error("no connection to the database")]
+    Connection(#[from] sqlx::Error),
+    /// A migration failed, or the schema is not one of this service.
     #[error("the database could not be migrated")]
     Migration(#[from] sqlx::migrate::MigrateError),
-    /// Units could be sold twice in it.
-    #[error("this database was set up for the lab: its stock is not guarded; take another one, or --lab")]
+    /// Unsafe strategies could have oversold in it.
+    #[error("this database was set up for the lab, where stock is not guarded: use another database, or --lab")]
     LabDatabase,
 }
 
-/// Brings the schema up to date, and connects when it is first used.
+/// Migrates the schema, and connects when the database is first used.
 ///
 /// # Errors
-/// The database is away, is not ours, or is one of the lab while this service is not.
+/// Postgres is unavailable, the database is not one of this service, or it is one of the lab and the lab is off.
 pub(super) async fn connect(database: &Database) -> Result<PgPool, ConnectError> {
     migrate(database).await?;
     let options = PgConnectOptions::from_str(&database.url)?.application_name("inventory").options([
         ("role", ROLE),
-        // As on the role itself, for whoever logs in as another one.
+        // The settings of the role itself, for sessions that log in as another role.
         ("statement_timeout", "5s"),
         ("lock_timeout", "3s"),
         ("idle_in_transaction_session_timeout", "5s"),
@@ -65,7 +65,7 @@ pub(super) async fn connect(database: &Database) -> Result<PgPool, ConnectError>
         .connect_lazy_with(options))
 }
 
-/// On a connection of its own: start-up may take longer than anybody may wait for one later.
+/// On a connection of its own: a migration may take longer than the service's statements may.
 async fn migrate(database: &Database) -> Result<(), ConnectError> {
     let options = PgConnectOptions::from_str(&database.migrate_url)?;
     let options = options.application_name("inventory-migrate").options([("statement_timeout", MIGRATION_TIMEOUT)]);
@@ -80,11 +80,11 @@ async fn migrate(database: &Database) -> Result<(), ConnectError> {
 }
 
 async fn is_lab_database(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let unsafe_ones = "select exists (select from pg_proc where proname = 'stock_write_unsafe')";
-    sqlx::query_scalar(unsafe_ones).fetch_one(connection).await
+    let has_unsafe_write = "select exists (select from pg_proc where proname = 'stock_write_unsafe')";
+    sqlx::query_scalar(has_unsafe_write).fetch_one(connection).await
 }
 
-/// One replica at a time; those that come later, under load perhaps, must not lock the table once more.
+/// One replica at a time. Replicas that start later, perhaps under load, must not lock the table once more.
 async fn set_up_lab(migrating: &mut PgConnection) -> Result<(), sqlx::Error> {
     let mut alone = migrating.begin().await?;
     sqlx::query("select pg_advisory_xact_lock(hashtext('inventory lab'))").execute(&mut *alone).await?;

@@ -64,7 +64,7 @@ async fn the_services_role_cannot_give_itself_more_rights() {
         "create or replace function stock_refuse_change() returns trigger language plpgsql as 'begin return new; end'",
         "create function public.now() returns timestamptz language sql as 'select null::timestamptz'",
         "select stock_write_fenced('a', 9, 9, 'redlock')",
-        "select stock_hold('a', 9, 'redlock')",
+        "select stock_claim_or_lock('a', 9, 'redlock')",
         "select stock_take('a', 1, false)",
     ] {
         assert_eq!(refused(&mut service, statement).await, "42501", "{statement}");
@@ -76,10 +76,10 @@ async fn the_services_role_cannot_give_itself_more_rights() {
 async fn a_table_of_ones_own_does_not_lead_the_functions_astray() {
     let inventory = with_stock().await;
     let mut service = inventory.sql_as("inventory_service").await;
-    let astray = "create temporary table stock (like public.stock); set search_path = pg_temp, public;
-                  select * from reserve(gen_random_uuid(), gen_random_uuid(), 'atomic', 'guard', null, 'a×1', 60,
-                                        array['a'], array[1], array[null::bigint], array[null::bigint],
-                                        array[null::bigint])";
+    let astray = r#"create temporary table stock (like public.stock); set search_path = pg_temp, public;
+                  select reserve('atomic', 'guard', null, 60, jsonb_build_object(
+                      'id', gen_random_uuid(), 'order_id', gen_random_uuid(), 'fingerprint', 'a×1',
+                      'lines', '[{"sku": "a", "quantity": 1}]'::jsonb))"#;
     sqlx::raw_sql(astray).execute(&mut service).await.expect("a reservation of the real stock");
     assert_eq!(inventory.available("a").await, 1);
 }
@@ -154,7 +154,7 @@ async fn the_service_works_as_its_role_even_if_a_superuser_logs_it_in() {
     let config = <inventory::config::Config as clap::Parser>::try_parse_from(config).expect("flags");
     let app = inventory::app::App::build(&config).await.expect("the service builds");
     let sku = "a".parse().expect("a SKU");
-    app.changes.put(&sku, 3).await.expect("stock");
+    app.state.changes.set_stock(&sku, 3).await.expect("stock");
     let mut superuser = PgConnection::connect(&database).await.expect("the database");
     let is_owned = "select tableowner::text from pg_tables where tablename = 'stock'";
     let owner: String = sqlx::query_scalar(is_owned).fetch_one(&mut superuser).await.expect("an owner");
