@@ -2,14 +2,14 @@
 
 mod batches;
 mod claims;
+mod database_strategies;
 mod documented;
 mod failures;
-mod guarded;
-mod locked;
-mod native;
+mod privileges;
 mod protocol;
 mod reservations;
 mod service;
 mod stock;
+mod stock_lock;
 mod sweeper;
 mod transitions;
