@@ -27,7 +27,7 @@ fn orders(quantities: &[i64]) -> Vec<(Uuid, i64)> {
 }
 
 #[tokio::test]
-async fn each_order_of_a_batch_ends_by_itself_and_the_ledger_chains() {
+async fn each_order_of_a_batch_has_its_own_result_and_the_ledger_chains() {
     let inventory = Inventory::start().await;
     inventory.put("a", 5).await.ok();
     inventory.claim(&[("a", 1)]).await.ok();
@@ -51,7 +51,7 @@ async fn each_order_of_a_batch_ends_by_itself_and_the_ledger_chains() {
 }
 
 #[tokio::test]
-async fn a_batch_that_comes_twice_sells_once_and_is_answered_alike() {
+async fn a_batch_that_arrives_twice_sells_once_and_gets_the_same_answer() {
     let inventory = Inventory::start().await;
     inventory.put("a", 5).await.ok();
     inventory.claim(&[("a", 1)]).await.ok();
@@ -64,7 +64,7 @@ async fn a_batch_that_comes_twice_sells_once_and_is_answered_alike() {
 }
 
 #[tokio::test]
-async fn an_order_that_was_reserved_before_is_found_and_the_others_are_written() {
+async fn an_order_with_a_reservation_is_found_and_the_others_are_written() {
     let inventory = Inventory::start().await;
     inventory.put("a", 5).await.ok();
     inventory.claim(&[("a", 1)]).await.ok();
@@ -84,7 +84,7 @@ async fn an_order_that_was_reserved_before_is_found_and_the_others_are_written()
 }
 
 #[tokio::test]
-async fn a_batch_with_a_stale_token_is_refused_whole_and_every_refusal_is_noted() {
+async fn a_batch_with_a_stale_token_is_refused_whole_and_every_refusal_is_recorded() {
     let inventory = Inventory::start().await;
     inventory.put("a", 5).await.ok();
     inventory.claim(&[("a", 1)]).await.ok();
@@ -97,7 +97,7 @@ async fn a_batch_with_a_stale_token_is_refused_whole_and_every_refusal_is_noted(
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_batch_is_named() {
+async fn a_wrong_field_of_a_batch_is_named() {
     let inventory = Inventory::start().await;
     inventory.put("a", 5).await.ok();
     let order = orders(&[1])[0];

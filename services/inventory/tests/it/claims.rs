@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::service::{Inventory, answer};
 
 #[tokio::test]
-async fn a_claim_hands_out_what_it_protects() {
+async fn a_claim_returns_the_stock_that_it_protects() {
     let inventory = Inventory::start().await;
     inventory.put("a", 7).await.ok();
     let claimed = inventory.claim(&[("a", 3)]).await.ok();
@@ -38,7 +38,7 @@ async fn a_claim_of_several_is_all_or_none() {
 }
 
 #[tokio::test]
-async fn sets_that_are_named_the_other_way_round_do_not_deadlock() {
+async fn claims_of_the_same_skus_in_opposite_order_do_not_deadlock() {
     let inventory = Inventory::start().await;
     for sku in ["a", "b"] {
         inventory.put(sku, 7).await.ok();
@@ -54,7 +54,7 @@ async fn sets_that_are_named_the_other_way_round_do_not_deadlock() {
 }
 
 #[tokio::test]
-async fn a_strategy_that_does_not_claim_is_told_so() {
+async fn a_claim_under_a_strategy_without_claims_is_422() {
     let inventory = Inventory::start().await;
     inventory.put("a", 7).await.ok();
     let claim = inventory.call(Method::POST, "/v1/claims").header("lock-strategy", "redlock-write-fence");

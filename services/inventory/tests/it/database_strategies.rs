@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::service::{Answer, Inventory};
 
-const NATIVE: [&str; 3] = ["atomic", "row-lock", "optimistic"];
+const DATABASE_STRATEGIES: [&str; 3] = ["atomic", "row-lock", "optimistic"];
 
 async fn take(inventory: &Inventory, strategy: &str, quantity: i64, version: i64) -> Answer {
     let mut line = json!({ "sku": "few", "quantity": quantity });
@@ -22,8 +22,8 @@ async fn version(inventory: &Inventory) -> i64 {
 }
 
 #[tokio::test]
-async fn what_the_database_decides_sells_what_there_is_and_no_more_outside_the_lab_too() {
-    for strategy in NATIVE {
+async fn database_strategies_sell_all_units_and_no_more_with_the_lab_off() {
+    for strategy in DATABASE_STRATEGIES {
         let inventory = Inventory::with(&[]).await;
         inventory.put("few", 3).await.ok();
         take(&inventory, strategy, 2, 0).await.ok();
@@ -38,7 +38,7 @@ async fn what_the_database_decides_sells_what_there_is_and_no_more_outside_the_l
 }
 
 #[tokio::test]
-async fn customers_that_come_together_do_not_oversell() {
+async fn concurrent_requests_do_not_oversell() {
     for strategy in ["atomic", "row-lock"] {
         let inventory = Inventory::start().await;
         inventory.put("few", 5).await.ok();
@@ -55,7 +55,7 @@ async fn customers_that_come_together_do_not_oversell() {
 }
 
 #[tokio::test]
-async fn stale_version_is_409_with_observed_and_current_and_a_retry_helps() {
+async fn stale_version_is_409_with_observed_and_current_and_a_retry_succeeds() {
     let inventory = Inventory::start().await;
     inventory.put("few", 3).await.ok();
     take(&inventory, "optimistic", 1, 0).await.ok();
@@ -69,8 +69,8 @@ async fn stale_version_is_409_with_observed_and_current_and_a_retry_helps() {
 }
 
 #[tokio::test]
-async fn a_native_write_shuts_out_a_holder_that_had_claimed_and_read() {
-    for strategy in NATIVE {
+async fn a_database_strategys_write_refuses_an_earlier_claim() {
+    for strategy in DATABASE_STRATEGIES {
         let inventory = Inventory::start().await;
         inventory.put("few", 2).await.ok();
         inventory.claim(&[("few", 9)]).await.ok();
@@ -82,7 +82,7 @@ async fn a_native_write_shuts_out_a_holder_that_had_claimed_and_read() {
 }
 
 #[tokio::test]
-async fn without_that_two_strategies_that_are_safe_alone_oversell_together() {
+async fn without_the_fence_increment_two_strategies_that_are_safe_alone_oversell_together() {
     let inventory = Inventory::start().await;
     inventory
         .run_sql(
@@ -102,7 +102,7 @@ async fn without_that_two_strategies_that_are_safe_alone_oversell_together() {
 }
 
 #[tokio::test]
-async fn an_optimistic_write_is_refused_after_a_fenced_one_and_not_after_a_mere_claim() {
+async fn an_optimistic_write_is_refused_after_a_fenced_write_and_not_after_a_claim_alone() {
     let inventory = Inventory::start().await;
     inventory.put("few", 3).await.ok();
     inventory.claim(&[("few", 9)]).await.ok();
@@ -136,7 +136,7 @@ async fn tokens_of_etcd_and_zookeeper_claim_and_write_once_like_those_of_redlock
 }
 
 #[tokio::test]
-async fn an_advisory_lock_promises_nothing_and_is_for_the_lab() {
+async fn postgres_advisory_has_no_check_and_oversells_without_its_lock() {
     let inventory = Inventory::start().await;
     inventory.put("few", 1).await.ok();
     for _ in 0..2 {
@@ -146,8 +146,8 @@ async fn an_advisory_lock_promises_nothing_and_is_for_the_lab() {
 }
 
 #[tokio::test]
-async fn a_native_write_that_comes_twice_sells_once_and_is_answered_alike() {
-    for strategy in NATIVE {
+async fn a_database_strategys_write_that_arrives_twice_sells_once_and_gets_the_same_answer() {
+    for strategy in DATABASE_STRATEGIES {
         let inventory = Inventory::start().await;
         inventory.put("few", 1).await.ok();
         let line = json!({ "sku": "few", "quantity": 1, "observed_version": 0 });
@@ -159,7 +159,7 @@ async fn a_native_write_that_comes_twice_sells_once_and_is_answered_alike() {
 }
 
 #[tokio::test]
-async fn what_a_strategy_needs_is_asked_for_by_name() {
+async fn a_field_that_the_strategy_requires_is_named() {
     let inventory = Inventory::start().await;
     inventory.put("few", 1).await.ok();
     let line = json!({ "sku": "few", "quantity": 1 });
@@ -169,7 +169,7 @@ async fn what_a_strategy_needs_is_asked_for_by_name() {
         refused.is(422, "validation_failed");
         assert_eq!(refused.body["errors"][0]["pointer"], format!("/lines/0/{field}"));
     }
-    for strategy in NATIVE {
+    for strategy in DATABASE_STRATEGIES {
         let with_token = [("few", Some(1), 1)];
         inventory.reserve(strategy, Uuid::now_v7(), &with_token).await.is(422, "validation_failed");
     }

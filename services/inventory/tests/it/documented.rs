@@ -20,7 +20,7 @@ fn checked_in() -> Value {
 }
 
 #[test]
-fn the_checked_in_document_is_the_one_the_code_makes() {
+fn the_checked_in_document_is_the_generated_one() {
     let made = serde_json::to_value(inventory::http::router::document()).expect("JSON");
     let checked_in = checked_in();
     assert_eq!(checked_in, made, "run the test with HOLDFAST_UPDATE_OPENAPI=1 and look at the difference");
@@ -28,14 +28,14 @@ fn the_checked_in_document_is_the_one_the_code_makes() {
 }
 
 #[tokio::test]
-async fn the_checked_in_document_is_the_one_that_is_served_to_everybody() {
+async fn the_checked_in_document_is_the_one_that_is_served_without_a_token() {
     let inventory = Inventory::start().await;
     let served = answer(inventory.anonymous(reqwest::Method::GET, "/openapi.json")).await;
     assert_eq!(served.ok(), checked_in());
 }
 
 #[test]
-fn every_call_wants_the_bearer_token_and_says_what_happens_without() {
+fn every_operation_requires_the_bearer_token_and_documents_401() {
     let document = serde_json::to_value(inventory::http::router::document()).expect("JSON");
     assert_eq!(document["security"], serde_json::json!([{ "bearer": [] }]));
     for (path, calls) in document["paths"].as_object().expect("paths") {
@@ -46,7 +46,7 @@ fn every_call_wants_the_bearer_token_and_says_what_happens_without() {
 }
 
 #[tokio::test]
-async fn the_page_to_browse_it_is_for_everybody() {
+async fn the_documentation_page_needs_no_token() {
     let inventory = Inventory::start().await;
     assert_eq!(answer(inventory.anonymous(reqwest::Method::GET, "/docs/")).await.status, 200);
 }

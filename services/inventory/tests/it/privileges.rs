@@ -1,4 +1,4 @@
-//! The database enforces the rule: what the service's role, a colleague and even a superuser cannot do to stock.
+//! The database enforces the rule: what the service's role, a superuser and even a superuser cannot do to stock.
 
 use std::borrow::Cow;
 
@@ -41,7 +41,7 @@ const TAMPERING: [&str; 11] = [
 ];
 
 #[tokio::test]
-async fn the_services_role_changes_nothing_but_through_the_functions() {
+async fn the_services_role_changes_stock_only_through_the_functions() {
     let inventory = with_stock().await;
     let mut service = inventory.sql_as("inventory_service").await;
     for statement in TAMPERING {
@@ -73,29 +73,29 @@ async fn the_services_role_cannot_give_itself_more_rights() {
 }
 
 #[tokio::test]
-async fn a_table_of_ones_own_does_not_lead_the_functions_astray() {
+async fn a_temporary_table_named_stock_does_not_redirect_the_functions() {
     let inventory = with_stock().await;
     let mut service = inventory.sql_as("inventory_service").await;
-    let astray = r#"create temporary table stock (like public.stock); set search_path = pg_temp, public;
+    let with_temporary_table = r#"create temporary table stock (like public.stock); set search_path = pg_temp, public;
                   select reserve('atomic', 'guard', null, 60, jsonb_build_object(
                       'id', gen_random_uuid(), 'order_id', gen_random_uuid(), 'fingerprint', 'a×1',
                       'lines', '[{"sku": "a", "quantity": 1}]'::jsonb))"#;
-    sqlx::raw_sql(astray).execute(&mut service).await.expect("a reservation of the real stock");
+    sqlx::raw_sql(with_temporary_table).execute(&mut service).await.expect("a reservation of the real stock");
     assert_eq!(inventory.available("a").await, 1);
 }
 
 #[tokio::test]
 async fn a_superusers_update_is_refused_by_the_trigger() {
     let inventory = with_stock().await;
-    let mut colleague = inventory.sql().await;
+    let mut superuser = inventory.sql().await;
     for statement in TAMPERING {
-        assert_eq!(refused(&mut colleague, statement).await, "42501", "{statement}");
+        assert_eq!(refused(&mut superuser, statement).await, "42501", "{statement}");
     }
     is_unharmed(&inventory).await;
 }
 
 #[tokio::test]
-async fn not_even_the_owner_moves_units_without_the_fence_or_turns_it_back() {
+async fn not_even_the_owner_changes_units_without_the_fence_or_lowers_it() {
     let inventory = with_stock().await;
     inventory.claim(&[("a", 50)]).await.ok();
     let mut owner = inventory.sql().await;
@@ -129,7 +129,7 @@ async fn the_auditor_reads_everything_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_services_sessions_have_their_deadlines_from_the_role() {
+async fn the_services_sessions_get_their_timeouts_from_the_role() {
     let inventory = with_stock().await;
     let mut service = inventory.sql_as("inventory_service").await;
     for (setting, wanted) in
@@ -142,7 +142,7 @@ async fn the_services_sessions_have_their_deadlines_from_the_role() {
 }
 
 #[tokio::test]
-async fn the_service_works_as_its_role_even_if_a_superuser_logs_it_in() {
+async fn the_service_works_as_its_role_even_when_it_logs_in_as_a_superuser() {
     let inventory = with_stock().await;
     let role = "select count(*) from pg_stat_activity where datname = current_database()
                    and application_name = 'inventory' and usename <> 'inventory_service'";
@@ -162,12 +162,12 @@ async fn the_service_works_as_its_role_even_if_a_superuser_logs_it_in() {
 }
 
 #[tokio::test]
-async fn what_unsafe_strategies_need_exists_only_in_a_database_of_the_lab() {
-    let unsafe_ones = "select count(*) from pg_proc where proname = 'stock_write_unsafe'";
+async fn the_unsafe_write_exists_only_in_a_database_of_the_lab() {
+    let unsafe_writes = "select count(*) from pg_proc where proname = 'stock_write_unsafe'";
     let inventory = with_stock().await;
-    assert_eq!(inventory.count(unsafe_ones).await, 0);
+    assert_eq!(inventory.count(unsafe_writes).await, 0);
     let lab = Inventory::start().await;
-    assert_eq!(lab.count(unsafe_ones).await, 1);
+    assert_eq!(lab.count(unsafe_writes).await, 1);
 
     let url = format!("--database-url={}", lab.database);
     let config = ["inventory", "--listen=127.0.0.1:0", &url, "--token=secret"];

@@ -69,7 +69,7 @@ async fn written_twice(inventory: &Inventory) -> [u16; 2] {
 }
 
 #[tokio::test]
-async fn a_token_is_written_with_once() {
+async fn a_token_writes_once() {
     let inventory = Inventory::start().await;
     assert_eq!(written_twice(&inventory).await, [201, 409]);
     assert_eq!((inventory.sold("pair").await, inventory.available("pair").await), (1, 1));
@@ -104,7 +104,7 @@ async fn the_textbook_check_refuses_what_is_older_than_the_last_write() {
 }
 
 #[tokio::test]
-async fn without_a_fence_what_was_computed_is_written() {
+async fn without_a_fence_the_computed_value_is_written() {
     let inventory = Inventory::start().await;
     for strategy in ["off", "redis", "redlock"] {
         inventory.put(strategy, 1).await.ok();
@@ -116,7 +116,7 @@ async fn without_a_fence_what_was_computed_is_written() {
 }
 
 #[tokio::test]
-async fn a_restock_shuts_out_whoever_had_read_before() {
+async fn a_restock_refuses_earlier_claims() {
     let inventory = Inventory::start().await;
     inventory.put("few", 5).await.ok();
     inventory.claim(&[("few", 9)]).await.ok();

@@ -22,7 +22,7 @@ async fn a_reservation_is_held_and_found_by_its_order() {
 }
 
 #[tokio::test]
-async fn a_write_that_comes_twice_sells_once_and_is_answered_alike() {
+async fn a_write_that_arrives_twice_sells_once_and_gets_the_same_answer() {
     let inventory = Inventory::start().await;
     inventory.put("a", 7).await.ok();
     inventory.claim(&[("a", 1)]).await.ok();
@@ -36,7 +36,7 @@ async fn a_write_that_comes_twice_sells_once_and_is_answered_alike() {
 }
 
 #[tokio::test]
-async fn an_unfenced_write_that_comes_twice_sells_once_too() {
+async fn an_unfenced_write_that_arrives_twice_sells_once_too() {
     let inventory = Inventory::start().await;
     inventory.put("a", 7).await.ok();
     let order = Uuid::now_v7();
@@ -47,7 +47,7 @@ async fn an_unfenced_write_that_comes_twice_sells_once_too() {
 }
 
 #[tokio::test]
-async fn another_request_under_the_same_order_is_a_conflict() {
+async fn a_different_request_with_the_same_order_id_is_a_conflict() {
     let inventory = Inventory::start().await;
     for sku in ["a", "b"] {
         inventory.put(sku, 7).await.ok();
@@ -71,7 +71,7 @@ async fn several_lines_are_set_aside_all_or_none() {
 }
 
 #[tokio::test]
-async fn lines_of_one_sku_are_summed_before_anything_else() {
+async fn lines_of_one_sku_are_summed_before_they_are_checked() {
     let inventory = Inventory::start().await;
     inventory.put("a", 3).await.ok();
     let line = |quantity: i64| json!({ "sku": "a", "quantity": quantity, "observed_available": 3 });
@@ -82,7 +82,7 @@ async fn lines_of_one_sku_are_summed_before_anything_else() {
 }
 
 #[tokio::test]
-async fn a_write_ends_though_its_caller_hung_up() {
+async fn a_write_completes_although_its_caller_disconnected() {
     let inventory = Inventory::start().await;
     inventory.put("a", 2).await.ok();
     // Holding the row keeps the write waiting until its caller is gone.

@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use crate::service::{Answer, Inventory, answer, id_of};
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const EXPIRED: &str = "select count(*) from reservations where status = 'expired'";
 const REFUSED_WRITES: &str = "select count(*) from fence_refusals where step = 'write'";
 
 #[tokio::test]
-async fn holds_expire_and_their_units_come_back_with_one_write_for_each_sku() {
+async fn holds_expire_and_their_units_return_with_one_write_for_each_sku() {
     let inventory = Inventory::with(&["--lab", "--sweep-ms=3600000"]).await;
     for sku in ["a", "b"] {
         inventory.put(sku, 9).await.ok();
@@ -91,7 +91,7 @@ impl Replica {
             log: PathBuf::from(log),
         })
         .expect("inventory starts");
-        let url = process.first_line(PATIENCE).await;
+        let url = process.first_line(TIMEOUT).await;
         let url = url.unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail(20)));
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         Self { process, url, http }
@@ -143,7 +143,7 @@ impl Pair {
 }
 
 #[tokio::test]
-async fn a_leader_that_was_paused_in_its_write_is_refused_when_it_wakes() {
+async fn the_write_of_a_leader_that_was_paused_is_refused_after_it_resumes() {
     let pair = Pair::start().await;
     let arm = json!({ "sku": "a", "write": "release" });
     let armed = pair.leader.call(reqwest::Method::POST, "/v1/lab/pauses", &arm).await;
@@ -171,10 +171,10 @@ async fn a_leader_that_was_paused_in_its_write_is_refused_when_it_wakes() {
 }
 
 #[tokio::test]
-async fn when_the_leader_ends_another_takes_over() {
+async fn another_replica_takes_over_when_the_leader_stops() {
     let Pair { _redis, leader, other, observer, held } = Pair::start().await;
     assert!(!other.leads().await, "one works");
-    let ended = leader.process.terminate(PATIENCE).await.expect("it ends when told");
+    let ended = leader.process.terminate(TIMEOUT).await.expect("it ends when told");
     assert!(ended.success(), "{ended}");
     observer.end_hold(&held).await;
     observer.until(EXPIRED, 1).await;
