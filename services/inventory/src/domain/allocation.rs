@@ -154,7 +154,7 @@ mod tests {
         let served: Vec<_> = allocation.served.iter().map(|order| order.order_id.as_u128()).collect();
         assert_eq!((served, allocation.stock.len()), (vec![2], 1));
         let refused: Vec<_> = allocation.refused.iter().map(|(_, error)| error.to_string()).collect();
-        assert_eq!(refused, ["SKU b has 0 units available", "SKU a has 5 units available"]);
+        assert_eq!(refused, ["SKU b has too few units: 0 available", "SKU a has too few units: 5 available"]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub enum StockError {
     #[error("the reservation does not exist")]
     UnknownReservation,
     /// Fewer units are available than requested.
-    #[error("SKU {sku} has {available} units available")]
+    #[error("SKU {sku} has too few units: {available} available")]
     OutOfStock {
         /// The SKU with too few units.
         sku: Sku,
@@ -60,7 +60,7 @@ pub enum StockError {
         offered: String,
     },
     /// A restock would leave fewer units than held reservations have.
-    #[error("SKU {sku} cannot have {on_hand} units on hand: {held} units are held by reservations")]
+    #[error("{on_hand} units on hand are too few for SKU {sku}: reservations hold {held}")]
     BelowHeld {
         /// The SKU to be restocked.
         sku: Sku,

@@ -1,4 +1,4 @@
-//! Inventory over HTTP, on a real Postgres. Invariant: every query and every function of the protocol runs here.
+//! Inventory over HTTP, on a real Postgres. Invariant: every query and every SQL function is executed by some test.
 
 mod batches;
 mod claims;
@@ -6,6 +6,7 @@ mod database_strategies;
 mod documented;
 mod failures;
 mod privileges;
+mod problems;
 mod protocol;
 mod reservations;
 mod service;
