@@ -1,4 +1,4 @@
-//! Batches: orders that shared a grant, written at once, each ending by itself.
+//! Batches: orders that share a grant of locks, written in one transaction, each with its own result.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::service::{Answer, Inventory, answer};
 
-/// One line of `sku` for each order.
+/// A batch with one line of `sku` for each order.
 fn batch(sku: &str, token: i64, observed: i64, orders: &[(Uuid, i64)]) -> Value {
     let order =
         |(id, quantity): &(Uuid, i64)| json!({ "order_id": id, "lines": [{ "sku": sku, "quantity": quantity }] });
@@ -78,7 +78,7 @@ async fn an_order_with_a_reservation_is_found_and_the_others_are_written() {
     assert_eq!((inventory.available("a").await, inventory.sold("a").await), (0, 5));
     inventory.claim(&[("a", 3)]).await.ok();
     let otherwise = write(&inventory, &batch("a", 3, 0, &[(orders[1].0, 1), (orders[2].0, 2)])).await.ok();
-    assert_eq!(otherwise["outcomes"][0]["problem"]["code"], "invalid_state", "the same order, another request");
+    assert_eq!(otherwise["outcomes"][0]["problem"]["code"], "invalid_state", "the same order id, different lines");
     assert_eq!(otherwise["outcomes"][1]["reservation"]["status"], "held");
     assert_eq!(inventory.sold("a").await, 5);
 }

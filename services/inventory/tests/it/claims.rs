@@ -1,4 +1,4 @@
-//! Claims: registering tokens before reading.
+//! Claims: tokens are registered before stock is read.
 
 use reqwest::Method;
 use serde_json::json;
@@ -32,7 +32,7 @@ async fn a_claim_of_several_is_all_or_none() {
     }
     inventory.claim(&[("b", 5)]).await.ok();
     inventory.claim(&[("a", 4), ("b", 4)]).await.is(409, "stale_fencing_token");
-    assert_eq!(inventory.get("/v1/stock/a").await.ok()["fence"], 0, "nothing of it was registered");
+    assert_eq!(inventory.get("/v1/stock/a").await.ok()["fence"], 0, "no token of the claim was registered");
     inventory.claim(&[("a", 4), ("nowhere", 4)]).await.is(404, "not_found");
     assert_eq!(inventory.get("/v1/stock/a").await.ok()["fence"], 0);
 }

@@ -1,5 +1,5 @@
-//! The strategies that leave it to the database, those with tokens of other sources, and how they get on with one
-//! another: each is safe alone, and they are safe together because each moves the fence.
+//! The strategies that let the database decide, those with tokens of other sources, and mixtures of strategies on one
+//! SKU: each is safe alone, and they are safe together because each increments the fence.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -98,7 +98,11 @@ async fn without_the_fence_increment_two_strategies_that_are_safe_alone_oversell
     inventory.claim(&[("few", 9)]).await.ok();
     take(&inventory, "atomic", 1, 0).await.ok();
     inventory.reserve("redlock-fenced", Uuid::now_v7(), &[("few", Some(9), 2)]).await.ok();
-    assert_eq!((inventory.available("few").await, inventory.sold("few").await), (1, 2), "two sold, one gone");
+    assert_eq!(
+        (inventory.available("few").await, inventory.sold("few").await),
+        (1, 2),
+        "two units sold, one taken from stock"
+    );
 }
 
 #[tokio::test]

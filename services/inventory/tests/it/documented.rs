@@ -1,4 +1,4 @@
-//! What is documented is what is served.
+//! The OpenAPI document in `docs/` is the one that the service serves.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::service::{Inventory, answer};
 
 const CHECKED_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi/inventory.json");
 
-/// `HOLDFAST_UPDATE_OPENAPI=1 cargo test -p inventory documented` writes it anew.
+/// The checked-in document. `HOLDFAST_UPDATE_OPENAPI=1 cargo test -p inventory documented` regenerates it first.
 fn checked_in() -> Value {
     if std::env::var_os("HOLDFAST_UPDATE_OPENAPI").is_some() {
         let written = inventory::http::router::document().to_pretty_json().expect("JSON");
@@ -23,7 +23,7 @@ fn checked_in() -> Value {
 fn the_checked_in_document_is_the_generated_one() {
     let made = serde_json::to_value(inventory::http::router::document()).expect("JSON");
     let checked_in = checked_in();
-    assert_eq!(checked_in, made, "run the test with HOLDFAST_UPDATE_OPENAPI=1 and look at the difference");
+    assert_eq!(checked_in, made, "regenerate it with HOLDFAST_UPDATE_OPENAPI=1 and review the difference");
     assert_eq!(checked_in["openapi"].as_str().map(|version| &version[..3]), Some("3.1"));
 }
 

@@ -1,4 +1,4 @@
-//! Every failure that these calls can meet: its status and code, and that nothing was written.
+//! Every problem that a request can be answered with: its status and code, and that stock is unchanged.
 
 use reqwest::{Method, header};
 use serde_json::json;
@@ -150,7 +150,7 @@ async fn dependency_unavailable_is_503_while_postgres_does_not_answer() {
         refused.is(503, "dependency_unavailable");
     }
     sqlx::raw_sql("commit").execute(&mut row).await.expect("the table is free");
-    assert_eq!(inventory.available("a").await, 3, "it comes back by itself");
+    assert_eq!(inventory.available("a").await, 3, "the service recovers without a restart");
 }
 
 #[tokio::test]

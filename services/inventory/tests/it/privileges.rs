@@ -1,4 +1,4 @@
-//! The database enforces the rule: what the service's role, a superuser and even a superuser cannot do to stock.
+//! The database enforces the protocol: the service's role, the owner and superusers cannot change stock around it.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use sqlx::{Connection as _, PgConnection, error::DatabaseError};
 
 use crate::service::Inventory;
 
-/// Runs as it is typed in psql; returns the SQLSTATE of the refusal.
+/// Runs a statement that must be refused, and returns the SQLSTATE of the refusal.
 async fn refused(connection: &mut PgConnection, statement: &'static str) -> String {
     let result = sqlx::raw_sql(statement).execute(connection).await;
     let error = result.err().unwrap_or_else(|| panic!("{statement} was not refused"));
@@ -17,7 +17,7 @@ async fn with_stock() -> Inventory {
     let inventory = Inventory::with(&[]).await;
     inventory.put("a", 3).await.ok();
     inventory.hold(&["a"]).await;
-    inventory.claim(&[("a", 1)]).await.is(409, "stale_fencing_token"); // and something in every table
+    inventory.claim(&[("a", 1)]).await.is(409, "stale_fencing_token"); // now every table has a row
     inventory
 }
 
@@ -99,7 +99,7 @@ async fn not_even_the_owner_changes_units_without_the_fence_or_lowers_it() {
     let inventory = with_stock().await;
     inventory.claim(&[("a", 50)]).await.ok();
     let mut owner = inventory.sql().await;
-    sqlx::raw_sql("set role inventory_owner").execute(&mut owner).await.expect("a superuser becomes anybody");
+    sqlx::raw_sql("set role inventory_owner").execute(&mut owner).await.expect("a superuser may take any role");
     for statement in [
         "update stock set available = 3",
         "update stock set available = 3, version = version + 1",
@@ -146,7 +146,7 @@ async fn the_service_works_as_its_role_even_when_it_logs_in_as_a_superuser() {
     let inventory = with_stock().await;
     let role = "select count(*) from pg_stat_activity where datname = current_database()
                    and application_name = 'inventory' and usename <> 'inventory_service'";
-    assert_eq!(inventory.count(role).await, 0, "logged in as the role itself");
+    assert_eq!(inventory.count(role).await, 0, "connections with another role than the service's");
 
     let database = testbed::Postgres::shared().await.fresh_database("inventory").await.expect("a database");
     let url = format!("--database-url={database}");

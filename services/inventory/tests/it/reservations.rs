@@ -1,4 +1,4 @@
-//! Reservations: setting units aside, once for each order.
+//! Reservations: units are set aside once for each order.
 
 use reqwest::Method;
 use serde_json::json;
@@ -32,7 +32,11 @@ async fn a_write_that_arrives_twice_sells_once_and_gets_the_same_answer() {
     assert_eq!((first, inventory.sold("a").await), (second, 1));
     inventory.claim(&[("a", 2)]).await.ok();
     inventory.reserve("redlock-fenced", order, &[("a", Some(2), 6)]).await.ok();
-    assert_eq!((inventory.sold("a").await, inventory.available("a").await), (1, 6), "nor with a newer token");
+    assert_eq!(
+        (inventory.sold("a").await, inventory.available("a").await),
+        (1, 6),
+        "a newer token does not sell again"
+    );
 }
 
 #[tokio::test]
@@ -85,7 +89,7 @@ async fn lines_of_one_sku_are_summed_before_they_are_checked() {
 async fn a_write_completes_although_its_caller_disconnected() {
     let inventory = Inventory::start().await;
     inventory.put("a", 2).await.ok();
-    // Holding the row keeps the write waiting until its caller is gone.
+    // The locked row keeps the write waiting until its caller has disconnected.
     let mut row = inventory.sql().await;
     sqlx::raw_sql("begin; select * from stock where sku = 'a' for update").execute(&mut row).await.expect("the row");
     let line = json!({ "sku": "a", "quantity": 1, "observed_available": 2 });
@@ -98,7 +102,7 @@ async fn a_write_completes_although_its_caller_disconnected() {
         tokio::task::yield_now().await;
     }
     writing.abort();
-    assert!(writing.await.is_err_and(|error| error.is_cancelled()), "the caller is gone");
+    assert!(writing.await.is_err_and(|error| error.is_cancelled()), "the caller has disconnected");
     sqlx::raw_sql("commit").execute(&mut row).await.expect("the row is free");
     while inventory.count("select count(*) from reservations").await == 0 {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! What there is: setting it, reading it, a page at a time.
+//! Stock: set, read, and listed a page at a time.
 
 use crate::service::Inventory;
 

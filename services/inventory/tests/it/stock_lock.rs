@@ -1,5 +1,5 @@
-//! Cancel and restock take the lock that orders take, and bring its token. These tests hold that lock as an order
-//! would: with the library, on the same nodes.
+//! Cancellations and restocks acquire the lock that orders acquire, and write with its token. These tests hold that lock
+//! as an order would: with the library, on the same nodes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::service::Inventory;
 
-/// Three nodes, an inventory that knows them, and an order's view of them.
+/// Three lock nodes, an inventory service that uses them, and the locks as an order uses them.
 struct Fixture {
     redis: Vec<RedisNode>,
     locks: Locks,
@@ -34,7 +34,7 @@ impl Fixture {
         granted.expect("a quorum").expect("the lock is free")
     }
 
-    /// One unit held by an order that locked, claimed, reserved and released, as they all do.
+    /// Locks, claims, reserves one unit and unlocks, as an order does; returns the reservation's id.
     async fn ordered(&self, sku: &str) -> String {
         let grant = self.lock(sku).await;
         let token = i64::try_from(grant.token().expect("a token").get()).expect("in range");
@@ -57,9 +57,9 @@ async fn a_cancellation_carries_the_next_token_of_the_lock() {
     let held = fixture.ordered("a").await;
     let before = fixture.fence("a").await;
     fixture.inventory.transition(&held, "cancel").await.ok();
-    assert_eq!(fixture.fence("a").await, before + 1, "the counter's next one");
+    assert_eq!(fixture.fence("a").await, before + 1, "the next value of the counter");
     let next = fixture.lock("a").await.token().expect("a token").get();
-    assert!(next > u64::try_from(before + 1).expect("positive"), "orders go on with newer ones");
+    assert!(next > u64::try_from(before + 1).expect("positive"), "orders get newer tokens");
     assert_eq!(fixture.inventory.available("a").await, 3);
     fixture.inventory.ledger("a").await;
 }
@@ -118,7 +118,7 @@ async fn lock_quorum_unavailable_is_503_and_stock_does_not_change() {
         if again.status == 200 {
             break;
         }
-        again.is(503, "lock_quorum_unavailable"); // the connection heals in its own time
+        again.is(503, "lock_quorum_unavailable"); // until the client has reconnected
     }
     assert_eq!(fixture.inventory.available("a").await, 3);
 }
@@ -128,7 +128,7 @@ async fn counters_that_fell_behind_are_raised_and_the_change_succeeds() {
     let fixture = Fixture::start(&[]).await;
     fixture.inventory.put("a", 3).await.ok();
     let held = fixture.ordered("a").await;
-    // As if all nodes had lost their memory since: the storage has seen far higher tokens.
+    // As after all nodes lost their memory: the storage has registered a far higher token.
     fixture.inventory.claim(&[("a", 5_000)]).await.ok();
     fixture.inventory.transition(&held, "cancel").await.ok();
     assert_eq!((fixture.inventory.available("a").await, fixture.fence("a").await), (3, 5_001));
@@ -158,7 +158,7 @@ async fn skus_of_another_source_are_guarded_by_the_fence_alone() {
     fixture.inventory.transition(&held, "cancel").await.ok();
     assert_eq!((fixture.inventory.available("a").await, fixture.fence("a").await), (3, 71));
     let source = "select count(*) from stock where token_source = 'etcd'";
-    assert_eq!(fixture.inventory.count(source).await, 1, "and bound to it still");
+    assert_eq!(fixture.inventory.count(source).await, 1, "the SKU is still bound to its source");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Holds expire by themselves, once, whichever replica does it; and a sweeper that was paused does no harm.
+//! Holds expire once, whichever replica sweeps; the write of a sweeper that was paused is refused.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -34,7 +34,7 @@ async fn holds_expire_and_their_units_return_with_one_write_for_each_sku() {
     assert_eq!((inventory.available("b").await, inventory.sold("a").await), (9, 1));
     assert_eq!(inventory.get(&format!("/v1/reservations/{running}")).await.ok()["status"], "held");
     let ledger = inventory.ledger("a").await;
-    assert_eq!(ledger[4..], [("expire".to_owned(), 1), ("expire".to_owned(), 1)], "each reservation is in the books");
+    assert_eq!(ledger[4..], [("expire".to_owned(), 1), ("expire".to_owned(), 1)], "one row for each reservation");
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn more_holds_than_one_batch_all_expire() {
     inventory.ledger("a").await;
 }
 
-/// A replica as a process of its own, so that it can be stopped.
+/// A replica in a process of its own, so that it can be paused.
 struct Replica {
     process: Process,
     url: String,
@@ -102,14 +102,14 @@ impl Replica {
         answer(call.json(body)).await
     }
 
-    /// Whether it leads, from its metrics.
+    /// Whether the replica leads, from its metrics.
     async fn leads(&self) -> bool {
         let metrics = self.http.get(format!("{}/metrics", self.url)).send().await.expect("metrics");
         metrics.text().await.expect("text").contains("inventory_sweeper_leads 1")
     }
 }
 
-/// Two replicas, one of which leads; a SKU whose tokens are Redlock's, and a hold of one unit of it.
+/// Two replicas, one of which leads; and a hold of one unit of a SKU that takes its tokens from Redlock.
 struct Pair {
     _redis: Vec<RedisNode>,
     leader: Replica,
@@ -149,17 +149,17 @@ async fn the_write_of_a_leader_that_was_paused_is_refused_after_it_resumes() {
     let armed = pair.leader.call(reqwest::Method::POST, "/v1/lab/pauses", &arm).await;
     assert_eq!(armed.status, 204, "{}", armed.body);
 
-    // It takes the lock, gets a token, and stops itself right before it writes.
+    // The leader acquires the lock, gets a token, and stops itself right before it writes.
     pair.observer.end_hold(&pair.held).await;
     pair.leader.process.stopped().await.expect("it stops itself");
     assert_eq!(pair.observer.count(EXPIRED).await, 0);
 
-    // Its leases lapse; the other is elected and does the work, with a newer token.
+    // Its leases lapse; the other replica is elected and expires the hold, with a newer token.
     pair.observer.until(EXPIRED, 1).await;
     assert!(pair.other.leads().await);
     assert_eq!(pair.observer.count(REFUSED_WRITES).await, 0);
 
-    // It wakes with a write under way that was true when it began.
+    // The first leader resumes and sends its write, which carries the older token.
     pair.leader.process.resume();
     pair.observer.until(REFUSED_WRITES, 1).await;
     assert_eq!((pair.observer.available("a").await, pair.observer.sold("a").await), (3, 0));
@@ -173,8 +173,8 @@ async fn the_write_of_a_leader_that_was_paused_is_refused_after_it_resumes() {
 #[tokio::test]
 async fn another_replica_takes_over_when_the_leader_stops() {
     let Pair { _redis, leader, other, observer, held } = Pair::start().await;
-    assert!(!other.leads().await, "one works");
-    let ended = leader.process.terminate(TIMEOUT).await.expect("it ends when told");
+    assert!(!other.leads().await, "only one replica leads");
+    let ended = leader.process.terminate(TIMEOUT).await.expect("it stops on SIGTERM");
     assert!(ended.success(), "{ended}");
     observer.end_hold(&held).await;
     observer.until(EXPIRED, 1).await;

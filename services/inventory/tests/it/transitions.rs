@@ -1,4 +1,4 @@
-//! `held → confirmed | cancelled | expired`: each final, and stock moves at most once on the way.
+//! `held → confirmed | cancelled | expired`: the last three are final, and units are returned at most once.
 
 use reqwest::Method;
 use uuid::Uuid;
@@ -90,7 +90,7 @@ async fn reservation_expired_is_409_for_a_late_confirmation_swept_or_not() {
     let held = inventory.hold(&["a"]).await;
     inventory.end_hold(&held).await;
     inventory.transition(&held, "confirm").await.is(409, "reservation_expired");
-    assert_eq!(inventory.available("a").await, 2, "nothing moves until it is swept");
+    assert_eq!(inventory.available("a").await, 2, "the units are returned by the sweep, not by the refusal");
 
     let sweeping = Inventory::on(inventory.database.clone(), &["--lab", "--sweep-ms=20"]).await;
     sweeping.until("select count(*) from reservations where status = 'expired'", 1).await;
