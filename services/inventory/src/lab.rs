@@ -80,25 +80,24 @@ pub struct Pauses {
     pub paused: Vec<PausedRequest>,
 }
 
-/// Sends a write. Where the lab is on and a pause is armed for one of the SKUs, the process is stopped first.
-///
-/// # Errors
-/// Those of `write`.
-pub async fn send_write<T>(
-    lab: Option<&Lab>,
-    pending: impl FnOnce() -> PendingWrite,
-    write: impl Future<Output = Result<T, StockError>>,
-) -> Result<T, StockError> {
-    let Some(lab) = lab else { return write.await };
-    let id = lab.pause(pending());
-    let result = write.await;
-    lab.record_outcome(id, &result);
-    result
-}
-
 impl Lab {
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sends a write; if a pause is armed for one of its SKUs, the process is stopped first.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub async fn send_write<T>(
+        &self,
+        pending: PendingWrite,
+        write: impl Future<Output = Result<T, StockError>>,
+    ) -> Result<T, StockError> {
+        let id = self.pause(pending);
+        let result = write.await;
+        self.record_outcome(id, &result);
+        result
     }
 
     /// Each of the next `count` writes of this kind that include `sku` stops this replica.

@@ -21,7 +21,7 @@ use crate::{
         stock::{MAX_QUANTITY, MAX_TOKEN, SkuField},
     },
     http::state::AppState,
-    lab::{self, PendingWrite, WriteKind},
+    lab::{PendingWrite, WriteKind},
 };
 
 /// Orders whose tokens were claimed together.
@@ -158,17 +158,15 @@ pub async fn reserve_batch(
         return Err(StockError::invalid_field("/stock/0/fencing_token", problem));
     }
     let batch = batch(reserve, strategy)?;
-    let (db, lab) = (state.db.clone(), state.lab.clone());
-    let write = async move {
-        let pending = || PendingWrite {
-            kind: WriteKind::Reserve,
-            order_id: batch.orders.first().map(|order| order.order_id),
-            strategy: batch.strategy.name(),
-            tokens: batch.stock.iter().map(|(sku, stock)| (sku.clone(), Some(stock.fencing_token))).collect(),
-        };
-        lab::send_write(lab.as_ref(), pending, db.reserve_batch(&batch)).await
-    };
-    let outcomes = state.run_write(write).await?.into_iter().map(|result| match result {
+    let pending = state.lab.is_some().then(|| PendingWrite {
+        kind: WriteKind::Reserve,
+        order_id: batch.orders.first().map(|order| order.order_id),
+        strategy: strategy.name(),
+        tokens: batch.stock.iter().map(|(sku, stock)| (sku.clone(), Some(stock.fencing_token))).collect(),
+    });
+    let db = state.db.clone();
+    let results = state.run_reserve(pending, async move { db.reserve_batch(&batch).await }).await?;
+    let outcomes = results.into_iter().map(|result| match result {
         Ok(reservation) => OrderOutcome::Reservation(reservation),
         Err(error) => OrderOutcome::Problem(error.into()),
     });

@@ -6,7 +6,7 @@ use service_kit::{auth::require_bearer, deadline, docs};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::http::{batches, claims, lab, reservations, state::AppState, stock};
+use crate::http::{batches, lab, protocol, reservations, state::AppState, stock};
 
 const TITLE: &str = "Holdfast: inventory";
 const DESCRIPTION: &str = "Owns stock: registers fencing tokens, sets units aside, returns them. Internal: every route requires the bearer token. Every failure is a problem (RFC 9457) with a `code`. A request with `Deadline-Ms` is given up before that many milliseconds have passed, with 504.";
@@ -16,8 +16,8 @@ fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(docs::document_with_bearer(TITLE, DESCRIPTION))
         .routes(routes!(stock::list_stock)) //                                     GET  /v1/stock
         .routes(routes!(stock::put_stock, stock::show_stock)) //              PUT, GET  /v1/stock/{sku}
-        .routes(routes!(claims::claim)) //                                         POST /v1/claims
-        .routes(routes!(reservations::reserve, reservations::find_reservation)) // POST, GET /v1/reservations
+        .routes(routes!(protocol::claim)) //                                       POST /v1/claims
+        .routes(routes!(protocol::reserve, reservations::find_reservation)) //     POST, GET /v1/reservations
         .routes(routes!(batches::reserve_batch)) //                                POST /v1/reservations/batch
         .routes(routes!(reservations::show_reservation)) //                        GET  /v1/reservations/{id}
         .routes(routes!(reservations::confirm)) //                                 POST /v1/reservations/{id}/confirm

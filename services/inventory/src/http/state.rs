@@ -5,7 +5,12 @@ use contract::Strategy;
 use service_kit::auth::BearerToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{domain::error::StockError, lab::Lab, maintenance::changes::ReservationChanges, store::StockDb};
+use crate::{
+    domain::error::StockError,
+    lab::{Lab, PendingWrite},
+    maintenance::changes::ReservationChanges,
+    store::StockDb,
+};
 
 /// What every handler reaches. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,6 +41,21 @@ impl AppState {
     ) -> Result<T, StockError> {
         let task = self.writes.spawn(service_kit::trace::carry(write));
         task.await.map_err(StockError::WriteTaskFailed)?
+    }
+
+    /// As [`AppState::run_write`]; a pause that the lab has armed for the `pending` write stops the process first.
+    ///
+    /// # Errors
+    /// Those of [`AppState::run_write`].
+    pub async fn run_reserve<T: Send + 'static>(
+        &self,
+        pending: Option<PendingWrite>,
+        write: impl Future<Output = Result<T, StockError>> + Send + 'static,
+    ) -> Result<T, StockError> {
+        match self.lab.clone().zip(pending) {
+            None => self.run_write(write).await,
+            Some((lab, pending)) => self.run_write(async move { lab.send_write(pending, write).await }).await,
+        }
     }
 
     /// The strategy in `Lock-Strategy`; `redlock-fenced` without that header.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{error::StockError, release::ReleaseRequest, reservation::Reservation, stock::StockSnapshot},
-    lab::{self, Lab, PendingWrite, WriteKind},
+    lab::{Lab, PendingWrite, WriteKind},
     maintenance::stock_lock::StockLocks,
     store::StockDb,
 };
@@ -85,13 +85,15 @@ impl ReservationChanges {
         request: &ReleaseRequest,
         tokens: &BTreeMap<Sku, i64>,
     ) -> Result<Vec<Uuid>, StockError> {
-        let pending = || PendingWrite {
+        let write = self.db.release(request, tokens);
+        let Some(lab) = &self.lab else { return write.await };
+        let pending = PendingWrite {
             kind: WriteKind::Release,
             order_id: request.ids.first().copied(),
             strategy: request.reason.name(),
             tokens: request.skus.iter().map(|sku| (sku.clone(), tokens.get(sku).copied())).collect(),
         };
-        lab::send_write(self.lab.as_ref(), pending, self.db.release(request, tokens)).await
+        lab.send_write(pending, write).await
     }
 
     /// Sets the units on hand of a SKU, creating the SKU if it does not exist.

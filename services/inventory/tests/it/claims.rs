@@ -10,8 +10,8 @@ async fn a_claim_returns_the_stock_that_it_protects() {
     let inventory = Inventory::start().await;
     inventory.put("a", 7).await.ok();
     let claimed = inventory.claim(&[("a", 3)]).await.ok();
-    let wanted = json!([{ "sku": "a", "on_hand": 7, "available": 7, "fence": 3, "version": 0 }]);
-    assert_eq!(claimed["snapshots"], wanted);
+    let expected = json!([{ "sku": "a", "on_hand": 7, "available": 7, "fence": 3, "version": 0 }]);
+    assert_eq!(claimed["snapshots"], expected);
 }
 
 #[tokio::test]

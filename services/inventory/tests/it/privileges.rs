@@ -132,12 +132,12 @@ async fn the_auditor_reads_everything_and_changes_nothing() {
 async fn the_services_sessions_get_their_timeouts_from_the_role() {
     let inventory = with_stock().await;
     let mut service = inventory.sql_as("inventory_service").await;
-    for (setting, wanted) in
+    for (setting, expected) in
         [("statement_timeout", "5s"), ("lock_timeout", "3s"), ("idle_in_transaction_session_timeout", "5s")]
     {
         let show = sqlx::AssertSqlSafe(format!("show {setting}"));
         let shown: String = sqlx::query_scalar(show).fetch_one(&mut service).await.expect("a setting");
-        assert_eq!(shown, wanted, "{setting}");
+        assert_eq!(shown, expected, "{setting}");
     }
 }
 
