@@ -22,7 +22,7 @@ pub const HEADER: &str = "deadline-ms";
 
 /// Gives up when three quarters of the caller's time are over: the answer has
 /// a way to go, too. Without the header, or with one that is no number, never.
-pub async fn respect(request: Request, next: Next) -> Response {
+pub async fn enforce(request: Request, next: Next) -> Response {
     let Some(left) = said_by(request.headers()) else { return next.run(request).await };
     match timeout(left * 3 / 4, next.run(request)).await {
         Ok(response) => response,

@@ -32,7 +32,7 @@ impl Telemetry {
     /// Sends the spans that wait to be sent, within three seconds or not at all.
     ///
     /// # Cancel safety: they are sent all the same, unless the process ends first.
-    pub async fn end(self) {
+    pub async fn shutdown(self) {
         if let Some(exporting) = self.exporting
             && let Err(error) = tokio::task::spawn_blocking(|| exporting.flush()).await
         {

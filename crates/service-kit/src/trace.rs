@@ -28,7 +28,7 @@ struct Current {
 
 /// The `traceparent` header to send with calls made for this request; its span
 /// is the one at work, or that of the request. `None` outside of a request: a
-/// task that was spawned is outside, unless by [`carry`].
+/// task that was spawned is outside, unless by [`in_current_trace`].
 pub fn current_traceparent() -> Option<String> {
     let at_work = otlp::context_of(&Span::current());
     let of_request = || CURRENT.try_with(|current| current.context).ok();
@@ -44,32 +44,33 @@ pub(crate) fn current_path() -> Option<Arc<str>> {
     CURRENT.try_with(|current| Arc::clone(&current.path)).ok()
 }
 
-/// Takes the request of the caller along into `work`, which may then be spawned:
-/// its logs, problems and calls belong to the same trace. Captured when called,
-/// not when polled.
+/// `work`, run as part of the caller's request although it may be spawned: its
+/// logs, problems and calls belong to the same trace. The request is captured by
+/// this call, not at the first poll.
 ///
 /// # Cancel safety: that of `work`.
-pub fn carry<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
-    here().carry(work)
+pub fn in_current_trace<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    Trace::current().instrument(work)
 }
 
-/// The request a task works for, kept for work that is done later or elsewhere.
+/// The request that a task works for, kept for work that is done later or in
+/// another task. Empty when captured outside of a request.
 #[derive(Debug, Clone)]
 pub struct Trace {
     current: Option<Current>,
     span: Span,
 }
 
-/// The request of the caller; outside of one, that of nobody.
-pub fn here() -> Trace {
-    Trace { current: CURRENT.try_with(Clone::clone).ok(), span: Span::current() }
-}
-
 impl Trace {
-    /// As the function [`carry`], for the request that was at work when this was made.
+    /// The request of the caller.
+    pub fn current() -> Self {
+        Self { current: CURRENT.try_with(Clone::clone).ok(), span: Span::current() }
+    }
+
+    /// As [`in_current_trace`], for the request that was current when this was captured.
     ///
     /// # Cancel safety: that of `work`.
-    pub fn carry<T>(self, work: impl Future<Output = T>) -> impl Future<Output = T> {
+    pub fn instrument<T>(self, work: impl Future<Output = T>) -> impl Future<Output = T> {
         let work = work.instrument(self.span);
         async move {
             match self.current {
@@ -79,8 +80,8 @@ impl Trace {
         }
     }
 
-    /// Says in a span that its work is done for this request, too.
-    pub fn shares(&self, span: &Span) {
+    /// Links `span` to this request's span: the work of `span` is done for this request, too.
+    pub fn link_from(&self, span: &Span) {
         span.follows_from(&self.span);
     }
 }

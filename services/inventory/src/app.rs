@@ -71,7 +71,7 @@ impl App {
         &self,
         write: impl Future<Output = T> + Send + 'static,
     ) -> tokio::task::JoinHandle<T> {
-        self.writes.spawn(service_kit::trace::carry(write))
+        self.writes.spawn(service_kit::trace::in_current_trace(write))
     }
 
     /// Serves until `shutdown`, then lets writes end.

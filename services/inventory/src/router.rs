@@ -30,7 +30,7 @@ pub fn router(app: App) -> Router {
     let (calls, document) = calls().split_for_parts();
     let lab = Router::new().route("/v1/lab/pauses", post(lab_http::arm).get(lab_http::pauses).delete(lab_http::disarm));
     let calls = if app.lab.is_some() { calls.merge(lab) } else { calls };
-    let calls = calls.layer(from_fn(deadline::respect)).layer(require_bearer(token));
+    let calls = calls.layer(from_fn(deadline::enforce)).layer(require_bearer(token));
     calls.with_state(app).merge(docs::pages(document))
 }
 
