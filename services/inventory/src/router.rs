@@ -1,7 +1,11 @@
 //! Every call of the inventory service, on one page. Paths and documentation stand at the handlers;
 //! `service_kit::serve` adds `/livez`, `/readyz`, `/metrics`, limits and fallbacks.
 
-use axum::{Router, middleware::from_fn, routing::post};
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::post,
+};
 use service_kit::{auth::require_bearer, deadline, docs};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -30,7 +34,7 @@ pub fn router(app: App) -> Router {
     let (calls, document) = calls().split_for_parts();
     let lab = Router::new().route("/v1/lab/pauses", post(lab_http::arm).get(lab_http::pauses).delete(lab_http::disarm));
     let calls = if app.lab.is_some() { calls.merge(lab) } else { calls };
-    let calls = calls.layer(from_fn(deadline::enforce)).layer(require_bearer(token));
+    let calls = calls.layer(from_fn(deadline::enforce)).layer(from_fn_with_state(token, require_bearer));
     calls.with_state(app).merge(docs::pages(document))
 }
 
