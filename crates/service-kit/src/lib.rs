@@ -37,6 +37,7 @@ pub mod limits;
 pub mod outage;
 pub mod problem;
 pub mod serve;
+pub mod task;
 pub mod telemetry;
 pub mod trace;
 
