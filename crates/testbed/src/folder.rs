@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::account::Account;
 use crate::error::TestbedError;
-use crate::watchdog::Watchdog;
+use crate::processes::account::Account;
+use crate::processes::watchdog::Watchdog;
 
 /// A new, empty folder that is removed, with all that is in it, when this is dropped or this process ends.
 #[derive(Debug)]

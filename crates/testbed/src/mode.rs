@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use tokio::sync::Mutex;
 
-use crate::docker;
+use crate::containers::docker;
 use crate::error::TestbedError;
 
 const VARIABLE: &str = "HOLDFAST_TESTBED";

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_pro
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::TestbedError;
-use crate::watchdog::Watchdog;
+use crate::processes::watchdog::Watchdog;
 
 /// How a process is asked to end, and how long it may take before it is killed.
 #[derive(Debug, Clone, Copy)]

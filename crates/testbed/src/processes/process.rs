@@ -14,11 +14,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::child::{Child, Farewell};
 use crate::error::TestbedError;
-use crate::find::{is_executable, on_path};
 use crate::folder::tail;
-use crate::server::open_log;
+use crate::processes::binary::{is_executable, on_path};
+use crate::processes::child::{Child, Farewell};
+use crate::servers::server::open_log;
 
 const LOG_LINES: usize = 20;
 

@@ -13,11 +13,11 @@ use testcontainers::core::IntoContainerPort as _;
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{GenericImage, ImageExt as _};
 
-use crate::child::Farewell;
-use crate::docker::{LIMIT, docker, docker_now, have_image};
+use crate::containers::docker::{LIMIT, docker, docker_now, have_image};
 use crate::error::TestbedError;
 use crate::mode::Image;
-use crate::watchdog::Watchdog;
+use crate::processes::child::Farewell;
+use crate::processes::watchdog::Watchdog;
 
 /// What runs in a container.
 #[derive(Debug)]

@@ -11,13 +11,13 @@ use futures_util::future::try_join_all;
 use redis::Value;
 use tokio::time::timeout;
 
-use crate::child::Farewell;
-use crate::container::Contents;
+use crate::containers::container::Contents;
 use crate::error::TestbedError;
-use crate::find::Wanted;
 use crate::folder::Folder;
 use crate::mode::{Image, Mode};
-use crate::server::{Recipe, Server, on_a_free_port};
+use crate::processes::binary::Wanted;
+use crate::processes::child::Farewell;
+use crate::servers::server::{Recipe, Server, on_a_free_port};
 
 const NAME: &str = "redis";
 const IMAGE: Image = Image { variable: "REDIS_IMAGE", default: "redis:8.0", port: 6379 };

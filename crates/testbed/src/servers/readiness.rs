@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::server::Home;
+use crate::servers::server::Home;
 
 /// Between two looks at a server that is starting.
 const PAUSE: Duration = Duration::from_millis(10);

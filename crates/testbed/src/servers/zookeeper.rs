@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::child::Farewell;
-use crate::container::Contents;
+use crate::containers::container::Contents;
 use crate::error::TestbedError;
-use crate::find::Wanted;
 use crate::folder::Folder;
 use crate::mode::{Image, Mode};
-use crate::server::{Recipe, Server, on_a_free_port};
+use crate::processes::binary::Wanted;
+use crate::processes::child::Farewell;
+use crate::servers::server::{Recipe, Server, on_a_free_port};
 
 const NAME: &str = "zookeeper";
 const IMAGE: Image = Image { variable: "ZOOKEEPER_IMAGE", default: "zookeeper:3.9", port: 2181 };

@@ -10,13 +10,13 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::account::Account;
-use crate::child::{Child, Farewell};
-use crate::container::{Container, Contents};
+use crate::containers::container::{Container, Contents};
 use crate::error::TestbedError;
 use crate::folder::{Folder, tail};
 use crate::ports;
-use crate::ready::{self, NotReady};
+use crate::processes::account::Account;
+use crate::processes::child::{Child, Farewell};
+use crate::servers::readiness::{self, NotReady};
 
 /// How long a server may take to start; generous, for machines that are busy with builds.
 const START_DEADLINE: Duration = Duration::from_mins(1);
@@ -128,7 +128,7 @@ impl Server {
                 None
             }
         };
-        let outcome = ready::until(START_DEADLINE, &self.home, || look(pid)).await;
+        let outcome = readiness::until(START_DEADLINE, &self.home, || look(pid)).await;
         outcome.map_err(|reason| self.not_ready(reason))
     }
 

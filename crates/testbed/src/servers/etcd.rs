@@ -8,14 +8,14 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::child::Farewell;
-use crate::container::Contents;
+use crate::containers::container::Contents;
 use crate::error::TestbedError;
-use crate::find::Wanted;
 use crate::folder::Folder;
 use crate::mode::{Image, Mode};
 use crate::ports::random;
-use crate::server::{Recipe, Server, on_a_free_port};
+use crate::processes::binary::Wanted;
+use crate::processes::child::Farewell;
+use crate::servers::server::{Recipe, Server, on_a_free_port};
 
 const NAME: &str = "etcd";
 const IMAGE: Image = Image { variable: "ETCD_IMAGE", default: "quay.io/coreos/etcd:v3.5.21", port: 2379 };

@@ -13,15 +13,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::sync::OnceCell;
 
-use crate::account::Account;
-use crate::child::{Child, Farewell};
-use crate::container::Contents;
+use crate::containers::container::Contents;
 use crate::error::TestbedError;
-use crate::find::{Wanted, is_executable};
 use crate::folder::{Folder, tail};
 use crate::mode::{Image, Mode};
 use crate::ports::random;
-use crate::server::{Recipe, Server, on_a_free_port, open_log};
+use crate::processes::account::Account;
+use crate::processes::binary::{Wanted, is_executable};
+use crate::processes::child::{Child, Farewell};
+use crate::servers::server::{Recipe, Server, on_a_free_port, open_log};
 
 const NAME: &str = "postgres";
 const IMAGE: Image = Image { variable: "POSTGRES_IMAGE", default: "postgres:17", port: 5432 };

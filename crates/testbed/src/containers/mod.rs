@@ -1,0 +1,4 @@
+//! Containers: the engine's command line, and one server in a container.
+
+pub(crate) mod container;
+pub(crate) mod docker;
