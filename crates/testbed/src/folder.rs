@@ -31,7 +31,7 @@ impl Folder {
         &self.path
     }
 
-    pub(crate) fn give_to(&self, account: &Account) -> Result<(), TestbedError> {
+    pub(crate) fn chown(&self, account: &Account) -> Result<(), TestbedError> {
         std::os::unix::fs::chown(&self.path, Some(account.uid), Some(account.gid))
             .map_err(TestbedError::file("cannot change the owner of", &self.path))
     }

@@ -13,15 +13,15 @@ use testcontainers::core::IntoContainerPort as _;
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{GenericImage, ImageExt as _};
 
-use crate::containers::docker::{LIMIT, docker, docker_now, have_image};
+use crate::containers::docker::{LIMIT, docker, docker_blocking, ensure_image};
 use crate::error::TestbedError;
 use crate::mode::Image;
-use crate::processes::child::Farewell;
+use crate::processes::child::StopPolicy;
 use crate::processes::watchdog::Watchdog;
 
 /// What runs in a container.
 #[derive(Debug)]
-pub(crate) struct Contents {
+pub(crate) struct ContainerSpec {
     pub(crate) image: Image,
     pub(crate) args: Vec<String>,
     pub(crate) envs: Vec<(&'static str, String)>,
@@ -33,18 +33,18 @@ pub(crate) struct Container {
     watchdog: &'static Watchdog,
     name: String,
     addr: SocketAddr,
-    contents: Contents,
+    spec: ContainerSpec,
     created: bool,
 }
 
 impl Container {
     /// A container that will publish its port at `addr`; nothing is created yet.
-    pub(crate) fn new(kind: &str, addr: SocketAddr, contents: Contents) -> Result<Self, TestbedError> {
+    pub(crate) fn new(kind: &str, addr: SocketAddr, spec: ContainerSpec) -> Result<Self, TestbedError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let watchdog = Watchdog::get()?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{kind}-{number}", watchdog.name());
-        Ok(Self { watchdog, name, addr, contents, created: false })
+        Ok(Self { watchdog, name, addr, spec, created: false })
     }
 
     /// Starts it; its data are those it had when it was stopped.
@@ -53,18 +53,17 @@ impl Container {
             docker(&["start", &self.name], LIMIT).await?;
             return Ok(());
         }
-        let reference = self.contents.image.reference();
-        have_image(&reference).await?;
+        let reference = self.spec.image.reference();
+        ensure_image(&reference).await?;
         self.watchdog.watch_container(&self.name);
         self.created = true;
         let (repository, tag) = split(&reference);
         let request = GenericImage::new(repository, tag)
-            .with_cmd(self.contents.args.clone())
+            .with_cmd(self.spec.args.clone())
             .with_container_name(&self.name)
-            .with_mapped_port(self.addr.port(), self.contents.image.port.tcp())
+            .with_mapped_port(self.addr.port(), self.spec.image.port.tcp())
             .with_host_config_modifier(on_loopback_only);
-        let request =
-            self.contents.envs.iter().fold(request, |request, (key, value)| request.with_env_var(*key, value));
+        let request = self.spec.envs.iter().fold(request, |request, (key, value)| request.with_env_var(*key, value));
         let container = request
             .start()
             .await
@@ -80,14 +79,14 @@ impl Container {
     }
 
     /// Sends the signal and returns when it has ended; kills it when the grace is over.
-    pub(crate) async fn stop(&mut self, farewell: Farewell) {
+    pub(crate) async fn stop(&mut self, policy: StopPolicy) {
         if !self.created {
             return;
         }
         // Each of these fails when there is nothing to do.
         let _ = docker(&["unpause", &self.name], LIMIT).await;
-        let _ = docker(&["kill", "--signal", farewell.signal_name(), &self.name], LIMIT).await;
-        let grace = farewell.grace() + Duration::from_secs(5);
+        let _ = docker(&["kill", "--signal", policy.signal_name(), &self.name], LIMIT).await;
+        let grace = policy.grace() + Duration::from_secs(5);
         if docker(&["wait", &self.name], grace).await.is_err() {
             let _ = docker(&["kill", &self.name], LIMIT).await;
             let _ = docker(&["wait", &self.name], LIMIT).await;
@@ -95,15 +94,15 @@ impl Container {
     }
 
     pub(crate) fn pause(&self) {
-        self.tell("pause");
+        self.run_verb("pause");
     }
 
     pub(crate) fn resume(&self) {
-        self.tell("unpause");
+        self.run_verb("unpause");
     }
 
-    fn tell(&self, verb: &str) {
-        if let Err(error) = docker_now(&[verb, &self.name]) {
+    fn run_verb(&self, verb: &str) {
+        if let Err(error) = docker_blocking(&[verb, &self.name]) {
             tracing::warn!(%error, "the engine did not obey");
         }
     }
@@ -124,7 +123,7 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         if self.created {
-            match docker_now(&["rm", "--force", "--volumes", &self.name]) {
+            match docker_blocking(&["rm", "--force", "--volumes", &self.name]) {
                 Ok(_) => self.watchdog.forget_container(&self.name),
                 Err(error) => {
                     tracing::warn!(%error, "a container of the testbed could not be removed yet");

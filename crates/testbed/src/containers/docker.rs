@@ -23,28 +23,28 @@ pub(crate) async fn docker(args: &[&str], limit: Duration) -> Result<String, Tes
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(limit, command.output()).await;
     let output = output.map_err(|_| failed(args, format!("no answer within {limit:?}")))?;
-    done(args, output)
+    output_of(args, output)
 }
 
 /// The same, blocking, for callers that cannot await.
-pub(crate) fn docker_now(args: &[&str]) -> Result<String, TestbedError> {
-    done(args, Command::new("docker").args(args).stdin(Stdio::null()).output())
+pub(crate) fn docker_blocking(args: &[&str]) -> Result<String, TestbedError> {
+    output_of(args, Command::new("docker").args(args).stdin(Stdio::null()).output())
 }
 
 /// Whether an engine answers.
-pub(crate) async fn answers() -> Result<(), TestbedError> {
+pub(crate) async fn ping() -> Result<(), TestbedError> {
     docker(&["version", "--format", "{{.Server.Version}}"], LIMIT).await.map(drop)
 }
 
 /// Makes sure that the engine has `image`, from a registry if need be.
-pub(crate) async fn have_image(image: &str) -> Result<(), TestbedError> {
+pub(crate) async fn ensure_image(image: &str) -> Result<(), TestbedError> {
     if docker(&["image", "inspect", image], LIMIT).await.is_ok() {
         return Ok(());
     }
     docker(&["pull", "--quiet", image], PULL_LIMIT).await.map(drop)
 }
 
-fn done(args: &[&str], output: std::io::Result<std::process::Output>) -> Result<String, TestbedError> {
+fn output_of(args: &[&str], output: std::io::Result<std::process::Output>) -> Result<String, TestbedError> {
     let output = output.map_err(|error| failed(args, error.to_string()))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());

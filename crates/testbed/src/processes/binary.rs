@@ -1,4 +1,4 @@
-//! Finding the servers' binaries: PATH first, then the places where packages put them.
+//! Finding the servers' binaries: PATH first, then the folders where packages put them.
 //!
 //! Absence: nothing is installed here; the error says what to install.
 
@@ -8,31 +8,31 @@ use crate::error::TestbedError;
 
 /// One server's binary and how to get it.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct BinarySpec {
     /// Names, the best first.
     pub(crate) names: &'static [&'static str],
     /// Folders beside PATH. A `*` stands for any one name; the highest version wins.
-    pub(crate) places: &'static [&'static str],
+    pub(crate) folders: &'static [&'static str],
     /// The commands that install it.
     pub(crate) hint: &'static str,
 }
 
-impl Wanted {
+impl BinarySpec {
     /// The binary's path.
     pub(crate) fn find(&self) -> Result<PathBuf, TestbedError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let places = self.places.iter().flat_map(|pattern| expand(pattern));
-        let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(places).collect();
+        let folders = self.folders.iter().flat_map(|pattern| expand(pattern));
+        let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(folders).collect();
         self.names
             .iter()
             .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
             .find(|candidate| is_executable(candidate))
             .ok_or_else(|| TestbedError::NotInstalled {
                 program: self.names.join(" or "),
-                usual_places: if self.places.is_empty() {
+                other_folders: if self.folders.is_empty() {
                     String::new()
                 } else {
-                    format!(" or in {}", self.places.join(", "))
+                    format!(" or in {}", self.folders.join(", "))
                 },
                 hint: self.hint,
             })
@@ -75,12 +75,12 @@ mod tests {
 
     #[test]
     fn a_missing_server_is_reported_with_what_to_install() {
-        let wanted = Wanted {
+        let missing = BinarySpec {
             names: &["no-such-server"],
-            places: &["/usr/lib/no-such-place/*/bin"],
+            folders: &["/usr/lib/no-such-place/*/bin"],
             hint: "apt-get install it | brew install it",
         };
-        let error = wanted.find().expect_err("there is no such server").to_string();
+        let error = missing.find().expect_err("there is no such server").to_string();
         assert_eq!(
             error,
             "no-such-server was not found on PATH or in /usr/lib/no-such-place/*/bin; \

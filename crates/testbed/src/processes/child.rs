@@ -1,6 +1,6 @@
 //! One direct child process: signals to it, waiting for it, its certain end.
 //!
-//! Invariant: it is reaped only in [`Child::end`], after the watchdog was told to forget it. Until then the kernel
+//! Invariant: it is reaped only in [`Child::stop_and_reap`], after the watchdog was told to forget it. Until then the kernel
 //! keeps its process id for it, so no signal sent from here can reach a stranger.
 //! Absence: nothing here knows what the process is for.
 
@@ -19,12 +19,12 @@ use crate::processes::watchdog::Watchdog;
 
 /// How a process is asked to end, and how long it may take before it is killed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Farewell {
+pub(crate) struct StopPolicy {
     signal: Signal,
     grace: Duration,
 }
 
-impl Farewell {
+impl StopPolicy {
     /// At once, with nothing to lose.
     pub(crate) const KILL: Self = Self { signal: Signal::KILL, grace: Duration::ZERO };
     /// What Postgres calls *immediate*: it ends its children and gives back its shared memory.
@@ -55,7 +55,7 @@ pub(crate) struct Child {
     watchdog: &'static Watchdog,
     inner: std::process::Child,
     pid: Pid,
-    farewell: Farewell,
+    policy: StopPolicy,
     reaped: Option<ExitStatus>,
 }
 
@@ -64,15 +64,15 @@ impl Child {
     pub(crate) fn spawn(
         name: &str,
         program: &Path,
-        farewell: Farewell,
+        policy: StopPolicy,
         fill: impl FnOnce(&mut Command),
     ) -> Result<Self, TestbedError> {
         let watchdog = Watchdog::get()?;
         let inner = watchdog
-            .spawn(program, farewell.signal_name(), fill)
+            .spawn(program, policy.signal_name(), fill)
             .map_err(|source| TestbedError::Spawn { name: name.to_owned(), source })?;
         let pid = Pid::from_child(&inner);
-        Ok(Self { watchdog, inner, pid, farewell, reaped: None })
+        Ok(Self { watchdog, inner, pid, policy, reaped: None })
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -101,7 +101,7 @@ impl Child {
     /// Whether it has ended, without reaping it.
     pub(crate) fn ended(&self) -> bool {
         self.reaped.is_some()
-            || look(self.pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG).is_some_and(|state| ended(&state))
+            || peek_state(self.pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG).is_some_and(|state| ended(&state))
     }
 
     /// Resolves when it is in the stopped state; `false` if it ended instead. Woken by SIGCHLD, never by a clock.
@@ -122,7 +122,7 @@ impl Child {
         // Listening before looking: a change in between is not missed.
         let mut changes = signal(SignalKind::child())?;
         while self.reaped.is_none() {
-            if let Some(state) = look(self.pid, what | WaitIdOptions::NOHANG) {
+            if let Some(state) = peek_state(self.pid, what | WaitIdOptions::NOHANG) {
                 return Ok(Some(state));
             }
             changes.recv().await;
@@ -133,30 +133,30 @@ impl Child {
     /// Ends it as it was agreed at the start, off the async threads.
     ///
     /// # Cancel safety: a cancelled call still ends it, a moment later.
-    pub(crate) async fn finish(self, farewell: Farewell) -> Option<ExitStatus> {
+    pub(crate) async fn stop(self, policy: StopPolicy) -> Option<ExitStatus> {
         let mut child = self;
-        tokio::task::spawn_blocking(move || child.end(farewell)).await.unwrap_or_default()
+        tokio::task::spawn_blocking(move || child.stop_and_reap(policy)).await.unwrap_or_default()
     }
 
     /// Ends it, waits, tells the watchdog, reaps: in this order. Blocks for at most the grace and a little.
-    fn end(&mut self, farewell: Farewell) -> Option<ExitStatus> {
+    fn stop_and_reap(&mut self, policy: StopPolicy) -> Option<ExitStatus> {
         if self.reaped.is_some() {
             return self.reaped;
         }
         // The signal first: one that was paused finds it pending when it continues, and does nothing else.
-        self.signal(farewell.signal);
+        self.signal(policy.signal);
         self.signal(Signal::CONT);
         let (over, waiting) = mpsc::channel::<()>();
         let pid = self.pid;
         thread::scope(|scope| {
-            if farewell.signal != Signal::KILL {
+            if policy.signal != Signal::KILL {
                 scope.spawn(move || {
-                    if waiting.recv_timeout(farewell.grace) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    if waiting.recv_timeout(policy.grace) == Err(mpsc::RecvTimeoutError::Timeout) {
                         let _ = kill_process(pid, Signal::KILL);
                     }
                 });
             }
-            look(pid, WaitIdOptions::EXITED);
+            peek_state(pid, WaitIdOptions::EXITED);
             drop(over);
         });
         // What it left in its group; the group is ours as long as its leader is not reaped.
@@ -169,12 +169,12 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.end(self.farewell);
+        self.stop_and_reap(self.policy);
     }
 }
 
 /// Looks at a child's state and leaves it as it is. `None`: nothing of the kind (yet), or no such child.
-fn look(pid: Pid, what: WaitIdOptions) -> Option<WaitIdStatus> {
+fn peek_state(pid: Pid, what: WaitIdOptions) -> Option<WaitIdStatus> {
     loop {
         match waitid(WaitId::Pid(pid), what | WaitIdOptions::NOWAIT) {
             Err(rustix::io::Errno::INTR) => {}

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::error::TestbedError;
 use crate::folder::tail;
 use crate::processes::binary::{is_executable, on_path};
-use crate::processes::child::{Child, Farewell};
+use crate::processes::child::{Child, StopPolicy};
 use crate::servers::server::open_log;
 
 const LOG_LINES: usize = 20;
@@ -57,7 +57,7 @@ impl Process {
             fs::create_dir_all(folder).map_err(TestbedError::file("cannot create", folder))?;
         }
         let (file, copy) = open_log(&log)?;
-        let mut child = Child::spawn(&name, &program, Farewell::KILL, |command| {
+        let mut child = Child::spawn(&name, &program, StopPolicy::KILL, |command| {
             command.args(args).envs(envs).stdout(Stdio::piped()).stderr(file);
         })?;
         let (sender, first_line) = watch::channel(None);
@@ -123,7 +123,7 @@ impl Process {
     /// # Cancel safety: nothing is consumed; it may be asked again.
     pub async fn stopped(&self) -> Result<(), TestbedError> {
         let stopped = match &self.child {
-            Some(child) => child.stopped().await.map_err(|source| self.lost_sight(source))?,
+            Some(child) => child.stopped().await.map_err(|source| self.wait_error(source))?,
             None => false,
         };
         if stopped {
@@ -138,7 +138,7 @@ impl Process {
     /// # Cancel safety: nothing is consumed; it may be asked again.
     pub async fn until_ended(&self) -> Result<(), TestbedError> {
         match &self.child {
-            Some(child) => child.until_ended().await.map_err(|source| self.lost_sight(source)),
+            Some(child) => child.until_ended().await.map_err(|source| self.wait_error(source)),
             None => Ok(()),
         }
     }
@@ -146,14 +146,14 @@ impl Process {
     /// SIGKILL; returns when it is gone.
     pub async fn kill(&mut self) {
         if let Some(child) = self.child.take() {
-            child.finish(Farewell::KILL).await;
+            child.stop(StopPolicy::KILL).await;
         }
     }
 
     /// SIGTERM, continued if it was paused, and SIGKILL when `grace` is over. `None` if it was killed before.
     pub async fn terminate(mut self, grace: Duration) -> Option<ExitStatus> {
         match self.child.take() {
-            Some(child) => child.finish(Farewell::term(grace)).await,
+            Some(child) => child.stop(StopPolicy::term(grace)).await,
             None => None,
         }
     }
@@ -163,7 +163,7 @@ impl Process {
         tail(&self.log, lines)
     }
 
-    fn lost_sight(&self, source: std::io::Error) -> TestbedError {
+    fn wait_error(&self, source: std::io::Error) -> TestbedError {
         TestbedError::Spawn { name: format!("the watch over {}", self.name), source }
     }
 }

@@ -143,20 +143,20 @@ impl Watchdog {
 
     /// Must be called before the child is reaped.
     pub(crate) fn forget(&self, pid: u32) {
-        self.tell(&format!("forget {pid}"));
+        self.send(&format!("forget {pid}"));
     }
 
     /// Must be called before the container is created.
     pub(crate) fn watch_container(&self, name: &str) {
-        self.tell(&format!("container {name}"));
+        self.send(&format!("container {name}"));
     }
 
     /// Must be called after the container is removed.
     pub(crate) fn forget_container(&self, name: &str) {
-        self.tell(&format!("uncontainer {name}"));
+        self.send(&format!("uncontainer {name}"));
     }
 
-    fn tell(&self, line: &str) {
+    fn send(&self, line: &str) {
         let mut pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = writeln!(pipe, "{line}") {
             tracing::warn!(%error, "the testbed's watchdog is gone; a crash from here on leaves servers behind");

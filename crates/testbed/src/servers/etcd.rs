@@ -8,21 +8,21 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::containers::container::Contents;
+use crate::containers::container::ContainerSpec;
 use crate::error::TestbedError;
 use crate::folder::Folder;
 use crate::mode::{Image, Mode};
 use crate::ports::random;
-use crate::processes::binary::Wanted;
-use crate::processes::child::Farewell;
-use crate::servers::server::{Recipe, Server, on_a_free_port};
+use crate::processes::binary::BinarySpec;
+use crate::processes::child::StopPolicy;
+use crate::servers::server::{LaunchSpec, Server, with_free_port};
 
 const NAME: &str = "etcd";
 const IMAGE: Image = Image { variable: "ETCD_IMAGE", default: "quay.io/coreos/etcd:v3.5.21", port: 2379 };
 
-static ETCD: Wanted = Wanted {
+static ETCD: BinarySpec = BinarySpec {
     names: &["etcd"],
-    places: &["/usr/local/bin", "/opt/homebrew/bin", "/opt/homebrew/opt/etcd/bin", "/usr/local/opt/etcd/bin"],
+    folders: &["/usr/local/bin", "/opt/homebrew/bin", "/opt/homebrew/opt/etcd/bin", "/usr/local/opt/etcd/bin"],
     hint: "apt-get install etcd-server | brew install etcd",
 };
 
@@ -42,7 +42,7 @@ impl Etcd {
 
     /// Starts a server as a child process or in a container.
     pub async fn start_in(mode: Mode) -> Result<Self, TestbedError> {
-        on_a_free_port(NAME, |addr| Self::start_at(addr, mode)).await
+        with_free_port(NAME, |addr| Self::start_at(addr, mode)).await
     }
 
     /// Where [`start`](Self::start) starts it.
@@ -53,8 +53,8 @@ impl Etcd {
     pub(crate) async fn start_at(addr: SocketAddr, mode: Mode) -> Result<Self, TestbedError> {
         let member = format!("holdfast-{:016x}", random());
         let server = match mode {
-            Mode::Native => Server::native(NAME, addr, Farewell::KILL, recipe(addr, &member)?),
-            Mode::Containers => Server::container(NAME, addr, Farewell::KILL, contents(&member))?,
+            Mode::Native => Server::native(NAME, addr, StopPolicy::KILL, launch_spec(addr, &member)?),
+            Mode::Containers => Server::container(NAME, addr, StopPolicy::KILL, container_spec(&member))?,
         };
         let mut etcd = Self { server, member };
         etcd.restart().await?;
@@ -78,13 +78,13 @@ impl Etcd {
 
     /// SIGKILL; returns when it is gone.
     pub async fn kill(&mut self) {
-        self.server.stop(Farewell::KILL).await;
+        self.server.stop(StopPolicy::KILL).await;
     }
 
     /// Starts it again on the same port with its data (killing it first if it still runs), and waits until it serves.
     pub async fn restart(&mut self) -> Result<(), TestbedError> {
         let (addr, member) = (self.addr(), self.member.clone());
-        self.server.start(|_| answers(addr, member.clone())).await
+        self.server.start(|_| probe(addr, member.clone())).await
     }
 
     /// SIGSTOP, or the engine's pause. Leases do not run while it lasts.
@@ -122,22 +122,22 @@ fn settings(member: &str, client: &str) -> Vec<String> {
     .collect()
 }
 
-fn recipe(addr: SocketAddr, member: &str) -> Result<Recipe, TestbedError> {
+fn launch_spec(addr: SocketAddr, member: &str) -> Result<LaunchSpec, TestbedError> {
     let folder = Folder::new("etcd")?;
     let mut args = settings(member, &format!("http://{addr}"));
     args.extend(["--data-dir".to_owned(), folder.path().join("data").display().to_string()]);
-    Ok(Recipe { program: ETCD.find()?, args: args.into_iter().map(Into::into).collect(), account: None, folder })
+    Ok(LaunchSpec { program: ETCD.find()?, args: args.into_iter().map(Into::into).collect(), account: None, folder })
 }
 
-fn contents(member: &str) -> Contents {
+fn container_spec(member: &str) -> ContainerSpec {
     let mut args = vec!["/usr/local/bin/etcd".to_owned()];
     args.extend(settings(member, "http://0.0.0.0:2379"));
     args.extend(["--data-dir".to_owned(), "/var/tmp/etcd".to_owned()]);
-    Contents { image: IMAGE, args, envs: Vec::new() }
+    ContainerSpec { image: IMAGE, args, envs: Vec::new() }
 }
 
 /// The list of members needs a leader, and names ours. Source: etcd, "gRPC gateway".
-async fn answers(addr: SocketAddr, member: String) -> Result<(), String> {
+async fn probe(addr: SocketAddr, member: String) -> Result<(), String> {
     let ask = async {
         let mut stream = TcpStream::connect(addr).await?;
         let head =

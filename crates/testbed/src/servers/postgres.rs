@@ -13,22 +13,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::sync::OnceCell;
 
-use crate::containers::container::Contents;
+use crate::containers::container::ContainerSpec;
 use crate::error::TestbedError;
 use crate::folder::{Folder, tail};
 use crate::mode::{Image, Mode};
 use crate::ports::random;
 use crate::processes::account::Account;
-use crate::processes::binary::{Wanted, is_executable};
-use crate::processes::child::{Child, Farewell};
-use crate::servers::server::{Recipe, Server, on_a_free_port, open_log};
+use crate::processes::binary::{BinarySpec, is_executable};
+use crate::processes::child::{Child, StopPolicy};
+use crate::servers::server::{LaunchSpec, Server, open_log, with_free_port};
 
 const NAME: &str = "postgres";
 const IMAGE: Image = Image { variable: "POSTGRES_IMAGE", default: "postgres:17", port: 5432 };
 
-static POSTGRES: Wanted = Wanted {
+static POSTGRES: BinarySpec = BinarySpec {
     names: &["postgres"],
-    places: &[
+    folders: &[
         "/usr/lib/postgresql/*/bin",
         "/usr/pgsql-*/bin",
         "/opt/homebrew/opt/postgresql@*/bin",
@@ -75,7 +75,7 @@ impl Postgres {
 
     /// Starts a server as a child process or in a container.
     pub async fn start_in(mode: Mode, options: PostgresOptions) -> Result<Self, TestbedError> {
-        on_a_free_port(NAME, |addr| Self::start_at(addr, mode, options)).await
+        with_free_port(NAME, |addr| Self::start_at(addr, mode, options)).await
     }
 
     /// The one server of this test process, without fsync; started when first asked for, ended with the process.
@@ -99,11 +99,13 @@ impl Postgres {
     pub(crate) async fn start_at(addr: SocketAddr, mode: Mode, options: PostgresOptions) -> Result<Self, TestbedError> {
         let (server, pid_file) = match mode {
             Mode::Native => {
-                let recipe = recipe(addr, options).await?;
-                let pid_file = recipe.folder.path().join("data/postmaster.pid");
-                (Server::native(NAME, addr, Farewell::QUIT, recipe), pid_file)
+                let launch = launch_spec(addr, options).await?;
+                let pid_file = launch.folder.path().join("data/postmaster.pid");
+                (Server::native(NAME, addr, StopPolicy::QUIT, launch), pid_file)
             }
-            Mode::Containers => (Server::container(NAME, addr, Farewell::QUIT, contents(options))?, PathBuf::new()),
+            Mode::Containers => {
+                (Server::container(NAME, addr, StopPolicy::QUIT, container_spec(options))?, PathBuf::new())
+            }
         };
         let mut postgres = Self { server, pid_file };
         postgres.restart_immediate().await?;
@@ -151,7 +153,7 @@ impl Postgres {
     /// break, transactions in flight are gone, committed ones are recovered from the log.
     pub async fn restart_immediate(&mut self) -> Result<(), TestbedError> {
         let (addr, pid_file) = (self.addr(), self.pid_file.clone());
-        self.server.start(|pid| answers(addr, pid, pid_file.clone())).await
+        self.server.start(|pid| probe(addr, pid, pid_file.clone())).await
     }
 
     /// The last `lines` lines of its log.
@@ -169,46 +171,46 @@ fn settings(options: PostgresOptions) -> [&'static str; 4] {
     [fsync, "synchronous_commit=on", "max_connections=200", "log_line_prefix=%m [%p] %q%a "]
 }
 
-async fn recipe(addr: SocketAddr, options: PostgresOptions) -> Result<Recipe, TestbedError> {
+async fn launch_spec(addr: SocketAddr, options: PostgresOptions) -> Result<LaunchSpec, TestbedError> {
     let program = POSTGRES.find()?;
     let folder = Folder::new("postgres")?;
     let account = Account::unprivileged()?;
     if let Some(account) = &account {
-        folder.give_to(account)?;
+        folder.chown(account)?;
     }
     let data = folder.path().join("data");
     let mut args: Vec<OsString> = vec!["-D".into(), data.clone().into(), "-k".into(), "".into()];
     args.extend(["-h".into(), "127.0.0.1".into(), "-p".into(), addr.port().to_string().into()]);
     args.extend(settings(options).into_iter().flat_map(|setting| ["-c".into(), setting.into()]));
-    let recipe = Recipe { program, args, account, folder };
-    initdb(&recipe, &data).await?;
-    Ok(recipe)
+    let launch = LaunchSpec { program, args, account, folder };
+    initdb(&launch, &data).await?;
+    Ok(launch)
 }
 
-fn contents(options: PostgresOptions) -> Contents {
+fn container_spec(options: PostgresOptions) -> ContainerSpec {
     let mut args = vec!["postgres".to_owned()];
     args.extend(settings(options).into_iter().flat_map(|setting| ["-c".to_owned(), setting.to_owned()]));
     let envs = vec![
         ("POSTGRES_HOST_AUTH_METHOD", "trust".to_owned()),
         ("POSTGRES_INITDB_ARGS", "--locale=C --encoding=UTF8 --no-sync".to_owned()),
     ];
-    Contents { image: IMAGE, args, envs }
+    ContainerSpec { image: IMAGE, args, envs }
 }
 
-async fn initdb(recipe: &Recipe, data: &Path) -> Result<(), TestbedError> {
-    let program = beside(&recipe.program, "initdb")?;
-    let log = recipe.folder.path().join("log");
+async fn initdb(launch: &LaunchSpec, data: &Path) -> Result<(), TestbedError> {
+    let program = beside(&launch.program, "initdb")?;
+    let log = launch.folder.path().join("log");
     let (output, errors) = open_log(&log)?;
-    let child = Child::spawn("initdb", &program, Farewell::KILL, |command| {
+    let child = Child::spawn("initdb", &program, StopPolicy::KILL, |command| {
         command.args(["--locale=C", "--encoding=UTF8", "-U", "postgres", "--no-sync", "-A", "trust", "-D"]);
-        command.arg(data).current_dir(recipe.folder.path()).stdout(output).stderr(errors);
-        if let Some(account) = &recipe.account {
+        command.arg(data).current_dir(launch.folder.path()).stdout(output).stderr(errors);
+        if let Some(account) = &launch.account {
             command.uid(account.uid).gid(account.gid);
         }
     })?;
     let spawn_error = |source| TestbedError::Spawn { name: "initdb".to_owned(), source };
     child.until_ended().await.map_err(spawn_error)?;
-    match child.finish(Farewell::KILL).await {
+    match child.stop(StopPolicy::KILL).await {
         Some(status) if status.success() => Ok(()),
         _ => Err(TestbedError::Ended { name: "initdb".to_owned(), log: tail(&log, 20) }),
     }
@@ -221,11 +223,11 @@ fn beside(program: &Path, name: &str) -> Result<PathBuf, TestbedError> {
     if is_executable(&candidate) {
         return Ok(candidate);
     }
-    Wanted { names: &["initdb"], ..POSTGRES }.find()
+    BinarySpec { names: &["initdb"], ..POSTGRES }.find()
 }
 
 /// A connection is served, and by our own process where its id can be known.
-async fn answers(addr: SocketAddr, pid: Option<u32>, pid_file: PathBuf) -> Result<(), String> {
+async fn probe(addr: SocketAddr, pid: Option<u32>, pid_file: PathBuf) -> Result<(), String> {
     if let Some(pid) = pid {
         // The file whose last line pg_ctl waits for. Source: Postgres, "postmaster.pid".
         let text = std::fs::read_to_string(&pid_file).unwrap_or_default();

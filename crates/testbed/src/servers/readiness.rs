@@ -4,49 +4,49 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::servers::server::Home;
+use crate::servers::server::Instance;
 
 /// Between two looks at a server that is starting.
-const PAUSE: Duration = Duration::from_millis(10);
-/// One look may take this long.
-const LOOK: Duration = Duration::from_secs(1);
+const PROBE_INTERVAL: Duration = Duration::from_millis(10);
+/// One probe may take this long.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Between two questions whether it has ended.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
+const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why a server did not become ready.
 pub(crate) enum NotReady {
     /// It ended.
     Ended,
-    /// The deadline passed; what the last look found.
-    Late(String),
+    /// The deadline passed; what the last probe found.
+    TimedOut(String),
 }
 
-/// Looks until `look` is satisfied, the server has ended, or `deadline` passed.
+/// Looks until `probe` is satisfied, the server has ended, or `deadline` passed.
 ///
-/// Whether it has ended is asked after the first look and then every [`ASK_AGAIN`]: for a container it is a question to the engine.
-pub(crate) async fn until<L, F>(deadline: Duration, home: &Home, mut look: L) -> Result<(), NotReady>
+/// Whether it has ended is asked after the first probe and then every [`EXIT_CHECK_INTERVAL`]: for a container it is a question to the engine.
+pub(crate) async fn until<P, F>(deadline: Duration, instance: &Instance, mut probe: P) -> Result<(), NotReady>
 where
-    L: FnMut() -> F,
+    P: FnMut() -> F,
     F: Future<Output = Result<(), String>>,
 {
-    let over = Instant::now() + deadline;
-    let mut ask = Instant::now();
+    let give_up_at = Instant::now() + deadline;
+    let mut next_exit_check = Instant::now();
     loop {
-        let last = match timeout(LOOK, look()).await {
+        let last = match timeout(PROBE_TIMEOUT, probe()).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(last)) => last,
             Err(_) => "no answer".to_owned(),
         };
-        if Instant::now() >= ask {
-            if home.ended().await {
+        if Instant::now() >= next_exit_check {
+            if instance.ended().await {
                 return Err(NotReady::Ended);
             }
-            ask = Instant::now() + ASK_AGAIN;
+            next_exit_check = Instant::now() + EXIT_CHECK_INTERVAL;
         }
-        if Instant::now() >= over {
-            return Err(NotReady::Late(last));
+        if Instant::now() >= give_up_at {
+            return Err(NotReady::TimedOut(last));
         }
-        sleep(PAUSE).await;
+        sleep(PROBE_INTERVAL).await;
     }
 }

@@ -11,22 +11,22 @@ use futures_util::future::try_join_all;
 use redis::Value;
 use tokio::time::timeout;
 
-use crate::containers::container::Contents;
+use crate::containers::container::ContainerSpec;
 use crate::error::TestbedError;
 use crate::folder::Folder;
 use crate::mode::{Image, Mode};
-use crate::processes::binary::Wanted;
-use crate::processes::child::Farewell;
-use crate::servers::server::{Recipe, Server, on_a_free_port};
+use crate::processes::binary::BinarySpec;
+use crate::processes::child::StopPolicy;
+use crate::servers::server::{LaunchSpec, Server, with_free_port};
 
 const NAME: &str = "redis";
 const IMAGE: Image = Image { variable: "REDIS_IMAGE", default: "redis:8.0", port: 6379 };
 /// One command of [`RedisNode::command`], connection included.
 const COMMAND_LIMIT: Duration = Duration::from_secs(2);
 
-static REDIS_SERVER: Wanted = Wanted {
+static REDIS_SERVER: BinarySpec = BinarySpec {
     names: &["redis-server", "valkey-server"],
-    places: &["/usr/local/bin", "/opt/homebrew/bin", "/opt/homebrew/opt/redis/bin", "/usr/local/opt/redis/bin"],
+    folders: &["/usr/local/bin", "/opt/homebrew/bin", "/opt/homebrew/opt/redis/bin", "/usr/local/opt/redis/bin"],
     hint: "apt-get install redis-server | brew install redis",
 };
 
@@ -49,7 +49,7 @@ impl RedisNode {
 
     /// Starts a node as a child process or in a container.
     pub async fn start_in(mode: Mode) -> Result<Self, TestbedError> {
-        on_a_free_port(NAME, |addr| Self::start_at(addr, mode)).await
+        with_free_port(NAME, |addr| Self::start_at(addr, mode)).await
     }
 
     /// Where [`start`](Self::start) starts it.
@@ -59,8 +59,8 @@ impl RedisNode {
 
     pub(crate) async fn start_at(addr: SocketAddr, mode: Mode) -> Result<Self, TestbedError> {
         let server = match mode {
-            Mode::Native => Server::native(NAME, addr, Farewell::KILL, recipe(addr)?),
-            Mode::Containers => Server::container(NAME, addr, Farewell::KILL, contents())?,
+            Mode::Native => Server::native(NAME, addr, StopPolicy::KILL, launch_spec(addr)?),
+            Mode::Containers => Server::container(NAME, addr, StopPolicy::KILL, container_spec())?,
         };
         let mut node = Self { server };
         node.restart().await?;
@@ -84,14 +84,14 @@ impl RedisNode {
 
     /// SIGKILL; returns when it is gone. Nothing happens to a node that is down.
     pub async fn kill(&mut self) {
-        self.server.stop(Farewell::KILL).await;
+        self.server.stop(StopPolicy::KILL).await;
     }
 
     /// Starts it again on the same port with an empty memory (killing it first if it still runs), and waits until
     /// it answers `PING`.
     pub async fn restart(&mut self) -> Result<(), TestbedError> {
         let addr = self.addr();
-        self.server.start(|pid| answers(addr, pid)).await
+        self.server.start(|pid| probe(addr, pid)).await
     }
 
     /// SIGSTOP, or the engine's pause: connections stay open, commands are taken in and not answered until [`resume`](Self::resume).
@@ -106,20 +106,20 @@ impl RedisNode {
 
     /// Ends it in good order, within 5 s. Dropping the node ends it too, by SIGKILL.
     pub async fn shutdown(mut self) {
-        self.server.stop(Farewell::term(Duration::from_secs(5))).await;
+        self.server.stop(StopPolicy::term(Duration::from_secs(5))).await;
     }
 
     /// One command, as `["GET", "lock:x"]`, over a connection of its own; the reply as text: `""` for nil, array
     /// items one per line.
     ///
     /// # Errors
-    /// [`TestbedError::Redis`] for an error reply or a refused connection, [`TestbedError::RedisSilent`] after 2 s.
+    /// [`TestbedError::Redis`] for an error reply or a refused connection, [`TestbedError::RedisTimeout`] after 2 s.
     pub async fn command(&self, args: &[&str]) -> Result<String, TestbedError> {
         let (node, command) = (self.addr().to_string(), args.first().copied().unwrap_or_default().to_owned());
         match timeout(COMMAND_LIMIT, ask(self.addr(), args)).await {
             Ok(Ok(reply)) => Ok(render(&reply)),
             Ok(Err(source)) => Err(TestbedError::Redis { node, command, source }),
-            Err(_) => Err(TestbedError::RedisSilent { node, command, limit: COMMAND_LIMIT }),
+            Err(_) => Err(TestbedError::RedisTimeout { node, command, limit: COMMAND_LIMIT }),
         }
     }
 }
@@ -142,18 +142,18 @@ const SETTINGS: [&str; 10] = [
     "no",
 ];
 
-fn recipe(addr: SocketAddr) -> Result<Recipe, TestbedError> {
+fn launch_spec(addr: SocketAddr) -> Result<LaunchSpec, TestbedError> {
     let folder = Folder::new("redis")?;
     let mut args: Vec<OsString> = SETTINGS.map(OsString::from).into();
     args.extend(["--bind".into(), "127.0.0.1".into(), "--port".into(), addr.port().to_string().into()]);
     args.extend(["--dir".into(), folder.path().into()]);
-    Ok(Recipe { program: REDIS_SERVER.find()?, args, account: None, folder })
+    Ok(LaunchSpec { program: REDIS_SERVER.find()?, args, account: None, folder })
 }
 
-fn contents() -> Contents {
+fn container_spec() -> ContainerSpec {
     let mut args = vec!["redis-server".to_owned()];
     args.extend(SETTINGS.map(str::to_owned));
-    Contents { image: IMAGE, args, envs: Vec::new() }
+    ContainerSpec { image: IMAGE, args, envs: Vec::new() }
 }
 
 async fn ask(addr: SocketAddr, args: &[&str]) -> Result<Value, redis::RedisError> {
@@ -164,7 +164,7 @@ async fn ask(addr: SocketAddr, args: &[&str]) -> Result<Value, redis::RedisError
 }
 
 /// `PONG`, and from our own process where its id can be known.
-async fn answers(addr: SocketAddr, pid: Option<u32>) -> Result<(), String> {
+async fn probe(addr: SocketAddr, pid: Option<u32>) -> Result<(), String> {
     let pong = ask(addr, &["PING"]).await.map_err(|error| error.to_string())?;
     let Some(pid) = pid else {
         return (render(&pong) == "PONG").then_some(()).ok_or_else(|| "no PONG".to_owned());

@@ -10,23 +10,23 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::containers::container::{Container, Contents};
+use crate::containers::container::{Container, ContainerSpec};
 use crate::error::TestbedError;
 use crate::folder::{Folder, tail};
 use crate::ports;
 use crate::processes::account::Account;
-use crate::processes::child::{Child, Farewell};
+use crate::processes::child::{Child, StopPolicy};
 use crate::servers::readiness::{self, NotReady};
 
 /// How long a server may take to start; generous, for machines that are busy with builds.
 const START_DEADLINE: Duration = Duration::from_mins(1);
 /// How many ports are tried before giving up.
-const PORTS: usize = 10;
+const PORT_ATTEMPTS: usize = 10;
 const LOG_LINES: usize = 20;
 
 /// How to run a server as a child process.
 #[derive(Debug)]
-pub(crate) struct Recipe {
+pub(crate) struct LaunchSpec {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
     pub(crate) account: Option<Account>,
@@ -38,21 +38,21 @@ pub(crate) struct Recipe {
 pub(crate) struct Server {
     name: &'static str,
     addr: SocketAddr,
-    farewell: Farewell,
-    home: Home,
+    policy: StopPolicy,
+    instance: Instance,
 }
 
 #[derive(Debug)]
-pub(crate) enum Home {
+pub(crate) enum Instance {
     /// Dropped in this order: the process, then its folder.
     Native {
         child: Option<Child>,
-        recipe: Recipe,
+        launch: LaunchSpec,
     },
     Container(Container),
 }
 
-impl Home {
+impl Instance {
     /// Whether it is certain that it does not run.
     pub(crate) async fn ended(&self) -> bool {
         match self {
@@ -64,19 +64,19 @@ impl Home {
 
 impl Server {
     /// A server that will run as a child process.
-    pub(crate) fn native(name: &'static str, addr: SocketAddr, farewell: Farewell, recipe: Recipe) -> Self {
-        Self { name, addr, farewell, home: Home::Native { child: None, recipe } }
+    pub(crate) fn native(name: &'static str, addr: SocketAddr, policy: StopPolicy, launch: LaunchSpec) -> Self {
+        Self { name, addr, policy, instance: Instance::Native { child: None, launch } }
     }
 
     /// A server that will run in a container.
     pub(crate) fn container(
         name: &'static str,
         addr: SocketAddr,
-        farewell: Farewell,
-        contents: Contents,
+        policy: StopPolicy,
+        spec: ContainerSpec,
     ) -> Result<Self, TestbedError> {
-        let home = Home::Container(Container::new(name, addr, contents)?);
-        Ok(Self { name, addr, farewell, home })
+        let instance = Instance::Container(Container::new(name, addr, spec)?);
+        Ok(Self { name, addr, policy, instance })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -85,62 +85,62 @@ impl Server {
 
     /// `None` while it is down, and in a container, whose processes are not ours to signal.
     pub(crate) fn pid(&self) -> Option<u32> {
-        match &self.home {
-            Home::Native { child, .. } => child.as_ref().map(Child::id),
-            Home::Container(_) => None,
+        match &self.instance {
+            Instance::Native { child, .. } => child.as_ref().map(Child::id),
+            Instance::Container(_) => None,
         }
     }
 
     pub(crate) fn pause(&self) {
-        match &self.home {
-            Home::Native { child, .. } => child.iter().for_each(Child::pause),
-            Home::Container(container) => container.pause(),
+        match &self.instance {
+            Instance::Native { child, .. } => child.iter().for_each(Child::pause),
+            Instance::Container(container) => container.pause(),
         }
     }
 
     pub(crate) fn resume(&self) {
-        match &self.home {
-            Home::Native { child, .. } => child.iter().for_each(Child::resume),
-            Home::Container(container) => container.resume(),
+        match &self.instance {
+            Instance::Native { child, .. } => child.iter().for_each(Child::resume),
+            Instance::Container(container) => container.resume(),
         }
     }
 
     /// The last `lines` lines of its log.
     pub(crate) fn log_tail(&self, lines: usize) -> String {
-        match &self.home {
-            Home::Native { recipe, .. } => tail(&log_of(recipe), lines),
-            Home::Container(container) => container.log_tail(lines),
+        match &self.instance {
+            Instance::Native { launch, .. } => tail(&log_path(launch), lines),
+            Instance::Container(container) => container.log_tail(lines),
         }
     }
 
     /// Starts it (again), ending it first if it still runs, and looks until it is ready. `look` is told its process id, if
     /// it has one, so that it can tell it from a stranger on the same port.
-    pub(crate) async fn start<L, F>(&mut self, mut look: L) -> Result<(), TestbedError>
+    pub(crate) async fn start<P, F>(&mut self, mut probe: P) -> Result<(), TestbedError>
     where
-        L: FnMut(Option<u32>) -> F,
+        P: FnMut(Option<u32>) -> F,
         F: Future<Output = Result<(), String>>,
     {
-        self.stop(self.farewell).await;
-        let pid = match &mut self.home {
-            Home::Native { child, recipe } => Some(child.insert(spawn(self.name, self.farewell, recipe)?).id()),
-            Home::Container(container) => {
+        self.stop(self.policy).await;
+        let pid = match &mut self.instance {
+            Instance::Native { child, launch } => Some(child.insert(spawn(self.name, self.policy, launch)?).id()),
+            Instance::Container(container) => {
                 container.start().await?;
                 None
             }
         };
-        let outcome = readiness::until(START_DEADLINE, &self.home, || look(pid)).await;
+        let outcome = readiness::until(START_DEADLINE, &self.instance, || probe(pid)).await;
         outcome.map_err(|reason| self.not_ready(reason))
     }
 
     /// Ends it and waits until it has ended.
-    pub(crate) async fn stop(&mut self, farewell: Farewell) {
-        match &mut self.home {
-            Home::Native { child, .. } => {
+    pub(crate) async fn stop(&mut self, policy: StopPolicy) {
+        match &mut self.instance {
+            Instance::Native { child, .. } => {
                 if let Some(child) = child.take() {
-                    child.finish(farewell).await;
+                    child.stop(policy).await;
                 }
             }
-            Home::Container(container) => container.stop(farewell).await,
+            Instance::Container(container) => container.stop(policy).await,
         }
     }
 
@@ -148,13 +148,13 @@ impl Server {
         let (name, log) = (self.name.to_owned(), self.log_tail(LOG_LINES));
         match reason {
             NotReady::Ended => TestbedError::Ended { name, log },
-            NotReady::Late(last) => TestbedError::NotReady { name, deadline: START_DEADLINE, last, log },
+            NotReady::TimedOut(last) => TestbedError::NotReady { name, deadline: START_DEADLINE, last, log },
         }
     }
 }
 
-fn log_of(recipe: &Recipe) -> PathBuf {
-    recipe.folder.path().join("log")
+fn log_path(launch: &LaunchSpec) -> PathBuf {
+    launch.folder.path().join("log")
 }
 
 /// Opens a log for both outputs of a child.
@@ -164,30 +164,30 @@ pub(crate) fn open_log(path: &Path) -> Result<(File, File), TestbedError> {
     both.map_err(TestbedError::file("cannot write", path))
 }
 
-fn spawn(name: &str, farewell: Farewell, recipe: &Recipe) -> Result<Child, TestbedError> {
-    let (output, errors) = open_log(&log_of(recipe))?;
-    Child::spawn(name, &recipe.program, farewell, |command| {
-        command.args(&recipe.args).current_dir(recipe.folder.path()).stdout(output).stderr(errors);
-        if let Some(account) = &recipe.account {
+fn spawn(name: &str, policy: StopPolicy, launch: &LaunchSpec) -> Result<Child, TestbedError> {
+    let (output, errors) = open_log(&log_path(launch))?;
+    Child::spawn(name, &launch.program, policy, |command| {
+        command.args(&launch.args).current_dir(launch.folder.path()).stdout(output).stderr(errors);
+        if let Some(account) = &launch.account {
             command.uid(account.uid).gid(account.gid);
         }
     })
 }
 
 /// Calls `attempt` with free ports until one is not taken by somebody else meanwhile.
-pub(crate) async fn on_a_free_port<T, A, F>(name: &str, mut attempt: A) -> Result<T, TestbedError>
+pub(crate) async fn with_free_port<T, A, F>(name: &str, mut attempt: A) -> Result<T, TestbedError>
 where
     A: FnMut(SocketAddr) -> F,
     F: Future<Output = Result<T, TestbedError>>,
 {
-    for _ in 0..PORTS {
+    for _ in 0..PORT_ATTEMPTS {
         let Some(addr) = ports::free() else { break };
         match attempt(addr).await {
-            Err(error) if error.port_was_taken() => {}
+            Err(error) if error.is_port_conflict() => {}
             other => return other,
         }
     }
-    Err(TestbedError::NoPort { name: name.to_owned(), attempts: PORTS })
+    Err(TestbedError::NoPort { name: name.to_owned(), attempts: PORT_ATTEMPTS })
 }
 
 #[cfg(test)]
@@ -210,10 +210,10 @@ mod tests {
         let etcd = Etcd::start_at(taken, Native).await.expect_err("the port is taken");
         let zookeeper = Zookeeper::start_at(taken, Native).await.expect_err("the port is taken");
         for error in [redis, postgres, etcd, zookeeper] {
-            assert!(error.port_was_taken(), "{error}");
+            assert!(error.is_port_conflict(), "{error}");
         }
         let mut offers = vec![taken];
-        let node = on_a_free_port("redis", |addr| RedisNode::start_at(offers.pop().unwrap_or(addr), Native));
+        let node = with_free_port("redis", |addr| RedisNode::start_at(offers.pop().unwrap_or(addr), Native));
         assert_ne!(node.await.expect("another port").addr(), taken);
     }
 }

@@ -11,26 +11,26 @@ use std::path::{Path, PathBuf};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::containers::container::Contents;
+use crate::containers::container::ContainerSpec;
 use crate::error::TestbedError;
 use crate::folder::Folder;
 use crate::mode::{Image, Mode};
-use crate::processes::binary::Wanted;
-use crate::processes::child::Farewell;
-use crate::servers::server::{Recipe, Server, on_a_free_port};
+use crate::processes::binary::BinarySpec;
+use crate::processes::child::StopPolicy;
+use crate::servers::server::{LaunchSpec, Server, with_free_port};
 
 const NAME: &str = "zookeeper";
 const IMAGE: Image = Image { variable: "ZOOKEEPER_IMAGE", default: "zookeeper:3.9", port: 2181 };
 const HINT: &str = "apt-get install zookeeper default-jre-headless | brew install zookeeper";
 
-static JAVA: Wanted = Wanted {
+static JAVA: BinarySpec = BinarySpec {
     names: &["java"],
-    places: &["/opt/homebrew/opt/openjdk/bin", "/usr/local/opt/openjdk/bin", "/usr/lib/jvm/default-java/bin"],
+    folders: &["/opt/homebrew/opt/openjdk/bin", "/usr/local/opt/openjdk/bin", "/usr/lib/jvm/default-java/bin"],
     hint: HINT,
 };
 
 /// Folders with ZooKeeper's jars and those it needs: Debian, Homebrew, the project's own archive.
-const JARS: [&str; 4] = [
+const JAR_FOLDERS: [&str; 4] = [
     "/usr/share/java",
     "/opt/homebrew/opt/zookeeper/libexec/lib",
     "/usr/local/opt/zookeeper/libexec/lib",
@@ -47,7 +47,7 @@ const LOGBACK: &str = r#"<configuration>
 pub struct Zookeeper {
     server: Server,
     /// A line of its configuration that tells it from a stranger on the same port.
-    mark: String,
+    data_dir_line: String,
 }
 
 impl Zookeeper {
@@ -58,7 +58,7 @@ impl Zookeeper {
 
     /// Starts a server as a child process or in a container.
     pub async fn start_in(mode: Mode) -> Result<Self, TestbedError> {
-        on_a_free_port(NAME, |addr| Self::start_at(addr, mode)).await
+        with_free_port(NAME, |addr| Self::start_at(addr, mode)).await
     }
 
     /// Where [`start`](Self::start) starts it.
@@ -67,15 +67,17 @@ impl Zookeeper {
     }
 
     pub(crate) async fn start_at(addr: SocketAddr, mode: Mode) -> Result<Self, TestbedError> {
-        let (server, mark) = match mode {
+        let (server, data_dir_line) = match mode {
             Mode::Native => {
-                let recipe = recipe(addr)?;
-                let mark = format!("dataDir={}", recipe.folder.path().display());
-                (Server::native(NAME, addr, Farewell::KILL, recipe), mark)
+                let launch = launch_spec(addr)?;
+                let data_dir_line = format!("dataDir={}", launch.folder.path().display());
+                (Server::native(NAME, addr, StopPolicy::KILL, launch), data_dir_line)
             }
-            Mode::Containers => (Server::container(NAME, addr, Farewell::KILL, contents())?, "dataDir=".to_owned()),
+            Mode::Containers => {
+                (Server::container(NAME, addr, StopPolicy::KILL, container_spec())?, "dataDir=".to_owned())
+            }
         };
-        let mut zookeeper = Self { server, mark };
+        let mut zookeeper = Self { server, data_dir_line };
         zookeeper.restart().await?;
         Ok(zookeeper)
     }
@@ -97,13 +99,13 @@ impl Zookeeper {
 
     /// SIGKILL; returns when it is gone.
     pub async fn kill(&mut self) {
-        self.server.stop(Farewell::KILL).await;
+        self.server.stop(StopPolicy::KILL).await;
     }
 
     /// Starts it again on the same port with its data (killing it first if it still runs), and waits until it serves.
     pub async fn restart(&mut self) -> Result<(), TestbedError> {
-        let (addr, mark) = (self.addr(), self.mark.clone());
-        self.server.start(|_| answers(addr, mark.clone())).await
+        let (addr, data_dir_line) = (self.addr(), self.data_dir_line.clone());
+        self.server.start(|_| probe(addr, data_dir_line.clone())).await
     }
 
     /// SIGSTOP, or the engine's pause. Sessions do not run out while it lasts.
@@ -122,7 +124,7 @@ impl Zookeeper {
     }
 }
 
-fn recipe(addr: SocketAddr) -> Result<Recipe, TestbedError> {
+fn launch_spec(addr: SocketAddr) -> Result<LaunchSpec, TestbedError> {
     let program = JAVA.find()?;
     let folder = Folder::new("zookeeper")?;
     let class_path = class_path(folder.path())?;
@@ -152,16 +154,16 @@ fn recipe(addr: SocketAddr) -> Result<Recipe, TestbedError> {
     args.push(format!("-Djava.io.tmpdir={}", folder.path().display()).into());
     args.push(format!("-Dzookeeper.log.dir={}", folder.path().display()).into());
     args.extend(["-cp".into(), class_path, "org.apache.zookeeper.server.quorum.QuorumPeerMain".into(), config.into()]);
-    Ok(Recipe { program, args, account: None, folder })
+    Ok(LaunchSpec { program, args, account: None, folder })
 }
 
 /// The class path. What comes first decides how it logs: Debian's folder holds several loggers, one of which says nothing;
 /// the project's own archive has logback, which says everything unless it is configured.
 fn class_path(folder: &Path) -> Result<OsString, TestbedError> {
-    let jars = JARS.iter().map(Path::new).find(|folder| has_zookeeper(folder));
+    let jars = JAR_FOLDERS.iter().map(Path::new).find(|folder| has_zookeeper(folder));
     let jars = jars.ok_or_else(|| TestbedError::NotInstalled {
         program: "zookeeper.jar".to_owned(),
-        usual_places: format!(" or in {}", JARS.join(", ")),
+        other_folders: format!(" or in {}", JAR_FOLDERS.join(", ")),
         hint: HINT,
     })?;
     let logback = folder.join("logback.xml");
@@ -182,7 +184,7 @@ fn has_zookeeper(folder: &Path) -> bool {
     })
 }
 
-fn contents() -> Contents {
+fn container_spec() -> ContainerSpec {
     let envs = [
         ("ZOO_TICK_TIME", "100"),
         ("ZOO_MAX_CLIENT_CNXNS", "0"),
@@ -190,11 +192,11 @@ fn contents() -> Contents {
         ("ZOO_CFG_EXTRA", "maxSessionTimeout=60000"),
     ];
     let envs = envs.map(|(key, value)| (key, value.to_owned())).into();
-    Contents { image: IMAGE, args: Vec::new(), envs }
+    ContainerSpec { image: IMAGE, args: Vec::new(), envs }
 }
 
 /// Its configuration, which it tells only while it serves. Source: ZooKeeper, "The Four Letter Words".
-async fn answers(addr: SocketAddr, mark: String) -> Result<(), String> {
+async fn probe(addr: SocketAddr, data_dir_line: String) -> Result<(), String> {
     let ask = async {
         let mut stream = TcpStream::connect(addr).await?;
         stream.write_all(b"conf").await?;
@@ -203,5 +205,8 @@ async fn answers(addr: SocketAddr, mark: String) -> Result<(), String> {
         std::io::Result::Ok(answer)
     };
     let answer = ask.await.map_err(|error| error.to_string())?;
-    answer.contains(&mark).then_some(()).ok_or_else(|| answer.lines().next().unwrap_or("an empty answer").to_owned())
+    answer
+        .contains(&data_dir_line)
+        .then_some(())
+        .ok_or_else(|| answer.lines().next().unwrap_or("an empty answer").to_owned())
 }
