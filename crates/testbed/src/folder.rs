@@ -44,11 +44,3 @@ impl Drop for Folder {
         }
     }
 }
-
-/// The last `lines` lines of a file; empty if there is none.
-pub(crate) fn tail(path: &Path, lines: usize) -> String {
-    let text = fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
-}

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use tokio::sync::Mutex;
 
 use crate::containers::docker;
+use crate::containers::image::Image;
 use crate::error::TestbedError;
 
 const VARIABLE: &str = "HOLDFAST_TESTBED";
@@ -18,23 +19,6 @@ pub enum Mode {
     Native,
     /// A container, its port published on 127.0.0.1.
     Containers,
-}
-
-/// A public image, and the variable that names another one.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Image {
-    pub(crate) variable: &'static str,
-    pub(crate) default: &'static str,
-    /// The port the server listens on inside.
-    pub(crate) port: u16,
-}
-
-impl Image {
-    /// The image to use, as `repository:tag`.
-    pub(crate) fn reference(&self) -> String {
-        let named = std::env::var(self.variable).ok().filter(|name| !name.is_empty());
-        named.unwrap_or_else(|| self.default.to_owned())
-    }
 }
 
 impl Mode {

@@ -14,9 +14,9 @@ use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{GenericImage, ImageExt as _};
 
 use crate::containers::docker::{LIMIT, docker, docker_blocking, ensure_image};
+use crate::containers::image::Image;
 use crate::error::TestbedError;
-use crate::mode::Image;
-use crate::processes::child::StopPolicy;
+use crate::processes::stop_policy::StopPolicy;
 use crate::processes::watchdog::Watchdog;
 
 /// What runs in a container.

@@ -9,45 +9,13 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::TestbedError;
+use crate::processes::stop_policy::StopPolicy;
 use crate::processes::watchdog::Watchdog;
-
-/// How a process is asked to end, and how long it may take before it is killed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct StopPolicy {
-    signal: Signal,
-    grace: Duration,
-}
-
-impl StopPolicy {
-    /// At once, with nothing to lose.
-    pub(crate) const KILL: Self = Self { signal: Signal::KILL, grace: Duration::ZERO };
-    /// What Postgres calls *immediate*: it ends its children and gives back its shared memory.
-    pub(crate) const QUIT: Self = Self { signal: Signal::QUIT, grace: Duration::from_secs(5) };
-
-    /// In good order, within `grace`.
-    pub(crate) const fn term(grace: Duration) -> Self {
-        Self { signal: Signal::TERM, grace }
-    }
-
-    pub(crate) fn grace(self) -> Duration {
-        self.grace
-    }
-
-    /// As `kill -s` spells it.
-    pub(crate) fn signal_name(self) -> &'static str {
-        match self.signal {
-            Signal::QUIT => "QUIT",
-            Signal::TERM => "TERM",
-            _ => "KILL",
-        }
-    }
-}
 
 /// A running, or ended but not yet reaped, child of this process. Dropping it ends it.
 #[derive(Debug)]
@@ -144,14 +112,14 @@ impl Child {
             return self.reaped;
         }
         // The signal first: one that was paused finds it pending when it continues, and does nothing else.
-        self.signal(policy.signal);
+        self.signal(policy.signal());
         self.signal(Signal::CONT);
         let (over, waiting) = mpsc::channel::<()>();
         let pid = self.pid;
         thread::scope(|scope| {
-            if policy.signal != Signal::KILL {
+            if policy.signal() != Signal::KILL {
                 scope.spawn(move || {
-                    if waiting.recv_timeout(policy.grace) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    if waiting.recv_timeout(policy.grace()) == Err(mpsc::RecvTimeoutError::Timeout) {
                         let _ = kill_process(pid, Signal::KILL);
                     }
                 });

@@ -15,10 +15,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::error::TestbedError;
-use crate::folder::tail;
 use crate::processes::binary::{is_executable, on_path};
-use crate::processes::child::{Child, StopPolicy};
-use crate::servers::server::open_log;
+use crate::processes::child::Child;
+use crate::processes::log::open_log;
+use crate::processes::log::tail;
+use crate::processes::stop_policy::StopPolicy;
 
 const LOG_LINES: usize = 20;
 

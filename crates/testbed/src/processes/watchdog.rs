@@ -24,7 +24,6 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::TestbedError;
-use crate::ports::random;
 
 /// Lines: `watch PID SIGNAL`, `forget PID`, `container NAME`, `uncontainer NAME`. `$1` is the folder.
 const WATCHDOG: &str = r#"
@@ -82,7 +81,7 @@ impl Watchdog {
     }
 
     fn start() -> io::Result<Self> {
-        let name = format!("holdfast-{}-{:08x}", std::process::id(), random() & 0xffff_ffff);
+        let name = format!("holdfast-{}-{:08x}", std::process::id(), rand::random::<u32>());
         let root = std::env::temp_dir().join(name);
         let mut child = Command::new("/bin/sh")
             .args(["-c", WATCHDOG, "holdfast-watchdog"])

@@ -9,13 +9,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::containers::container::ContainerSpec;
+use crate::containers::image::Image;
 use crate::error::TestbedError;
 use crate::folder::Folder;
-use crate::mode::{Image, Mode};
-use crate::ports::random;
+use crate::mode::Mode;
 use crate::processes::binary::BinarySpec;
-use crate::processes::child::StopPolicy;
-use crate::servers::server::{LaunchSpec, Server, with_free_port};
+use crate::processes::stop_policy::StopPolicy;
+use crate::servers::instance::LaunchSpec;
+use crate::servers::server::{Server, with_free_port};
 
 const NAME: &str = "etcd";
 const IMAGE: Image = Image { variable: "ETCD_IMAGE", default: "quay.io/coreos/etcd:v3.5.21", port: 2379 };
@@ -51,7 +52,7 @@ impl Etcd {
     }
 
     pub(crate) async fn start_at(addr: SocketAddr, mode: Mode) -> Result<Self, TestbedError> {
-        let member = format!("holdfast-{:016x}", random());
+        let member = format!("holdfast-{:016x}", rand::random::<u64>());
         let server = match mode {
             Mode::Native => Server::native(NAME, addr, StopPolicy::KILL, launch_spec(addr, &member)?),
             Mode::Containers => Server::container(NAME, addr, StopPolicy::KILL, container_spec(&member))?,

@@ -1,6 +1,7 @@
 //! The servers, a file each, and what they share: `server` starts, stops and pauses any of them.
 
 mod etcd;
+mod instance;
 mod postgres;
 mod readiness;
 mod redis;

@@ -14,14 +14,17 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::sync::OnceCell;
 
 use crate::containers::container::ContainerSpec;
+use crate::containers::image::Image;
 use crate::error::TestbedError;
-use crate::folder::{Folder, tail};
-use crate::mode::{Image, Mode};
-use crate::ports::random;
+use crate::folder::Folder;
+use crate::mode::Mode;
 use crate::processes::account::Account;
 use crate::processes::binary::{BinarySpec, is_executable};
-use crate::processes::child::{Child, StopPolicy};
-use crate::servers::server::{LaunchSpec, Server, open_log, with_free_port};
+use crate::processes::child::Child;
+use crate::processes::log::{open_log, tail};
+use crate::processes::stop_policy::StopPolicy;
+use crate::servers::instance::LaunchSpec;
+use crate::servers::server::{Server, with_free_port};
 
 const NAME: &str = "postgres";
 const IMAGE: Image = Image { variable: "POSTGRES_IMAGE", default: "postgres:17", port: 5432 };
@@ -146,7 +149,7 @@ impl Postgres {
     pub async fn fresh_database(&self, prefix: &str) -> Result<String, TestbedError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.create_database(&format!("{prefix}_{number}_{:08x}", random() & 0xffff_ffff)).await
+        self.create_database(&format!("{prefix}_{number}_{:08x}", rand::random::<u32>())).await
     }
 
     /// Ends it without a checkpoint, as a crash of the server would, and starts it again on the same port: connections

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::servers::server::Instance;
+use crate::servers::instance::Instance;
 
 /// Between two looks at a server that is starting.
 const PROBE_INTERVAL: Duration = Duration::from_millis(10);

@@ -12,12 +12,14 @@ use redis::Value;
 use tokio::time::timeout;
 
 use crate::containers::container::ContainerSpec;
+use crate::containers::image::Image;
 use crate::error::TestbedError;
 use crate::folder::Folder;
-use crate::mode::{Image, Mode};
+use crate::mode::Mode;
 use crate::processes::binary::BinarySpec;
-use crate::processes::child::StopPolicy;
-use crate::servers::server::{LaunchSpec, Server, with_free_port};
+use crate::processes::stop_policy::StopPolicy;
+use crate::servers::instance::LaunchSpec;
+use crate::servers::server::{Server, with_free_port};
 
 const NAME: &str = "redis";
 const IMAGE: Image = Image { variable: "REDIS_IMAGE", default: "redis:8.0", port: 6379 };

@@ -3,19 +3,18 @@
 //! Absence: what a server is called, which arguments it takes and when it is ready is known only to its own module
 //! (`redis_node`, `postgres`, `etcd`, `zookeeper`).
 
-use std::ffi::OsString;
-use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::containers::container::{Container, ContainerSpec};
 use crate::error::TestbedError;
-use crate::folder::{Folder, tail};
 use crate::ports;
-use crate::processes::account::Account;
-use crate::processes::child::{Child, StopPolicy};
+use crate::processes::child::Child;
+use crate::processes::log::{open_log, tail};
+use crate::processes::stop_policy::StopPolicy;
+use crate::servers::instance::{Instance, LaunchSpec};
 use crate::servers::readiness::{self, NotReady};
 
 /// How long a server may take to start; generous, for machines that are busy with builds.
@@ -24,15 +23,6 @@ const START_DEADLINE: Duration = Duration::from_mins(1);
 const PORT_ATTEMPTS: usize = 10;
 const LOG_LINES: usize = 20;
 
-/// How to run a server as a child process.
-#[derive(Debug)]
-pub(crate) struct LaunchSpec {
-    pub(crate) program: PathBuf,
-    pub(crate) args: Vec<OsString>,
-    pub(crate) account: Option<Account>,
-    pub(crate) folder: Folder,
-}
-
 /// A server that is running or down, and comes back on the same port.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -40,26 +30,6 @@ pub(crate) struct Server {
     addr: SocketAddr,
     policy: StopPolicy,
     instance: Instance,
-}
-
-#[derive(Debug)]
-pub(crate) enum Instance {
-    /// Dropped in this order: the process, then its folder.
-    Native {
-        child: Option<Child>,
-        launch: LaunchSpec,
-    },
-    Container(Container),
-}
-
-impl Instance {
-    /// Whether it is certain that it does not run.
-    pub(crate) async fn ended(&self) -> bool {
-        match self {
-            Self::Native { child, .. } => child.as_ref().is_none_or(Child::ended),
-            Self::Container(container) => container.ended().await,
-        }
-    }
 }
 
 impl Server {
@@ -155,13 +125,6 @@ impl Server {
 
 fn log_path(launch: &LaunchSpec) -> PathBuf {
     launch.folder.path().join("log")
-}
-
-/// Opens a log for both outputs of a child.
-pub(crate) fn open_log(path: &Path) -> Result<(File, File), TestbedError> {
-    let open = || File::options().create(true).append(true).open(path);
-    let both = open().and_then(|first| Ok((first, open()?)));
-    both.map_err(TestbedError::file("cannot write", path))
 }
 
 fn spawn(name: &str, policy: StopPolicy, launch: &LaunchSpec) -> Result<Child, TestbedError> {

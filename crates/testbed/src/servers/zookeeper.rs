@@ -12,12 +12,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::containers::container::ContainerSpec;
+use crate::containers::image::Image;
 use crate::error::TestbedError;
 use crate::folder::Folder;
-use crate::mode::{Image, Mode};
+use crate::mode::Mode;
 use crate::processes::binary::BinarySpec;
-use crate::processes::child::StopPolicy;
-use crate::servers::server::{LaunchSpec, Server, with_free_port};
+use crate::processes::stop_policy::StopPolicy;
+use crate::servers::instance::LaunchSpec;
+use crate::servers::server::{Server, with_free_port};
 
 const NAME: &str = "zookeeper";
 const IMAGE: Image = Image { variable: "ZOOKEEPER_IMAGE", default: "zookeeper:3.9", port: 2181 };
