@@ -29,11 +29,13 @@ use tokio::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    body::{self, BodyLimit},
-    limits::{self, Limits, Places},
-    observe,
-    problem::Problem,
-    rejections, telemetry, trace,
+    http::{
+        body::{self, BodyLimit},
+        limits::{self, Limits, Places},
+        problem::Problem,
+        rejections,
+    },
+    telemetry::{self, requests, trace},
 };
 
 /// Requests in flight get this long after the signal to stop. Whoever stops
@@ -151,7 +153,7 @@ fn complete(router: Router, ready: impl Fn() -> Readiness + Clone + Send + Sync 
         .merge(operations(ready))
         .layer(map_response(rejections::as_problem))
         .layer(CatchPanicLayer::custom(rejections::panicked))
-        .layer(from_fn(observe::middleware))
+        .layer(from_fn(requests::middleware))
         .layer(from_fn(trace::middleware))
 }
 

@@ -3,7 +3,7 @@
 
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// A spawned task ended without a result. Answered 500 `internal`: [`Problem`]
 /// has a `From` for it.

@@ -15,7 +15,7 @@ use axum::{
 };
 use tokio::time::timeout;
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// Milliseconds that the caller still waits when it sends this.
 pub const HEADER: &str = "deadline-ms";

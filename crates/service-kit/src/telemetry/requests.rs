@@ -11,7 +11,7 @@ use axum::{
 };
 use tracing::Span;
 
-use crate::otlp;
+use crate::telemetry::export;
 
 /// Where a request is counted when its caller hung up before the answer.
 const ABANDONED: &str = "abandoned";
@@ -19,7 +19,7 @@ const ABANDONED: &str = "abandoned";
 /// Counts and times one request.
 pub(crate) async fn middleware(request: Request, next: Next) -> Response {
     let mut counted = Counted::new(&request);
-    otlp::name(&Span::current(), counted.method, &counted.route);
+    export::name(&Span::current(), counted.method, &counted.route);
     let response = next.run(request).await;
     counted.status = response.status().as_u16().to_string();
     response

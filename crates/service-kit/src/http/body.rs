@@ -13,7 +13,7 @@ use axum::{
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// A body that takes longer is not worth a place among the requests at work.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ pub(crate) async fn limit(State(BodyLimit(limit)): State<BodyLimit>, mut request
 pub(crate) async fn read(request: Request) -> Result<Vec<u8>, Problem> {
     let limit = match request.extensions().get::<BodyLimit>() {
         Some(BodyLimit(limit)) => *limit,
-        None => crate::limits::Limits::default().body_bytes,
+        None => crate::http::limits::Limits::default().body_bytes,
     };
     let body = request.into_body();
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(limit);

@@ -31,7 +31,8 @@ use tracing::Span;
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
 use tracing_subscriber::Layer;
 
-use crate::{admit::Admitted, config::OtlpEndpoint, traceparent::TraceContext};
+use super::{filter::Admitted, traceparent::TraceContext};
+use crate::config::OtlpEndpoint;
 
 /// A collector that takes longer has lost the batch; the next one tries again.
 const SEND_WITHIN: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use axum::{
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// A secret that opens a service. Not shown by `Debug`, wiped when dropped.
 /// An empty one opens nothing.

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// No route has that path.
 pub(crate) async fn unknown_path() -> Problem {

@@ -11,7 +11,7 @@ use garde::Validate;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use crate::{
+use crate::http::{
     body,
     problem::{FieldError, Problem},
 };

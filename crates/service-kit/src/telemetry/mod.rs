@@ -1,6 +1,12 @@
 //! Logs to stderr, metrics for Prometheus, spans for a collector if one is named.
 //! Nothing here writes to stdout, which belongs to the one line that tells the address.
 
+mod export;
+mod filter;
+pub(crate) mod requests;
+pub mod trace;
+mod traceparent;
+
 use std::{
     io::{self, IsTerminal as _},
     panic,
@@ -12,11 +18,8 @@ use tracing_subscriber::{
     EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _,
 };
 
-use crate::{
-    admit::Admit,
-    config::{LogFormat, TelemetryArgs},
-    otlp::Exporting,
-};
+use self::{export::Exporting, filter::Admit};
+use crate::config::{LogFormat, TelemetryArgs};
 
 /// From what a query takes to what a caller still waits for, in seconds.
 const BUCKETS_SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];

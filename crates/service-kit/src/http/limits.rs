@@ -10,7 +10,7 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// What one replica takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

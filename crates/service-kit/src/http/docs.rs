@@ -14,7 +14,7 @@ use utoipa::{
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// Where the document is served.
 pub const DOCUMENT: &str = "/openapi.json";

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::trace;
+use crate::telemetry::trace;
 
 /// What every problem has.
 const MEMBERS: [&str; 8] = ["type", "title", "status", "detail", "instance", "code", "retryable", "trace_id"];
