@@ -15,19 +15,19 @@ pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Outage {
     dependency: &'static str,
-    away: AtomicBool,
+    down: AtomicBool,
 }
 
 impl Outage {
     /// It is there.
     pub const fn of(dependency: &'static str) -> Self {
-        Self { dependency, away: AtomicBool::new(false) }
+        Self { dependency, down: AtomicBool::new(false) }
     }
 
     /// A request could not be served because of it.
     pub fn record_failure(&self, error: &(dyn Error + 'static)) {
         let dependency = self.dependency;
-        if self.away.swap(true, Ordering::Relaxed) {
+        if self.down.swap(true, Ordering::Relaxed) {
             tracing::debug!(error, dependency, "still away");
         } else {
             tracing::warn!(error, dependency, "away; what needs it is refused until it is back");
@@ -36,12 +36,12 @@ impl Outage {
 
     /// Whether somebody should ask it if it is back.
     pub fn is_down(&self) -> bool {
-        self.away.load(Ordering::Relaxed)
+        self.down.load(Ordering::Relaxed)
     }
 
     /// It was asked, and this is what it said.
     pub fn record_probe<E>(&self, answer: Result<(), E>) {
-        if answer.is_ok() && self.away.swap(false, Ordering::Relaxed) {
+        if answer.is_ok() && self.down.swap(false, Ordering::Relaxed) {
             tracing::info!(dependency = self.dependency, "back");
         }
     }

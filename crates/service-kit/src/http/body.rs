@@ -16,11 +16,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::http::problem::Problem;
 
 /// A body that takes longer is not worth a place among the requests at work.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is read and thrown away of a body that is too large. A connection closed
 /// with unread bytes is reset, and the client may lose the 413 that explains it.
-const THROWN_AWAY_BYTES: usize = 32 << 20;
-const THROWN_AWAY_WITHIN: Duration = Duration::from_secs(2);
+const MAX_DISCARDED_BYTES: usize = 32 << 20;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The limit that is in force for a request; put there by [`limit`].
 #[derive(Debug, Clone, Copy)]
@@ -34,8 +34,8 @@ pub(crate) async fn limit(State(BodyLimit(limit)): State<BodyLimit>, mut request
         return next.run(request).await;
     }
     // Who asks before sending has sent nothing yet.
-    if !asks_first(request.headers()) {
-        throw_away(request.into_body()).await;
+    if !expects_continue(request.headers()) {
+        discard(request.into_body()).await;
     }
     Problem::body_too_large(limit).into_response()
 }
@@ -52,7 +52,7 @@ pub(crate) async fn read(request: Request) -> Result<Vec<u8>, Problem> {
     let body = request.into_body();
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
     let mut whole = Vec::with_capacity(announced.min(limit));
-    let deadline = Instant::now() + ARRIVES_WITHIN;
+    let deadline = Instant::now() + READ_TIMEOUT;
     let mut chunks = body.into_data_stream();
     loop {
         match timeout_at(deadline, chunks.next()).await {
@@ -60,7 +60,7 @@ pub(crate) async fn read(request: Request) -> Result<Vec<u8>, Problem> {
                 whole.extend_from_slice(&chunk);
             }
             Ok(Some(Ok(_too_much))) => {
-                throw_away(Body::from_stream(chunks)).await;
+                discard(Body::from_stream(chunks)).await;
                 return Err(Problem::body_too_large(limit));
             }
             Ok(Some(Err(error))) => {
@@ -73,10 +73,10 @@ pub(crate) async fn read(request: Request) -> Result<Vec<u8>, Problem> {
     }
 }
 
-async fn throw_away(body: Body) {
-    let deadline = Instant::now() + THROWN_AWAY_WITHIN;
+async fn discard(body: Body) {
+    let deadline = Instant::now() + DISCARD_TIMEOUT;
     let mut chunks = pin!(body.into_data_stream());
-    let mut left = THROWN_AWAY_BYTES;
+    let mut left = MAX_DISCARDED_BYTES;
     while let Ok(Some(Ok(chunk))) = timeout_at(deadline, chunks.next()).await {
         match left.checked_sub(chunk.len()) {
             Some(less) => left = less,
@@ -85,6 +85,6 @@ async fn throw_away(body: Body) {
     }
 }
 
-fn asks_first(headers: &HeaderMap) -> bool {
+fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }

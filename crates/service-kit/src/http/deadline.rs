@@ -23,14 +23,14 @@ pub const HEADER: &str = "deadline-ms";
 /// Gives up when three quarters of the caller's time are over: the answer has
 /// a way to go, too. Without the header, or with one that is no number, never.
 pub async fn enforce(request: Request, next: Next) -> Response {
-    let Some(left) = said_by(request.headers()) else { return next.run(request).await };
-    match timeout(left * 3 / 4, next.run(request)).await {
+    let Some(remaining) = remaining_time(request.headers()) else { return next.run(request).await };
+    match timeout(remaining * 3 / 4, next.run(request)).await {
         Ok(response) => response,
         Err(_elapsed) => Problem::deadline_exceeded().into_response(),
     }
 }
 
-fn said_by(headers: &HeaderMap) -> Option<Duration> {
+fn remaining_time(headers: &HeaderMap) -> Option<Duration> {
     let millis = headers.get(HEADER)?.to_str().ok()?.parse().ok()?;
     // More than anybody waits; and it must not overflow.
     Some(Duration::from_millis(millis).min(Duration::from_hours(1)))

@@ -94,10 +94,10 @@ impl IntoResponses for CommonAuthErrors {
     }
 }
 
-fn problems<const N: usize>(told: [(u16, &str); N]) -> BTreeMap<String, RefOr<Response>> {
+fn problems<const N: usize>(statuses: [(u16, &str); N]) -> BTreeMap<String, RefOr<Response>> {
     let problem = |description: &str| {
         let shape = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build();
         ResponseBuilder::new().description(description).content("application/problem+json", shape).build()
     };
-    told.map(|(status, description)| (status.to_string(), problem(description).into())).into()
+    statuses.map(|(status, description)| (status.to_string(), problem(description).into())).into()
 }

@@ -17,7 +17,7 @@ use crate::http::{
 };
 
 /// A message may quote the input; nobody needs a megabyte of it back.
-const LONGEST_DETAIL: usize = 300;
+const MAX_DETAIL_CHARS: usize = 300;
 
 /// A JSON body that was parsed and validated.
 ///
@@ -117,7 +117,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let ended = parsed.and_then(|value| json.end().map(|()| value).map_err(trailing));
     ended.map_err(|(pointer, error)| match error.classify() {
         Category::Data => Problem::validation_failed(vec![data_error(pointer, &error)]),
-        Category::Syntax | Category::Eof | Category::Io => Problem::malformed_json(short(&error.to_string())),
+        Category::Syntax | Category::Eof | Category::Io => Problem::malformed_json(truncated(&error.to_string())),
     })
 }
 
@@ -131,7 +131,7 @@ fn data_error(mut pointer: String, error: &serde_json::Error) -> FieldError {
         pointer.push('/');
         pointer.push_str(&escaped(field));
     }
-    FieldError { pointer, detail: short(message) }
+    FieldError { pointer, detail: truncated(message) }
 }
 
 fn query_error(rejection: &QueryRejection) -> FieldError {
@@ -144,9 +144,9 @@ fn query_error(rejection: &QueryRejection) -> FieldError {
     // "limit: invalid digit found in string", unless no one parameter is to blame.
     match message.split_once(": ") {
         Some((name, detail)) if !name.contains(' ') => {
-            FieldError { pointer: format!("/query/{}", escaped(name)), detail: short(detail) }
+            FieldError { pointer: format!("/query/{}", escaped(name)), detail: truncated(detail) }
         }
-        _ => FieldError { pointer: "/query".to_owned(), detail: short(&message) },
+        _ => FieldError { pointer: "/query".to_owned(), detail: truncated(&message) },
     }
 }
 
@@ -169,8 +169,8 @@ fn escaped(part: &str) -> String {
     part.replace('~', "~0").replace('/', "~1")
 }
 
-fn short(message: &str) -> String {
-    match message.char_indices().nth(LONGEST_DETAIL) {
+fn truncated(message: &str) -> String {
+    match message.char_indices().nth(MAX_DETAIL_CHARS) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message.to_owned(),
     }

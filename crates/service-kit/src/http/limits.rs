@@ -30,19 +30,19 @@ impl Default for Limits {
 
 /// The places of [`Limits::concurrency`].
 #[derive(Debug, Clone)]
-pub(crate) struct Places(Arc<Semaphore>);
+pub(crate) struct Permits(Arc<Semaphore>);
 
-impl Places {
+impl Permits {
     pub(crate) fn new(limits: Limits) -> Self {
-        let places = limits.concurrency.min(Semaphore::MAX_PERMITS);
-        Self(Arc::new(Semaphore::new(places)))
+        let permits = limits.concurrency.min(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Semaphore::new(permits)))
     }
 }
 
 /// Holds a place while the request is worked on; a caller that hangs up frees it.
-pub(crate) async fn concurrency(State(Places(places)): State<Places>, request: Request, next: Next) -> Response {
-    match places.try_acquire() {
-        Ok(_place) => next.run(request).await,
-        Err(_full) => Problem::overloaded().into_response(),
+pub(crate) async fn shed_load(State(Permits(permits)): State<Permits>, request: Request, next: Next) -> Response {
+    match permits.try_acquire() {
+        Ok(_permit) => next.run(request).await,
+        Err(_no_permit) => Problem::overloaded().into_response(),
     }
 }

@@ -16,12 +16,12 @@ use utoipa::ToSchema;
 use crate::telemetry::trace;
 
 /// What every problem has.
-const MEMBERS: [&str; 8] = ["type", "title", "status", "detail", "instance", "code", "retryable", "trace_id"];
+const RESERVED_MEMBERS: [&str; 8] = ["type", "title", "status", "detail", "instance", "code", "retryable", "trace_id"];
 
 /// What a retry after a passing trouble should wait at least.
-const SOON: Duration = Duration::from_secs(1);
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Ten thousand wrong lines must not make an answer of a megabyte.
-const MOST_FIELD_ERRORS: usize = 256;
+const MAX_FIELD_ERRORS: usize = 256;
 
 /// One failure, ready to be sent as `application/problem+json`.
 ///
@@ -88,7 +88,7 @@ impl Problem {
     /// # Panics
     /// In debug builds, if every problem has a member of this name already: it would be there twice.
     pub fn with(mut self, key: &'static str, value: impl Serialize) -> Self {
-        debug_assert!(!MEMBERS.contains(&key), "every problem has a `{key}` already");
+        debug_assert!(!RESERVED_MEMBERS.contains(&key), "every problem has a `{key}` already");
         match serde_json::to_value(value) {
             Ok(value) => {
                 self.details.extensions.more.insert(key.to_owned(), value);
@@ -132,9 +132,9 @@ impl Problem {
             [only] => format!("{}: {}", only.pointer, only.detail),
             many => format!("{} fields are not acceptable", many.len()),
         };
-        let left_out = errors.len().saturating_sub(MOST_FIELD_ERRORS);
-        let told = &errors[..errors.len() - left_out];
-        let problem = Self::new(status, "validation_failed", "Validation failed", detail).with("errors", told);
+        let left_out = errors.len().saturating_sub(MAX_FIELD_ERRORS);
+        let sent = &errors[..errors.len() - left_out];
+        let problem = Self::new(status, "validation_failed", "Validation failed", detail).with("errors", sent);
         match left_out {
             0 => problem,
             more => problem.with("errors_left_out", more),
@@ -190,7 +190,7 @@ impl Problem {
     /// 429: more requests at once than this replica works on.
     pub fn overloaded() -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", "Overloaded", "too many requests are being worked on")
-            .retry_after(SOON)
+            .retry_after(DEFAULT_RETRY_AFTER)
     }
 
     /// 503: `name` does not answer, and nothing can be decided without it.
@@ -201,13 +201,14 @@ impl Problem {
             "A dependency is unavailable",
             format!("{name} does not answer"),
         )
-        .retry_after(SOON)
+        .retry_after(DEFAULT_RETRY_AFTER)
     }
 
     /// 504: the caller has less time left than this takes. It may have been done, or not.
     pub fn deadline_exceeded() -> Self {
         let detail = "it could not be done in the time that the caller has left";
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "The caller's deadline", detail).retry_after(SOON)
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "The caller's deadline", detail)
+            .retry_after(DEFAULT_RETRY_AFTER)
     }
 
     /// 500: a defect. What it was is in the log, under the `trace_id`.

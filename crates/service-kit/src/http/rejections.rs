@@ -21,7 +21,7 @@ pub(crate) async fn wrong_method() -> Problem {
 }
 
 /// The panic itself was logged where it happened, by the panic hook.
-pub(crate) fn panicked(_payload: Box<dyn Any + Send + 'static>) -> Response {
+pub(crate) fn panic_response(_payload: Box<dyn Any + Send + 'static>) -> Response {
     Problem::internal().into_response()
 }
 
@@ -33,10 +33,10 @@ pub(crate) async fn as_problem(response: Response) -> Response {
         return response;
     }
     let mut headers = response.headers().clone();
-    for about_the_body in
+    for body_header in
         [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::TRANSFER_ENCODING]
     {
-        headers.remove(about_the_body);
+        headers.remove(body_header);
     }
     let mut replaced = problem_of(status).into_response();
     for (name, value) in &headers {

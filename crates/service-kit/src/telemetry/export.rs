@@ -31,26 +31,26 @@ use tracing::Span;
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
 use tracing_subscriber::Layer;
 
-use super::{filter::Admitted, traceparent::TraceContext};
+use super::{filter::FilteredRegistry, traceparent::TraceContext};
 use crate::config::OtlpEndpoint;
 
 /// A collector that takes longer has lost the batch; the next one tries again.
-const SEND_WITHIN: Duration = Duration::from_secs(2);
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is still queued when the service ends gets this long.
-const FLUSH_WITHIN: Duration = Duration::from_secs(3);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
-static ON: OnceLock<()> = OnceLock::new();
+static ENABLED: OnceLock<()> = OnceLock::new();
 
 /// Whether spans leave this process.
-pub(crate) fn on() -> bool {
-    ON.get().is_some()
+pub(crate) fn is_enabled() -> bool {
+    ENABLED.get().is_some()
 }
 
 /// Sends what is queued when the service ends.
 #[derive(Debug)]
-pub(crate) struct Exporting(SdkTracerProvider);
+pub(crate) struct SpanExport(SdkTracerProvider);
 
-impl Exporting {
+impl SpanExport {
     /// `None`, and logged, if nothing can be sent at all.
     pub(crate) fn start(service: &'static str, to: &OtlpEndpoint) -> Option<Self> {
         let exporter = exporter(to).inspect_err(|error| tracing::warn!(error, "no spans will be sent")).ok()?;
@@ -58,24 +58,24 @@ impl Exporting {
             .with_service_name(service)
             .with_attribute(KeyValue::new("service.instance.id", i64::from(std::process::id())))
             .build();
-        let exporter = Reporting { exporter, lost: AtomicBool::new(false) };
+        let exporter = CountingExporter { exporter, lost: AtomicBool::new(false) };
         let provider = SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build();
         Some(Self(provider))
     }
 
     /// What is logged while a span is at work goes with it.
-    pub(crate) fn layer(&self) -> impl Layer<Admitted> + use<> {
-        let _first = ON.set(());
-        OpenTelemetryLayer::<Admitted, _>::new(self.0.tracer("holdfast"))
+    pub(crate) fn layer(&self) -> impl Layer<FilteredRegistry> + use<> {
+        let _first = ENABLED.set(());
+        OpenTelemetryLayer::<FilteredRegistry, _>::new(self.0.tracer("holdfast"))
             .with_context_activation(false)
             .with_location(false)
             .with_threads(false)
             .with_target(false)
     }
 
-    /// Blocks, and for [`FLUSH_WITHIN`] at most.
+    /// Blocks, and for [`FLUSH_TIMEOUT`] at most.
     pub(crate) fn flush(self) {
-        if let Err(error) = self.0.shutdown_with_timeout(FLUSH_WITHIN) {
+        if let Err(error) = self.0.shutdown_with_timeout(FLUSH_TIMEOUT) {
             tracing::debug!(%error, "the last spans were not sent");
         }
     }
@@ -83,13 +83,13 @@ impl Exporting {
 
 /// The client blocks, so it must not be made among asynchronous work.
 fn exporter(to: &OtlpEndpoint) -> Result<opentelemetry_otlp::SpanExporter, String> {
-    let client = || reqwest::blocking::Client::builder().no_proxy().timeout(SEND_WITHIN).build();
+    let client = || reqwest::blocking::Client::builder().no_proxy().timeout(SEND_TIMEOUT).build();
     let client = thread::spawn(client).join().map_err(|_panic| "no HTTP client".to_owned())?;
     opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_http_client(client.map_err(|error| error.to_string())?)
         .with_endpoint(to.traces())
-        .with_timeout(SEND_WITHIN)
+        .with_timeout(SEND_TIMEOUT)
         .with_retry_policy(RetryPolicy::disabled())
         .build()
         .map_err(|error| error.to_string())
@@ -97,12 +97,12 @@ fn exporter(to: &OtlpEndpoint) -> Result<opentelemetry_otlp::SpanExporter, Strin
 
 /// Says once that the collector is away, and once that it is back.
 #[derive(Debug)]
-struct Reporting {
+struct CountingExporter {
     exporter: opentelemetry_otlp::SpanExporter,
     lost: AtomicBool,
 }
 
-impl SpanExporter for Reporting {
+impl SpanExporter for CountingExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         let sent = self.exporter.export(batch).await;
@@ -131,8 +131,8 @@ impl SpanExporter for Reporting {
 
 /// Puts a span that was just opened into the caller's trace. `None` if spans
 /// do not leave this process: then nobody has given it ids.
-pub(crate) fn adopt(span: &Span, caller: Option<TraceContext>) -> Option<TraceContext> {
-    if !on() {
+pub(crate) fn set_parent(span: &Span, caller: Option<TraceContext>) -> Option<TraceContext> {
+    if !is_enabled() {
         return None;
     }
     if let Some(caller) = caller {
@@ -140,12 +140,12 @@ pub(crate) fn adopt(span: &Span, caller: Option<TraceContext>) -> Option<TraceCo
         let caller = SpanContext::new(trace, of, TraceFlags::new(caller.flags), true, TraceState::default());
         let _just_opened = span.set_parent(Context::new().with_remote_span_context(caller));
     }
-    context_of(span)
+    span_context(span)
 }
 
 /// The ids of a span, if it has any.
-pub(crate) fn context_of(span: &Span) -> Option<TraceContext> {
-    if !on() {
+pub(crate) fn span_context(span: &Span) -> Option<TraceContext> {
+    if !is_enabled() {
         return None;
     }
     let context = span.context();
@@ -158,8 +158,8 @@ pub(crate) fn context_of(span: &Span) -> Option<TraceContext> {
 }
 
 /// Names the span after its route, as collectors group them.
-pub(crate) fn name(span: &Span, method: &str, route: &str) {
-    if on() {
+pub(crate) fn name_after_route(span: &Span, method: &str, route: &str) {
+    if is_enabled() {
         span.context().span().update_name(format!("{method} {route}"));
         span.set_attribute("http.request.method", method.to_owned());
         span.set_attribute("http.route", route.to_owned());
@@ -167,8 +167,8 @@ pub(crate) fn name(span: &Span, method: &str, route: &str) {
 }
 
 /// What came of the request; a failure of ours is one of the span, too.
-pub(crate) fn answered(span: &Span, status: u16) {
-    if on() {
+pub(crate) fn record_status(span: &Span, status: u16) {
+    if is_enabled() {
         span.set_attribute("http.response.status_code", i64::from(status));
         if status >= 500 {
             span.set_status(opentelemetry::trace::Status::error(""));

@@ -17,30 +17,30 @@ use tracing_subscriber::{
 };
 
 /// What layers above the filter see below them.
-pub(crate) type Admitted = Layered<Admit, Registry>;
+pub(crate) type FilteredRegistry = Layered<TelemetryFilter, Registry>;
 
 /// The filter of everything.
 #[derive(Debug)]
-pub(crate) struct Admit {
+pub(crate) struct TelemetryFilter {
     pub(crate) log: EnvFilter,
     /// Whether spans are sent anywhere.
     pub(crate) spans: bool,
 }
 
-impl Admit {
-    fn is_sent(&self, metadata: &Metadata<'_>) -> bool {
+impl TelemetryFilter {
+    fn is_exported(&self, metadata: &Metadata<'_>) -> bool {
         self.spans && metadata.is_span() && *metadata.level() <= Level::INFO
     }
 }
 
-impl<S: Subscriber> Layer<S> for Admit {
+impl<S: Subscriber> Layer<S> for TelemetryFilter {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         let logged = Layer::<S>::register_callsite(&self.log, metadata);
-        if self.is_sent(metadata) { Interest::always() } else { logged }
+        if self.is_exported(metadata) { Interest::always() } else { logged }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
-        self.is_sent(metadata) || Layer::<S>::enabled(&self.log, metadata, context)
+        self.is_exported(metadata) || Layer::<S>::enabled(&self.log, metadata, context)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -18,7 +18,7 @@ use tracing_subscriber::{
     EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _,
 };
 
-use self::{export::Exporting, filter::Admit};
+use self::{export::SpanExport, filter::TelemetryFilter};
 use crate::config::{LogFormat, TelemetryArgs};
 
 /// From what a query takes to what a caller still waits for, in seconds.
@@ -28,7 +28,7 @@ const BUCKETS_SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 #[derive(Debug)]
 #[must_use = "spans that are not flushed at the end are lost"]
 pub struct Telemetry {
-    exporting: Option<Exporting>,
+    export: Option<SpanExport>,
 }
 
 impl Telemetry {
@@ -36,8 +36,8 @@ impl Telemetry {
     ///
     /// # Cancel safety: they are sent all the same, unless the process ends first.
     pub async fn shutdown(self) {
-        if let Some(exporting) = self.exporting
-            && let Err(error) = tokio::task::spawn_blocking(|| exporting.flush()).await
+        if let Some(export) = self.export
+            && let Err(error) = tokio::task::spawn_blocking(|| export.flush()).await
         {
             tracing::debug!(%error, "the last spans were not sent");
         }
@@ -48,16 +48,16 @@ impl Telemetry {
 /// `service` if that was asked for. Later calls change nothing.
 pub fn init(service: &'static str, args: &TelemetryArgs) -> Telemetry {
     metrics_handle();
-    let exporting = args.otlp_endpoint.as_ref().and_then(|to| Exporting::start(service, to));
+    let export = args.otlp_endpoint.as_ref().and_then(|to| SpanExport::start(service, to));
     let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    let admitting = Admit { log: filter, spans: exporting.is_some() };
+    let filter = TelemetryFilter { log: filter, spans: export.is_some() };
     let log = fmt::layer().with_writer(io::stderr);
     let log = match args.log_format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => log.json().flatten_event(true).boxed(),
     };
-    let spans = exporting.as_ref().map(Exporting::layer);
-    let started = registry().with(admitting).with(spans).with(log).try_init();
+    let spans = export.as_ref().map(SpanExport::layer);
+    let started = registry().with(filter).with(spans).with(log).try_init();
     if started.is_ok() {
         panic::set_hook(Box::new(|panic| {
             let at = panic.location().map(ToString::to_string);
@@ -65,7 +65,7 @@ pub fn init(service: &'static str, args: &TelemetryArgs) -> Telemetry {
             tracing::error!(at, what, "panicked");
         }));
     }
-    Telemetry { exporting }
+    Telemetry { export }
 }
 
 /// The recorder of this process, started on first use. `None` if somebody else

@@ -18,33 +18,33 @@ const ABANDONED: &str = "abandoned";
 
 /// Counts and times one request.
 pub(crate) async fn middleware(request: Request, next: Next) -> Response {
-    let mut counted = Counted::new(&request);
-    export::name(&Span::current(), counted.method, &counted.route);
+    let mut timer = RequestTimer::new(&request);
+    export::name_after_route(&Span::current(), timer.method, &timer.route);
     let response = next.run(request).await;
-    counted.status = response.status().as_u16().to_string();
+    timer.status = response.status().as_u16().to_string();
     response
 }
 
-struct Counted {
+struct RequestTimer {
     started: Instant,
     method: &'static str,
     route: String,
     status: String,
 }
 
-impl Counted {
+impl RequestTimer {
     fn new(request: &Request) -> Self {
         let route = request.extensions().get::<MatchedPath>();
         Self {
             started: Instant::now(),
-            method: known(request.method()),
+            method: method_label(request.method()),
             route: route.map_or("unmatched", MatchedPath::as_str).to_owned(),
             status: ABANDONED.to_owned(),
         }
     }
 }
 
-impl Drop for Counted {
+impl Drop for RequestTimer {
     fn drop(&mut self) {
         let elapsed = self.started.elapsed();
         let labels = [
@@ -58,7 +58,7 @@ impl Drop for Counted {
     }
 }
 
-fn known(method: &Method) -> &'static str {
+fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "POST" => "POST",

@@ -30,7 +30,7 @@ struct Current {
 /// is the one at work, or that of the request. `None` outside of a request: a
 /// task that was spawned is outside, unless by [`in_current_trace`].
 pub fn current_traceparent() -> Option<String> {
-    let at_work = export::context_of(&Span::current());
+    let at_work = export::span_context(&Span::current());
     let of_request = || CURRENT.try_with(|current| current.context).ok();
     at_work.or_else(of_request).map(|context| context.to_string())
 }
@@ -94,7 +94,7 @@ pub(crate) async fn middleware(request: Request, next: Next) -> Response {
     };
     let span = tracing::info_span!(
         "request",
-        otel.kind = export::on().then_some("server"),
+        otel.kind = export::is_enabled().then_some("server"),
         method = %request.method(),
         path = %path,
         trace_id = Empty,
@@ -102,11 +102,11 @@ pub(crate) async fn middleware(request: Request, next: Next) -> Response {
     );
     let caller = incoming(request.headers());
     let ours = || caller.map_or_else(TraceContext::new, TraceContext::child);
-    let context = export::adopt(&span, caller).unwrap_or_else(ours);
+    let context = export::set_parent(&span, caller).unwrap_or_else(ours);
     tracing::record_all!(span, trace_id = %context.trace_id(), span_id = %context.span_id());
     let answering = CURRENT.scope(Current { context, path }, next.run(request)).instrument(span.clone());
     let response = answering.await;
-    export::answered(&span, response.status().as_u16());
+    export::record_status(&span, response.status().as_u16());
     response
 }
 
