@@ -1,25 +1,18 @@
-//! Spans, sent to an OpenTelemetry collector over OTLP/HTTP where one is named.
-//! A span of a request has the very ids that its logs, its problems and the
-//! calls made for it have.
+//! Export of spans to an OpenTelemetry collector over OTLP/HTTP, where one is
+//! configured. A request's span has the same ids as its logs, its problems and
+//! the calls made for it.
 //!
-//! Invariant: no request waits for the collector. Spans queue up to a limit and
-//! are sent by a thread of their own; what is too much, or cannot be sent, is lost.
-//! Absence: who records a trace is the caller's decision; only one that begins
-//! here is always recorded.
+//! Invariant: no request waits for the collector. Spans are queued up to a limit
+//! and sent by a thread of their own; spans beyond the limit, or in a batch that
+//! cannot be sent, are lost.
+//! Absence: no sampling. The caller decides whether its trace is recorded; a trace
+//! that begins here is always recorded.
 
-use std::{
-    num::{NonZeroU64, NonZeroU128},
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{sync::OnceLock, thread, time::Duration};
 
 use opentelemetry::{
     Context, KeyValue,
-    trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _},
+    trace::{SpanContext, TraceContextExt as _, TracerProvider as _},
 };
 use opentelemetry_otlp::{RetryPolicy, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::{
@@ -31,12 +24,11 @@ use tracing::Span;
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
 use tracing_subscriber::Layer;
 
-use super::{filter::FilteredRegistry, traceparent::TraceContext};
-use crate::config::OtlpEndpoint;
+use crate::{config::OtlpEndpoint, outage::Outage, telemetry::filter::FilteredRegistry};
 
-/// A collector that takes longer has lost the batch; the next one tries again.
+/// A batch that takes longer is lost; the next one is sent all the same.
 const SEND_TIMEOUT: Duration = Duration::from_secs(2);
-/// What is still queued when the service ends gets this long.
+/// For the spans that are still queued when the service ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 static ENABLED: OnceLock<()> = OnceLock::new();
@@ -46,24 +38,27 @@ pub(crate) fn is_enabled() -> bool {
     ENABLED.get().is_some()
 }
 
-/// Sends what is queued when the service ends.
+/// The running export.
 #[derive(Debug)]
 pub(crate) struct SpanExport(SdkTracerProvider);
 
 impl SpanExport {
-    /// `None`, and logged, if nothing can be sent at all.
+    /// `None`, and a warning in the log, if no client can be made.
     pub(crate) fn start(service: &'static str, to: &OtlpEndpoint) -> Option<Self> {
-        let exporter = exporter(to).inspect_err(|error| tracing::warn!(error, "no spans will be sent")).ok()?;
+        let exporter = exporter(to)
+            .inspect_err(|error| tracing::warn!(error, "span exporter could not be created: no spans are exported"))
+            .ok()?;
         let resource = Resource::builder()
             .with_service_name(service)
             .with_attribute(KeyValue::new("service.instance.id", i64::from(std::process::id())))
             .build();
-        let exporter = CountingExporter { exporter, lost: AtomicBool::new(false) };
+        let collector = Outage::with_effect("OpenTelemetry collector", "spans are lost");
+        let exporter = CountingExporter { exporter, collector };
         let provider = SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build();
         Some(Self(provider))
     }
 
-    /// What is logged while a span is at work goes with it.
+    /// The layer that exports every span, with the events logged inside it.
     pub(crate) fn layer(&self) -> impl Layer<FilteredRegistry> + use<> {
         let _first = ENABLED.set(());
         OpenTelemetryLayer::<FilteredRegistry, _>::new(self.0.tracer("holdfast"))
@@ -73,18 +68,18 @@ impl SpanExport {
             .with_target(false)
     }
 
-    /// Blocks, and for [`FLUSH_TIMEOUT`] at most.
+    /// Sends what is queued. Blocks for at most [`FLUSH_TIMEOUT`].
     pub(crate) fn flush(self) {
         if let Err(error) = self.0.shutdown_with_timeout(FLUSH_TIMEOUT) {
-            tracing::debug!(%error, "the last spans were not sent");
+            tracing::debug!(%error, "spans queued at shutdown were not exported");
         }
     }
 }
 
-/// The client blocks, so it must not be made among asynchronous work.
+/// The client blocks, so it must not be created on an async thread.
 fn exporter(to: &OtlpEndpoint) -> Result<opentelemetry_otlp::SpanExporter, String> {
     let client = || reqwest::blocking::Client::builder().no_proxy().timeout(SEND_TIMEOUT).build();
-    let client = thread::spawn(client).join().map_err(|_panic| "no HTTP client".to_owned())?;
+    let client = thread::spawn(client).join().map_err(|_panic| "the HTTP client panicked".to_owned())?;
     opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_http_client(client.map_err(|error| error.to_string())?)
@@ -95,24 +90,28 @@ fn exporter(to: &OtlpEndpoint) -> Result<opentelemetry_otlp::SpanExporter, Strin
         .map_err(|error| error.to_string())
 }
 
-/// Says once that the collector is away, and once that it is back.
+/// Counts the spans that were sent and lost, and logs outages of the collector.
 #[derive(Debug)]
 struct CountingExporter {
     exporter: opentelemetry_otlp::SpanExporter,
-    lost: AtomicBool,
+    collector: Outage,
 }
 
 impl SpanExporter for CountingExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         let sent = self.exporter.export(batch).await;
-        let outcome = if sent.is_ok() { "sent" } else { "lost" };
+        let outcome = match &sent {
+            Ok(()) => {
+                self.collector.record_success();
+                "sent"
+            }
+            Err(error) => {
+                self.collector.record_failure(error);
+                "lost"
+            }
+        };
         metrics::counter!("otlp_spans_total", "outcome" => outcome).increment(spans);
-        match (&sent, self.lost.swap(sent.is_err(), Ordering::Relaxed)) {
-            (Err(error), false) => tracing::warn!(%error, "the collector takes no spans; they are lost until it does"),
-            (Ok(()), true) => tracing::info!("the collector takes spans again"),
-            (Err(_), true) | (Ok(()), false) => {}
-        }
         sent
     }
 
@@ -129,35 +128,29 @@ impl SpanExporter for CountingExporter {
     }
 }
 
-/// Puts a span that was just opened into the caller's trace. `None` if spans
-/// do not leave this process: then nobody has given it ids.
-pub(crate) fn set_parent(span: &Span, caller: Option<TraceContext>) -> Option<TraceContext> {
+/// Puts a span that was just opened into the caller's trace and returns its ids.
+/// `None` if spans are not exported: then a span has no ids.
+pub(crate) fn set_parent(span: &Span, caller: Option<&SpanContext>) -> Option<SpanContext> {
     if !is_enabled() {
         return None;
     }
     if let Some(caller) = caller {
-        let (trace, of) = (TraceId::from(caller.trace_id.get()), SpanId::from(caller.span_id.get()));
-        let caller = SpanContext::new(trace, of, TraceFlags::new(caller.flags), true, TraceState::default());
-        let _just_opened = span.set_parent(Context::new().with_remote_span_context(caller));
+        let _only_fails_once_started = span.set_parent(Context::new().with_remote_span_context(caller.clone()));
     }
     span_context(span)
 }
 
-/// The ids of a span, if it has any.
-pub(crate) fn span_context(span: &Span) -> Option<TraceContext> {
+/// The ids of a span. `None` if spans are not exported, and for no span.
+pub(crate) fn span_context(span: &Span) -> Option<SpanContext> {
     if !is_enabled() {
         return None;
     }
     let context = span.context();
-    let context = context.span().span_context().clone();
-    Some(TraceContext {
-        trace_id: NonZeroU128::new(u128::from_be_bytes(context.trace_id().to_bytes()))?,
-        span_id: NonZeroU64::new(u64::from_be_bytes(context.span_id().to_bytes()))?,
-        flags: context.trace_flags().to_u8(),
-    })
+    let ids = context.span().span_context().clone();
+    ids.is_valid().then_some(ids)
 }
 
-/// Names the span after its route, as collectors group them.
+/// Names the span after its method and route: collectors group spans by name.
 pub(crate) fn name_after_route(span: &Span, method: &str, route: &str) {
     if is_enabled() {
         span.context().span().update_name(format!("{method} {route}"));
@@ -166,7 +159,7 @@ pub(crate) fn name_after_route(span: &Span, method: &str, route: &str) {
     }
 }
 
-/// What came of the request; a failure of ours is one of the span, too.
+/// Records the status of the response. A status of 500 and above marks the span as failed.
 pub(crate) fn record_status(span: &Span, status: u16) {
     if is_enabled() {
         span.set_attribute("http.response.status_code", i64::from(status));

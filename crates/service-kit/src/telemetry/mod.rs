@@ -5,7 +5,7 @@ mod export;
 mod filter;
 pub(crate) mod requests;
 pub mod trace;
-mod traceparent;
+mod trace_context;
 
 use std::{
     io::{self, IsTerminal as _},

@@ -1,43 +1,42 @@
-//! Which request is at work, so that logs, problems and calls to others can say
-//! so: W3C trace context in, the same trace out. `tracestate` is not carried.
+//! The trace of the request that a task works for: logs, problems and calls to
+//! other services carry its id. W3C trace context comes in with the request and
+//! goes out with its calls.
 
 use std::{future::Future, sync::Arc};
 
 use axum::{
     extract::{OriginalUri, Request},
-    http::HeaderMap,
     middleware::Next,
     response::Response,
 };
+use opentelemetry::trace::SpanContext;
 use tracing::{Instrument as _, Span, field::Empty};
 
-use crate::telemetry::{export, traceparent::TraceContext};
-
-const TRACEPARENT: &str = "traceparent";
+use crate::telemetry::{export, trace_context};
 
 tokio::task_local! {
     static CURRENT: Current;
 }
 
-/// What a task knows about the request it works for.
+/// The request of a task: the span that answers it, and its path.
 #[derive(Debug, Clone)]
 struct Current {
-    context: TraceContext,
+    span: SpanContext,
     path: Arc<str>,
 }
 
-/// The `traceparent` header to send with calls made for this request; its span
-/// is the one at work, or that of the request. `None` outside of a request: a
-/// task that was spawned is outside, unless by [`in_current_trace`].
+/// The `traceparent` header to send with calls made for this request. It names
+/// the innermost span if spans are exported, otherwise that of the request.
+/// `None` outside of a request: a spawned task is outside, unless it was wrapped
+/// by [`in_current_trace`].
 pub fn current_traceparent() -> Option<String> {
-    let at_work = export::span_context(&Span::current());
-    let of_request = || CURRENT.try_with(|current| current.context).ok();
-    at_work.or_else(of_request).map(|context| context.to_string())
+    let of_request = || CURRENT.try_with(|current| current.span.clone()).ok();
+    export::span_context(&Span::current()).or_else(of_request).and_then(trace_context::traceparent)
 }
 
 /// 32 lower-case hex digits; `None` as for [`current_traceparent`].
 pub fn current_trace_id() -> Option<String> {
-    CURRENT.try_with(|current| current.context.trace_id()).ok()
+    CURRENT.try_with(|current| current.span.trace_id().to_string()).ok()
 }
 
 pub(crate) fn current_path() -> Option<Arc<str>> {
@@ -86,7 +85,7 @@ impl Trace {
     }
 }
 
-/// Opens a span for the request, in the caller's trace if it named one.
+/// Opens a span for the request, in the trace of the caller if it sent one.
 pub(crate) async fn middleware(request: Request, next: Next) -> Response {
     let path: Arc<str> = match request.extensions().get::<OriginalUri>() {
         Some(OriginalUri(uri)) => uri.path().into(),
@@ -100,19 +99,11 @@ pub(crate) async fn middleware(request: Request, next: Next) -> Response {
         trace_id = Empty,
         span_id = Empty,
     );
-    let caller = incoming(request.headers());
-    let ours = || caller.map_or_else(TraceContext::new, TraceContext::child);
-    let context = export::set_parent(&span, caller).unwrap_or_else(ours);
-    tracing::record_all!(span, trace_id = %context.trace_id(), span_id = %context.span_id());
-    let answering = CURRENT.scope(Current { context, path }, next.run(request)).instrument(span.clone());
+    let caller = trace_context::extract(request.headers());
+    let ids = export::set_parent(&span, caller.as_ref()).unwrap_or_else(|| trace_context::new_span(caller.as_ref()));
+    tracing::record_all!(span, trace_id = %ids.trace_id(), span_id = %ids.span_id());
+    let answering = CURRENT.scope(Current { span: ids, path }, next.run(request)).instrument(span.clone());
     let response = answering.await;
     export::record_status(&span, response.status().as_u16());
     response
-}
-
-/// Two of them are as good as none (W3C Trace Context, 3.2.2).
-fn incoming(headers: &HeaderMap) -> Option<TraceContext> {
-    let mut all = headers.get_all(TRACEPARENT).iter();
-    let only = all.next().filter(|_| all.next().is_none())?;
-    TraceContext::parse(only.to_str().ok()?)
 }
