@@ -110,7 +110,7 @@ impl App {
 
     /// Runs to its end whoever stops waiting, within the trace of the caller.
     pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-        self.tasks.spawn(service_kit::trace::carry(work))
+        self.tasks.spawn(service_kit::trace::in_current_trace(work))
     }
 
     /// Serves until `shutdown`, then lets orders in flight finish.

@@ -120,7 +120,7 @@ impl Crowds {
         until: Instant,
     ) -> Result<oneshot::Receiver<(Attempt, Ended)>, Setback> {
         let (tell, told) = oneshot::channel();
-        let newcomer = Waiting { attempt, since, until, trace: trace::here(), tell };
+        let newcomer = Waiting { attempt, since, until, trace: Trace::current(), tell };
         let mut waiting = self.lock();
         match waiting.get_mut(key) {
             Some(crowd) if crowd.len() >= MOST_WAITING => return Err(Setback::Refused(OrderError::Overloaded)),
@@ -146,7 +146,7 @@ impl Crowds {
     async fn conduct(self, key: Key) {
         let (strategy, lines) = (key.0, lines_of(&key));
         while let Some((longest, trace)) = self.longest_wait(&key) {
-            match trace.carry(self.section.acquire(strategy, &lines, longest)).await {
+            match trace.instrument(self.section.acquire(strategy, &lines, longest)).await {
                 Ok(grants) => self.take_along(&key, grants).await,
                 Err(Setback::Refused(OrderError::LockTimeout { waited })) => self.send_away_the_late(&key, waited),
                 Err(setback) => {
@@ -175,11 +175,11 @@ impl Crowds {
         let passing = async {
             let span = span_of(&party);
             for other in others {
-                other.shares(&span);
+                other.link_from(&span);
             }
             self.section.pass(&mut party, grants).instrument(span).await;
         };
-        first.clone().carry(passing).await;
+        first.clone().instrument(passing).await;
         for (listener, ended) in listeners.into_iter().zip(party.disband()) {
             let _gone = listener.send(ended);
         }

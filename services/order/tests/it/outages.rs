@@ -27,8 +27,8 @@ fn said(log: &Path) -> Vec<String> {
 }
 
 fn away_and_back(dependency: &str) -> [String; 2] {
-    let away = "WARN away; what needs it is refused until it is back";
-    [format!("{away} {dependency}"), format!("INFO back {dependency}")]
+    let effect = "unreachable: requests that need it are refused with 503 until it answers";
+    [format!("WARN {dependency} {effect} {dependency}"), format!("INFO {dependency} reachable again {dependency}")]
 }
 
 fn from_start_to_end(outages: impl IntoIterator<Item = [String; 2]>) -> Vec<String> {
