@@ -12,21 +12,20 @@ use service_kit::{
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    config::Config,
-    critical_section::CriticalSection,
-    crowd::Crowds,
-    inventory_client::InventoryClient,
-    lab::Lab,
-    locks::{Addresses, LockSet},
-    order::OrderLimits,
-    orders_db::OrdersDb,
-    outages,
-    payment::Provider,
-    placing::Placing,
-    reconcile, router,
-    strategy::Strategy,
-};
+use crate::config::Config;
+use crate::domain::order::OrderLimits;
+use crate::http::lab::Lab;
+use crate::http::router;
+use crate::inventory::client::InventoryClient;
+use crate::outages;
+use crate::placement::batcher::Crowds;
+use crate::placement::critical_section::CriticalSection;
+use crate::placement::locks::{Addresses, LockSet};
+use crate::placement::reconcile;
+use crate::placement::service::Placing;
+use crate::store::orders::OrdersDb;
+use crate::store::payments::Provider;
+use crate::strategy::Strategy;
 
 /// Connections for the provider's books.
 const PAYMENT_CONNECTIONS: u32 = 4;

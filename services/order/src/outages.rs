@@ -5,7 +5,8 @@ use service_kit::outage::{Outage, PROBE_INTERVAL};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use crate::{placing::Placing, strategy::Strategy};
+use crate::placement::service::Placing;
+use crate::strategy::Strategy;
 
 pub(crate) static POSTGRES: Outage = Outage::of("postgres");
 pub(crate) static INVENTORY: Outage = Outage::of("inventory");

@@ -3,11 +3,9 @@
 
 use std::time::Duration;
 
-use order::{
-    order::Wanted,
-    orders_db::{Begun, Ending, Request},
-    strategy::Strategy,
-};
+use order::domain::order::Wanted;
+use order::store::orders::{Begun, Ending, Request};
+use order::strategy::Strategy;
 use serde_json::json;
 
 use crate::stack::{Reply, Setup, Stack, eventually, wanted};
@@ -170,14 +168,14 @@ async fn a_key_that_expired_is_a_new_key() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 5).await;
     let first = stack.place("k", "chair", 1).await;
-    order::reconcile::round(&stack.app.placing).await.expect("a round");
+    order::placement::reconcile::round(&stack.app.placing).await.expect("a round");
     assert_eq!(stack.place("k", "chair", 1).await.bytes, first.bytes, "it is young yet");
     sqlx::query("update idempotency_keys set created_at = now() - interval '25 hours'")
         .execute(&stack.orders)
         .await
         .expect("update");
 
-    order::reconcile::round(&stack.app.placing).await.expect("a round");
+    order::placement::reconcile::round(&stack.app.placing).await.expect("a round");
 
     let second = stack.place("k", "chair", 1).await;
     assert_eq!(second.status, 201, "{}", second.body);

@@ -9,7 +9,8 @@ use std::{
 };
 
 use clap::Parser;
-use order::{app::App, config::Config};
+use order::app::App;
+use order::config::Config;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use testbed::{Postgres, Process, ProcessSpec, Proxy, RedisNode};
@@ -228,7 +229,7 @@ impl Stack {
     /// the service has a round of its own at start, and never two work on one order.
     pub(crate) async fn reconcile_until(&self, key: &str, status: &str) {
         eventually(status, async || {
-            let round = order::reconcile::round(&self.app.placing).await;
+            let round = order::placement::reconcile::round(&self.app.placing).await;
             round.expect("a round");
             self.order_status(key).await == status
         })

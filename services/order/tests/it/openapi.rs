@@ -11,7 +11,7 @@ const CHECKED_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openap
 /// `HOLDFAST_UPDATE_OPENAPI=1 cargo test -p order documented` writes it anew.
 fn checked_in() -> Value {
     if std::env::var_os("HOLDFAST_UPDATE_OPENAPI").is_some() {
-        let written = order::router::document().to_pretty_json().expect("JSON");
+        let written = order::http::router::document().to_pretty_json().expect("JSON");
         std::fs::create_dir_all(Path::new(CHECKED_IN).parent().expect("a folder")).expect("a folder");
         std::fs::write(CHECKED_IN, written + "\n").expect("written");
     }
@@ -21,7 +21,7 @@ fn checked_in() -> Value {
 
 #[test]
 fn the_checked_in_document_is_the_one_the_code_makes() {
-    let made = serde_json::to_value(order::router::document()).expect("JSON");
+    let made = serde_json::to_value(order::http::router::document()).expect("JSON");
     let checked_in = checked_in();
     assert_eq!(checked_in, made, "run the test with HOLDFAST_UPDATE_OPENAPI=1 and look at the difference");
     assert_eq!(checked_in["openapi"].as_str().map(|version| &version[..3]), Some("3.1"));

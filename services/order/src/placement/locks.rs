@@ -3,11 +3,9 @@
 
 use fenced_lock::{AdvisoryDatabase, EtcdEndpoints, Locks, NodeTimeout, Nodes, Options, Resource, ZookeeperEnsemble};
 
-use crate::{
-    order::{Line, Sku},
-    order_error::OrderError,
-    strategy::{LockKind, Strategy},
-};
+use crate::domain::error::OrderError;
+use crate::domain::order::{Line, Sku};
+use crate::strategy::{LockKind, Strategy};
 
 /// One lock for each kind that was configured. Cheap to clone.
 #[derive(Debug, Clone)]

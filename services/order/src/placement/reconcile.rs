@@ -7,10 +7,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    critical_section::Attempt, order::Reservation, order_error::OrderError, order_life, orders_db::Owned, outages,
-    placing::Placing, setback::Setback, timings::Timings,
-};
+use crate::domain::error::OrderError;
+use crate::domain::order::Reservation;
+use crate::outages;
+use crate::placement::critical_section::Attempt;
+use crate::placement::lifecycle;
+use crate::placement::outcome::Setback;
+use crate::placement::service::Placing;
+use crate::placement::timings::Timings;
+use crate::store::orders::Owned;
 
 /// How many orders one round takes; the next round takes the next.
 const BATCH: i64 = 64;
@@ -59,7 +64,7 @@ pub async fn round(placing: &Placing) -> Result<u64, OrderError> {
     }
     let review_again = placing.section().lease.get();
     for id in placing.db.take_due_for_review(BATCH, review_again).await? {
-        match order_life::review(placing, id).await {
+        match lifecycle::review(placing, id).await {
             Ok(concluded) => settled += u64::from(concluded),
             Err(error) => {
                 tracing::debug!(%error, order = %id, "an order could not be reviewed for now");

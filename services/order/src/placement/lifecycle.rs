@@ -10,13 +10,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{
-    inventory_client::{CallError, Refusal, Transition},
-    order::{OrderStatus, Reservation},
-    order_error::OrderError,
-    orders_db::StoredOrder,
-    placing::Placing,
-};
+use crate::domain::error::OrderError;
+use crate::domain::order::{OrderStatus, Reservation};
+use crate::inventory::client::{CallError, Refusal, Transition};
+use crate::placement::service::Placing;
+use crate::store::orders::StoredOrder;
 
 /// A call to inventory may take this long: it takes a lock of its own.
 const WITHIN: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::{
-    sharing::{gather, shut},
+    batching::{gather, shut},
     stack::{Inventory, Reply, Setup, Stack, eventually, wanted},
 };
 

@@ -10,18 +10,17 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::time::{Instant, sleep};
 
-use crate::{
-    answer::Answer,
-    critical_section::{Attempt, CriticalSection},
-    crowd::Crowds,
-    order::{OrderStatus, Reservation, Sku, Wanted},
-    order_error::{KeyFate, OrderError},
-    orders_db::{Begun, Ending, OrdersDb, Owned, Request, StoredOrder},
-    orders_http::OrderView,
-    outages, problem,
-    setback::Setback,
-    timings::{Step, Timings},
-};
+use crate::domain::error::{KeyFate, OrderError};
+use crate::domain::order::{OrderStatus, Reservation, Sku, Wanted};
+use crate::http::answer::Answer;
+use crate::http::orders::OrderView;
+use crate::http::problem;
+use crate::outages;
+use crate::placement::batcher::Crowds;
+use crate::placement::critical_section::{Attempt, CriticalSection};
+use crate::placement::outcome::Setback;
+use crate::placement::timings::{Step, Timings};
+use crate::store::orders::{Begun, Ending, OrdersDb, Owned, Request, StoredOrder};
 
 /// After the deadline there is still an answer to record before anybody may
 /// take the order over.
@@ -139,7 +138,7 @@ impl Placing {
         metrics::counter!("order_stale_tokens_total", "strategy" => attempt.strategy.name()).increment(1);
         let behind = attempt.lines.iter().map(|line| &line.sku).filter(|one| sku.is_none_or(|sku| sku == *one));
         let Ok(locks) = self.section().locks.of(attempt.strategy) else { return };
-        for resource in behind.filter_map(|sku| crate::locks::resource(sku).ok()) {
+        for resource in behind.filter_map(|sku| crate::placement::locks::resource(sku).ok()) {
             if let Err(error) = locks.raise_floor(&resource, current).await {
                 tracing::warn!(%error, %resource, "the token floor was not raised; the next attempt will tell");
             }

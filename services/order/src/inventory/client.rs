@@ -3,8 +3,6 @@
 //! depends on that difference. Never decides, never retries a write that may
 //! have been received.
 
-mod wire;
-
 use std::{sync::Arc, time::Duration};
 
 use reqwest::{RequestBuilder, StatusCode};
@@ -18,14 +16,12 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 use uuid::Uuid;
 
-pub use self::wire::{BatchOrder, BatchStock, ClaimLine, Refusal, Reserve, ReserveBatch, ReserveLine};
-use self::wire::{Outcome, Outcomes, Snapshots};
-use crate::{
-    decide::Snapshot,
-    order::{Line, Reservation},
-    replicas::{Replica, Replicas},
-    strategy::Strategy,
-};
+pub use super::wire::{BatchOrder, BatchStock, ClaimLine, Refusal, Reserve, ReserveBatch, ReserveLine};
+use super::wire::{Outcome, Outcomes, Snapshots};
+use crate::domain::allocation::Snapshot;
+use crate::domain::order::{Line, Reservation};
+use crate::inventory::balancer::{Replica, Replicas};
+use crate::strategy::Strategy;
 
 /// A stopped host must not eat the lease before the next replica is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);

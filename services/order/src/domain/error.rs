@@ -5,11 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use fenced_lock::{LockError, Token};
 
-use crate::{
-    inventory_client::CallError,
-    order::{Fault, OrderStatus, Sku},
-    strategy::{Strategy, UnknownStrategy},
-};
+use crate::domain::order::{Fault, OrderStatus, Sku};
+use crate::inventory::client::CallError;
+use crate::strategy::{Strategy, UnknownStrategy};
 
 /// Why there is no order, or not yet.
 ///

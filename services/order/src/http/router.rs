@@ -7,17 +7,19 @@ use service_kit::docs;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{app::App, lab, orders_http};
+use crate::app::App;
+use crate::http::lab;
+use crate::http::orders;
 
 const TITLE: &str = "Holdfast: orders";
 const ABOUT: &str = "Places orders under a distributed lock. Every failure is a problem (RFC 9457) with a `code`.";
 
 fn calls() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(docs::document(TITLE, ABOUT))
-        .routes(routes!(orders_http::place)) //   POST /v1/orders
-        .routes(routes!(orders_http::show)) //    GET  /v1/orders/{id}
-        .routes(routes!(orders_http::confirm)) // POST /v1/orders/{id}/confirm
-        .routes(routes!(orders_http::cancel)) //  POST /v1/orders/{id}/cancel
+        .routes(routes!(orders::place)) //   POST /v1/orders
+        .routes(routes!(orders::show)) //    GET  /v1/orders/{id}
+        .routes(routes!(orders::confirm)) // POST /v1/orders/{id}/confirm
+        .routes(routes!(orders::cancel)) //  POST /v1/orders/{id}/cancel
 }
 
 /// The service's own calls and their documentation.

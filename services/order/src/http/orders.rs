@@ -15,17 +15,15 @@ use service_kit::{
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{
-    app::App,
-    inventory_client::Transition,
-    order::{Fault, OrderStatus, Reservation, Wanted},
-    order_error::OrderError,
-    order_life,
-    orders_db::{Request, StoredOrder},
-    placing::Placed,
-    strategy::Strategy,
-    timings::Timings,
-};
+use crate::app::App;
+use crate::domain::error::OrderError;
+use crate::domain::order::{Fault, OrderStatus, Reservation, Wanted};
+use crate::inventory::client::Transition;
+use crate::placement::lifecycle;
+use crate::placement::service::Placed;
+use crate::placement::timings::Timings;
+use crate::store::orders::{Request, StoredOrder};
+use crate::strategy::Strategy;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const LOCK_STRATEGY: HeaderName = HeaderName::from_static("lock-strategy");
@@ -187,7 +185,7 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Resp
 
 async fn conclude(app: &App, id: Uuid, transition: Transition) -> Result<Response, OrderError> {
     let placing = app.placing.clone();
-    let concluding = app.spawn(async move { order_life::conclude(&placing, id, transition).await });
+    let concluding = app.spawn(async move { lifecycle::conclude(&placing, id, transition).await });
     let order = concluding.await.unwrap_or(Err(OrderError::Unheard))?;
     Ok(axum::Json(OrderView::from(order)).into_response())
 }

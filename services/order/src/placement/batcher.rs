@@ -23,15 +23,13 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 
-use crate::{
-    critical_section::{Attempt, CriticalSection},
-    order::{Line, Sku},
-    order_error::OrderError,
-    party::{Ended, Party},
-    setback::Setback,
-    strategy::Strategy,
-    timings::Step,
-};
+use crate::domain::error::OrderError;
+use crate::domain::order::{Line, Sku};
+use crate::placement::batch::{Ended, Party};
+use crate::placement::critical_section::{Attempt, CriticalSection};
+use crate::placement::outcome::Setback;
+use crate::placement::timings::Step;
+use crate::strategy::Strategy;
 
 /// Most orders waiting for the same SKUs; more are too much work at once.
 const MOST_WAITING: usize = 1024;

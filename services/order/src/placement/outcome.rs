@@ -6,11 +6,9 @@ use std::sync::Arc;
 
 use fenced_lock::{LockError, Token};
 
-use crate::{
-    inventory_client::{CallError, Refusal},
-    order::Reservation,
-    order_error::OrderError,
-};
+use crate::domain::error::OrderError;
+use crate::domain::order::Reservation;
+use crate::inventory::client::{CallError, Refusal};
 
 /// How a pass ends without a reservation. Cheap to clone, as its errors are.
 #[derive(Debug, Clone)]

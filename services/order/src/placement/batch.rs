@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::{
-    critical_section::Attempt,
-    order::{Line, Reservation, Sku},
-    order_error::OrderError,
-    setback::Setback,
-    strategy::Strategy,
-    timings::Step,
-};
+use crate::domain::error::OrderError;
+use crate::domain::order::{Line, Reservation, Sku};
+use crate::placement::critical_section::Attempt;
+use crate::placement::outcome::Setback;
+use crate::placement::timings::Step;
+use crate::strategy::Strategy;
 
 /// How a pass ends for one order.
 pub type Ended = Result<Reservation, Setback>;

@@ -37,7 +37,7 @@ impl Provider {
             .options([("synchronous_commit", "off"), ("statement_timeout", "2000")]);
         let books = PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(crate::orders_db::ACQUIRE_TIMEOUT)
+            .acquire_timeout(crate::store::orders::ACQUIRE_TIMEOUT)
             .connect_lazy_with(options);
         Ok(Self { books, latency })
     }

@@ -9,7 +9,9 @@ use axum::{
 };
 use service_kit::problem::{FieldError, Problem};
 
-use crate::{order::Fault, order_error::OrderError, outages};
+use crate::domain::error::OrderError;
+use crate::domain::order::Fault;
+use crate::outages;
 
 const SOON: Duration = Duration::from_secs(1);
 

@@ -7,7 +7,7 @@ use axum::{
     response::IntoResponse,
 };
 
-use crate::order_error::OrderError;
+use crate::domain::error::OrderError;
 
 /// More than any answer of this service.
 const LARGEST: usize = 1 << 20;

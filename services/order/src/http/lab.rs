@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::{extract::State, http::StatusCode};
 use serde::Deserialize;
 
-use crate::{app::App, order::Sku};
+use crate::app::App;
+use crate::domain::order::Sku;
 
 /// Pauses that are armed. Cheap to clone.
 #[derive(Debug, Clone, Default)]

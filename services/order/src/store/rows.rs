@@ -6,13 +6,11 @@ use axum::http::StatusCode;
 use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
-use super::{Begun, Ending, Owned, StoredOrder};
-use crate::{
-    answer::Answer,
-    order::{Line, OrderStatus, Reservation, Sku},
-    order_error::OrderError,
-    strategy::Strategy,
-};
+use super::orders::{Begun, Ending, Owned, StoredOrder};
+use crate::domain::error::OrderError;
+use crate::domain::order::{Line, OrderStatus, Reservation, Sku};
+use crate::http::answer::Answer;
+use crate::strategy::Strategy;
 
 #[derive(FromRow)]
 pub(super) struct OwnedRow {

@@ -2,7 +2,7 @@
 //! yes or no comes out, for every order that shares the read. It may be wrong by the time it is written, and nothing
 //! here tries to prevent that: the lock makes it rare, the fence makes it harmless.
 
-use crate::order::{Line, Sku};
+use crate::domain::order::{Line, Sku};
 
 /// What a SKU looked like when it was read.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]

@@ -6,10 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{
-    decide::Snapshot,
-    order::{Line, Reservation, Sku},
-};
+use crate::domain::allocation::Snapshot;
+use crate::domain::order::{Line, Reservation, Sku};
 
 /// What inventory says when it refuses.
 #[derive(Debug, Clone, Default)]

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{OrdersDb, Owned, rows::OwnedRow};
-use crate::order_error::OrderError;
+use super::{
+    orders::{OrdersDb, Owned},
+    rows::OwnedRow,
+};
+use crate::domain::error::OrderError;
 
 impl OrdersDb {
     /// Takes over orders that nobody works on any more: their owner is overdue,

@@ -15,21 +15,19 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{
-    decide::{self, Left, Snapshot, Verdict},
-    inventory_client::{
-        BatchOrder, BatchStock, CallError, ClaimLine, InventoryClient, Reserve, ReserveBatch, ReserveLine,
-    },
-    lab::Lab,
-    locks::LockSet,
-    order::{Line, Reservation, Sku},
-    order_error::OrderError,
-    party::{Ended, Party},
-    payment::Provider,
-    setback::{Setback, not_granted, nothing_written, standing},
-    strategy::{Proof, Strategy},
-    timings::{Step, Timings},
+use crate::domain::allocation::{self, Left, Snapshot, Verdict};
+use crate::domain::error::OrderError;
+use crate::domain::order::{Line, Reservation, Sku};
+use crate::http::lab::Lab;
+use crate::inventory::client::{
+    BatchOrder, BatchStock, CallError, ClaimLine, InventoryClient, Reserve, ReserveBatch, ReserveLine,
 };
+use crate::placement::batch::{Ended, Party};
+use crate::placement::locks::LockSet;
+use crate::placement::outcome::{Setback, not_granted, nothing_written, standing};
+use crate::placement::timings::{Step, Timings};
+use crate::store::payments::Provider;
+use crate::strategy::{Proof, Strategy};
 
 /// One order on its way through the critical section, perhaps more than once.
 #[derive(Debug, Clone)]
@@ -74,7 +72,7 @@ impl CriticalSection {
     /// # Errors
     /// It was not granted, so nothing was written.
     pub async fn acquire(&self, strategy: Strategy, lines: &[Line], wait: Duration) -> Result<Grants, Setback> {
-        let resources = crate::locks::resources(lines).map_err(Setback::Refused)?;
+        let resources = crate::placement::locks::resources(lines).map_err(Setback::Refused)?;
         let locks = self.locks.of(strategy).map_err(Setback::Refused)?;
         let span = tracing::info_span!("acquire", strategy = strategy.name());
         match locks.try_lock_all(&resources, Wait::up_to(wait), self.lease).instrument(span).await {
@@ -174,7 +172,7 @@ impl CriticalSection {
     async fn decide(&self, party: &mut Party, observed: &[Snapshot]) {
         let began = Instant::now();
         if party.strategy().reads() {
-            let verdicts = decide::decide(party.going().map(|attempt| attempt.lines.as_slice()), observed);
+            let verdicts = allocation::decide(party.going().map(|attempt| attempt.lines.as_slice()), observed);
             for (member, verdict) in party.going_mut().zip(verdicts) {
                 match verdict {
                     Verdict::Served => {}
@@ -268,7 +266,7 @@ fn not_written(error: CallError) -> Setback {
     }
 }
 
-fn out_of_stock(decide::Short { sku, available }: decide::Short) -> Setback {
+fn out_of_stock(allocation::Short { sku, available }: allocation::Short) -> Setback {
     Setback::Refused(OrderError::OutOfStock { sku, available })
 }
 
@@ -311,6 +309,6 @@ fn certain_token(grants: &Grants, sku: &Sku) -> Result<u64, OrderError> {
 }
 
 fn token(grants: &Grants, sku: &Sku) -> Option<Token> {
-    let resource = crate::locks::resource(sku).ok()?;
+    let resource = crate::placement::locks::resource(sku).ok()?;
     grants.token_of(&resource)
 }

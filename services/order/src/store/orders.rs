@@ -4,9 +4,6 @@
 //! Every change is one statement and so one transaction and one round trip:
 //! key and pending order first; the answer, the final state and the payment second.
 
-mod overdue;
-mod rows;
-
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
@@ -17,14 +14,12 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use self::rows::{EndingRow, KeyRow, OrderRow, OwnedRow};
+use super::rows::{EndingRow, KeyRow, OrderRow, OwnedRow};
 
-use crate::{
-    answer::Answer,
-    order::{Line, OrderStatus, Reservation, Wanted},
-    order_error::OrderError,
-    strategy::Strategy,
-};
+use crate::domain::error::OrderError;
+use crate::domain::order::{Line, OrderStatus, Reservation, Wanted};
+use crate::http::answer::Answer;
+use crate::strategy::Strategy;
 
 /// How long anybody waits for a connection: less than any lease worth having.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -34,7 +29,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/order");
 /// The service's own database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct OrdersDb {
-    pool: PgPool,
+    pub(super) pool: PgPool,
 }
 
 /// The first half of an order: its key and its request.

@@ -1,0 +1,5 @@
+//! The client of the inventory service.
+
+pub mod balancer;
+pub mod client;
+mod wire;
