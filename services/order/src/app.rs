@@ -18,13 +18,13 @@ use crate::http::lab::Lab;
 use crate::http::router;
 use crate::inventory::client::InventoryClient;
 use crate::outages;
-use crate::placement::batcher::Crowds;
+use crate::placement::batcher::Batcher;
 use crate::placement::critical_section::CriticalSection;
 use crate::placement::locks::{Addresses, LockSet};
 use crate::placement::reconcile;
-use crate::placement::service::Placing;
-use crate::store::orders::OrdersDb;
-use crate::store::payments::Provider;
+use crate::placement::service::OrderPlacement;
+use crate::store::orders::Database;
+use crate::store::payments::PaymentProvider;
 use crate::strategy::Strategy;
 
 /// Connections for the provider's books.
@@ -36,7 +36,7 @@ const READY_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct App {
     /// The whole way of an order.
-    pub placing: Arc<Placing>,
+    pub placement: Arc<OrderPlacement>,
     /// Where a request does not name one.
     pub default_strategy: Strategy,
     /// Unsafe strategies may be named.
@@ -77,13 +77,13 @@ impl App {
                 .context("ORDER_ADVISORY_URL")?,
         };
         let owner = ClientName::new(format!("order-{}", std::process::id()))?;
-        let db = OrdersDb::new(&config.database_url, config.pool).context("ORDER_DATABASE_URL")?;
+        let db = Database::new(&config.database_url, config.pool).context("ORDER_DATABASE_URL")?;
         db.migrate().await.context("the order database could not be migrated")?;
         let payment = Duration::from_millis(config.payment_ms);
         // A read or a claim that takes longer is better asked of another replica.
         let call_timeout = (config.lease() / 3).min(Duration::from_secs(2));
         let token = config.inventory_token.clone();
-        let key_life = Duration::from_secs(60 * 60 * config.key_hours);
+        let key_lifetime = Duration::from_secs(60 * 60 * config.key_hours);
         // A server that flushes every grant may take a while, but never the whole lease.
         let slow = NodeTimeout::new((config.lease() / 4).clamp(Duration::from_millis(1), Duration::from_secs(1)))?;
         let locks = LockSet::new(at, &Options::default().with_client_name(owner), slow)?;
@@ -91,15 +91,15 @@ impl App {
         let section = CriticalSection {
             locks,
             inventory: InventoryClient::new(config.inventory_urls.clone(), token, call_timeout)?,
-            payments: Provider::new(&config.database_url, PAYMENT_CONNECTIONS, payment)?,
+            payments: PaymentProvider::new(&config.database_url, PAYMENT_CONNECTIONS, payment)?,
             lease,
             wait: Duration::from_millis(config.lock_wait_ms),
             hold: Duration::from_secs(config.hold_seconds),
             lab: config.lab.then(Lab::default),
         };
-        let crowds = Crowds::new(section, config.max_party);
+        let batcher = Batcher::new(section, config.max_batch);
         Ok(Self {
-            placing: Arc::new(Placing { crowds, db, key_life }),
+            placement: Arc::new(OrderPlacement { batcher, db, key_lifetime }),
             default_strategy: config.strategy,
             lab: config.lab,
             limits: OrderLimits { lines: config.max_lines, quantity: config.max_quantity },
@@ -124,15 +124,15 @@ impl App {
     ) -> std::io::Result<()> {
         let stop = CancellationToken::new();
         let every = Duration::from_millis(config.reconcile_ms);
-        self.tasks.spawn(reconcile::run((*self.placing).clone(), every, stop.clone()));
-        self.tasks.spawn(outages::watch((*self.placing).clone(), self.default_strategy, stop.clone()));
+        self.tasks.spawn(reconcile::run((*self.placement).clone(), every, stop.clone()));
+        self.tasks.spawn(outages::watch((*self.placement).clone(), self.default_strategy, stop.clone()));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let (app, calls) = (self.clone(), router::router(self.clone()));
         let ready = move || -> Readiness {
             let app = app.clone();
             Box::pin(async move { app.ready().await })
         };
-        let drain = self.placing.patience();
+        let drain = self.placement.time_budget();
         let served = serve::serve_and_drain(listener, calls, ready, limits, shutdown, drain).await;
         stop.cancel();
         self.drain().await;
@@ -142,8 +142,8 @@ impl App {
     /// Postgres and the lock quorum; inventory away is an answer, not a reason
     /// to take this service out.
     async fn ready(&self) -> Result<(), Vec<String>> {
-        let database = timeout(READY_WITHIN, self.placing.db.ready());
-        let locks = timeout(READY_WITHIN, self.placing.section().locks.ready(self.default_strategy));
+        let database = timeout(READY_WITHIN, self.placement.db.ready());
+        let locks = timeout(READY_WITHIN, self.placement.section().locks.ready(self.default_strategy));
         let (database, locks) = tokio::join!(database, locks);
         let missing: Vec<_> =
             [("postgres", matches!(database, Ok(Ok(())))), ("lock quorum", matches!(locks, Ok(Ok(()))))]
@@ -160,12 +160,12 @@ impl App {
         self.tasks.close();
         let ended = async {
             self.tasks.wait().await;
-            self.placing.crowds.dispersed().await;
-            self.placing.section().inventory.writes_ended().await;
+            self.placement.batcher.drained().await;
+            self.placement.section().inventory.writes_ended().await;
         };
-        if timeout(self.placing.patience(), ended).await.is_err() {
+        if timeout(self.placement.time_budget(), ended).await.is_err() {
             tracing::warn!("some orders did not end in time; they are reconciled at the next start");
         }
-        self.placing.db.close().await;
+        self.placement.db.close().await;
     }
 }

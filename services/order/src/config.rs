@@ -69,8 +69,8 @@ pub struct Config {
     #[arg(long, env = "ORDER_KEY_HOURS", default_value_t = 24)]
     pub key_hours: u64,
     /// Most orders that share a grant and its write, which must stay far quicker than the lease; with 1 none do.
-    #[arg(long, env = "ORDER_MAX_PARTY", default_value_t = 64, value_parser = party)]
-    pub max_party: usize,
+    #[arg(long, env = "ORDER_MAX_PARTY", default_value_t = 64, value_parser = batch)]
+    pub max_batch: usize,
     /// Most lines in one order.
     #[arg(long, env = "ORDER_MAX_LINES", default_value_t = 100)]
     pub max_lines: usize,
@@ -120,7 +120,7 @@ impl Config {
 }
 
 /// No more than inventory takes in one write.
-fn party(size: &str) -> Result<usize, String> {
+fn batch(size: &str) -> Result<usize, String> {
     let size: usize = size.parse().map_err(|error| format!("{error}"))?;
     if (1..=64).contains(&size) { Ok(size) } else { Err("from 1 to 64".to_owned()) }
 }

@@ -2,11 +2,11 @@
 //! yes or no comes out, for every order that shares the read. It may be wrong by the time it is written, and nothing
 //! here tries to prevent that: the lock makes it rare, the fence makes it harmless.
 
-use crate::domain::order::{Line, Sku};
+use crate::domain::order::{OrderLine, Sku};
 
 /// What a SKU looked like when it was read.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-pub struct Snapshot {
+pub struct StockSnapshot {
     /// Which.
     pub sku: Sku,
     /// Units that nobody holds.
@@ -18,7 +18,7 @@ pub struct Snapshot {
 
 /// Not enough units of this SKU were seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Short {
+pub struct Shortage {
     /// The first that is short, in SKU order.
     pub sku: Sku,
     /// How many there were.
@@ -27,22 +27,22 @@ pub struct Short {
 
 /// What was decided about one of several orders that were read for together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     /// Everything it wants is there.
-    Served,
+    Allocated,
     /// It would be, if those before it go without: wait and see what they get.
-    Behind,
+    Deferred,
     /// There is not enough, whatever becomes of the others.
-    Short(Short),
+    OutOfStock(Shortage),
 }
 
 /// What nobody has taken yet, of what was seen.
 #[derive(Debug, Clone)]
-pub struct Left(Vec<Snapshot>);
+pub struct Remaining(Vec<StockSnapshot>);
 
-impl Left {
+impl Remaining {
     /// Everything.
-    pub fn of(observed: &[Snapshot]) -> Self {
+    pub fn of(observed: &[StockSnapshot]) -> Self {
         Self(observed.to_vec())
     }
 
@@ -50,7 +50,7 @@ impl Left {
     ///
     /// # Errors
     /// The first SKU that is short. One that was not observed counts as 0 units.
-    pub fn take(&mut self, lines: &[Line]) -> Result<(), Short> {
+    pub fn take(&mut self, lines: &[OrderLine]) -> Result<(), Shortage> {
         self.has(lines)?;
         for line in lines {
             for seen in self.0.iter_mut().filter(|seen| seen.sku == line.sku) {
@@ -64,11 +64,11 @@ impl Left {
     ///
     /// # Errors
     /// As `take`.
-    pub fn has(&self, lines: &[Line]) -> Result<(), Short> {
+    pub fn has(&self, lines: &[OrderLine]) -> Result<(), Shortage> {
         for line in lines {
             let available = self.0.iter().find(|seen| seen.sku == line.sku).map_or(0, |seen| seen.available);
             if available < line.quantity {
-                return Err(Short { sku: line.sku.clone(), available });
+                return Err(Shortage { sku: line.sku.clone(), available });
             }
         }
         Ok(())
@@ -76,13 +76,13 @@ impl Left {
 }
 
 /// Who gets units, first come, first served; each order all or nothing.
-pub fn decide<'a>(orders: impl Iterator<Item = &'a [Line]>, observed: &[Snapshot]) -> Vec<Verdict> {
-    let all = Left::of(observed);
+pub fn decide<'a>(orders: impl Iterator<Item = &'a [OrderLine]>, observed: &[StockSnapshot]) -> Vec<Decision> {
+    let all = Remaining::of(observed);
     let mut left = all.clone();
-    let verdict = |lines: &[Line]| match (left.take(lines), all.has(lines)) {
-        (Ok(()), _) => Verdict::Served,
-        (Err(_), Ok(())) => Verdict::Behind,
-        (Err(_), Err(short)) => Verdict::Short(short),
+    let verdict = |lines: &[OrderLine]| match (left.take(lines), all.has(lines)) {
+        (Ok(()), _) => Decision::Allocated,
+        (Err(_), Ok(())) => Decision::Deferred,
+        (Err(_), Err(short)) => Decision::OutOfStock(short),
     };
     orders.map(verdict).collect()
 }
@@ -91,25 +91,25 @@ pub fn decide<'a>(orders: impl Iterator<Item = &'a [Line]>, observed: &[Snapshot
 mod tests {
     use super::*;
 
-    fn line(sku: &str, quantity: i64) -> Line {
-        Line { sku: Sku::parse(sku).expect("valid"), quantity }
+    fn line(sku: &str, quantity: i64) -> OrderLine {
+        OrderLine { sku: Sku::parse(sku).expect("valid"), quantity }
     }
 
-    fn seen(sku: &str, available: i64) -> Snapshot {
-        Snapshot { sku: Sku::parse(sku).expect("valid"), available, version: None }
+    fn seen(sku: &str, available: i64) -> StockSnapshot {
+        StockSnapshot { sku: Sku::parse(sku).expect("valid"), available, version: None }
     }
 
-    fn decided(orders: &[&[Line]], observed: &[Snapshot]) -> Vec<Verdict> {
+    fn decided(orders: &[&[OrderLine]], observed: &[StockSnapshot]) -> Vec<Decision> {
         decide(orders.iter().copied(), observed)
     }
 
-    fn short(sku: &str, available: i64) -> Verdict {
-        Verdict::Short(Short { sku: Sku::parse(sku).expect("valid"), available })
+    fn short(sku: &str, available: i64) -> Decision {
+        Decision::OutOfStock(Shortage { sku: Sku::parse(sku).expect("valid"), available })
     }
 
     #[test]
     fn the_last_unit_can_be_had() {
-        assert_eq!(decided(&[&[line("a", 3)]], &[seen("a", 3)]), [Verdict::Served]);
+        assert_eq!(decided(&[&[line("a", 3)]], &[seen("a", 3)]), [Decision::Allocated]);
     }
 
     #[test]
@@ -125,16 +125,16 @@ mod tests {
 
     #[test]
     fn units_go_to_those_who_came_first_and_one_who_wants_too_many_keeps_nobody_waiting() {
-        let orders: [&[Line]; 4] = [&[line("a", 2)], &[line("a", 9)], &[line("a", 2)], &[line("a", 1)]];
+        let orders: [&[OrderLine]; 4] = [&[line("a", 2)], &[line("a", 9)], &[line("a", 2)], &[line("a", 1)]];
         assert_eq!(
             decided(&orders, &[seen("a", 3)]),
-            [Verdict::Served, short("a", 3), Verdict::Behind, Verdict::Served]
+            [Decision::Allocated, short("a", 3), Decision::Deferred, Decision::Allocated]
         );
     }
 
     #[test]
     fn an_order_that_is_refused_takes_nothing_of_its_other_lines() {
-        let orders: [&[Line]; 2] = [&[line("a", 1), line("b", 1)], &[line("a", 1)]];
-        assert_eq!(decided(&orders, &[seen("a", 1)]), [short("b", 0), Verdict::Served]);
+        let orders: [&[OrderLine]; 2] = [&[line("a", 1), line("b", 1)], &[line("a", 1)]];
+        assert_eq!(decided(&orders, &[seen("a", 1)]), [short("b", 0), Decision::Allocated]);
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use fenced_lock::{LockError, Token};
 
-use crate::domain::order::{Fault, OrderStatus, Sku};
+use crate::domain::order::{FieldError, OrderStatus, Sku};
 use crate::inventory::client::CallError;
 use crate::strategy::{Strategy, UnknownStrategy};
 
@@ -16,7 +16,7 @@ use crate::strategy::{Strategy, UnknownStrategy};
 pub enum OrderError {
     /// The request itself is wrong.
     #[error("{} field(s) of the order are wrong", .0.len())]
-    Invalid(Vec<Fault>),
+    Invalid(Vec<FieldError>),
     /// No strategy has the name that was asked for.
     #[error("the strategy cannot be chosen")]
     UnknownStrategy(#[source] UnknownStrategy),
@@ -105,7 +105,7 @@ pub enum OrderError {
     Overloaded,
     /// A write was sent and nobody knows, yet, whether it was done.
     #[error("it may have been reserved, or not; the same key finds out and never sells twice")]
-    Unheard,
+    OutcomeUnknown,
     /// Inventory said something that makes no sense between these two services.
     #[error("inventory refused in a way that was not foreseen")]
     Unforeseen(#[source] Arc<CallError>),
@@ -129,7 +129,7 @@ impl OrderError {
 
 /// What becomes of the idempotency key when an attempt ends with an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyFate {
+pub enum Finality {
     /// The answer is final: store it, and give it again.
     Done,
     /// Definitely nothing was sold, and another try may do better.
@@ -140,15 +140,15 @@ pub enum KeyFate {
 
 impl OrderError {
     /// Exhaustive on purpose: a new error must say whether it is final.
-    pub fn key_fate(&self) -> KeyFate {
+    pub fn finality(&self) -> Finality {
         match self {
             Self::OutOfStock { .. }
             | Self::UnknownSku(_)
             | Self::TokenSourceMismatch
             | Self::Conflict
             | Self::ReservationExpired
-            | Self::InvalidState(_) => KeyFate::Done,
-            Self::Unheard => KeyFate::Unresolved,
+            | Self::InvalidState(_) => Finality::Done,
+            Self::OutcomeUnknown => Finality::Unresolved,
             Self::Invalid(_)
             | Self::UnknownStrategy(_)
             | Self::StrategyNotAllowed(_)
@@ -167,13 +167,13 @@ impl OrderError {
             | Self::Inventory(_)
             | Self::Overloaded
             | Self::Unforeseen(_)
-            | Self::Defect(_) => KeyFate::Free,
+            | Self::Defect(_) => Finality::Free,
         }
     }
 
     /// No earlier write of the same order can stand: inventory knows of it and
     /// it ended, or it never could have been accepted.
-    pub fn rules_out_an_earlier_write(&self) -> bool {
+    pub fn excludes_earlier_write(&self) -> bool {
         matches!(self, Self::ReservationExpired | Self::Conflict | Self::UnknownSku(_) | Self::TokenSourceMismatch)
     }
 
@@ -195,7 +195,7 @@ impl OrderError {
             Self::TokenSourceMismatch => "token_source_mismatch",
             Self::LockTimeout { .. } | Self::Overtaken | Self::LeaseLapsed => "lock_timeout",
             Self::LockQuorum(_) => "lock_quorum_unavailable",
-            Self::Database(_) | Self::Inventory(_) | Self::Unheard => "dependency_unavailable",
+            Self::Database(_) | Self::Inventory(_) | Self::OutcomeUnknown => "dependency_unavailable",
             Self::Overloaded => "overloaded",
             Self::Unforeseen(_) | Self::Lock(_) | Self::Defect(_) => "internal",
         }

@@ -37,7 +37,7 @@ impl fmt::Display for Sku {
 
 /// So many units of one SKU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Line {
+pub struct OrderLine {
     /// What.
     pub sku: Sku,
     /// How many, at least one.
@@ -46,11 +46,11 @@ pub struct Line {
 
 /// What a customer asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct OrderRequest {
     /// Who.
     pub customer: String,
     /// Sorted by SKU, each once.
-    pub lines: Vec<Line>,
+    pub lines: Vec<OrderLine>,
 }
 
 /// How much one order may ask for.
@@ -64,14 +64,14 @@ pub struct OrderLimits {
 
 /// One thing that is wrong with a request, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct FieldError {
     /// JSON pointer into the body.
     pub pointer: String,
     /// For a person.
     pub detail: String,
 }
 
-impl Wanted {
+impl OrderRequest {
     /// Checks everything and tells everything that is wrong, not just the first.
     ///
     /// # Errors
@@ -80,37 +80,37 @@ impl Wanted {
         customer: &str,
         lines: impl ExactSizeIterator<Item = (&'a str, i64)>,
         limits: OrderLimits,
-    ) -> Result<Self, Vec<Fault>> {
-        let mut faults = Vec::new();
+    ) -> Result<Self, Vec<FieldError>> {
+        let mut errors = Vec::new();
         if !(1..=128).contains(&customer.chars().count()) || customer.contains('\0') {
-            faults.push(fault("/customer", "must have 1 to 128 characters, none of them NUL"));
+            errors.push(field_error("/customer", "must have 1 to 128 characters, none of them NUL"));
         }
         if !(1..=limits.lines).contains(&lines.len()) {
-            faults.push(fault("/lines", format!("must have 1 to {} entries", limits.lines)));
-            return Err(faults); // ten thousand lines would make ten thousand faults
+            errors.push(field_error("/lines", format!("must have 1 to {} entries", limits.lines)));
+            return Err(errors); // ten thousand lines would make ten thousand faults
         }
         let mut summed: BTreeMap<Sku, i64> = BTreeMap::new();
         for (index, (sku, quantity)) in lines.enumerate() {
             if !(1..=limits.quantity).contains(&quantity) {
                 let detail = format!("must be 1 to {}", limits.quantity);
-                faults.push(fault(format!("/lines/{index}/quantity"), detail));
+                errors.push(field_error(format!("/lines/{index}/quantity"), detail));
             }
             match Sku::parse(sku) {
                 Ok(sku) => {
                     let sum = summed.entry(sku).or_default();
                     *sum = sum.saturating_add(quantity);
                 }
-                Err(detail) => faults.push(fault(format!("/lines/{index}/sku"), detail)),
+                Err(detail) => errors.push(field_error(format!("/lines/{index}/sku"), detail)),
             }
         }
-        if faults.is_empty() && summed.values().any(|sum| *sum > limits.quantity) {
+        if errors.is_empty() && summed.values().any(|sum| *sum > limits.quantity) {
             let detail = format!("one SKU must not exceed {} units in all", limits.quantity);
-            faults.push(fault("/lines", detail));
+            errors.push(field_error("/lines", detail));
         }
-        if !faults.is_empty() {
-            return Err(faults);
+        if !errors.is_empty() {
+            return Err(errors);
         }
-        let lines = summed.into_iter().map(|(sku, quantity)| Line { sku, quantity }).collect();
+        let lines = summed.into_iter().map(|(sku, quantity)| OrderLine { sku, quantity }).collect();
         Ok(Self { customer: customer.to_owned(), lines })
     }
 
@@ -121,8 +121,8 @@ impl Wanted {
     }
 }
 
-fn fault(pointer: impl Into<String>, detail: impl Into<String>) -> Fault {
-    Fault { pointer: pointer.into(), detail: detail.into() }
+fn field_error(pointer: impl Into<String>, detail: impl Into<String>) -> FieldError {
+    FieldError { pointer: pointer.into(), detail: detail.into() }
 }
 
 /// Where an order stands.
@@ -170,7 +170,7 @@ pub struct Reservation {
 
 impl Reservation {
     /// Its units are the order's.
-    pub fn stands(&self) -> bool {
+    pub fn is_live(&self) -> bool {
         matches!(self.status.as_str(), "held" | "confirmed")
     }
 }
@@ -193,8 +193,8 @@ mod tests {
 
     const LIMITS: OrderLimits = OrderLimits { lines: 3, quantity: 10 };
 
-    fn parse(lines: &[(&str, i64)]) -> Result<Wanted, Vec<Fault>> {
-        Wanted::parse("ada", lines.iter().copied(), LIMITS)
+    fn parse(lines: &[(&str, i64)]) -> Result<OrderRequest, Vec<FieldError>> {
+        OrderRequest::parse("ada", lines.iter().copied(), LIMITS)
     }
 
     #[test]
@@ -206,21 +206,21 @@ mod tests {
 
     #[test]
     fn a_sum_over_the_limit_is_refused_though_each_line_is_within_it() {
-        let faults = parse(&[("a", 6), ("a", 6)]).expect_err("12 > 10");
-        assert_eq!(faults[0].pointer, "/lines");
+        let errors = parse(&[("a", 6), ("a", 6)]).expect_err("12 > 10");
+        assert_eq!(errors[0].pointer, "/lines");
     }
 
     #[test]
     fn every_field_that_is_wrong_is_named() {
-        let faults = Wanted::parse("", [("a b", 0), ("", 11)].into_iter(), LIMITS).expect_err("all wrong");
-        let pointers: Vec<_> = faults.iter().map(|f| f.pointer.as_str()).collect();
+        let errors = OrderRequest::parse("", [("a b", 0), ("", 11)].into_iter(), LIMITS).expect_err("all wrong");
+        let pointers: Vec<_> = errors.iter().map(|f| f.pointer.as_str()).collect();
         assert_eq!(pointers, ["/customer", "/lines/0/quantity", "/lines/0/sku", "/lines/1/quantity", "/lines/1/sku"]);
     }
 
     #[test]
     fn too_many_lines_are_one_fault_not_thousands() {
-        let faults = Wanted::parse("ada", vec![("!", 0); 10_000].into_iter(), LIMITS).expect_err("too many");
-        assert_eq!(faults.len(), 1);
+        let errors = OrderRequest::parse("ada", vec![("!", 0); 10_000].into_iter(), LIMITS).expect_err("too many");
+        assert_eq!(errors.len(), 1);
     }
 
     #[test]

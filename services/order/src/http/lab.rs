@@ -43,7 +43,7 @@ pub async fn arm(
     State(app): State<App>,
     service_kit::extract::Json(arm): service_kit::extract::Json<Arm>,
 ) -> StatusCode {
-    if let Some(lab) = &app.placing.section().lab {
+    if let Some(lab) = &app.placement.section().lab {
         lab.with(|armed| armed.push(arm.sku));
     }
     StatusCode::NO_CONTENT
@@ -51,7 +51,7 @@ pub async fn arm(
 
 /// `DELETE /v1/lab/pauses`: what did not fire does not fire any more.
 pub async fn disarm(State(app): State<App>) -> StatusCode {
-    if let Some(lab) = &app.placing.section().lab {
+    if let Some(lab) = &app.placement.section().lab {
         lab.with(Vec::clear);
     }
     StatusCode::NO_CONTENT

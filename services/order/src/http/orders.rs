@@ -17,12 +17,12 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::domain::error::OrderError;
-use crate::domain::order::{Fault, OrderStatus, Reservation, Wanted};
+use crate::domain::order::{FieldError, OrderRequest, OrderStatus, Reservation};
 use crate::inventory::client::Transition;
 use crate::placement::lifecycle;
-use crate::placement::service::Placed;
+use crate::placement::service::PlacementResult;
 use crate::placement::timings::Timings;
-use crate::store::orders::{Request, StoredOrder};
+use crate::store::orders::{KeyedRequest, StoredOrder};
 use crate::strategy::Strategy;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -118,20 +118,20 @@ pub async fn place(
 ) -> Result<Response, OrderError> {
     let key = idempotency_key(&headers)?;
     let strategy = chosen_strategy(&headers, app.default_strategy, app.lab)?;
-    app.placing.section().locks.of(strategy)?;
+    app.placement.section().locks.of(strategy)?;
     let lines = body.lines.iter().map(|line| (line.sku.as_str(), line.quantity));
-    let wanted = Wanted::parse(&body.customer, lines, app.limits).map_err(OrderError::Invalid)?;
+    let wanted = OrderRequest::parse(&body.customer, lines, app.limits).map_err(OrderError::Invalid)?;
     let traceparent = service_kit::trace::current_traceparent();
-    let request = Request { scope: "place-order", key, wanted, strategy, traceparent };
+    let request = KeyedRequest { scope: "place-order", key, wanted, strategy, traceparent };
 
     // A client that hangs up must not leave an order half done.
-    let placing = app.placing.clone();
-    let placed = app.spawn(async move { placing.place(request).await }).await;
+    let placement = app.placement.clone();
+    let placed = app.spawn(async move { placement.place(request).await }).await;
     Ok(match placed {
-        Ok(Placed::Now(answer, timings)) => timed(answer.into_response(), &timings),
-        Ok(Placed::Before(answer)) => answer.replayed(),
-        Ok(Placed::NotYet(error, timings)) => timed(error.into_response(), &timings),
-        Err(_panicked) => return Err(OrderError::Unheard),
+        Ok(PlacementResult::Final(answer, timings)) => timed(answer.into_response(), &timings),
+        Ok(PlacementResult::Replayed(answer)) => answer.replayed(),
+        Ok(PlacementResult::Retryable(error, timings)) => timed(error.into_response(), &timings),
+        Err(_panicked) => return Err(OrderError::OutcomeUnknown),
     })
 }
 
@@ -147,7 +147,7 @@ pub async fn place(
     )
 )]
 pub async fn show(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
-    let order = app.placing.db.order(id).await?;
+    let order = app.placement.db.order(id).await?;
     Ok(axum::Json(OrderView::from(order)).into_response())
 }
 
@@ -184,9 +184,9 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Resp
 }
 
 async fn conclude(app: &App, id: Uuid, transition: Transition) -> Result<Response, OrderError> {
-    let placing = app.placing.clone();
-    let concluding = app.spawn(async move { lifecycle::conclude(&placing, id, transition).await });
-    let order = concluding.await.unwrap_or(Err(OrderError::Unheard))?;
+    let placement = app.placement.clone();
+    let concluding = app.spawn(async move { lifecycle::conclude(&placement, id, transition).await });
+    let order = concluding.await.unwrap_or(Err(OrderError::OutcomeUnknown))?;
     Ok(axum::Json(OrderView::from(order)).into_response())
 }
 
@@ -202,7 +202,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, OrderError> {
     match key.to_str() {
         Ok("") => Err(OrderError::KeyMissing),
         Ok(key) if key.len() <= LONGEST_KEY => Ok(key.to_owned()),
-        _ => Err(OrderError::Invalid(vec![Fault {
+        _ => Err(OrderError::Invalid(vec![FieldError {
             pointer: "/headers/idempotency-key".to_owned(),
             detail: format!("must have 1 to {LONGEST_KEY} visible ASCII characters"),
         }])),

@@ -10,7 +10,6 @@ use axum::{
 use service_kit::problem::{FieldError, Problem};
 
 use crate::domain::error::OrderError;
-use crate::domain::order::Fault;
 use crate::outages;
 
 const SOON: Duration = Duration::from_secs(1);
@@ -23,7 +22,7 @@ pub fn problem(error: OrderError) -> Problem {
             tracing::error!(error = cause, "an order failed unexpectedly");
         }
         OrderError::Database(_) => outages::POSTGRES.record_failure(&error),
-        OrderError::Inventory(_) | OrderError::Unheard => outages::INVENTORY.record_failure(&error),
+        OrderError::Inventory(_) | OrderError::OutcomeUnknown => outages::INVENTORY.record_failure(&error),
         OrderError::LockQuorum(_) => outages::LOCKS.record_failure(&error),
         OrderError::Invalid(_)
         | OrderError::UnknownStrategy(_)
@@ -53,7 +52,7 @@ impl From<OrderError> for Problem {
         let (code, detail) = (error.code(), error.to_string());
         let new = |status, title| Self::new(status, code, title, detail.clone());
         match error {
-            OrderError::Invalid(faults) => Self::validation_failed(field_errors(faults)),
+            OrderError::Invalid(errors) => Self::validation_failed(field_errors(errors)),
             OrderError::UnknownStrategy(_) => new(StatusCode::UNPROCESSABLE_ENTITY, "No such strategy"),
             OrderError::StrategyNotConfigured(_) => {
                 new(StatusCode::UNPROCESSABLE_ENTITY, "Strategy not configured here")
@@ -87,7 +86,7 @@ impl From<OrderError> for Problem {
             }
             OrderError::Database(_) => Self::dependency_unavailable("postgres"),
             OrderError::Inventory(_) => Self::dependency_unavailable("inventory"),
-            OrderError::Unheard => {
+            OrderError::OutcomeUnknown => {
                 let title = "The outcome is not known yet";
                 new(StatusCode::SERVICE_UNAVAILABLE, title).retry_after(SOON)
             }
@@ -97,9 +96,9 @@ impl From<OrderError> for Problem {
     }
 }
 
-fn field_errors(faults: Vec<Fault>) -> Vec<FieldError> {
-    let named = |Fault { pointer, detail }| FieldError { pointer, detail };
-    faults.into_iter().map(named).collect()
+fn field_errors(errors: Vec<crate::domain::order::FieldError>) -> Vec<FieldError> {
+    let named = |crate::domain::order::FieldError { pointer, detail }| FieldError { pointer, detail };
+    errors.into_iter().map(named).collect()
 }
 
 impl IntoResponse for OrderError {

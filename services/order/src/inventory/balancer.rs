@@ -14,13 +14,13 @@ use url::Url;
 
 /// Long enough not to run into a stopped replica with every order, short
 /// enough that one which came back is used again before anybody notices.
-const PASSED_OVER_FOR: Duration = Duration::from_secs(1);
+const AVOIDED_FOR: Duration = Duration::from_secs(1);
 
 /// One replica.
 #[derive(Debug)]
 pub struct Replica {
     base: Url,
-    passed_over_until: Mutex<Option<Instant>>,
+    avoided_until: Mutex<Option<Instant>>,
 }
 
 impl Replica {
@@ -30,27 +30,27 @@ impl Replica {
     }
 
     /// It refused or did not answer: ask others for a while.
-    pub fn pass_over(&self) {
-        *self.lock() = Some(Instant::now() + PASSED_OVER_FOR);
+    pub fn mark_failed(&self) {
+        *self.lock() = Some(Instant::now() + AVOIDED_FOR);
     }
 
-    fn trusted(&self, now: Instant) -> bool {
+    fn is_preferred(&self, now: Instant) -> bool {
         self.lock().is_none_or(|until| until <= now)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.passed_over_until.lock().unwrap_or_else(PoisonError::into_inner)
+        self.avoided_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// All of them; never empty.
 #[derive(Debug)]
-pub struct Replicas {
+pub struct Balancer {
     all: Vec<Arc<Replica>>,
     turn: AtomicUsize,
 }
 
-impl Replicas {
+impl Balancer {
     /// # Panics
     /// Without any URL: configuration refuses that before.
     pub fn new(urls: Vec<Url>) -> Self {
@@ -59,7 +59,7 @@ impl Replicas {
             if !base.path().ends_with('/') {
                 base.set_path(&format!("{}/", base.path()));
             }
-            Arc::new(Replica { base, passed_over_until: Mutex::new(None) })
+            Arc::new(Replica { base, avoided_until: Mutex::new(None) })
         };
         Self { all: urls.into_iter().map(replica).collect(), turn: AtomicUsize::new(0) }
     }
@@ -78,7 +78,7 @@ impl Replicas {
     fn next_at(&self, now: Instant) -> Arc<Replica> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let candidates = (0..self.all.len()).map(|step| &self.all[turn.wrapping_add(step) % self.all.len()]);
-        let chosen = candidates.clone().find(|replica| replica.trusted(now));
+        let chosen = candidates.clone().find(|replica| replica.is_preferred(now));
         Arc::clone(chosen.unwrap_or(&self.all[turn % self.all.len()]))
     }
 }
@@ -87,8 +87,8 @@ impl Replicas {
 mod tests {
     use super::*;
 
-    fn two() -> Replicas {
-        Replicas::new(vec!["http://a".parse().expect("url"), "http://b".parse().expect("url")])
+    fn two() -> Balancer {
+        Balancer::new(vec!["http://a".parse().expect("url"), "http://b".parse().expect("url")])
     }
 
     #[test]
@@ -101,17 +101,17 @@ mod tests {
     #[test]
     fn one_that_failed_is_passed_over_and_then_asked_again() {
         let replicas = two();
-        replicas.next().pass_over();
+        replicas.next().mark_failed();
         assert!((0..4).all(|_| replicas.next().base.as_str() == "http://b/"));
-        let later = Instant::now() + PASSED_OVER_FOR;
+        let later = Instant::now() + AVOIDED_FOR;
         assert!((0..2).any(|_| replicas.next_at(later).base.as_str() == "http://a/"));
     }
 
     #[test]
     fn when_all_failed_they_are_asked_all_the_same() {
         let replicas = two();
-        replicas.next().pass_over();
-        replicas.next().pass_over();
+        replicas.next().mark_failed();
+        replicas.next().mark_failed();
         let hosts: Vec<_> = (0..2).map(|_| replicas.next().base.to_string()).collect();
         assert_eq!(hosts, ["http://a/", "http://b/"]);
     }

@@ -17,10 +17,10 @@ use url::Url;
 use uuid::Uuid;
 
 pub use super::wire::{BatchOrder, BatchStock, ClaimLine, Refusal, Reserve, ReserveBatch, ReserveLine};
-use super::wire::{Outcome, Outcomes, Snapshots};
-use crate::domain::allocation::Snapshot;
-use crate::domain::order::{Line, Reservation};
-use crate::inventory::balancer::{Replica, Replicas};
+use super::wire::{BatchOutcome, BatchResponse, ClaimResponse};
+use crate::domain::allocation::StockSnapshot;
+use crate::domain::order::{OrderLine, Reservation};
+use crate::inventory::balancer::{Balancer, Replica};
 use crate::strategy::Strategy;
 
 /// A stopped host must not eat the lease before the next replica is tried.
@@ -63,7 +63,7 @@ pub struct InventoryClient(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     http: reqwest::Client,
-    replicas: Replicas,
+    replicas: Balancer,
     token: String,
     /// How long a read or a claim may take before another replica is asked.
     call_timeout: Duration,
@@ -84,7 +84,7 @@ impl InventoryClient {
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .retry(reqwest::retry::never())
             .build()?;
-        let (replicas, writes) = (Replicas::new(urls), TaskTracker::new());
+        let (replicas, writes) = (Balancer::new(urls), TaskTracker::new());
         Ok(Self(Arc::new(Inner { http, replicas, token, call_timeout, writes })))
     }
 
@@ -98,12 +98,12 @@ impl InventoryClient {
         lines: &[ClaimLine],
         strategy: Strategy,
         by: Instant,
-    ) -> Result<Vec<Snapshot>, CallError> {
+    ) -> Result<Vec<StockSnapshot>, CallError> {
         let body = serde_json::json!({ "lines": lines });
         let make = |http: &reqwest::Client, replica: &Replica| {
             http.post(replica.url("v1/claims")).header("lock-strategy", strategy.name()).json(&body)
         };
-        let answer: Snapshots = self.ask(make, self.soon(by)).await?;
+        let answer: ClaimResponse = self.ask(make, self.soon(by)).await?;
         Ok(answer.snapshots)
     }
 
@@ -111,7 +111,7 @@ impl InventoryClient {
     ///
     /// # Errors
     /// As of any read.
-    pub async fn observe(&self, lines: &[Line], by: Instant) -> Result<Vec<Snapshot>, CallError> {
+    pub async fn observe(&self, lines: &[OrderLine], by: Instant) -> Result<Vec<StockSnapshot>, CallError> {
         let reads = lines.iter().map(|line| async move {
             let path = format!("v1/stock/{}", line.sku);
             self.ask(|http, replica| http.get(replica.url(&path)), self.soon(by)).await
@@ -196,13 +196,13 @@ impl InventoryClient {
         keep_open: Duration,
     ) -> Result<Vec<Result<Reservation, CallError>>, CallError> {
         let asked = batch.orders.len();
-        let answer: Outcomes = self.write("v1/reservations/batch", batch, strategy, by, keep_open).await?;
+        let answer: BatchResponse = self.write("v1/reservations/batch", batch, strategy, by, keep_open).await?;
         if answer.outcomes.len() != asked {
             return Err(CallError::NoAnswer(None)); // to some of them
         }
         let each = |outcome| match outcome {
-            Outcome::Reservation(held) => Ok(held),
-            Outcome::Problem(problem) => Err(CallError::Refused(Refusal::read(StatusCode::CONFLICT, &problem))),
+            BatchOutcome::Reservation(held) => Ok(held),
+            BatchOutcome::Problem(problem) => Err(CallError::Refused(Refusal::read(StatusCode::CONFLICT, &problem))),
         };
         Ok(answer.outcomes.into_iter().map(each).collect())
     }
@@ -229,7 +229,7 @@ impl InventoryClient {
             Ok(Ok(answer)) => answer,
             Ok(Err(_panicked)) => Err(CallError::NoAnswer(None)),
             Err(_elapsed) => {
-                name.pass_over();
+                name.mark_failed();
                 Err(CallError::NoAnswer(None))
             }
         }
@@ -254,7 +254,7 @@ impl InventoryClient {
         let name = first.clone();
         let call = self.send(first, make, service_kit::trace::current_traceparent(), Some(by));
         timeout_at(by, call).await.unwrap_or_else(|_elapsed| {
-            name.pass_over();
+            name.mark_failed();
             Err(CallError::NoAnswer(None))
         })
     }
@@ -282,12 +282,12 @@ impl InventoryClient {
             }
             match request.send().await {
                 Ok(response) if response.status() == StatusCode::GATEWAY_TIMEOUT => {
-                    replica.pass_over();
+                    replica.mark_failed();
                     return Err(CallError::NoAnswer(None));
                 }
                 Ok(response) => return read(response).await,
                 Err(error) => {
-                    replica.pass_over();
+                    replica.mark_failed();
                     if !error.is_connect() {
                         return Err(CallError::NoAnswer(Some(error)));
                     }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::allocation::Snapshot;
-use crate::domain::order::{Line, Reservation, Sku};
+use crate::domain::allocation::StockSnapshot;
+use crate::domain::order::{OrderLine, Reservation, Sku};
 
 /// What inventory says when it refuses.
 #[derive(Debug, Clone, Default)]
@@ -108,23 +108,23 @@ pub struct BatchOrder {
     /// Inventory admits one reservation for each.
     pub order_id: Uuid,
     /// Sorted by SKU.
-    pub lines: Vec<Line>,
+    pub lines: Vec<OrderLine>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Snapshots {
-    pub(super) snapshots: Vec<Snapshot>,
+pub(super) struct ClaimResponse {
+    pub(super) snapshots: Vec<StockSnapshot>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Outcomes {
-    pub(super) outcomes: Vec<Outcome>,
+pub(super) struct BatchResponse {
+    pub(super) outcomes: Vec<BatchOutcome>,
 }
 
 /// How one order of a batch ended: a reservation, or a problem.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Outcome {
+pub(super) enum BatchOutcome {
     Reservation(Reservation),
     Problem(Value),
 }

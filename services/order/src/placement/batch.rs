@@ -7,59 +7,59 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::domain::error::OrderError;
-use crate::domain::order::{Line, Reservation, Sku};
+use crate::domain::order::{OrderLine, Reservation, Sku};
 use crate::placement::critical_section::Attempt;
-use crate::placement::outcome::Setback;
+use crate::placement::outcome::AttemptError;
 use crate::placement::timings::Step;
 use crate::strategy::Strategy;
 
 /// How a pass ends for one order.
-pub type Ended = Result<Reservation, Setback>;
+pub type AttemptResult = Result<Reservation, AttemptError>;
 
 /// Where one of the party stands.
 #[derive(Debug, Clone)]
-enum Standing {
+enum MemberState {
     /// Nothing has been said against it yet.
-    Going,
+    Active,
     /// It gets what those before it leave: known after the write.
-    Behind,
+    Deferred,
     /// This is how it ends.
-    Ended(Ended),
+    Done(AttemptResult),
 }
 
 /// One order and how far it got.
 #[derive(Debug)]
-pub struct Member {
+pub struct BatchMember {
     /// The order.
     pub attempt: Attempt,
-    standing: Standing,
+    state: MemberState,
 }
 
 /// One order or more; never none.
 #[derive(Debug)]
-pub struct Party(Vec<Member>);
+pub struct Batch(Vec<BatchMember>);
 
-impl Member {
-    fn going(&self) -> bool {
-        matches!(self.standing, Standing::Going)
+impl BatchMember {
+    fn active(&self) -> bool {
+        matches!(self.state, MemberState::Active)
     }
 
     /// It ends so.
-    pub fn end(&mut self, ended: Ended) {
-        self.standing = Standing::Ended(ended);
+    pub fn end(&mut self, ended: AttemptResult) {
+        self.state = MemberState::Done(ended);
     }
 
     /// It waits for what the others leave.
-    pub fn fall_behind(&mut self) {
-        self.standing = Standing::Behind;
+    pub fn defer(&mut self) {
+        self.state = MemberState::Deferred;
     }
 }
 
-impl Party {
+impl Batch {
     /// # Panics
     /// Without anybody: there is nothing to take a lock for.
     pub fn of(attempts: impl IntoIterator<Item = Attempt>) -> Self {
-        let member = |attempt| Member { attempt, standing: Standing::Going };
+        let member = |attempt| BatchMember { attempt, state: MemberState::Active };
         let members: Vec<_> = attempts.into_iter().map(member).collect();
         assert!(!members.is_empty(), "a party of nobody");
         Self(members)
@@ -76,7 +76,7 @@ impl Party {
     }
 
     /// One line for each SKU.
-    pub fn lines(&self) -> &[Line] {
+    pub fn lines(&self) -> &[OrderLine] {
         &self.0[0].attempt.lines
     }
 
@@ -86,48 +86,48 @@ impl Party {
     }
 
     /// Those nothing has been said against, in the order in which they came.
-    pub fn going(&self) -> impl Iterator<Item = &Attempt> {
-        self.0.iter().filter(|member| member.going()).map(|member| &member.attempt)
+    pub fn active(&self) -> impl Iterator<Item = &Attempt> {
+        self.0.iter().filter(|member| member.active()).map(|member| &member.attempt)
     }
 
     /// Likewise.
-    pub fn going_mut(&mut self) -> impl Iterator<Item = &mut Member> {
-        self.0.iter_mut().filter(|member| member.going())
+    pub fn active_mut(&mut self) -> impl Iterator<Item = &mut BatchMember> {
+        self.0.iter_mut().filter(|member| member.active())
     }
 
     /// Likewise, by id.
-    pub fn going_ids(&self) -> Vec<Uuid> {
-        self.going().map(|attempt| attempt.order_id).collect()
+    pub fn active_ids(&self) -> Vec<Uuid> {
+        self.active().map(|attempt| attempt.order_id).collect()
     }
 
     /// Everybody who has not ended yet, ends so.
-    pub fn all_end(&mut self, setback: &Setback) {
-        for member in self.0.iter_mut().filter(|member| !matches!(member.standing, Standing::Ended(_))) {
-            member.end(Err(setback.clone()));
+    pub fn finish_all(&mut self, error_before: &AttemptError) {
+        for member in self.0.iter_mut().filter(|member| !matches!(member.state, MemberState::Done(_))) {
+            member.end(Err(error_before.clone()));
         }
     }
 
     /// Those who go on end one by one, as `ends` has it, in order.
-    pub fn end_each(&mut self, ends: impl IntoIterator<Item = Ended>) {
-        for (member, ended) in self.going_mut().zip(ends) {
+    pub fn finish_each(&mut self, ends: impl IntoIterator<Item = AttemptResult>) {
+        for (member, ended) in self.active_mut().zip(ends) {
             member.end(ended);
         }
     }
 
     /// Those who waited for what the others leave.
-    pub fn behind_mut(&mut self) -> impl Iterator<Item = &mut Member> {
-        self.0.iter_mut().filter(|member| matches!(member.standing, Standing::Behind))
+    pub fn deferred_mut(&mut self) -> impl Iterator<Item = &mut BatchMember> {
+        self.0.iter_mut().filter(|member| matches!(member.state, MemberState::Deferred))
     }
 
     /// What stands now.
     pub fn held(&self) -> impl Iterator<Item = &Attempt> {
-        let held = |member: &&Member| matches!(member.standing, Standing::Ended(Ok(_)));
+        let held = |member: &&BatchMember| matches!(member.state, MemberState::Done(Ok(_)));
         self.0.iter().filter(held).map(|member| &member.attempt)
     }
 
     /// Somebody's write was sent and not answered.
-    pub fn unheard(&self) -> bool {
-        self.0.iter().any(|member| matches!(member.standing, Standing::Ended(Err(Setback::Unheard))))
+    pub fn outcome_unknown(&self) -> bool {
+        self.0.iter().any(|member| matches!(member.state, MemberState::Done(Err(AttemptError::OutcomeUnknown))))
     }
 
     /// What all of them waited for goes to everybody's account.
@@ -137,10 +137,10 @@ impl Party {
 
     /// Everybody, with the way it ended. Whoever nobody said anything about may
     /// try again.
-    pub fn disband(self) -> impl Iterator<Item = (Attempt, Ended)> {
-        self.0.into_iter().map(|Member { attempt, standing }| match standing {
-            Standing::Ended(ended) => (attempt, ended),
-            Standing::Going | Standing::Behind => (attempt, Err(Setback::TryAgain(OrderError::Overtaken))),
+    pub fn into_results(self) -> impl Iterator<Item = (Attempt, AttemptResult)> {
+        self.0.into_iter().map(|BatchMember { attempt, state }| match state {
+            MemberState::Done(ended) => (attempt, ended),
+            MemberState::Active | MemberState::Deferred => (attempt, Err(AttemptError::Retry(OrderError::Overtaken))),
         })
     }
 }

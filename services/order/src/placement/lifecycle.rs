@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::domain::error::OrderError;
 use crate::domain::order::{OrderStatus, Reservation};
 use crate::inventory::client::{CallError, Refusal, Transition};
-use crate::placement::service::Placing;
+use crate::placement::service::OrderPlacement;
 use crate::store::orders::StoredOrder;
 
 /// A call to inventory may take this long: it takes a lock of its own.
@@ -26,8 +26,8 @@ const HELPED_AFTER: Duration = Duration::from_secs(5);
 /// # Errors
 /// `InvalidState`, `ReservationExpired`, or somebody was away; then asking
 /// again is safe.
-pub async fn conclude(placing: &Placing, id: Uuid, transition: Transition) -> Result<StoredOrder, OrderError> {
-    let order = placing.db.order(id).await?;
+pub async fn conclude(placement: &OrderPlacement, id: Uuid, transition: Transition) -> Result<StoredOrder, OrderError> {
+    let order = placement.db.order(id).await?;
     let reservation = match (order.status, transition, &order.reservation) {
         (OrderStatus::Confirmed, Transition::Confirm, _) | (OrderStatus::Cancelled, Transition::Cancel, _) => {
             return Ok(order);
@@ -38,13 +38,13 @@ pub async fn conclude(placing: &Placing, id: Uuid, transition: Transition) -> Re
         }
         (status, ..) => return Err(OrderError::InvalidState(status)),
     };
-    placing.db.review_after(id, HELPED_AFTER).await?;
-    let asked = placing.section().inventory.transition(reservation, transition, Instant::now() + WITHIN).await;
+    placement.db.review_after(id, HELPED_AFTER).await?;
+    let asked = placement.section().inventory.transition(reservation, transition, Instant::now() + WITHIN).await;
     let now = match asked {
         Ok(now) => now,
         // An earlier request may have done it and lost its reply: look.
         Err(CallError::Refused(Refusal { status: 409, code, .. })) => {
-            let now = look_up(placing, id).await?;
+            let now = query_reservation(placement, id).await?;
             if now.status == "held" && code == "reservation_expired" {
                 return Err(OrderError::ReservationExpired); // not swept yet; nothing moves until it is
             }
@@ -58,8 +58,8 @@ pub async fn conclude(placing: &Placing, id: Uuid, transition: Transition) -> Re
         }
         Err(error @ CallError::Refused(_)) => return Err(OrderError::Unforeseen(Arc::new(error))),
     };
-    follow(placing, id, &now).await?;
-    let order = placing.db.order(id).await?;
+    apply_reservation(placement, id, &now).await?;
+    let order = placement.db.order(id).await?;
     match (order.status, transition) {
         (OrderStatus::Confirmed, Transition::Confirm) | (OrderStatus::Cancelled, Transition::Cancel) => Ok(order),
         _ if now.status == "expired" => Err(OrderError::ReservationExpired),
@@ -71,22 +71,26 @@ pub async fn conclude(placing: &Placing, id: Uuid, transition: Transition) -> Re
 ///
 /// # Errors
 /// Somebody is away; it is reviewed again.
-pub async fn review(placing: &Placing, id: Uuid) -> Result<bool, OrderError> {
-    let now = look_up(placing, id).await?;
-    follow(placing, id, &now).await
+pub async fn review(placement: &OrderPlacement, id: Uuid) -> Result<bool, OrderError> {
+    let now = query_reservation(placement, id).await?;
+    apply_reservation(placement, id, &now).await
 }
 
-async fn look_up(placing: &Placing, id: Uuid) -> Result<Reservation, OrderError> {
-    let found = placing.section().inventory.find_reservation(id, Instant::now() + WITHIN).await;
+async fn query_reservation(placement: &OrderPlacement, id: Uuid) -> Result<Reservation, OrderError> {
+    let found = placement.section().inventory.find_reservation(id, Instant::now() + WITHIN).await;
     found.map_err(OrderError::inventory)?.ok_or(OrderError::Defect("a held order without a reservation"))
 }
 
-async fn follow(placing: &Placing, id: Uuid, reservation: &Reservation) -> Result<bool, OrderError> {
+async fn apply_reservation(
+    placement: &OrderPlacement,
+    id: Uuid,
+    reservation: &Reservation,
+) -> Result<bool, OrderError> {
     let (status, failure) = match reservation.status.as_str() {
         "confirmed" => (OrderStatus::Confirmed, None),
         "cancelled" => (OrderStatus::Cancelled, None),
         "expired" => (OrderStatus::Cancelled, Some("reservation_expired")),
         _ => return Ok(false),
     };
-    Ok(placing.db.conclude(id, status, reservation, failure).await?)
+    Ok(placement.db.conclude(id, status, reservation, failure).await?)
 }

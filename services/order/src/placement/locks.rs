@@ -4,7 +4,7 @@
 use fenced_lock::{AdvisoryDatabase, EtcdEndpoints, Locks, NodeTimeout, Nodes, Options, Resource, ZookeeperEnsemble};
 
 use crate::domain::error::OrderError;
-use crate::domain::order::{Line, Sku};
+use crate::domain::order::{OrderLine, Sku};
 use crate::strategy::{LockKind, Strategy};
 
 /// One lock for each kind that was configured. Cheap to clone.
@@ -88,6 +88,6 @@ pub fn resource(sku: &Sku) -> Result<Resource, OrderError> {
 ///
 /// # Errors
 /// As [`resource`].
-pub fn resources(lines: &[Line]) -> Result<Vec<Resource>, OrderError> {
+pub fn resources(lines: &[OrderLine]) -> Result<Vec<Resource>, OrderError> {
     lines.iter().map(|line| resource(&line.sku)).collect()
 }

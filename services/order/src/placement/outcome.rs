@@ -12,60 +12,60 @@ use crate::inventory::client::{CallError, Refusal};
 
 /// How a pass ends without a reservation. Cheap to clone, as its errors are.
 #[derive(Debug, Clone)]
-pub enum Setback {
+pub enum AttemptError {
     /// This pass wrote nothing, and another would not either.
     Refused(OrderError),
     /// This pass wrote nothing; another grant may do better.
-    TryAgain(OrderError),
+    Retry(OrderError),
     /// The write was sent, and nobody answered.
-    Unheard,
+    OutcomeUnknown,
 }
 
 /// A reservation that was cancelled or has expired meanwhile is none.
 ///
 /// # Errors
 /// It does not stand.
-pub(crate) fn standing(reservation: Reservation) -> Result<Reservation, Setback> {
-    if reservation.stands() { Ok(reservation) } else { Err(Setback::Refused(OrderError::ReservationExpired)) }
+pub(crate) fn live(reservation: Reservation) -> Result<Reservation, AttemptError> {
+    if reservation.is_live() { Ok(reservation) } else { Err(AttemptError::Refused(OrderError::ReservationExpired)) }
 }
 
 /// What it means that the lock could not be asked for.
-pub(crate) fn not_granted(error: LockError) -> Setback {
+pub(crate) fn lock_failed(error: LockError) -> AttemptError {
     match error {
         LockError::QuorumUnavailable { .. } | LockError::Unavailable { .. } => {
-            Setback::Refused(OrderError::LockQuorum(error))
+            AttemptError::Refused(OrderError::LockQuorum(error))
         }
-        LockError::Lapsed { .. } | LockError::Lost { .. } => Setback::TryAgain(OrderError::LeaseLapsed),
-        LockError::TooManyWaiters { .. } => Setback::Refused(OrderError::Overloaded),
+        LockError::Lapsed { .. } | LockError::Lost { .. } => AttemptError::Retry(OrderError::LeaseLapsed),
+        LockError::TooManyWaiters { .. } => AttemptError::Refused(OrderError::Overloaded),
         LockError::ResourceCount { .. }
         | LockError::NoTokens { .. }
         | LockError::FloorOutOfReach { .. }
-        | LockError::TokensExhausted { .. } => Setback::Refused(OrderError::Lock(error)),
+        | LockError::TokensExhausted { .. } => AttemptError::Refused(OrderError::Lock(error)),
     }
 }
 
 /// What a failed call means where it certainly wrote nothing.
-pub(crate) fn nothing_written(error: CallError) -> Setback {
+pub(crate) fn not_written(error: CallError) -> AttemptError {
     let CallError::Refused(refusal) = &error else {
         return match error {
-            CallError::NoAnswer(_) => Setback::TryAgain(OrderError::inventory(error)),
-            _ => Setback::Refused(OrderError::inventory(error)),
+            CallError::NoAnswer(_) => AttemptError::Retry(OrderError::inventory(error)),
+            _ => AttemptError::Refused(OrderError::inventory(error)),
         };
     };
     let Refusal { code, sku, available, token, current, .. } = refusal.clone();
     match (code.as_str(), current.and_then(|current| Token::new(current).ok())) {
         ("stale_fencing_token", Some(current)) => {
-            Setback::TryAgain(OrderError::StaleToken { sku, token: token.unwrap_or(0), current })
+            AttemptError::Retry(OrderError::StaleToken { sku, token: token.unwrap_or(0), current })
         }
         ("out_of_stock", _) => match sku {
-            Some(sku) => Setback::Refused(OrderError::OutOfStock { sku, available: available.unwrap_or(0) }),
-            None => Setback::Refused(OrderError::Unforeseen(Arc::new(error))),
+            Some(sku) => AttemptError::Refused(OrderError::OutOfStock { sku, available: available.unwrap_or(0) }),
+            None => AttemptError::Refused(OrderError::Unforeseen(Arc::new(error))),
         },
-        ("not_found", _) => Setback::Refused(OrderError::UnknownSku(sku)),
-        ("token_source_mismatch", _) => Setback::Refused(OrderError::TokenSourceMismatch),
-        ("overloaded", _) => Setback::Refused(OrderError::Overloaded),
-        ("invalid_state", _) => Setback::Refused(OrderError::Conflict),
-        ("stale_version", _) => Setback::TryAgain(OrderError::Overtaken),
-        _ => Setback::Refused(OrderError::Unforeseen(Arc::new(error))),
+        ("not_found", _) => AttemptError::Refused(OrderError::UnknownSku(sku)),
+        ("token_source_mismatch", _) => AttemptError::Refused(OrderError::TokenSourceMismatch),
+        ("overloaded", _) => AttemptError::Refused(OrderError::Overloaded),
+        ("invalid_state", _) => AttemptError::Refused(OrderError::Conflict),
+        ("stale_version", _) => AttemptError::Retry(OrderError::Overtaken),
+        _ => AttemptError::Refused(OrderError::Unforeseen(Arc::new(error))),
     }
 }

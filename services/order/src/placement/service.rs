@@ -10,123 +10,125 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::time::{Instant, sleep};
 
-use crate::domain::error::{KeyFate, OrderError};
-use crate::domain::order::{OrderStatus, Reservation, Sku, Wanted};
+use crate::domain::error::{Finality, OrderError};
+use crate::domain::order::{OrderRequest, OrderStatus, Reservation, Sku};
 use crate::http::answer::Answer;
 use crate::http::orders::OrderView;
 use crate::http::problem;
 use crate::outages;
-use crate::placement::batcher::Crowds;
+use crate::placement::batcher::Batcher;
 use crate::placement::critical_section::{Attempt, CriticalSection};
-use crate::placement::outcome::Setback;
+use crate::placement::outcome::AttemptError;
 use crate::placement::timings::{Step, Timings};
-use crate::store::orders::{Begun, Ending, OrdersDb, Owned, Request, StoredOrder};
+use crate::store::orders::{BeginResult, Completion, Database, KeyClaim, KeyedRequest, StoredOrder};
 
 /// After the deadline there is still an answer to record before anybody may
 /// take the order over.
-const TIME_TO_RECORD: Duration = Duration::from_secs(2);
+const RECORDING_MARGIN: Duration = Duration::from_secs(2);
 /// A limit on everything; the deadline usually comes first.
-const MOST_PASSES: usize = 32;
+const MAX_ATTEMPTS: usize = 32;
 const PAUSE_MS: std::ops::RangeInclusive<u64> = 2..=20;
 
 /// What the client gets.
 #[derive(Debug)]
-pub enum Placed {
+pub enum PlacementResult {
     /// A final answer, recorded just now.
-    Now(Answer, Timings),
+    Final(Answer, Timings),
     /// The answer that was recorded before.
-    Before(Answer),
+    Replayed(Answer),
     /// Not final: the same key may be tried again.
-    NotYet(OrderError, Timings),
+    Retryable(OrderError, Timings),
 }
 
 /// Places orders. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Placing {
+pub struct OrderPlacement {
     /// Who passes the critical section together.
-    pub crowds: Crowds,
+    pub batcher: Batcher,
     /// The books.
-    pub db: OrdersDb,
+    pub db: Database,
     /// How long a key keeps its answer.
-    pub key_life: Duration,
+    pub key_lifetime: Duration,
 }
 
-impl Placing {
+impl OrderPlacement {
     /// Takes the key, passes the critical section, records the answer.
     ///
     /// # Cancel safety
     /// Must run to its end, so it is spawned: if it does not, the order stays
     /// pending until its key falls due, and is resolved then.
-    pub async fn place(&self, request: Request) -> Placed {
-        let deadline = Instant::now() + self.patience();
-        match self.db.begin(&request, self.in_flight_for()).await {
-            Ok(Begun::Owned(owned)) => self.work(owned, request.wanted, deadline).await,
-            Ok(Begun::Answered(answer)) => Placed::Before(answer),
-            Ok(Begun::Reused) => Placed::NotYet(OrderError::KeyReused, Timings::default()),
-            Ok(Begun::InProgress { at_most }) => Placed::NotYet(OrderError::InProgress { at_most }, Timings::default()),
-            Err(error) => Placed::NotYet(error, Timings::default()),
+    pub async fn place(&self, request: KeyedRequest) -> PlacementResult {
+        let deadline = Instant::now() + self.time_budget();
+        match self.db.begin(&request, self.claim_duration()).await {
+            Ok(BeginResult::Claimed(claim)) => self.work(claim, request.wanted, deadline).await,
+            Ok(BeginResult::Answered(answer)) => PlacementResult::Replayed(answer),
+            Ok(BeginResult::Reused) => PlacementResult::Retryable(OrderError::KeyReused, Timings::default()),
+            Ok(BeginResult::InProgress { at_most }) => {
+                PlacementResult::Retryable(OrderError::InProgress { at_most }, Timings::default())
+            }
+            Err(error) => PlacementResult::Retryable(error, Timings::default()),
         }
     }
 
     /// The lock, inventory and the provider.
     pub fn section(&self) -> &CriticalSection {
-        &self.crowds.section
+        &self.batcher.section
     }
 
     /// How long an order may take: waiting for the lock, and once holding it.
-    pub fn patience(&self) -> Duration {
+    pub fn time_budget(&self) -> Duration {
         self.section().wait + self.section().lease.get()
     }
 
     /// How long a key stays with whoever took it.
-    pub fn in_flight_for(&self) -> Duration {
-        self.patience() + TIME_TO_RECORD
+    pub fn claim_duration(&self) -> Duration {
+        self.time_budget() + RECORDING_MARGIN
     }
 
-    async fn work(&self, owned: Owned, wanted: Wanted, deadline: Instant) -> Placed {
-        let Wanted { customer, lines } = wanted;
-        let Owned { order_id, strategy, maybe_sent, .. } = owned;
-        let mut attempt = Attempt { order_id, lines, strategy, deadline, maybe_sent, timings: Timings::default() };
-        let ended = self.until_settled(&mut attempt).await;
+    async fn work(&self, claim: KeyClaim, wanted: OrderRequest, deadline: Instant) -> PlacementResult {
+        let OrderRequest { customer, lines } = wanted;
+        let KeyClaim { order_id, strategy, maybe_written, .. } = claim;
+        let mut attempt = Attempt { order_id, lines, strategy, deadline, maybe_written, timings: Timings::default() };
+        let ended = self.retry_until_settled(&mut attempt).await;
         let Attempt { lines, timings, .. } = attempt;
         let order =
             StoredOrder { id: order_id, customer, status: OrderStatus::Pending, strategy, lines, reservation: None };
         metrics::histogram!("order_lock_wait_seconds", "strategy" => strategy.name()).record(timings.of(Step::Lock));
         let outcome = ended.as_ref().map_or_else(OrderError::code, |_| "held");
         metrics::counter!("orders_total", "strategy" => strategy.name(), "outcome" => outcome).increment(1);
-        self.record(&owned, order, ended, timings).await
+        self.record(&claim, order, ended, timings).await
     }
 
-    async fn until_settled(&self, attempt: &mut Attempt) -> Result<Reservation, OrderError> {
+    async fn retry_until_settled(&self, attempt: &mut Attempt) -> Result<Reservation, OrderError> {
         let mut passes = 0;
-        let mut setback = None;
+        let mut error_before = None;
         loop {
             passes += 1;
-            let error = match self.crowds.pass(attempt).await {
+            let error = match self.batcher.pass(attempt).await {
                 Ok(reservation) => return Ok(reservation),
                 // The rest of its time was too short for another grant: what
                 // took the time before says more than that.
-                Err(Setback::Refused(timeout @ OrderError::LockTimeout { .. })) => {
-                    return Err(accounted_for(attempt, setback.unwrap_or(timeout)));
+                Err(AttemptError::Refused(timeout @ OrderError::LockTimeout { .. })) => {
+                    return Err(unless_write_pending(attempt, error_before.unwrap_or(timeout)));
                 }
-                Err(Setback::Refused(error)) => return Err(accounted_for(attempt, error)),
-                Err(Setback::Unheard) => {
-                    attempt.maybe_sent = true;
+                Err(AttemptError::Refused(error)) => return Err(unless_write_pending(attempt, error)),
+                Err(AttemptError::OutcomeUnknown) => {
+                    attempt.maybe_written = true;
                     metrics::counter!("order_unheard_total", "strategy" => attempt.strategy.name()).increment(1);
                     if !attempt.strategy.claims() {
-                        return Err(OrderError::Unheard);
+                        return Err(OrderError::OutcomeUnknown);
                     }
-                    OrderError::Unheard
+                    OrderError::OutcomeUnknown
                 }
-                Err(Setback::TryAgain(error)) => error,
+                Err(AttemptError::Retry(error)) => error,
             };
             if let OrderError::StaleToken { sku, current, .. } = &error {
-                self.heal(attempt, sku.as_ref(), *current).await;
+                self.raise_token_floor(attempt, sku.as_ref(), *current).await;
             }
-            if Instant::now() >= attempt.deadline || passes == MOST_PASSES {
-                return Err(accounted_for(attempt, error));
+            if Instant::now() >= attempt.deadline || passes == MAX_ATTEMPTS {
+                return Err(unless_write_pending(attempt, error));
             }
-            setback = Some(error);
+            error_before = Some(error);
             let pause = rand::rng().random_range(PAUSE_MS);
             sleep(Duration::from_millis(pause)).await;
         }
@@ -134,7 +136,7 @@ impl Placing {
 
     /// The lock nodes forgot how far they had counted: tell them. Harmless
     /// where they had not.
-    pub(crate) async fn heal(&self, attempt: &Attempt, sku: Option<&Sku>, current: fenced_lock::Token) {
+    pub(crate) async fn raise_token_floor(&self, attempt: &Attempt, sku: Option<&Sku>, current: fenced_lock::Token) {
         metrics::counter!("order_stale_tokens_total", "strategy" => attempt.strategy.name()).increment(1);
         let behind = attempt.lines.iter().map(|line| &line.sku).filter(|one| sku.is_none_or(|sku| sku == *one));
         let Ok(locks) = self.section().locks.of(attempt.strategy) else { return };
@@ -147,59 +149,59 @@ impl Placing {
 
     pub(crate) async fn record(
         &self,
-        owned: &Owned,
+        claim: &KeyClaim,
         mut order: StoredOrder,
         ended: Result<Reservation, OrderError>,
         timings: Timings,
-    ) -> Placed {
+    ) -> PlacementResult {
         let (answer, ending) = match ended {
             Ok(reservation) => {
                 (order.status, order.reservation) = (OrderStatus::Held, Some(reservation.clone()));
                 let location = format!("/v1/orders/{}", order.id);
                 match Answer::created(location, &OrderView::from(order)) {
                     Ok(answer) => (answer, Ok(reservation)),
-                    Err(error) => return Placed::NotYet(error, timings),
+                    Err(error) => return PlacementResult::Retryable(error, timings),
                 }
             }
-            Err(error) if error.key_fate() == KeyFate::Done => {
+            Err(error) if error.finality() == Finality::Done => {
                 let code = error.code();
                 (Answer::of(problem::problem(error)).await, Err(code))
             }
-            Err(error) => return self.give_back(owned, error, timings).await,
+            Err(error) => return self.free_key(claim, error, timings).await,
         };
         let ending = match &ending {
-            Ok(reservation) => Ending::Held(reservation, &answer),
-            Err(code) => Ending::Refused(code, &answer),
+            Ok(reservation) => Completion::Held(reservation, &answer),
+            Err(code) => Completion::Refused(code, &answer),
         };
-        match self.db.finish(owned, &ending).await {
-            Ok(true) => Placed::Now(answer, timings),
+        match self.db.finish(claim, &ending).await {
+            Ok(true) => PlacementResult::Final(answer, timings),
             // Somebody took the order over meanwhile; theirs is the answer.
-            Ok(false) => Placed::NotYet(OrderError::InProgress { at_most: self.patience() }, timings),
-            Err(error) => Placed::NotYet(error.into(), timings),
+            Ok(false) => PlacementResult::Retryable(OrderError::InProgress { at_most: self.time_budget() }, timings),
+            Err(error) => PlacementResult::Retryable(error.into(), timings),
         }
     }
 
-    async fn give_back(&self, owned: &Owned, error: OrderError, timings: Timings) -> Placed {
-        let ending = match error.key_fate() {
-            KeyFate::Unresolved if owned.strategy.claims() => Ending::Unresolved { look_after: Duration::ZERO },
+    async fn free_key(&self, claim: &KeyClaim, error: OrderError, timings: Timings) -> PlacementResult {
+        let ending = match error.finality() {
+            Finality::Unresolved if claim.strategy.claims() => Completion::Unresolved { resolve_after: Duration::ZERO },
             // Nothing can shut the write out, so it is given the time to arrive.
-            KeyFate::Unresolved => Ending::Unresolved { look_after: 3 * self.section().lease.get() },
-            KeyFate::Free | KeyFate::Done => Ending::Failed(error.code()),
+            Finality::Unresolved => Completion::Unresolved { resolve_after: 3 * self.section().lease.get() },
+            Finality::Free | Finality::Done => Completion::Failed(error.code()),
         };
-        if let Err(error) = self.db.finish(owned, &ending).await {
-            tracing::debug!(%error, order = %owned.order_id, "the end of an order was not recorded; its key falls due");
+        if let Err(error) = self.db.finish(claim, &ending).await {
+            tracing::debug!(%error, order = %claim.order_id, "the end of an order was not recorded; its key falls due");
             outages::POSTGRES.record_failure(&error);
         }
-        Placed::NotYet(error, timings)
+        PlacementResult::Retryable(error, timings)
     }
 }
 
 /// While an earlier write is unaccounted for, no error is a definite failure,
 /// except those that say what became of it.
-fn accounted_for(attempt: &Attempt, error: OrderError) -> OrderError {
-    if !attempt.maybe_sent || error.rules_out_an_earlier_write() {
+fn unless_write_pending(attempt: &Attempt, error: OrderError) -> OrderError {
+    if !attempt.maybe_written || error.excludes_earlier_write() {
         return error;
     }
     tracing::debug!(%error, order = %attempt.order_id, "an outcome stays unknown for now");
-    OrderError::Unheard
+    OrderError::OutcomeUnknown
 }

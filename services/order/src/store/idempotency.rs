@@ -6,19 +6,19 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{
-    orders::{OrdersDb, Owned},
-    rows::OwnedRow,
+    orders::{Database, KeyClaim},
+    rows::ClaimRow,
 };
 use crate::domain::error::OrderError;
 
-impl OrdersDb {
+impl Database {
     /// Takes over orders that nobody works on any more: their owner is overdue,
     /// or left them unresolved. Replicas never take the same one.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn take_overdue(&self, at_most: i64, in_flight_for: Duration) -> Result<Vec<Owned>, OrderError> {
-        let rows: Vec<OwnedRow> = sqlx::query_as(
+    pub async fn claim_overdue(&self, at_most: i64, claim_duration: Duration) -> Result<Vec<KeyClaim>, OrderError> {
+        let rows: Vec<ClaimRow> = sqlx::query_as(
             "with overdue as (
                 select k.scope, k.key from idempotency_keys k join orders o on o.id = k.order_id
                  where o.status = 'pending' and k.state in ('in_flight', 'unresolved') and k.deadline < now()
@@ -35,10 +35,10 @@ impl OrdersDb {
                from mine join orders on orders.id = mine.order_id",
         )
         .bind(at_most)
-        .bind(in_flight_for.as_secs_f64())
+        .bind(claim_duration.as_secs_f64())
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(OwnedRow::read).collect()
+        rows.into_iter().map(ClaimRow::read).collect()
     }
 
     /// Held orders whose review is due; each is due again after `again_after`,
@@ -46,7 +46,7 @@ impl OrdersDb {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn take_due_for_review(&self, at_most: i64, again_after: Duration) -> Result<Vec<Uuid>, sqlx::Error> {
+    pub async fn take_orders_to_review(&self, at_most: i64, again_after: Duration) -> Result<Vec<Uuid>, sqlx::Error> {
         sqlx::query_scalar(
             "update orders set review_at = now() + make_interval(secs => $2)
               where id in (select id from orders where status = 'held' and review_at < now()
@@ -64,7 +64,7 @@ impl OrdersDb {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn forget_keys(&self, older_than: Duration) -> Result<u64, sqlx::Error> {
+    pub async fn delete_expired_keys(&self, older_than: Duration) -> Result<u64, sqlx::Error> {
         let forgotten = sqlx::query(
             "delete from idempotency_keys k using orders o
               where o.id = k.order_id and o.status <> 'pending' and k.state <> 'in_flight'

@@ -14,10 +14,10 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::rows::{EndingRow, KeyRow, OrderRow, OwnedRow};
+use super::rows::{ClaimRow, CompletionRow, KeyRow, OrderRow};
 
 use crate::domain::error::OrderError;
-use crate::domain::order::{Line, OrderStatus, Reservation, Wanted};
+use crate::domain::order::{OrderLine, OrderRequest, OrderStatus, Reservation};
 use crate::http::answer::Answer;
 use crate::strategy::Strategy;
 
@@ -28,19 +28,19 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/order");
 
 /// The service's own database. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct OrdersDb {
+pub struct Database {
     pub(super) pool: PgPool,
 }
 
 /// The first half of an order: its key and its request.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct KeyedRequest {
     /// Whose keys these are; keys of different calls never meet.
     pub scope: &'static str,
     /// As the client sent it.
     pub key: String,
     /// What is asked for.
-    pub wanted: Wanted,
+    pub wanted: OrderRequest,
     /// How stock is to be guarded.
     pub strategy: Strategy,
     /// The trace it belongs to.
@@ -49,7 +49,7 @@ pub struct Request {
 
 /// The right to work on an order, until somebody takes it over.
 #[derive(Debug, Clone, Copy)]
-pub struct Owned {
+pub struct KeyClaim {
     /// The same for all attempts under one key.
     pub order_id: Uuid,
     /// Which attempt this is.
@@ -57,14 +57,14 @@ pub struct Owned {
     /// As the first attempt chose it.
     pub strategy: Strategy,
     /// An earlier attempt may have sent its write.
-    pub maybe_sent: bool,
+    pub maybe_written: bool,
 }
 
 /// What a key turned out to be.
 #[derive(Debug)]
-pub enum Begun {
+pub enum BeginResult {
     /// New, or free, or overdue: it is the caller's now.
-    Owned(Owned),
+    Claimed(KeyClaim),
     /// Answered before.
     Answered(Answer),
     /// It belongs to another request.
@@ -78,7 +78,7 @@ pub enum Begun {
 
 /// The second half: what became of the order, and of the key.
 #[derive(Debug)]
-pub enum Ending<'a> {
+pub enum Completion<'a> {
     /// Units are held, the payment is captured, the answer is stored.
     Held(&'a Reservation, &'a Answer),
     /// A final no; the payment, if any, is voided, the answer is stored.
@@ -89,7 +89,7 @@ pub enum Ending<'a> {
     /// reconciler looks it up, unless a retry comes first.
     Unresolved {
         /// From now.
-        look_after: Duration,
+        resolve_after: Duration,
     },
 }
 
@@ -105,12 +105,12 @@ pub struct StoredOrder {
     /// How stock was guarded.
     pub strategy: Strategy,
     /// What was wanted, sorted by SKU.
-    pub lines: Vec<Line>,
+    pub lines: Vec<OrderLine>,
     /// What inventory answered.
     pub reservation: Option<Reservation>,
 }
 
-impl OrdersDb {
+impl Database {
     /// Connects to nothing yet.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl OrdersDb {
     }
 
     /// Connections in use, and open.
-    pub fn pool_use(&self) -> (u32, u32) {
+    pub fn pool_usage(&self) -> (u32, u32) {
         let open = self.pool.size();
         let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
         (open.saturating_sub(idle), open)
@@ -158,15 +158,15 @@ impl OrdersDb {
     ///
     /// # Errors
     /// The database is away. The key may have been taken: it falls due by itself.
-    pub async fn begin(&self, request: &Request, in_flight_for: Duration) -> Result<Begun, OrderError> {
+    pub async fn begin(&self, request: &KeyedRequest, claim_duration: Duration) -> Result<BeginResult, OrderError> {
         let fingerprint = request.wanted.canonical();
         // A key can vanish between the two statements when it expires just then.
         for _ in 0..3 {
-            if let Some(owned) = self.insert(request, &fingerprint, in_flight_for).await? {
-                return Ok(Begun::Owned(owned));
+            if let Some(claim) = self.insert(request, &fingerprint, claim_duration).await? {
+                return Ok(BeginResult::Claimed(claim));
             }
-            if let Some(owned) = self.take_over(request, &fingerprint, in_flight_for).await? {
-                return Ok(Begun::Owned(owned));
+            if let Some(claim) = self.take_over(request, &fingerprint, claim_duration).await? {
+                return Ok(BeginResult::Claimed(claim));
             }
             if let Some(begun) = self.look_at_key(request, &fingerprint).await? {
                 return Ok(begun);
@@ -177,10 +177,10 @@ impl OrdersDb {
 
     async fn insert(
         &self,
-        request: &Request,
+        request: &KeyedRequest,
         fingerprint: &[u8],
-        in_flight_for: Duration,
-    ) -> Result<Option<Owned>, sqlx::Error> {
+        claim_duration: Duration,
+    ) -> Result<Option<KeyClaim>, sqlx::Error> {
         let order_id = Uuid::now_v7();
         let skus: Vec<_> = request.wanted.lines.iter().map(|line| line.sku.as_str()).collect();
         let quantities: Vec<_> = request.wanted.lines.iter().map(|line| line.quantity).collect();
@@ -204,7 +204,7 @@ impl OrdersDb {
         .bind(&request.key)
         .bind(fingerprint)
         .bind(order_id)
-        .bind(in_flight_for.as_secs_f64())
+        .bind(claim_duration.as_secs_f64())
         .bind(&request.wanted.customer)
         .bind(request.strategy.name())
         .bind(&request.traceparent)
@@ -212,17 +212,17 @@ impl OrdersDb {
         .bind(quantities)
         .fetch_one(&self.pool)
         .await?;
-        let owned = Owned { order_id, attempt: 1, strategy: request.strategy, maybe_sent: false };
-        Ok((inserted == 1).then_some(owned))
+        let claim = KeyClaim { order_id, attempt: 1, strategy: request.strategy, maybe_written: false };
+        Ok((inserted == 1).then_some(claim))
     }
 
     async fn take_over(
         &self,
-        request: &Request,
+        request: &KeyedRequest,
         fingerprint: &[u8],
-        in_flight_for: Duration,
-    ) -> Result<Option<Owned>, OrderError> {
-        let taken: Option<OwnedRow> = sqlx::query_as(
+        claim_duration: Duration,
+    ) -> Result<Option<KeyClaim>, OrderError> {
+        let taken: Option<ClaimRow> = sqlx::query_as(
             "with found as (
                 select scope, key, state from idempotency_keys
                  where scope = $1 and key = $2 and fingerprint = sha256($3)
@@ -244,13 +244,13 @@ impl OrdersDb {
         .bind(request.scope)
         .bind(&request.key)
         .bind(fingerprint)
-        .bind(in_flight_for.as_secs_f64())
+        .bind(claim_duration.as_secs_f64())
         .fetch_optional(&self.pool)
         .await?;
-        taken.map(OwnedRow::read).transpose()
+        taken.map(ClaimRow::read).transpose()
     }
 
-    async fn look_at_key(&self, request: &Request, fingerprint: &[u8]) -> Result<Option<Begun>, OrderError> {
+    async fn look_at_key(&self, request: &KeyedRequest, fingerprint: &[u8]) -> Result<Option<BeginResult>, OrderError> {
         let key: Option<KeyRow> = sqlx::query_as(
             "select fingerprint = sha256($3) as same_request, state, status_code, content_type, location, body,
                     greatest(extract(epoch from deadline - now()), 0)::float8 as seconds_left
@@ -271,8 +271,8 @@ impl OrdersDb {
     ///
     /// # Errors
     /// The database is away; the order stays pending and is reconciled.
-    pub async fn finish(&self, owned: &Owned, ending: &Ending<'_>) -> Result<bool, sqlx::Error> {
-        let row = EndingRow::of(ending);
+    pub async fn finish(&self, claim: &KeyClaim, ending: &Completion<'_>) -> Result<bool, sqlx::Error> {
+        let row = CompletionRow::of(ending);
         let recorded: i64 = sqlx::query_scalar(
             "with mine as (
                 update idempotency_keys
@@ -296,14 +296,14 @@ impl OrdersDb {
              )
              select count(*) from mine",
         )
-        .bind(owned.order_id)
-        .bind(owned.attempt)
+        .bind(claim.order_id)
+        .bind(claim.attempt)
         .bind(row.key)
         .bind(row.answer.map(|answer| i16::try_from(answer.status.as_u16()).unwrap_or(i16::MAX)))
         .bind(row.answer.map(|answer| answer.content_type.as_str()))
         .bind(row.answer.and_then(|answer| answer.location.as_deref()))
         .bind(row.answer.map(|answer| answer.body.as_slice()))
-        .bind(row.look_after.as_secs_f64())
+        .bind(row.resolve_after.as_secs_f64())
         .bind(row.order.as_str())
         .bind(row.reservation.map(Json))
         .bind(row.failure)

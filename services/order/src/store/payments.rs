@@ -16,12 +16,12 @@ use uuid::Uuid;
 
 /// Whoever moves the money. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Provider {
+pub struct PaymentProvider {
     books: PgPool,
     latency: Duration,
 }
 
-impl Provider {
+impl PaymentProvider {
     /// `latency` is how long the provider thinks about an authorisation.
     ///
     /// # Errors

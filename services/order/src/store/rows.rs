@@ -6,24 +6,24 @@ use axum::http::StatusCode;
 use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
-use super::orders::{Begun, Ending, Owned, StoredOrder};
+use super::orders::{BeginResult, Completion, KeyClaim, StoredOrder};
 use crate::domain::error::OrderError;
-use crate::domain::order::{Line, OrderStatus, Reservation, Sku};
+use crate::domain::order::{OrderLine, OrderStatus, Reservation, Sku};
 use crate::http::answer::Answer;
 use crate::strategy::Strategy;
 
 #[derive(FromRow)]
-pub(super) struct OwnedRow {
+pub(super) struct ClaimRow {
     order_id: Uuid,
     attempt: i32,
-    maybe_sent: bool,
+    maybe_written: bool,
     strategy: String,
 }
 
-impl OwnedRow {
-    pub(super) fn read(self) -> Result<Owned, OrderError> {
-        let Self { order_id, attempt, maybe_sent, strategy } = self;
-        Ok(Owned { order_id, attempt, strategy: stored_strategy(&strategy)?, maybe_sent })
+impl ClaimRow {
+    pub(super) fn read(self) -> Result<KeyClaim, OrderError> {
+        let Self { order_id, attempt, maybe_written, strategy } = self;
+        Ok(KeyClaim { order_id, attempt, strategy: stored_strategy(&strategy)?, maybe_written })
     }
 }
 
@@ -39,13 +39,13 @@ pub(super) struct KeyRow {
 }
 
 impl KeyRow {
-    pub(super) fn read(self) -> Result<Begun, OrderError> {
+    pub(super) fn read(self) -> Result<BeginResult, OrderError> {
         if !self.same_request {
-            return Ok(Begun::Reused);
+            return Ok(BeginResult::Reused);
         }
         if self.state != "done" {
             let at_most = Duration::try_from_secs_f64(self.seconds_left).unwrap_or_default();
-            return Ok(Begun::InProgress { at_most });
+            return Ok(BeginResult::InProgress { at_most });
         }
         let status = self.status_code.and_then(|code| u16::try_from(code).ok());
         let (Some(Ok(status)), Some(content_type), Some(body)) =
@@ -53,7 +53,7 @@ impl KeyRow {
         else {
             return Err(OrderError::Defect("a stored answer that is no answer"));
         };
-        Ok(Begun::Answered(Answer { status, content_type, location: self.location, body }))
+        Ok(BeginResult::Answered(Answer { status, content_type, location: self.location, body }))
     }
 }
 
@@ -77,7 +77,7 @@ impl OrderRow {
             "failed" => OrderStatus::Failed,
             _ => return Err(OrderError::Defect("an order in an unknown state")),
         };
-        let lines = self.lines.0.into_iter().map(|(sku, quantity)| Line { sku, quantity }).collect();
+        let lines = self.lines.0.into_iter().map(|(sku, quantity)| OrderLine { sku, quantity }).collect();
         let (strategy, reservation) = (stored_strategy(&self.strategy)?, self.reservation.map(|Json(held)| held));
         Ok(StoredOrder { id: self.id, customer: self.customer, status, strategy, lines, reservation })
     }
@@ -87,18 +87,18 @@ fn stored_strategy(name: &str) -> Result<Strategy, OrderError> {
     name.parse().map_err(|_| OrderError::Defect("an order with an unknown strategy"))
 }
 
-pub(super) struct EndingRow<'a> {
+pub(super) struct CompletionRow<'a> {
     pub(super) key: &'static str,
     pub(super) order: OrderStatus,
     pub(super) payment: Option<&'static str>,
     pub(super) failure: Option<&'static str>,
     pub(super) reservation: Option<&'a Reservation>,
     pub(super) answer: Option<&'a Answer>,
-    pub(super) look_after: Duration,
+    pub(super) resolve_after: Duration,
 }
 
-impl<'a> EndingRow<'a> {
-    pub(super) fn of(ending: &Ending<'a>) -> Self {
+impl<'a> CompletionRow<'a> {
+    pub(super) fn of(ending: &Completion<'a>) -> Self {
         let failed = Self {
             key: "free",
             order: OrderStatus::Failed,
@@ -106,10 +106,10 @@ impl<'a> EndingRow<'a> {
             failure: None,
             reservation: None,
             answer: None,
-            look_after: Duration::ZERO,
+            resolve_after: Duration::ZERO,
         };
         match *ending {
-            Ending::Held(reservation, answer) => Self {
+            Completion::Held(reservation, answer) => Self {
                 key: "done",
                 order: OrderStatus::Held,
                 payment: Some("captured"),
@@ -117,10 +117,12 @@ impl<'a> EndingRow<'a> {
                 answer: Some(answer),
                 ..failed
             },
-            Ending::Refused(code, answer) => Self { key: "done", failure: Some(code), answer: Some(answer), ..failed },
-            Ending::Failed(code) => Self { failure: Some(code), ..failed },
-            Ending::Unresolved { look_after } => {
-                Self { key: "unresolved", order: OrderStatus::Pending, payment: None, look_after, ..failed }
+            Completion::Refused(code, answer) => {
+                Self { key: "done", failure: Some(code), answer: Some(answer), ..failed }
+            }
+            Completion::Failed(code) => Self { failure: Some(code), ..failed },
+            Completion::Unresolved { resolve_after } => {
+                Self { key: "unresolved", order: OrderStatus::Pending, payment: None, resolve_after, ..failed }
             }
         }
     }

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use order::domain::order::Wanted;
-use order::store::orders::{Begun, Ending, Request};
+use order::domain::order::OrderRequest;
+use order::store::orders::{BeginResult, Completion, KeyedRequest};
 use order::strategy::Strategy;
 use serde_json::json;
 
@@ -137,8 +137,8 @@ async fn an_order_that_never_got_as_far_as_its_write_fails_and_can_be_tried_agai
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
     let request = request("k", "chair", &stack);
-    let begun = stack.app.placing.db.begin(&request, Duration::ZERO).await.expect("begun");
-    let Begun::Owned(owned) = begun else { panic!("{begun:?}") };
+    let begun = stack.app.placement.db.begin(&request, Duration::ZERO).await.expect("begun");
+    let BeginResult::Claimed(owned) = begun else { panic!("{begun:?}") };
 
     stack.reconcile_until("k", "failed").await;
 
@@ -150,13 +150,15 @@ async fn an_order_that_never_got_as_far_as_its_write_fails_and_can_be_tried_agai
 async fn a_worker_that_was_taken_over_records_nothing_any_more() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
-    let db = &stack.app.placing.db;
+    let db = &stack.app.placement.db;
     let request = request("k", "chair", &stack);
-    let Begun::Owned(slow) = db.begin(&request, Duration::ZERO).await.expect("begun") else { panic!("not owned") };
+    let BeginResult::Claimed(slow) = db.begin(&request, Duration::ZERO).await.expect("begun") else {
+        panic!("not owned")
+    };
     let placed = stack.place("k", "chair", 1).await;
     assert_eq!(placed.status, 201, "{}", placed.body);
 
-    let recorded = db.finish(&slow, &Ending::Failed("lock_timeout")).await.expect("finish");
+    let recorded = db.finish(&slow, &Completion::Failed("lock_timeout")).await.expect("finish");
 
     assert!(!recorded);
     assert_eq!(stack.order_status("k").await, "held");
@@ -168,14 +170,14 @@ async fn a_key_that_expired_is_a_new_key() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 5).await;
     let first = stack.place("k", "chair", 1).await;
-    order::placement::reconcile::round(&stack.app.placing).await.expect("a round");
+    order::placement::reconcile::round(&stack.app.placement).await.expect("a round");
     assert_eq!(stack.place("k", "chair", 1).await.bytes, first.bytes, "it is young yet");
     sqlx::query("update idempotency_keys set created_at = now() - interval '25 hours'")
         .execute(&stack.orders)
         .await
         .expect("update");
 
-    order::placement::reconcile::round(&stack.app.placing).await.expect("a round");
+    order::placement::reconcile::round(&stack.app.placement).await.expect("a round");
 
     let second = stack.place("k", "chair", 1).await;
     assert_eq!(second.status, 201, "{}", second.body);
@@ -183,8 +185,8 @@ async fn a_key_that_expired_is_a_new_key() {
     assert_eq!(stack.available("chair").await, 3);
 }
 
-fn request(key: &str, sku: &str, stack: &Stack) -> Request {
-    let wanted = Wanted::parse("ada", [(sku, 1)].into_iter(), stack.app.limits).expect("valid");
+fn request(key: &str, sku: &str, stack: &Stack) -> KeyedRequest {
+    let wanted = OrderRequest::parse("ada", [(sku, 1)].into_iter(), stack.app.limits).expect("valid");
     let strategy = Strategy::RedlockFenced;
-    Request { scope: "place-order", key: key.to_owned(), wanted, strategy, traceparent: None }
+    KeyedRequest { scope: "place-order", key: key.to_owned(), wanted, strategy, traceparent: None }
 }

@@ -13,7 +13,7 @@ async fn an_authorisation_that_landed_after_its_order_had_failed_is_voided() {
         .expect("insert");
 
     eventually("voided", async || {
-        let round = order::placement::reconcile::round(&stack.app.placing).await;
+        let round = order::placement::reconcile::round(&stack.app.placement).await;
         round.expect("a round");
         stack.payments().await == ["voided"]
     })
@@ -28,15 +28,15 @@ async fn a_retry_after_a_voided_payment_is_authorised_and_captured_anew() {
     stack.place("k", "chair", 1).await.is(503, "lock_timeout");
     assert_eq!(stack.payments().await, ["voided"]);
     // The provider recovers: the next replica is configured for it.
-    let quick =
-        order::store::payments::Provider::new(&stack.orders_url, 1, std::time::Duration::ZERO).expect("a provider");
-    let mut placing = (*stack.app.placing).clone();
-    placing.crowds.section.payments = quick;
+    let quick = order::store::payments::PaymentProvider::new(&stack.orders_url, 1, std::time::Duration::ZERO)
+        .expect("a provider");
+    let mut placing = (*stack.app.placement).clone();
+    placing.batcher.section.payments = quick;
 
-    let request = order::store::orders::Request {
+    let request = order::store::orders::KeyedRequest {
         scope: "place-order",
         key: "k".to_owned(),
-        wanted: order::domain::order::Wanted::parse("ada", [("chair", 1)].into_iter(), stack.app.limits)
+        wanted: order::domain::order::OrderRequest::parse("ada", [("chair", 1)].into_iter(), stack.app.limits)
             .expect("valid"),
         strategy: order::strategy::Strategy::RedlockFenced,
         traceparent: None,
@@ -44,7 +44,7 @@ async fn a_retry_after_a_voided_payment_is_authorised_and_captured_anew() {
     let placed = placing.place(request).await;
 
     assert!(
-        matches!(placed, order::placement::service::Placed::Now(ref answer, _) if answer.status == 201),
+        matches!(placed, order::placement::service::PlacementResult::Final(ref answer, _) if answer.status == 201),
         "{placed:?}"
     );
     eventually("captured", async || stack.payments().await == ["captured"]).await;

@@ -28,7 +28,7 @@ async fn every_strategy_sells_what_there_is_when_nobody_interferes() {
     for strategy in order::strategy::Strategy::ALL {
         let name = strategy.name();
         stack.put_stock(name, 1).await;
-        if stack.app.placing.section().locks.of(strategy).is_err() {
+        if stack.app.placement.section().locks.of(strategy).is_err() {
             stack.place_with(name, &format!("refused-{name}"), name, 1).await.is(422, "strategy_not_allowed");
             continue;
         }

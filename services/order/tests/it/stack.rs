@@ -229,7 +229,7 @@ impl Stack {
     /// the service has a round of its own at start, and never two work on one order.
     pub(crate) async fn reconcile_until(&self, key: &str, status: &str) {
         eventually(status, async || {
-            let round = order::placement::reconcile::round(&self.app.placing).await;
+            let round = order::placement::reconcile::round(&self.app.placement).await;
             round.expect("a round");
             self.order_status(key).await == status
         })
