@@ -134,7 +134,7 @@ impl Stack {
                 ("ORDER_INVENTORY_URLS", &urls),
                 ("ORDER_LOCK_NODES", &nodes),
                 ("ORDER_PAYMENT_MS", &payment),
-                ("ORDER_MAX_PARTY", batch),
+                ("ORDER_MAX_BATCH", batch),
             ];
             for _ in 0..REPLICAS {
                 let (process, url) = service("order", &envs).await;

@@ -69,7 +69,7 @@ pub struct Config {
     #[arg(long, env = "ORDER_KEY_HOURS", default_value_t = 24)]
     pub key_hours: u64,
     /// Most orders that share a grant and its write, which must stay far quicker than the lease; with 1 none do.
-    #[arg(long, env = "ORDER_MAX_PARTY", default_value_t = 64, value_parser = batch)]
+    #[arg(long, env = "ORDER_MAX_BATCH", default_value_t = 64, value_parser = batch)]
     pub max_batch: usize,
     /// Most lines in one order.
     #[arg(long, env = "ORDER_MAX_LINES", default_value_t = 100)]

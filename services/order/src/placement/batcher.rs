@@ -177,7 +177,7 @@ impl Batcher {
             return;
         };
         let mut batch = Batch::of(attempts);
-        metrics::histogram!("order_party_size", "strategy" => key.0.name()).record(size(&batch));
+        metrics::histogram!("order_batch_size", "strategy" => key.0.name()).record(size(&batch));
         let passing = async {
             let span = span_of(&batch);
             for other in others {

@@ -114,7 +114,7 @@ impl OrderPlacement {
                 Err(AttemptError::Refused(error)) => return Err(unless_write_pending(attempt, error)),
                 Err(AttemptError::OutcomeUnknown) => {
                     attempt.maybe_written = true;
-                    metrics::counter!("order_unheard_total", "strategy" => attempt.strategy.name()).increment(1);
+                    metrics::counter!("order_outcome_unknown_total", "strategy" => attempt.strategy.name()).increment(1);
                     if !attempt.strategy.claims() {
                         return Err(OrderError::OutcomeUnknown);
                     }
