@@ -1,8 +1,9 @@
-//! Takes orders and holds the lock across read → decide → write. Owns no stock:
-//! that is inventory's, and inventory has the last word.
+//! Takes orders, and holds the lock across read → decide → write. Owns no stock:
+//! that is inventory's, whose database decides.
 //!
-//! Where to look first: [`placement::critical_section`] is what the whole project is about;
-//! [`placement::service`] is the loop around it; [`http::router`] is the table of calls.
+//! Read [`placement::critical_section`] first: it is what the whole project is
+//! about. [`placement::service`] is the loop around it, [`http::router`] the
+//! table of routes.
 
 pub mod app;
 pub mod config;
@@ -11,6 +12,5 @@ pub mod http;
 pub mod inventory;
 pub mod placement;
 pub mod store;
-pub mod strategy;
 
-mod outages;
+mod dependencies;

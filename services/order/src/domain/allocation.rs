@@ -1,72 +1,77 @@
-//! The decision that sits between read and write. Pure: what was read goes in,
-//! yes or no comes out, for every order that shares the read. It may be wrong by the time it is written, and nothing
-//! here tries to prevent that: the lock makes it rare, the fence makes it harmless.
+//! The decision between read and write: how the units that were read are
+//! allocated to orders. Pure: stock goes in, a decision on each order comes out.
+//!
+//! The stock may have changed by the time of the write. Nothing here prevents
+//! that: the lock makes it rare, the fencing token makes it harmless.
 
-use crate::domain::order::{OrderLine, Sku};
+use contract::Sku;
 
-/// What a SKU looked like when it was read.
+use crate::domain::order::OrderLine;
+
+/// The stock of one SKU when it was read.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 pub struct StockSnapshot {
-    /// Which.
+    /// The SKU.
     pub sku: Sku,
-    /// Units that nobody holds.
+    /// Units that no reservation holds.
     pub available: i64,
-    /// The row's version, for those who compare versions.
+    /// The version of the row; absent in the response to a claim.
     #[serde(default)]
     pub version: Option<i64>,
 }
 
-/// Not enough units of this SKU were seen.
+/// Fewer units of a SKU than an order needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortage {
-    /// The first that is short, in SKU order.
+    /// The first SKU of the order, in SKU order, that is short.
     pub sku: Sku,
-    /// How many there were.
+    /// Units of it.
     pub available: i64,
 }
 
-/// What was decided about one of several orders that were read for together.
+/// The decision on one order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Everything it wants is there.
+    /// All its units are there and are now set against it.
     Allocated,
-    /// It would be, if those before it go without: wait and see what they get.
+    /// The units were there, and orders before it in the batch take them. Their
+    /// write decides.
     Deferred,
-    /// There is not enough, whatever becomes of the others.
+    /// Too few units were read, whatever the orders before it take.
     OutOfStock(Shortage),
 }
 
-/// What nobody has taken yet, of what was seen.
+/// Units that are not allocated yet.
 #[derive(Debug, Clone)]
 pub struct Remaining(Vec<StockSnapshot>);
 
 impl Remaining {
-    /// Everything.
-    pub fn of(observed: &[StockSnapshot]) -> Self {
+    /// Nothing is allocated yet.
+    pub fn new(observed: &[StockSnapshot]) -> Self {
         Self(observed.to_vec())
     }
 
-    /// Takes what the order wants: all of it or nothing.
+    /// Takes the units of all lines, or of none.
     ///
     /// # Errors
-    /// The first SKU that is short. One that was not observed counts as 0 units.
+    /// A SKU is short. A SKU that was not read has 0 units.
     pub fn take(&mut self, lines: &[OrderLine]) -> Result<(), Shortage> {
-        self.has(lines)?;
+        self.check(lines)?;
         for line in lines {
-            for seen in self.0.iter_mut().filter(|seen| seen.sku == line.sku) {
-                seen.available -= line.quantity;
+            for stock in self.0.iter_mut().filter(|stock| stock.sku == line.sku) {
+                stock.available -= line.quantity;
             }
         }
         Ok(())
     }
 
-    /// Would `take` do?
+    /// Whether [`take`](Self::take) would succeed.
     ///
     /// # Errors
     /// As `take`.
-    pub fn has(&self, lines: &[OrderLine]) -> Result<(), Shortage> {
+    pub fn check(&self, lines: &[OrderLine]) -> Result<(), Shortage> {
         for line in lines {
-            let available = self.0.iter().find(|seen| seen.sku == line.sku).map_or(0, |seen| seen.available);
+            let available = self.0.iter().find(|stock| stock.sku == line.sku).map_or(0, |stock| stock.available);
             if available < line.quantity {
                 return Err(Shortage { sku: line.sku.clone(), available });
             }
@@ -75,66 +80,83 @@ impl Remaining {
     }
 }
 
-/// Who gets units, first come, first served; each order all or nothing.
-pub fn decide<'a>(orders: impl Iterator<Item = &'a [OrderLine]>, observed: &[StockSnapshot]) -> Vec<Decision> {
-    let all = Remaining::of(observed);
-    let mut left = all.clone();
-    let verdict = |lines: &[OrderLine]| match (left.take(lines), all.has(lines)) {
-        (Ok(()), _) => Decision::Allocated,
-        (Err(_), Ok(())) => Decision::Deferred,
-        (Err(_), Err(short)) => Decision::OutOfStock(short),
-    };
-    orders.map(verdict).collect()
+/// Allocates stock, first come, first served; each order all or nothing.
+#[derive(Debug)]
+pub struct Allocator {
+    observed: Remaining,
+    remaining: Remaining,
+}
+
+impl Allocator {
+    /// Nothing is allocated yet.
+    pub fn new(observed: &[StockSnapshot]) -> Self {
+        let observed = Remaining::new(observed);
+        Self { remaining: observed.clone(), observed }
+    }
+
+    /// Decides on the next order, in order of arrival.
+    pub fn decide(&mut self, lines: &[OrderLine]) -> Decision {
+        match (self.remaining.take(lines), self.observed.check(lines)) {
+            (Ok(()), _) => Decision::Allocated,
+            (Err(_), Ok(())) => Decision::Deferred,
+            (Err(_), Err(shortage)) => Decision::OutOfStock(shortage),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn line(sku: &str, quantity: i64) -> OrderLine {
-        OrderLine { sku: Sku::parse(sku).expect("valid"), quantity }
+    fn sku(name: &str) -> Sku {
+        name.parse().expect("valid")
     }
 
-    fn seen(sku: &str, available: i64) -> StockSnapshot {
-        StockSnapshot { sku: Sku::parse(sku).expect("valid"), available, version: None }
+    fn line(name: &str, quantity: i64) -> OrderLine {
+        OrderLine { sku: sku(name), quantity }
     }
 
-    fn decided(orders: &[&[OrderLine]], observed: &[StockSnapshot]) -> Vec<Decision> {
-        decide(orders.iter().copied(), observed)
+    fn stock(name: &str, available: i64) -> StockSnapshot {
+        StockSnapshot { sku: sku(name), available, version: None }
     }
 
-    fn short(sku: &str, available: i64) -> Decision {
-        Decision::OutOfStock(Shortage { sku: Sku::parse(sku).expect("valid"), available })
+    fn decide(orders: &[&[OrderLine]], observed: &[StockSnapshot]) -> Vec<Decision> {
+        let mut allocator = Allocator::new(observed);
+        orders.iter().map(|lines| allocator.decide(lines)).collect()
+    }
+
+    fn out_of_stock(name: &str, available: i64) -> Decision {
+        Decision::OutOfStock(Shortage { sku: sku(name), available })
     }
 
     #[test]
-    fn the_last_unit_can_be_had() {
-        assert_eq!(decided(&[&[line("a", 3)]], &[seen("a", 3)]), [Decision::Allocated]);
+    fn the_last_unit_can_be_allocated() {
+        assert_eq!(decide(&[&[line("a", 3)]], &[stock("a", 3)]), [Decision::Allocated]);
     }
 
     #[test]
     fn one_short_line_refuses_the_whole_order() {
         let order = [line("a", 1), line("b", 2)];
-        assert_eq!(decided(&[&order], &[seen("b", 1), seen("a", 9)]), [short("b", 1)]);
+        assert_eq!(decide(&[&order], &[stock("b", 1), stock("a", 9)]), [out_of_stock("b", 1)]);
     }
 
     #[test]
-    fn what_was_not_observed_is_not_there() {
-        assert_eq!(decided(&[&[line("a", 1)]], &[]), [short("a", 0)]);
+    fn a_sku_that_was_not_read_has_no_units() {
+        assert_eq!(decide(&[&[line("a", 1)]], &[]), [out_of_stock("a", 0)]);
     }
 
     #[test]
-    fn units_go_to_those_who_came_first_and_one_who_wants_too_many_keeps_nobody_waiting() {
+    fn units_go_to_the_first_orders_and_an_order_of_too_many_delays_no_other() {
         let orders: [&[OrderLine]; 4] = [&[line("a", 2)], &[line("a", 9)], &[line("a", 2)], &[line("a", 1)]];
         assert_eq!(
-            decided(&orders, &[seen("a", 3)]),
-            [Decision::Allocated, short("a", 3), Decision::Deferred, Decision::Allocated]
+            decide(&orders, &[stock("a", 3)]),
+            [Decision::Allocated, out_of_stock("a", 3), Decision::Deferred, Decision::Allocated]
         );
     }
 
     #[test]
-    fn an_order_that_is_refused_takes_nothing_of_its_other_lines() {
+    fn an_order_that_is_refused_takes_no_units_of_its_other_lines() {
         let orders: [&[OrderLine]; 2] = [&[line("a", 1), line("b", 1)], &[line("a", 1)]];
-        assert_eq!(decided(&orders, &[seen("a", 1)]), [short("b", 0), Decision::Allocated]);
+        assert_eq!(decide(&orders, &[stock("a", 1)]), [out_of_stock("b", 0), Decision::Allocated]);
     }
 }

@@ -1,145 +1,149 @@
 //! Everything that can keep an order from being held, and what it means for
-//! the idempotency key. Knows no HTTP: `problem.rs` does the translation.
+//! the idempotency key. Knows no HTTP and no SQL: `http::problem` gives each
+//! error its status.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
+use contract::{ProblemCode, Sku, Strategy};
 use fenced_lock::{LockError, Token};
 
-use crate::domain::order::{FieldError, OrderStatus, Sku};
-use crate::inventory::client::CallError;
-use crate::strategy::{Strategy, UnknownStrategy};
+use crate::domain::order::{FieldError, OrderStatus};
 
-/// Why there is no order, or not yet.
+/// An error of a database or of a call, shared by the orders of one batch.
+pub type Cause = Arc<dyn Error + Send + Sync>;
+
+/// Why an order is not held, or not yet.
 ///
-/// Cheap to clone: orders that share a grant share what ends it, too.
+/// Cheap to clone: one failure may end every order of a batch.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OrderError {
-    /// The request itself is wrong.
-    #[error("{} field(s) of the order are wrong", .0.len())]
+    /// Fields of the request are not acceptable.
+    #[error("{} field(s) of the order are not acceptable", .0.len())]
     Invalid(Vec<FieldError>),
-    /// No strategy has the name that was asked for.
-    #[error("the strategy cannot be chosen")]
-    UnknownStrategy(#[source] UnknownStrategy),
-    /// The strategy exists, for the lab only.
-    #[error("strategy {0} is not allowed while the lab is switched off")]
+    /// No strategy has this name.
+    #[error("there is no strategy {0:?}")]
+    UnknownStrategy(String),
+    /// The strategy can oversell, so only a lab may use it.
+    #[error("strategy {0} is allowed only where the lab is switched on")]
     StrategyNotAllowed(Strategy),
-    /// The strategy locks with a server that this service was not told of.
-    #[error("strategy {0} locks with a server that is not configured here")]
+    /// The address of the strategy's lock server is missing from the configuration.
+    #[error("the lock server of strategy {0} is not configured")]
     StrategyNotConfigured(Strategy),
-    /// An order cannot be placed without a key.
-    #[error("the request has no idempotency key")]
+    /// The request has no `Idempotency-Key`.
+    #[error("the request has no Idempotency-Key header")]
     KeyMissing,
-    /// The key was used for something else.
+    /// The key was first sent with another request.
     #[error("the idempotency key belongs to another request")]
     KeyReused,
-    /// The key's first request is still being worked on.
-    #[error("the request with this idempotency key is still being worked on")]
+    /// The first request with this key has not ended yet.
+    #[error("the first request with this idempotency key is still in progress")]
     InProgress {
-        /// Until when it may take.
+        /// The longest it can still take.
         at_most: Duration,
     },
     /// No order has this id.
-    #[error("there is no such order")]
+    #[error("no order has this id")]
     NoSuchOrder,
-    /// The order is not in a state that allows it.
-    #[error("the order is {}", .0.as_str())]
+    /// The state of the order does not allow it.
+    #[error("the order is {}", .0.name())]
     InvalidState(OrderStatus),
-    /// The hold ended before it was confirmed.
-    #[error("the reservation expired")]
+    /// The hold ended before the order was confirmed.
+    #[error("the reservation has expired")]
     ReservationExpired,
 
-    /// Fewer units were seen than asked for.
-    #[error("only {available} unit(s) of {sku} are available")]
+    /// Fewer units than the order needs.
+    #[error("{available} unit(s) of {sku} are available, fewer than the order needs")]
     OutOfStock {
-        /// Which is short.
+        /// The SKU that is short.
         sku: Sku,
-        /// How many there are.
+        /// Units of it.
         available: i64,
     },
-    /// Inventory has never heard of it.
-    #[error("there is no such SKU")]
+    /// Inventory has no stock row of a SKU; `None` if it did not name the SKU.
+    #[error("inventory has no such SKU")]
     UnknownSku(Option<Sku>),
-    /// Somebody with a newer token was there first, again and again.
-    #[error("token {token} is older than {current}, which the storage has seen")]
+    /// The storage had registered a newer token in every attempt.
+    #[error("fencing token {token} is stale: the storage has registered {current}")]
     StaleToken {
-        /// Which was refused; inventory may leave it out.
+        /// The SKU; `None` if inventory did not name it.
         sku: Option<Sku>,
-        /// What was offered.
+        /// The token of this order's lock.
         token: u64,
-        /// What the storage has.
+        /// The newest token that the storage has registered.
         current: Token,
     },
-    /// This SKU's tokens come from another lock.
-    #[error("the SKU's tokens come from another source")]
+    /// The SKU is bound to the tokens of another lock service.
+    #[error("the SKU is bound to fencing tokens of another lock service")]
     TokenSourceMismatch,
-    /// Inventory holds a different reservation under this order's id.
+    /// Inventory has a reservation with other lines under this order's id.
     #[error("inventory has another reservation for this order")]
     Conflict,
 
-    /// Others held the lock all the time.
-    #[error("the lock was not had within {waited:?}")]
+    /// Other orders held the lock all the time.
+    #[error("the lock was not acquired within {waited:?}")]
     LockTimeout {
-        /// How long it was waited for.
+        /// How long the order waited.
         waited: Duration,
     },
-    /// Whatever was read was no longer so when it came to writing, again and again.
-    #[error("others came first every time")]
+    /// Other orders changed the stock between read and write in every attempt.
+    #[error("other orders changed the stock between read and write")]
     Overtaken,
-    /// The lease ended before the write was asked for.
-    #[error("the lease ended before the write")]
+    /// The lease ended before the write was sent.
+    #[error("the lock's lease ended before the write was sent")]
     LeaseLapsed,
-    /// Fewer than a quorum of lock nodes answered.
-    #[error("the lock quorum is lost")]
+    /// Fewer than a quorum of the lock nodes answered.
+    #[error("fewer than a quorum of the lock nodes answered")]
     LockQuorum(#[source] LockError),
-    /// The lock cannot be had in this way at all.
-    #[error("the lock was asked for what it cannot do")]
+    /// The lock refused the request itself: a defect of this service.
+    #[error("the lock refused the request")]
     Lock(#[source] LockError),
-    /// The database did not do its part; nothing was sold.
-    #[error("the order database is away")]
-    Database(#[source] Arc<sqlx::Error>),
-    /// Inventory could not be reached, or could not work; nothing was sold.
-    #[error("inventory is away")]
-    Inventory(#[source] Arc<CallError>),
-    /// Inventory, or the queue for a lock, has too much to do; nothing was sold.
-    #[error("there is too much to do")]
+    /// The database of this service failed; nothing was sold.
+    #[error("the order database failed")]
+    Database(#[source] Cause),
+    /// Inventory was unreachable or failed; nothing was sold.
+    #[error("the call to inventory failed")]
+    Inventory(#[source] Cause),
+    /// Inventory or the queue for a lock is full; nothing was sold.
+    #[error("the queue for the lock, or inventory, is full")]
     Overloaded,
-    /// A write was sent and nobody knows, yet, whether it was done.
-    #[error("it may have been reserved, or not; the same key finds out and never sells twice")]
+    /// A write was sent and its outcome is not known yet.
+    #[error(
+        "the units may have been reserved; a retry with the same idempotency key resolves it and sells at most once"
+    )]
     OutcomeUnknown,
-    /// Inventory said something that makes no sense between these two services.
-    #[error("inventory refused in a way that was not foreseen")]
-    Unforeseen(#[source] Arc<CallError>),
+    /// Inventory answered outside of its contract.
+    #[error("inventory answered outside of its contract")]
+    Unforeseen(#[source] Cause),
     /// A defect of this service.
     #[error("defect: {0}")]
     Defect(&'static str),
 }
 
-impl From<sqlx::Error> for OrderError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(Arc::new(error))
-    }
-}
-
 impl OrderError {
-    /// Inventory is away, for everybody who waits for this call.
-    pub fn inventory(error: CallError) -> Self {
+    /// A call to inventory failed and certainly wrote nothing.
+    pub fn inventory(error: impl Error + Send + Sync + 'static) -> Self {
         Self::Inventory(Arc::new(error))
     }
+
+    /// Inventory's answer is not part of its contract.
+    pub fn unforeseen(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Unforeseen(Arc::new(error))
+    }
 }
 
-/// What becomes of the idempotency key when an attempt ends with an error.
+/// What an error means for the idempotency key of its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finality {
-    /// The answer is final: store it, and give it again.
-    Done,
-    /// Definitely nothing was sold, and another try may do better.
-    Free,
-    /// Something may have been sold: another try must look it up first.
+    /// The answer is stored, and sent again to every retry.
+    Final,
+    /// Certainly nothing was sold, and a retry may succeed: the key becomes free.
+    Retryable,
+    /// Units may have been sold: a retry must query the reservation first.
     Unresolved,
 }
 
 impl OrderError {
-    /// Exhaustive on purpose: a new error must say whether it is final.
+    /// Exhaustive on purpose: a new error does not compile until it has a finality.
     pub fn finality(&self) -> Finality {
         match self {
             Self::OutOfStock { .. }
@@ -147,7 +151,7 @@ impl OrderError {
             | Self::TokenSourceMismatch
             | Self::Conflict
             | Self::ReservationExpired
-            | Self::InvalidState(_) => Finality::Done,
+            | Self::InvalidState(_) => Finality::Final,
             Self::OutcomeUnknown => Finality::Unresolved,
             Self::Invalid(_)
             | Self::UnknownStrategy(_)
@@ -167,37 +171,37 @@ impl OrderError {
             | Self::Inventory(_)
             | Self::Overloaded
             | Self::Unforeseen(_)
-            | Self::Defect(_) => Finality::Free,
+            | Self::Defect(_) => Finality::Retryable,
         }
     }
 
-    /// No earlier write of the same order can stand: inventory knows of it and
-    /// it ended, or it never could have been accepted.
+    /// The error proves that no earlier write of the same order counts:
+    /// inventory ended that reservation, or would never have accepted it.
     pub fn excludes_earlier_write(&self) -> bool {
         matches!(self, Self::ReservationExpired | Self::Conflict | Self::UnknownSku(_) | Self::TokenSourceMismatch)
     }
 
-    /// The machine-readable name, as problems carry it.
-    pub fn code(&self) -> &'static str {
+    /// The machine-readable reason, as problems carry it.
+    pub fn code(&self) -> ProblemCode {
         match self {
-            Self::Invalid(_) => "validation_failed",
+            Self::Invalid(_) => ProblemCode::ValidationFailed,
             Self::UnknownStrategy(_) | Self::StrategyNotAllowed(_) | Self::StrategyNotConfigured(_) => {
-                "strategy_not_allowed"
+                ProblemCode::StrategyNotAllowed
             }
-            Self::KeyMissing => "idempotency_key_missing",
-            Self::KeyReused => "idempotency_key_reused",
-            Self::InProgress { .. } => "idempotency_in_progress",
-            Self::NoSuchOrder | Self::UnknownSku(_) => "not_found",
-            Self::InvalidState(_) | Self::Conflict => "invalid_state",
-            Self::ReservationExpired => "reservation_expired",
-            Self::OutOfStock { .. } => "out_of_stock",
-            Self::StaleToken { .. } => "stale_fencing_token",
-            Self::TokenSourceMismatch => "token_source_mismatch",
-            Self::LockTimeout { .. } | Self::Overtaken | Self::LeaseLapsed => "lock_timeout",
-            Self::LockQuorum(_) => "lock_quorum_unavailable",
-            Self::Database(_) | Self::Inventory(_) | Self::OutcomeUnknown => "dependency_unavailable",
-            Self::Overloaded => "overloaded",
-            Self::Unforeseen(_) | Self::Lock(_) | Self::Defect(_) => "internal",
+            Self::KeyMissing => ProblemCode::IdempotencyKeyMissing,
+            Self::KeyReused => ProblemCode::IdempotencyKeyReused,
+            Self::InProgress { .. } => ProblemCode::IdempotencyInProgress,
+            Self::NoSuchOrder | Self::UnknownSku(_) => ProblemCode::NotFound,
+            Self::InvalidState(_) | Self::Conflict => ProblemCode::InvalidState,
+            Self::ReservationExpired => ProblemCode::ReservationExpired,
+            Self::OutOfStock { .. } => ProblemCode::OutOfStock,
+            Self::StaleToken { .. } => ProblemCode::StaleFencingToken,
+            Self::TokenSourceMismatch => ProblemCode::TokenSourceMismatch,
+            Self::LockTimeout { .. } | Self::Overtaken | Self::LeaseLapsed => ProblemCode::LockTimeout,
+            Self::LockQuorum(_) => ProblemCode::LockQuorumUnavailable,
+            Self::Database(_) | Self::Inventory(_) | Self::OutcomeUnknown => ProblemCode::DependencyUnavailable,
+            Self::Overloaded => ProblemCode::Overloaded,
+            Self::Unforeseen(_) | Self::Lock(_) | Self::Defect(_) => ProblemCode::Internal,
         }
     }
 }

@@ -1,81 +1,65 @@
-//! What an order is. Pure: no I/O, no HTTP, no SQL. Lines are sorted by SKU and
-//! every SKU appears once, by construction: nothing after this has to sum again.
+//! What an order is. Pure: no I/O, no HTTP, no SQL.
+//!
+//! Invariant: the lines of an [`OrderRequest`] and of an [`Order`] are sorted by
+//! SKU, and every SKU appears once.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
+use contract::{ReservationStatus, Sku, Strategy};
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
-/// The name of something that is sold: `[A-Za-z0-9_-]{1,64}`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Sku(String);
-
-impl Sku {
-    /// # Errors
-    /// Says which characters are allowed.
-    pub fn parse(name: &str) -> Result<Self, &'static str> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if (1..=64).contains(&name.len()) && name.chars().all(allowed) {
-            Ok(Self(name.to_owned()))
-        } else {
-            Err("must be 1 to 64 letters, digits, '_' or '-'")
-        }
-    }
-
-    /// As written by the customer.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Sku {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// So many units of one SKU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Units of one SKU: a line of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = LineView)]
 pub struct OrderLine {
-    /// What.
+    /// The SKU.
+    #[schema(value_type = String)]
     pub sku: Sku,
-    /// How many, at least one.
+    /// Units, at least 1.
     pub quantity: i64,
 }
 
-/// What a customer asked for.
+/// What a customer orders: checked, with the quantities of each SKU summed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderRequest {
-    /// Who.
+    /// The customer's name, 1 to 128 characters.
     pub customer: String,
     /// Sorted by SKU, each once.
     pub lines: Vec<OrderLine>,
 }
 
-/// How much one order may ask for.
+/// The largest order that is accepted.
 #[derive(Debug, Clone, Copy)]
 pub struct OrderLimits {
-    /// Lines as the customer wrote them, before duplicates are summed.
+    /// Lines as sent, before the quantities of each SKU are summed.
     pub lines: usize,
-    /// Units of one SKU, after duplicates are summed.
+    /// Units of one SKU, after they are summed.
     pub quantity: i64,
 }
 
-/// One thing that is wrong with a request, and where.
+/// A field of a request that is not acceptable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// JSON pointer into the body.
+    /// JSON pointer into the body; `/headers/…` for a header.
     pub pointer: String,
-    /// For a person.
+    /// What is not acceptable, for a person.
     pub detail: String,
 }
 
+impl FieldError {
+    /// An error at `pointer`.
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), detail: detail.into() }
+    }
+}
+
 impl OrderRequest {
-    /// Checks everything and tells everything that is wrong, not just the first.
+    /// Checks every field, not only up to the first that is wrong.
     ///
     /// # Errors
-    /// One fault for each field.
+    /// One for each field that is not acceptable.
     pub fn parse<'a>(
         customer: &str,
         lines: impl ExactSizeIterator<Item = (&'a str, i64)>,
@@ -83,29 +67,29 @@ impl OrderRequest {
     ) -> Result<Self, Vec<FieldError>> {
         let mut errors = Vec::new();
         if !(1..=128).contains(&customer.chars().count()) || customer.contains('\0') {
-            errors.push(field_error("/customer", "must have 1 to 128 characters, none of them NUL"));
+            errors.push(FieldError::new("/customer", "must have 1 to 128 characters, none of them NUL"));
         }
         if !(1..=limits.lines).contains(&lines.len()) {
-            errors.push(field_error("/lines", format!("must have 1 to {} entries", limits.lines)));
-            return Err(errors); // ten thousand lines would make ten thousand faults
+            errors.push(FieldError::new("/lines", format!("must have 1 to {} entries", limits.lines)));
+            return Err(errors); // ten thousand lines would make ten thousand errors
         }
         let mut summed: BTreeMap<Sku, i64> = BTreeMap::new();
         for (index, (sku, quantity)) in lines.enumerate() {
             if !(1..=limits.quantity).contains(&quantity) {
                 let detail = format!("must be 1 to {}", limits.quantity);
-                errors.push(field_error(format!("/lines/{index}/quantity"), detail));
+                errors.push(FieldError::new(format!("/lines/{index}/quantity"), detail));
             }
-            match Sku::parse(sku) {
+            match sku.parse::<Sku>() {
                 Ok(sku) => {
                     let sum = summed.entry(sku).or_default();
                     *sum = sum.saturating_add(quantity);
                 }
-                Err(detail) => errors.push(field_error(format!("/lines/{index}/sku"), detail)),
+                Err(error) => errors.push(FieldError::new(format!("/lines/{index}/sku"), error.to_string())),
             }
         }
         if errors.is_empty() && summed.values().any(|sum| *sum > limits.quantity) {
             let detail = format!("one SKU must not exceed {} units in all", limits.quantity);
-            errors.push(field_error("/lines", detail));
+            errors.push(FieldError::new("/lines", detail));
         }
         if !errors.is_empty() {
             return Err(errors);
@@ -114,75 +98,83 @@ impl OrderRequest {
         Ok(Self { customer: customer.to_owned(), lines })
     }
 
-    /// The same for two requests that ask for the same, however they were written.
+    /// The same bytes for two requests that order the same, in whatever order
+    /// their lines were sent.
     pub fn canonical(&self) -> Vec<u8> {
         let lines: Vec<_> = self.lines.iter().map(|line| (line.sku.as_str(), line.quantity)).collect();
         serde_json::json!([self.customer, lines]).to_string().into_bytes()
     }
 }
 
-fn field_error(pointer: impl Into<String>, detail: impl Into<String>) -> FieldError {
-    FieldError { pointer: pointer.into(), detail: detail.into() }
+/// An order, as stored and as shown.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = OrderView)]
+pub struct Order {
+    /// The id of the order, as in `Location`.
+    pub id: Uuid,
+    /// The customer's name.
+    pub customer: String,
+    /// The state of the order.
+    pub status: OrderStatus,
+    /// How stock was guarded.
+    pub strategy: Strategy,
+    /// Sorted by SKU, each once.
+    pub lines: Vec<OrderLine>,
+    /// The units set aside for the order; absent until they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<Reservation>,
 }
 
-/// Where an order stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// The state of an order: `pending → held → confirmed | cancelled`, or
+/// `pending → failed`. A retry under the same key makes a failed order pending
+/// again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumString, IntoStaticStr, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum OrderStatus {
-    /// Being worked on, or waiting to be resolved.
+    /// In progress, or its outcome is not known yet.
     Pending,
-    /// Units are set aside for it.
+    /// Units are set aside until the hold ends.
     Held,
-    /// Final: the customer has it.
+    /// Final: the units belong to the customer.
     Confirmed,
-    /// Final: the units went back.
+    /// Final: the units were returned.
     Cancelled,
-    /// It never got its units.
+    /// No units were set aside.
     Failed,
 }
 
 impl OrderStatus {
-    /// As stored and as sent.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Held => "held",
-            Self::Confirmed => "confirmed",
-            Self::Cancelled => "cancelled",
-            Self::Failed => "failed",
-        }
+    /// The name, as stored and as sent.
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
-/// What inventory set aside for an order.
+/// The units that inventory set aside for an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Reservation {
-    /// Inventory's name for it.
+    /// Inventory's id of the reservation.
     pub reservation_id: Uuid,
-    /// `held`, `confirmed`, `cancelled` or `expired`, when inventory was last asked.
-    pub status: String,
+    /// `held`, `confirmed`, `cancelled` or `expired`, as of inventory's latest answer.
+    #[schema(value_type = String)]
+    pub status: ReservationStatus,
     /// When the hold ends, RFC 3339.
     pub expires_at: String,
-    /// What is held.
+    /// The units, by SKU.
     #[serde(default)]
     pub lines: Vec<ReservedLine>,
-}
-
-impl Reservation {
-    /// Its units are the order's.
-    pub fn is_live(&self) -> bool {
-        matches!(self.status.as_str(), "held" | "confirmed")
-    }
 }
 
 /// One line of a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReservedLine {
-    /// What.
-    pub sku: String,
-    /// How many.
+    /// The SKU.
+    #[schema(value_type = String)]
+    pub sku: Sku,
+    /// Units.
     pub quantity: i64,
-    /// The token it was written with; absent under strategies without one.
+    /// The token of the write; absent under strategies without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fencing_token: Option<u64>,
 }
@@ -199,8 +191,8 @@ mod tests {
 
     #[test]
     fn duplicate_skus_are_summed_and_lines_are_sorted() {
-        let wanted = parse(&[("b", 1), ("a", 2), ("b", 3)]).expect("valid");
-        let lines: Vec<_> = wanted.lines.iter().map(|l| (l.sku.as_str(), l.quantity)).collect();
+        let request = parse(&[("b", 1), ("a", 2), ("b", 3)]).expect("valid");
+        let lines: Vec<_> = request.lines.iter().map(|l| (l.sku.as_str(), l.quantity)).collect();
         assert_eq!(lines, [("a", 2), ("b", 4)]);
     }
 
@@ -213,20 +205,35 @@ mod tests {
     #[test]
     fn every_field_that_is_wrong_is_named() {
         let errors = OrderRequest::parse("", [("a b", 0), ("", 11)].into_iter(), LIMITS).expect_err("all wrong");
-        let pointers: Vec<_> = errors.iter().map(|f| f.pointer.as_str()).collect();
+        let pointers: Vec<_> = errors.iter().map(|error| error.pointer.as_str()).collect();
         assert_eq!(pointers, ["/customer", "/lines/0/quantity", "/lines/0/sku", "/lines/1/quantity", "/lines/1/sku"]);
     }
 
     #[test]
-    fn too_many_lines_are_one_fault_not_thousands() {
+    fn too_many_lines_are_one_error_not_thousands() {
         let errors = OrderRequest::parse("ada", vec![("!", 0); 10_000].into_iter(), LIMITS).expect_err("too many");
         assert_eq!(errors.len(), 1);
     }
 
     #[test]
-    fn the_order_of_lines_does_not_change_what_is_asked_for() {
+    fn the_order_of_lines_does_not_change_what_is_ordered() {
         let one = parse(&[("a", 1), ("b", 2)]).expect("valid").canonical();
         let two = parse(&[("b", 1), ("a", 1), ("b", 1)]).expect("valid").canonical();
         assert_eq!(one, two);
+    }
+
+    #[test]
+    fn an_order_status_has_one_name_in_text_and_json() {
+        let all = [
+            OrderStatus::Pending,
+            OrderStatus::Held,
+            OrderStatus::Confirmed,
+            OrderStatus::Cancelled,
+            OrderStatus::Failed,
+        ];
+        for status in all {
+            assert_eq!(status.name().parse(), Ok(status));
+            assert_eq!(serde_json::json!(status), status.name());
+        }
     }
 }

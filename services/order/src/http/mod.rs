@@ -1,6 +1,6 @@
-//! HTTP: the routes, the handlers and the problems. Nothing here decides about an order.
+//! HTTP: the routes, the handlers, and the problem that each error becomes.
+//! Nothing here decides about an order.
 
-pub mod answer;
 pub mod lab;
 pub mod orders;
 pub mod problem;

@@ -1,12 +1,15 @@
-//! The handlers of the order service and the shapes they speak. What a request
-//! means is decided in `order`, what happens to it in `placing`.
+//! The handlers of orders, and the bodies they take and send. Requests are
+//! checked in `domain::order` and carried out in `placement`.
 
 use axum::{
+    body::{Body, to_bytes},
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use contract::Strategy;
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
 use service_kit::{
     docs::{CommonBodyErrors, CommonErrors},
     extract::{Json, Path},
@@ -15,79 +18,65 @@ use service_kit::{
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::app::App;
-use crate::domain::error::OrderError;
-use crate::domain::order::{FieldError, OrderRequest, OrderStatus, Reservation};
-use crate::inventory::client::Transition;
-use crate::placement::lifecycle;
-use crate::placement::service::PlacementResult;
-use crate::placement::timings::Timings;
-use crate::store::orders::{KeyedRequest, StoredOrder};
-use crate::strategy::Strategy;
+use crate::{
+    domain::{
+        error::OrderError,
+        order::{FieldError, Order, OrderLimits, OrderRequest},
+    },
+    inventory::client::Transition,
+    placement::{
+        batch::Timings,
+        lifecycle,
+        service::{OrderPlacement, PlacementResult},
+    },
+    store::idempotency::{Answer, KeyedRequest},
+};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const LOCK_STRATEGY: HeaderName = HeaderName::from_static("lock-strategy");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-const LONGEST_KEY: usize = 255;
+const MAX_KEY_LENGTH: usize = 255;
+/// More than any answer of this service, in bytes.
+const MAX_ANSWER: usize = 1 << 20;
 
-/// What a customer asks for.
+/// What the handlers share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct OrdersApi {
+    /// Places and concludes orders.
+    pub placement: OrderPlacement,
+    /// The strategy of a request that names none.
+    pub default_strategy: Strategy,
+    /// A request may name a strategy that can oversell.
+    pub lab: bool,
+    /// The largest order that is accepted.
+    pub limits: OrderLimits,
+}
+
+/// The order that a customer places.
 #[derive(Debug, Deserialize, ToSchema, garde::Validate)]
-#[garde(allow_unvalidated)] // `Wanted::parse` checks everything, against configured limits
+#[garde(allow_unvalidated)] // `OrderRequest::parse` checks every field, against configured limits
 #[serde(deny_unknown_fields)]
 pub struct PlaceOrder {
-    /// Who; 1 to 128 characters.
+    /// The customer's name, 1 to 128 characters.
     #[schema(min_length = 1, max_length = 128)]
     customer: String,
-    /// What; duplicates of one SKU are summed.
+    /// The units to order; lines of one SKU are summed.
     #[schema(min_items = 1, max_items = 100)]
     lines: Vec<PlaceLine>,
 }
 
-/// One line of a request.
+/// Units of one SKU to order.
+// Text until `OrderRequest::parse` checks it: serde would stop at the first wrong field.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceLine {
     /// 1 to 64 letters, digits, `_` or `-`.
     #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     sku: String,
-    /// 1 to 1,000,000.
+    /// 1 to 1,000,000 units.
     #[schema(minimum = 1, maximum = 1_000_000)]
     quantity: i64,
-}
-
-/// An order as it is shown.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct OrderView {
-    /// Its id.
-    id: Uuid,
-    /// Who wanted it.
-    customer: String,
-    /// Where it stands.
-    status: OrderStatus,
-    /// How stock was guarded.
-    strategy: Strategy,
-    /// What was wanted, sorted by SKU, each once.
-    lines: Vec<LineView>,
-    /// What is set aside for it; absent until it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reservation: Option<Reservation>,
-}
-
-/// One line of an order.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct LineView {
-    /// What.
-    sku: String,
-    /// How many.
-    quantity: i64,
-}
-
-impl From<StoredOrder> for OrderView {
-    fn from(order: StoredOrder) -> Self {
-        let StoredOrder { id, customer, status, strategy, lines, reservation } = order;
-        let lines = lines.into_iter().map(|line| LineView { sku: line.sku.to_string(), quantity: line.quantity });
-        Self { id, customer, status, strategy, lines: lines.collect(), reservation }
-    }
 }
 
 /// Places an order.
@@ -95,12 +84,12 @@ impl From<StoredOrder> for OrderView {
     post,
     path = "/v1/orders",
     params(
-        ("Idempotency-Key" = String, Header, description = "Names this order for good: the same key gets the same answer", min_length = 1, max_length = 255),
-        ("Lock-Strategy" = Option<Strategy>, Header, description = "How stock is guarded; unsafe ones only where the lab is switched on"),
+        ("Idempotency-Key" = String, Header, description = "Identifies this order: the same key is answered with the same order", min_length = 1, max_length = 255),
+        ("Lock-Strategy" = Option<Strategy>, Header, description = "How stock is guarded; strategies that can oversell only where the lab is switched on"),
     ),
     request_body = PlaceOrder,
     responses(
-        (status = 201, description = "Held", body = OrderView, headers(("Location" = String), ("Server-Timing" = String))),
+        (status = 201, description = "Held", body = Order, headers(("Location" = String), ("Server-Timing" = String))),
         CommonErrors,
         CommonBodyErrors,
         (status = 400, description = "malformed_json, idempotency_key_missing", content_type = "application/problem+json", body = Problem),
@@ -112,82 +101,113 @@ impl From<StoredOrder> for OrderView {
     )
 )]
 pub async fn place(
-    State(app): State<App>,
+    State(api): State<OrdersApi>,
     headers: HeaderMap,
     Json(body): Json<PlaceOrder>,
 ) -> Result<Response, OrderError> {
     let key = idempotency_key(&headers)?;
-    let strategy = chosen_strategy(&headers, app.default_strategy, app.lab)?;
-    app.placement.section().locks.of(strategy)?;
+    let strategy = chosen_strategy(&headers, api.default_strategy, api.lab)?;
+    api.placement.section().lock(strategy)?;
     let lines = body.lines.iter().map(|line| (line.sku.as_str(), line.quantity));
-    let wanted = OrderRequest::parse(&body.customer, lines, app.limits).map_err(OrderError::Invalid)?;
+    let order = OrderRequest::parse(&body.customer, lines, api.limits).map_err(OrderError::Invalid)?;
     let traceparent = service_kit::trace::current_traceparent();
-    let request = KeyedRequest { scope: "place-order", key, wanted, strategy, traceparent };
-
-    // A client that hangs up must not leave an order half done.
-    let placement = app.placement.clone();
-    let placed = app.spawn(async move { placement.place(request).await }).await;
-    Ok(match placed {
-        Ok(PlacementResult::Final(answer, timings)) => timed(answer.into_response(), &timings),
-        Ok(PlacementResult::Replayed(answer)) => answer.replayed(),
-        Ok(PlacementResult::Retryable(error, timings)) => timed(error.into_response(), &timings),
-        Err(_panicked) => return Err(OrderError::OutcomeUnknown),
-    })
+    let request = KeyedRequest { scope: "place-order", key, order, strategy, traceparent };
+    match api.placement.place(request).await {
+        PlacementResult::Final(answer, timings) => Ok(timed(response(answer)?, &timings)),
+        PlacementResult::Replayed(answer) => Ok(replayed(response(answer)?)),
+        PlacementResult::Retryable(error, timings) => Ok(timed(error.into_response(), &timings)),
+    }
 }
 
 /// Shows an order.
 #[utoipa::path(
     get,
     path = "/v1/orders/{id}",
-    params(("id" = Uuid, Path, description = "As `Location` gave it")),
+    params(("id" = Uuid, Path, description = "The id in `Location`")),
     responses(
-        (status = 200, description = "The order", body = OrderView),
+        (status = 200, description = "The order", body = Order),
         CommonErrors,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
     )
 )]
-pub async fn show(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
-    let order = app.placement.db.order(id).await?;
-    Ok(axum::Json(OrderView::from(order)).into_response())
+pub async fn show(State(api): State<OrdersApi>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
+    Ok(axum::Json(api.placement.db.order(id).await?).into_response())
 }
 
-/// Makes a held order final.
+/// Confirms a held order: its units become the customer's.
 #[utoipa::path(
     post,
     path = "/v1/orders/{id}/confirm",
-    params(("id" = Uuid, Path, description = "As `Location` gave it")),
+    params(("id" = Uuid, Path, description = "The id in `Location`")),
     responses(
-        (status = 200, description = "Confirmed, now or before", body = OrderView),
+        (status = 200, description = "Confirmed, now or before", body = Order),
         CommonErrors,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "invalid_state, reservation_expired", content_type = "application/problem+json", body = Problem),
     )
 )]
-pub async fn confirm(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
-    conclude(&app, id, Transition::Confirm).await
+pub async fn confirm(State(api): State<OrdersApi>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
+    Ok(axum::Json(lifecycle::conclude(&api.placement, id, Transition::Confirm).await?).into_response())
 }
 
-/// Gives a held order's units back, and the money.
+/// Cancels a held order: its units return to stock and its payment is voided.
 #[utoipa::path(
     post,
     path = "/v1/orders/{id}/cancel",
-    params(("id" = Uuid, Path, description = "As `Location` gave it")),
+    params(("id" = Uuid, Path, description = "The id in `Location`")),
     responses(
-        (status = 200, description = "Cancelled, now or before", body = OrderView),
+        (status = 200, description = "Cancelled, now or before", body = Order),
         CommonErrors,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "invalid_state, reservation_expired", content_type = "application/problem+json", body = Problem),
     )
 )]
-pub async fn cancel(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
-    conclude(&app, id, Transition::Cancel).await
+pub async fn cancel(State(api): State<OrdersApi>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
+    Ok(axum::Json(lifecycle::conclude(&api.placement, id, Transition::Cancel).await?).into_response())
 }
 
-async fn conclude(app: &App, id: Uuid, transition: Transition) -> Result<Response, OrderError> {
-    let placement = app.placement.clone();
-    let concluding = app.spawn(async move { lifecycle::conclude(&placement, id, transition).await });
-    let order = concluding.await.unwrap_or(Err(OrderError::OutcomeUnknown))?;
-    Ok(axum::Json(OrderView::from(order)).into_response())
+/// A final answer as it is sent: 201 with the order, or the problem of the error.
+///
+/// # Errors
+/// The order or the problem cannot be rendered, which is a defect.
+pub fn render(result: Result<Order, OrderError>) -> BoxFuture<'static, Result<Answer, OrderError>> {
+    Box::pin(async move {
+        let (location, response) = match result {
+            Ok(order) => {
+                let location = format!("/v1/orders/{}", order.id);
+                (Some(location), (StatusCode::CREATED, axum::Json(order)).into_response())
+            }
+            Err(error) => (None, error.into_response()),
+        };
+        let (parts, body) = response.into_parts();
+        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let body = to_bytes(body, MAX_ANSWER).await.map_err(|_| OrderError::Defect("an answer is not bytes"))?;
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            content_type: content_type.unwrap_or("application/json").to_owned(),
+            location,
+            body: body.into(),
+        })
+    })
+}
+
+fn response(answer: Answer) -> Result<Response, OrderError> {
+    let Answer { status, content_type, location, body } = answer;
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() =
+        StatusCode::from_u16(status).map_err(|_| OrderError::Defect("a recorded answer has an invalid status"))?;
+    let headers = [(header::CONTENT_TYPE, Some(content_type)), (header::LOCATION, location)];
+    for (name, value) in headers {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+fn replayed(mut response: Response) -> Response {
+    response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    response
 }
 
 fn timed(mut response: Response, timings: &Timings) -> Response {
@@ -201,19 +221,19 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, OrderError> {
     let key = headers.get(IDEMPOTENCY_KEY).ok_or(OrderError::KeyMissing)?;
     match key.to_str() {
         Ok("") => Err(OrderError::KeyMissing),
-        Ok(key) if key.len() <= LONGEST_KEY => Ok(key.to_owned()),
-        _ => Err(OrderError::Invalid(vec![FieldError {
-            pointer: "/headers/idempotency-key".to_owned(),
-            detail: format!("must have 1 to {LONGEST_KEY} visible ASCII characters"),
-        }])),
+        Ok(key) if key.len() <= MAX_KEY_LENGTH => Ok(key.to_owned()),
+        _ => Err(OrderError::Invalid(vec![FieldError::new(
+            "/headers/idempotency-key",
+            format!("must have 1 to {MAX_KEY_LENGTH} visible ASCII characters"),
+        )])),
     }
 }
 
 fn chosen_strategy(headers: &HeaderMap, default: Strategy, lab: bool) -> Result<Strategy, OrderError> {
-    let Some(named) = headers.get(LOCK_STRATEGY) else {
+    let Some(name) = headers.get(LOCK_STRATEGY) else {
         return Ok(default);
     };
-    let named = String::from_utf8_lossy(named.as_bytes());
-    let strategy: Strategy = named.parse().map_err(OrderError::UnknownStrategy)?;
-    if lab || strategy.safe() { Ok(strategy) } else { Err(OrderError::StrategyNotAllowed(strategy)) }
+    let name = String::from_utf8_lossy(name.as_bytes());
+    let strategy: Strategy = name.parse().map_err(|_| OrderError::UnknownStrategy(name.into_owned()))?;
+    if lab || strategy.is_safe() { Ok(strategy) } else { Err(OrderError::StrategyNotAllowed(strategy)) }
 }

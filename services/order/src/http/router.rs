@@ -1,4 +1,4 @@
-//! Every call of the order service, on one page. Paths and documentation stand
+//! Every route of the order service, on one page. Paths and documentation stand
 //! at the handlers; `service_kit::serve` adds `/livez`, `/readyz`, `/metrics`,
 //! limits and fallbacks.
 
@@ -7,14 +7,18 @@ use service_kit::docs;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
-use crate::http::lab;
-use crate::http::orders;
+use crate::{
+    http::{
+        lab,
+        orders::{self, OrdersApi},
+    },
+    placement::pauses::WritePauses,
+};
 
 const TITLE: &str = "Holdfast: orders";
 const ABOUT: &str = "Places orders under a distributed lock. Every failure is a problem (RFC 9457) with a `code`.";
 
-fn calls() -> OpenApiRouter<App> {
+fn routes() -> OpenApiRouter<OrdersApi> {
     OpenApiRouter::with_openapi(docs::document(TITLE, ABOUT))
         .routes(routes!(orders::place)) //   POST /v1/orders
         .routes(routes!(orders::show)) //    GET  /v1/orders/{id}
@@ -22,15 +26,16 @@ fn calls() -> OpenApiRouter<App> {
         .routes(routes!(orders::cancel)) //  POST /v1/orders/{id}/cancel
 }
 
-/// The service's own calls and their documentation.
-pub fn router(app: App) -> Router {
-    let (calls, document) = calls().split_for_parts();
-    let lab = Router::new().route("/v1/lab/pauses", post(lab::arm).delete(lab::disarm));
-    let calls = if app.lab { calls.merge(lab) } else { calls };
-    calls.with_state(app).merge(docs::pages(document))
+/// The routes of the service and their documentation; with `pauses`, those of the lab too.
+pub fn router(api: OrdersApi, pauses: Option<WritePauses>) -> Router {
+    let (routes, document) = routes().split_for_parts();
+    let lab = |pauses| {
+        Router::new().route("/v1/lab/pauses", post(lab::arm_pause).delete(lab::disarm_pauses)).with_state(pauses)
+    };
+    routes.with_state(api).merge(pauses.map(lab).unwrap_or_default()).merge(docs::pages(document))
 }
 
-/// What `/openapi.json` says; a test compares it with `docs/openapi/order.json`.
+/// What `/openapi.json` serves; a test compares it with `docs/openapi/order.json`.
 pub fn document() -> OpenApi {
-    calls().into_openapi()
+    routes().into_openapi()
 }

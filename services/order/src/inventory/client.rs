@@ -1,172 +1,270 @@
-//! The calls to inventory. Tells apart what was never sent, what was refused
-//! and what nobody answered: everything the order path does about a failure
-//! depends on that difference. Never decides, never retries a write that may
-//! have been received.
+//! The calls to inventory, and what they send and receive. A failed call says
+//! whether it was never sent, refused, or left unanswered: everything that an
+//! order does about the failure depends on that.
+//!
+//! Absence: nothing is decided here, and a write that may have been received is
+//! never sent again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use reqwest::{RequestBuilder, StatusCode};
+use contract::{ProblemCode, Sku, Strategy};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::{
-    Serialize,
+    Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
-use service_kit::deadline;
+use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use url::Url;
 use uuid::Uuid;
 
-pub use super::wire::{BatchOrder, BatchStock, ClaimLine, Refusal, Reserve, ReserveBatch, ReserveLine};
-use super::wire::{BatchOutcome, BatchResponse, ClaimResponse};
-use crate::domain::allocation::StockSnapshot;
-use crate::domain::order::{OrderLine, Reservation};
-use crate::inventory::balancer::{Balancer, Replica};
-use crate::strategy::Strategy;
+use crate::{
+    domain::{
+        allocation::StockSnapshot,
+        order::{OrderLine, Reservation},
+    },
+    inventory::balancer::{Balancer, CONNECT_TIMEOUT, Replica, SendError},
+};
 
-/// A stopped host must not eat the lease before the next replica is tried.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-const IDLE_CONNECTIONS: usize = 64;
-
-/// Why a call did not bring what it asked for.
+/// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// No replica took the connection: certainly nothing was done.
-    #[error("no replica of inventory could be reached")]
+    #[error("no replica of inventory is reachable")]
     NotSent(#[source] reqwest::Error),
-    /// It was sent, or may have been, and no answer came, or none in time.
-    #[error("inventory did not answer")]
+    /// The call may have been received, and no answer came in time.
+    #[error("inventory did not answer in time")]
     NoAnswer(#[source] Option<reqwest::Error>),
-    /// It could not do it: a 5xx, or something that is no answer of inventory.
-    #[error("inventory answered {status}")]
+    /// A 5xx, or a response that is not inventory's.
+    #[error("inventory failed with {status}")]
     Failed {
-        /// As it came.
+        /// The status of the response.
         status: StatusCode,
     },
-    /// It would not do it: a 4xx. Certainly nothing was done.
-    #[error("inventory refused: {} {}", .0.status, .0.code)]
+    /// A 4xx: certainly nothing was done.
+    #[error("inventory refused the call: {} {}", .0.status.as_u16(), .0.code.map_or("without a known code", ProblemCode::as_str))]
     Refused(Refusal),
+    /// The task that made the call panicked, which the log reports; the call
+    /// may have been received.
+    #[error("the task that called inventory panicked")]
+    TaskPanicked,
 }
 
-/// What can be done to a held reservation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A 4xx of inventory: the members of its problem that an order acts on.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The status of the response.
+    pub status: StatusCode,
+    /// The reason; `None` if the code is missing or unknown.
+    pub code: Option<ProblemCode>,
+    /// The SKU that it is about, if one.
+    pub sku: Option<Sku>,
+    /// Units left, with `out_of_stock`.
+    pub available: Option<i64>,
+    /// The token that was refused, with `stale_fencing_token`.
+    pub token: Option<u64>,
+    /// The token that the storage has registered, with `stale_fencing_token`.
+    pub current: Option<u64>,
+}
+
+impl Refusal {
+    /// A member of an unexpected type is absent; the others are read all the same.
+    fn decode(status: StatusCode, problem: &Value) -> Self {
+        Self {
+            status,
+            code: problem["code"].as_str().and_then(|code| code.parse().ok()),
+            sku: problem["sku"].as_str().and_then(|sku| sku.parse().ok()),
+            available: problem["available"].as_i64(),
+            token: problem["token"].as_u64(),
+            current: problem["current"].as_u64(),
+        }
+    }
+}
+
+/// One SKU of a claim or a write, with what the storage compares. A member that
+/// does not apply is not sent.
+#[derive(Debug, Clone, Serialize)]
+pub struct GuardedLine {
+    /// The SKU.
+    pub sku: Sku,
+    /// Units to reserve; absent in a claim and in the stock of a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<i64>,
+    /// The token of the lock, under strategies with tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fencing_token: Option<u64>,
+    /// Units that were read; absent where nothing was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_available: Option<i64>,
+    /// The version that was read, under `optimistic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_version: Option<i64>,
+}
+
+/// The write of one order.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reserve {
+    /// Inventory accepts one reservation for each order.
+    pub order_id: Uuid,
+    /// Sorted by SKU.
+    pub lines: Vec<GuardedLine>,
+    /// How long the hold lasts, in seconds.
+    pub hold_seconds: u64,
+}
+
+/// The write of several orders that share a grant.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReserveBatch {
+    /// The tokens and the stock that was read, a SKU each.
+    pub stock: Vec<GuardedLine>,
+    /// In the order in which units are allocated.
+    pub orders: Vec<BatchOrder>,
+    /// How long the holds last, in seconds.
+    pub hold_seconds: u64,
+}
+
+/// One order of a [`ReserveBatch`].
+#[derive(Debug, Clone, Serialize)]
+pub struct BatchOrder {
+    /// Inventory accepts one reservation for each order.
+    pub order_id: Uuid,
+    /// Sorted by SKU.
+    pub lines: Vec<OrderLine>,
+}
+
+/// What each order of a batch became, by order id.
+pub type BatchResults = HashMap<Uuid, Result<Reservation, CallError>>;
+
+#[derive(Deserialize)]
+struct ClaimResponse {
+    snapshots: Vec<StockSnapshot>,
+}
+
+/// One outcome for each order, in the order of the request.
+#[derive(Deserialize)]
+struct BatchResponse {
+    outcomes: Vec<BatchOutcome>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum BatchOutcome {
+    Reservation(Reservation),
+    Problem(Value),
+}
+
+/// A final transition of a held reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Transition {
-    /// The customer has it.
+    /// The units become the customer's.
     Confirm,
-    /// The units go back.
+    /// The units return to stock.
     Cancel,
 }
 
-/// Inventory, all its replicas. Cheap to clone.
+/// Inventory, with all its replicas. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct InventoryClient(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    http: reqwest::Client,
-    replicas: Balancer,
-    token: String,
-    /// How long a read or a claim may take before another replica is asked.
-    call_timeout: Duration,
+    balancer: Balancer,
+    /// How long a read or a claim may take before it is given up.
+    read_timeout: Duration,
     writes: TaskTracker,
 }
 
 impl InventoryClient {
-    /// Connects to nothing yet.
+    /// Connects to nothing yet. `read_timeout` limits reads and claims, not writes.
     ///
     /// # Errors
     /// The HTTP client cannot be built.
-    pub fn new(urls: Vec<Url>, token: String, call_timeout: Duration) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .http1_only()
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .retry(reqwest::retry::never())
-            .build()?;
-        let (replicas, writes) = (Balancer::new(urls), TaskTracker::new());
-        Ok(Self(Arc::new(Inner { http, replicas, token, call_timeout, writes })))
+    pub fn new(urls: Vec<Url>, token: String, read_timeout: Duration) -> Result<Self, reqwest::Error> {
+        let balancer = Balancer::new(urls, token)?;
+        Ok(Self(Arc::new(Inner { balancer, read_timeout, writes: TaskTracker::new() })))
     }
 
-    /// Registers the tokens, all or none, and reads what they protect.
+    /// Registers the tokens, all or none, and reads the stock that they guard.
     ///
     /// # Errors
-    /// After `NoAnswer` the tokens may or may not be registered: only a new
-    /// grant can claim again.
+    /// After `NoAnswer` the tokens may be registered: only a new grant can claim again.
     pub async fn claim(
         &self,
-        lines: &[ClaimLine],
+        lines: &[GuardedLine],
         strategy: Strategy,
         by: Instant,
     ) -> Result<Vec<StockSnapshot>, CallError> {
         let body = serde_json::json!({ "lines": lines });
-        let make = |http: &reqwest::Client, replica: &Replica| {
+        let make = |http: &Client, replica: &Replica| {
             http.post(replica.url("v1/claims")).header("lock-strategy", strategy.name()).json(&body)
         };
-        let answer: ClaimResponse = self.ask(make, self.soon(by)).await?;
-        Ok(answer.snapshots)
+        let response: ClaimResponse = self.call(make, self.read_deadline(by)).await?;
+        Ok(response.snapshots)
     }
 
-    /// Reads stock without claiming anything.
+    /// Reads stock without registering a token.
     ///
     /// # Errors
-    /// As of any read.
-    pub async fn observe(&self, lines: &[OrderLine], by: Instant) -> Result<Vec<StockSnapshot>, CallError> {
-        let reads = lines.iter().map(|line| async move {
-            let path = format!("v1/stock/{}", line.sku);
-            self.ask(|http, replica| http.get(replica.url(&path)), self.soon(by)).await
+    /// Nothing was written.
+    pub async fn read_stock(
+        &self,
+        skus: impl IntoIterator<Item = &Sku>,
+        by: Instant,
+    ) -> Result<Vec<StockSnapshot>, CallError> {
+        let reads = skus.into_iter().map(|sku| async move {
+            let path = format!("v1/stock/{sku}");
+            self.call(|http, replica| http.get(replica.url(&path)), self.read_deadline(by)).await
         });
         futures_util::future::try_join_all(reads).await
     }
 
-    /// The order's reservation, if there is one.
+    /// The order's reservation, if inventory has one.
     ///
     /// # Errors
-    /// As of any read.
+    /// Nothing was written.
     pub async fn find_reservation(&self, order: Uuid, by: Instant) -> Result<Option<Reservation>, CallError> {
         let path = format!("v1/reservations?order_id={order}");
-        match self.ask(|http, replica| http.get(replica.url(&path)), self.soon(by)).await {
-            Ok(found) => Ok(Some(found)),
-            Err(CallError::Refused(refusal)) if refusal.status == 404 => Ok(None),
+        match self.call(|http, replica| http.get(replica.url(&path)), self.read_deadline(by)).await {
+            Ok(reservation) => Ok(Some(reservation)),
+            Err(CallError::Refused(Refusal { status: StatusCode::NOT_FOUND, .. })) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Can one of the replicas work?
+    /// Whether a replica can serve.
     ///
     /// # Errors
-    /// As of any read.
+    /// None of those tried can.
     pub async fn ready(&self) -> Result<(), CallError> {
-        let asked =
-            self.ask(|http, replica| http.get(replica.url("readyz")), self.soon(Instant::now() + CONNECT_TIMEOUT));
-        asked.await.map(|_status: IgnoredAny| ())
+        let by = self.read_deadline(Instant::now() + CONNECT_TIMEOUT);
+        let ready = self.call(|http, replica| http.get(replica.url("readyz")), by);
+        ready.await.map(|_status: IgnoredAny| ())
     }
 
     /// Confirms or cancels a reservation.
     ///
     /// # Errors
-    /// After `NoAnswer` and `Failed` it may have happened: look it up.
+    /// After `NoAnswer` and `Failed` it may have happened: query the reservation.
     pub async fn transition(
         &self,
         reservation: Uuid,
         transition: Transition,
         by: Instant,
     ) -> Result<Reservation, CallError> {
-        let verb = match transition {
-            Transition::Confirm => "confirm",
-            Transition::Cancel => "cancel",
-        };
+        let verb: &str = transition.into();
         let path = format!("v1/reservations/{reservation}/{verb}");
-        self.ask(|http, replica| http.post(replica.url(&path)), by).await
+        self.call(|http, replica| http.post(replica.url(&path)), by).await
     }
 
-    /// Sends the write once and waits for its answer until `by`. The connection
-    /// stays open for `keep_open` whoever stops waiting: a write once sent runs
-    /// to its end, late if need be. That is what the fence is for.
+    /// Sends the write once and waits until `by` for its answer. The connection
+    /// stays open for `keep_open` in any case: a write that was sent runs to its
+    /// end, late if need be. The fence is there for that.
     ///
     /// # Errors
-    /// `NotSent` and `Refused` wrote nothing. After `NoAnswer` and `Failed`
-    /// nobody knows.
+    /// After `NotSent` and `Refused` nothing was written; after any other the
+    /// outcome is unknown.
     ///
     /// # Cancel safety
     /// The write goes on.
@@ -180,11 +278,11 @@ impl InventoryClient {
         self.write("v1/reservations", reserve, strategy, by, keep_open).await
     }
 
-    /// One write for all these orders, as `reserve`; how each of them ended, in order.
+    /// Sends one write for several orders, as [`reserve`](Self::reserve) does for one.
     ///
     /// # Errors
-    /// As `reserve`, about all of them; one that was refused by itself is an
-    /// error among the answers.
+    /// As `reserve`, for all orders at once. An order that was refused by itself
+    /// is an error among the results.
     ///
     /// # Cancel safety
     /// The write goes on.
@@ -194,17 +292,23 @@ impl InventoryClient {
         strategy: Strategy,
         by: Instant,
         keep_open: Duration,
-    ) -> Result<Vec<Result<Reservation, CallError>>, CallError> {
-        let asked = batch.orders.len();
-        let answer: BatchResponse = self.write("v1/reservations/batch", batch, strategy, by, keep_open).await?;
-        if answer.outcomes.len() != asked {
-            return Err(CallError::NoAnswer(None)); // to some of them
+    ) -> Result<BatchResults, CallError> {
+        let orders: Vec<_> = batch.orders.iter().map(|order| order.order_id).collect();
+        let response: BatchResponse = self.write("v1/reservations/batch", batch, strategy, by, keep_open).await?;
+        if response.outcomes.len() != orders.len() {
+            return Err(CallError::NoAnswer(None)); // for some of the orders
         }
-        let each = |outcome| match outcome {
-            BatchOutcome::Reservation(held) => Ok(held),
-            BatchOutcome::Problem(problem) => Err(CallError::Refused(Refusal::read(StatusCode::CONFLICT, &problem))),
+        let result = |outcome| match outcome {
+            BatchOutcome::Reservation(reservation) => Ok(reservation),
+            BatchOutcome::Problem(problem) => Err(CallError::Refused(Refusal::decode(StatusCode::CONFLICT, &problem))),
         };
-        Ok(answer.outcomes.into_iter().map(each).collect())
+        Ok(orders.into_iter().zip(response.outcomes.into_iter().map(result)).collect())
+    }
+
+    /// Resolves when no write is in progress any more, answered or not.
+    pub async fn writes_ended(&self) {
+        self.0.writes.close();
+        self.0.writes.wait().await;
     }
 
     async fn write<T: DeserializeOwned + Send + 'static>(
@@ -216,93 +320,54 @@ impl InventoryClient {
         keep_open: Duration,
     ) -> Result<T, CallError> {
         let (client, traceparent) = (self.clone(), service_kit::trace::current_traceparent());
-        let first = self.0.replicas.next();
-        let name = first.clone();
+        let replica = self.0.balancer.next();
+        let first = Arc::clone(&replica);
         let write = self.0.writes.spawn(async move {
-            let make = |http: &reqwest::Client, replica: &Replica| {
+            let make = |http: &Client, replica: &Replica| {
                 http.post(replica.url(path)).header("lock-strategy", strategy.name()).json(&body)
             };
-            let written = timeout(keep_open, client.send(first, make, traceparent, None)).await;
-            written.unwrap_or(Err(CallError::NoAnswer(None)))
+            let sent = async { decode(client.0.balancer.send(first, make, traceparent, None).await?).await };
+            timeout(keep_open, sent).await.unwrap_or(Err(CallError::NoAnswer(None)))
         });
         match timeout_at(by, write).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_panicked)) => Err(CallError::NoAnswer(None)),
+            Ok(Ok(result)) => result,
+            Ok(Err(_panicked)) => Err(CallError::TaskPanicked),
             Err(_elapsed) => {
-                name.mark_failed();
+                replica.mark_failed();
                 Err(CallError::NoAnswer(None))
             }
         }
     }
 
-    /// Resolves when no write is on its way any more, answered or not.
-    pub async fn writes_ended(&self) {
-        self.0.writes.close();
-        self.0.writes.wait().await;
+    fn read_deadline(&self, by: Instant) -> Instant {
+        by.min(Instant::now() + self.0.read_timeout)
     }
 
-    fn soon(&self, by: Instant) -> Instant {
-        by.min(Instant::now() + self.0.call_timeout)
-    }
-
-    async fn ask<T: DeserializeOwned>(
+    async fn call<T: DeserializeOwned>(
         &self,
-        make: impl Fn(&reqwest::Client, &Replica) -> RequestBuilder,
+        make: impl Fn(&Client, &Replica) -> RequestBuilder,
         by: Instant,
     ) -> Result<T, CallError> {
-        let first = self.0.replicas.next();
-        let name = first.clone();
-        let call = self.send(first, make, service_kit::trace::current_traceparent(), Some(by));
-        timeout_at(by, call).await.unwrap_or_else(|_elapsed| {
-            name.mark_failed();
+        let replica = self.0.balancer.next();
+        let (first, traceparent) = (Arc::clone(&replica), service_kit::trace::current_traceparent());
+        let sent = async { decode(self.0.balancer.send(first, make, traceparent, Some(by)).await?).await };
+        timeout_at(by, sent).await.unwrap_or_else(|_elapsed| {
+            replica.mark_failed();
             Err(CallError::NoAnswer(None))
         })
     }
+}
 
-    /// Goes on to another replica only while the one before took no connection.
-    /// Inventory is told how long its answer is waited for, and gives up before;
-    /// never so with a write, which runs to its end.
-    async fn send<T: DeserializeOwned>(
-        &self,
-        first: Arc<Replica>,
-        make: impl Fn(&reqwest::Client, &Replica) -> RequestBuilder,
-        traceparent: Option<String>,
-        by: Option<Instant>,
-    ) -> Result<T, CallError> {
-        let mut replica = first;
-        let mut tried = 1;
-        loop {
-            let mut request = make(&self.0.http, &replica).bearer_auth(&self.0.token);
-            if let Some(traceparent) = &traceparent {
-                request = request.header("traceparent", traceparent);
-            }
-            if let Some(by) = by {
-                let left = by.saturating_duration_since(Instant::now()).as_millis();
-                request = request.header(deadline::HEADER, left.to_string());
-            }
-            match request.send().await {
-                Ok(response) if response.status() == StatusCode::GATEWAY_TIMEOUT => {
-                    replica.mark_failed();
-                    return Err(CallError::NoAnswer(None));
-                }
-                Ok(response) => return read(response).await,
-                Err(error) => {
-                    replica.mark_failed();
-                    if !error.is_connect() {
-                        return Err(CallError::NoAnswer(Some(error)));
-                    }
-                    if tried == self.0.replicas.len() {
-                        return Err(CallError::NotSent(error));
-                    }
-                }
-            }
-            replica = self.0.replicas.next();
-            tried += 1;
+impl From<SendError> for CallError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotSent(error) => Self::NotSent(error),
+            SendError::NoResponse(error) => Self::NoAnswer(error),
         }
     }
 }
 
-async fn read<T: DeserializeOwned>(response: reqwest::Response) -> Result<T, CallError> {
+async fn decode<T: DeserializeOwned>(response: Response) -> Result<T, CallError> {
     let status = response.status();
     let body = response.bytes().await;
     let body = body.map_err(|error| CallError::NoAnswer(Some(error)))?;
@@ -313,5 +378,5 @@ async fn read<T: DeserializeOwned>(response: reqwest::Response) -> Result<T, Cal
         return Err(CallError::Failed { status });
     }
     let problem = serde_json::from_slice(&body).unwrap_or_default();
-    Err(CallError::Refused(Refusal::read(status, &problem)))
+    Err(CallError::Refused(Refusal::decode(status, &problem)))
 }

@@ -1,5 +1,5 @@
-//! The client of the inventory service.
+//! The client of the inventory service: the calls, and the choice of a replica.
 
-pub mod balancer;
 pub mod client;
-mod wire;
+
+mod balancer;

@@ -1,146 +1,255 @@
-//! Those who pass the critical section together: orders of one replica that
-//! want the same SKUs under the same strategy and share one grant. Each ends by
-//! itself. Decides nothing and calls nobody.
+//! An attempt to place an order, and the batch of attempts that share a grant:
+//! how far each came, how it ended, and where its time went.
+//!
+//! Absence: nothing is decided here, and no service is called.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
+use contract::{Sku, Strategy};
+use service_kit::trace::{self, Trace};
+use strum::{IntoStaticStr, VariantArray};
+use tokio::{sync::oneshot, time::Instant};
+use tracing::Span;
 use uuid::Uuid;
 
-use crate::domain::error::OrderError;
-use crate::domain::order::{OrderLine, Reservation, Sku};
-use crate::placement::critical_section::Attempt;
-use crate::placement::outcome::AttemptError;
-use crate::placement::timings::Step;
-use crate::strategy::Strategy;
+use crate::{
+    domain::{error::OrderError, order::OrderLine},
+    placement::outcome::{AttemptError, AttemptResult},
+};
 
-/// How a pass ends for one order.
-pub type AttemptResult = Result<Reservation, AttemptError>;
-
-/// Where one of the party stands.
+/// One order on its way through the critical section, perhaps more than once.
 #[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The same on every retry of the same request.
+    pub order_id: Uuid,
+    /// Sorted by SKU, each once.
+    pub lines: Vec<OrderLine>,
+    /// How stock is guarded.
+    pub strategy: Strategy,
+    /// When the order stops trying.
+    pub deadline: Instant,
+    /// An earlier write of this order may have been received: its reservation is
+    /// queried before anything is decided.
+    pub maybe_written: bool,
+    /// The time spent so far.
+    pub timings: Timings,
+}
+
+/// The attempts that may share a grant: the same strategy and the same SKUs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BatchKey {
+    /// How stock is guarded.
+    pub strategy: Strategy,
+    /// Sorted, each once.
+    pub skus: Vec<Sku>,
+}
+
+impl BatchKey {
+    /// The key of an attempt.
+    pub fn of(attempt: &Attempt) -> Self {
+        let skus = attempt.lines.iter().map(|line| line.sku.clone()).collect();
+        Self { strategy: attempt.strategy, skus }
+    }
+}
+
+/// Where the result of an attempt is sent.
+pub type Reply = oneshot::Sender<(Attempt, AttemptResult)>;
+
+/// How far an attempt has come.
+#[derive(Debug)]
 enum MemberState {
-    /// Nothing has been said against it yet.
+    /// It has not ended.
     Active,
-    /// It gets what those before it leave: known after the write.
+    /// Its units are allocated to earlier members, whose write decides.
     Deferred,
-    /// This is how it ends.
+    /// It ended.
     Done(AttemptResult),
 }
 
-/// One order and how far it got.
+/// An attempt of a batch.
 #[derive(Debug)]
 pub struct BatchMember {
-    /// The order.
+    /// The attempt.
     pub attempt: Attempt,
+    /// The request that it belongs to.
+    pub trace: Trace,
     state: MemberState,
+    reply: Reply,
 }
 
-/// One order or more; never none.
-#[derive(Debug)]
-pub struct Batch(Vec<BatchMember>);
-
 impl BatchMember {
-    fn active(&self) -> bool {
-        matches!(self.state, MemberState::Active)
+    /// An attempt on behalf of the current request, and where its result arrives.
+    pub fn new(attempt: Attempt) -> (Self, oneshot::Receiver<(Attempt, AttemptResult)>) {
+        let (reply, result) = oneshot::channel();
+        (Self { attempt, trace: trace::here(), state: MemberState::Active, reply }, result)
     }
 
-    /// It ends so.
-    pub fn end(&mut self, ended: AttemptResult) {
-        self.state = MemberState::Done(ended);
+    /// Ends the attempt.
+    pub fn finish(&mut self, result: AttemptResult) {
+        self.state = MemberState::Done(result);
     }
 
-    /// It waits for what the others leave.
+    /// Waits for the write of earlier members.
     pub fn defer(&mut self) {
         self.state = MemberState::Deferred;
     }
+
+    /// Sends the result. A member without one may try again.
+    pub fn send_result(self) {
+        let result = match self.state {
+            MemberState::Done(result) => result,
+            MemberState::Active | MemberState::Deferred => Err(AttemptError::Retry(OrderError::Overtaken)),
+        };
+        let _nobody_waits = self.reply.send((self.attempt, result));
+    }
+
+    fn is_active(&self) -> bool {
+        matches!(self.state, MemberState::Active)
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.state, MemberState::Done(_))
+    }
+}
+
+/// Attempts that share a grant, in order of arrival.
+#[derive(Debug)]
+pub struct Batch {
+    key: BatchKey,
+    members: Vec<BatchMember>,
 }
 
 impl Batch {
-    /// # Panics
-    /// Without anybody: there is nothing to take a lock for.
-    pub fn of(attempts: impl IntoIterator<Item = Attempt>) -> Self {
-        let member = |attempt| BatchMember { attempt, state: MemberState::Active };
-        let members: Vec<_> = attempts.into_iter().map(member).collect();
-        assert!(!members.is_empty(), "a party of nobody");
-        Self(members)
+    /// `None` without members.
+    pub fn new(key: BatchKey, members: Vec<BatchMember>) -> Option<Self> {
+        (!members.is_empty()).then_some(Self { key, members })
     }
 
-    /// The same for all of them.
+    /// What all members have in common.
+    pub fn key(&self) -> &BatchKey {
+        &self.key
+    }
+
+    /// The strategy of every member.
     pub fn strategy(&self) -> Strategy {
-        self.0[0].attempt.strategy
+        self.key.strategy
     }
 
-    /// The same for all of them; quantities differ.
-    pub fn skus(&self) -> impl Iterator<Item = &Sku> + Clone {
-        self.0[0].attempt.lines.iter().map(|line| &line.sku)
+    /// The SKUs of every member, sorted; quantities differ.
+    pub fn skus(&self) -> &[Sku] {
+        &self.key.skus
     }
 
-    /// One line for each SKU.
-    pub fn lines(&self) -> &[OrderLine] {
-        &self.0[0].attempt.lines
+    /// The number of members, at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "a batch has members")]
+    pub fn len(&self) -> usize {
+        self.members.len()
     }
 
-    /// How many.
-    pub fn size(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Those nothing has been said against, in the order in which they came.
+    /// Attempts that have not ended, in order of arrival.
     pub fn active(&self) -> impl Iterator<Item = &Attempt> {
-        self.0.iter().filter(|member| member.active()).map(|member| &member.attempt)
+        self.members.iter().filter(|member| member.is_active()).map(|member| &member.attempt)
     }
 
-    /// Likewise.
+    /// Members that have not ended, in order of arrival.
     pub fn active_mut(&mut self) -> impl Iterator<Item = &mut BatchMember> {
-        self.0.iter_mut().filter(|member| member.active())
+        self.members.iter_mut().filter(|member| member.is_active())
     }
 
-    /// Likewise, by id.
-    pub fn active_ids(&self) -> Vec<Uuid> {
-        self.active().map(|attempt| attempt.order_id).collect()
-    }
-
-    /// Everybody who has not ended yet, ends so.
-    pub fn finish_all(&mut self, error_before: &AttemptError) {
-        for member in self.0.iter_mut().filter(|member| !matches!(member.state, MemberState::Done(_))) {
-            member.end(Err(error_before.clone()));
-        }
-    }
-
-    /// Those who go on end one by one, as `ends` has it, in order.
-    pub fn finish_each(&mut self, ends: impl IntoIterator<Item = AttemptResult>) {
-        for (member, ended) in self.active_mut().zip(ends) {
-            member.end(ended);
-        }
-    }
-
-    /// Those who waited for what the others leave.
+    /// Members that wait for the write of earlier members.
     pub fn deferred_mut(&mut self) -> impl Iterator<Item = &mut BatchMember> {
-        self.0.iter_mut().filter(|member| matches!(member.state, MemberState::Deferred))
+        self.members.iter_mut().filter(|member| matches!(member.state, MemberState::Deferred))
     }
 
-    /// What stands now.
-    pub fn held(&self) -> impl Iterator<Item = &Attempt> {
-        let held = |member: &&BatchMember| matches!(member.state, MemberState::Done(Ok(_)));
-        self.0.iter().filter(held).map(|member| &member.attempt)
+    /// Attempts that ended with a reservation.
+    pub fn reserved(&self) -> impl Iterator<Item = &Attempt> {
+        let reserved = |member: &&BatchMember| matches!(member.state, MemberState::Done(Ok(_)));
+        self.members.iter().filter(reserved).map(|member| &member.attempt)
     }
 
-    /// Somebody's write was sent and not answered.
+    /// The outcome of a write of this batch is unknown.
     pub fn outcome_unknown(&self) -> bool {
-        self.0.iter().any(|member| matches!(member.state, MemberState::Done(Err(AttemptError::OutcomeUnknown))))
+        self.members.iter().any(|member| matches!(member.state, MemberState::Done(Err(AttemptError::OutcomeUnknown))))
     }
 
-    /// What all of them waited for goes to everybody's account.
-    pub fn spent(&mut self, step: Step, spent: Duration) {
-        self.0.iter_mut().for_each(|member| member.attempt.timings.add(step, spent));
+    /// Ends every member that has not ended, deferred ones included.
+    pub fn finish_all(&mut self, error: &AttemptError) {
+        self.members.iter_mut().filter(|member| !member.is_done()).for_each(|member| member.finish(Err(error.clone())));
     }
 
-    /// Everybody, with the way it ended. Whoever nobody said anything about may
-    /// try again.
-    pub fn into_results(self) -> impl Iterator<Item = (Attempt, AttemptResult)> {
-        self.0.into_iter().map(|BatchMember { attempt, state }| match state {
-            MemberState::Done(ended) => (attempt, ended),
-            MemberState::Active | MemberState::Deferred => (attempt, Err(AttemptError::Retry(OrderError::Overtaken))),
-        })
+    /// Adds the time of a step to every member: all of them waited for it.
+    pub fn add_time(&mut self, step: Step, spent: Duration) {
+        self.members.iter_mut().for_each(|member| member.attempt.timings.add(step, spent));
+    }
+
+    /// The request of the first member, in whose trace the batch runs.
+    pub fn trace(&self) -> Trace {
+        self.members.first().map_or_else(trace::here, |member| member.trace.clone())
+    }
+
+    /// The span of the critical section: below the current span, and linked to
+    /// the requests of all other members.
+    pub fn span(&self) -> Span {
+        let (strategy, trace_id) = (self.strategy().name(), trace::current_trace_id().map(tracing::field::display));
+        let span = tracing::info_span!("critical_section", strategy, orders = self.len(), trace_id);
+        self.members.iter().skip(1).for_each(|member| member.trace.shares(&span));
+        span
+    }
+
+    /// Sends every member its result.
+    pub fn send_results(self) {
+        self.members.into_iter().for_each(BatchMember::send_result);
+    }
+}
+
+/// A step of the critical section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+pub enum Step {
+    /// Waiting for the lock.
+    Lock,
+    /// Registering the token and reading stock.
+    Claim,
+    /// Deciding, with the authorisation of the payment.
+    Decide,
+    /// Writing the reservation.
+    Reserve,
+}
+
+/// The time that one order spent in each step, over all its attempts.
+#[derive(Debug, Clone, Default)]
+pub struct Timings([Duration; Step::VARIANTS.len()]);
+
+impl Timings {
+    /// Adds the time of one attempt.
+    pub fn add(&mut self, step: Step, spent: Duration) {
+        self.0[step as usize] += spent;
+    }
+
+    /// The time spent in a step so far.
+    pub fn of(&self, step: Step) -> Duration {
+        self.0[step as usize]
+    }
+
+    /// The value of the `Server-Timing` header: `lock;dur=1.204, claim;dur=…`, in milliseconds.
+    pub fn header(&self) -> String {
+        let mut header = String::with_capacity(80);
+        for &step in Step::VARIANTS {
+            let separator = if header.is_empty() { "" } else { ", " };
+            let (name, ms): (&str, _) = (step.into(), self.of(step).as_secs_f64() * 1000.0);
+            write!(header, "{separator}{name};dur={ms:.3}").expect("writing to a String cannot fail");
+        }
+        header
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_names_every_step_once_in_milliseconds() {
+        let timings = Timings([Duration::from_micros(1500), Duration::ZERO, Duration::ZERO, Duration::from_secs(1)]);
+        assert_eq!(timings.header(), "lock;dur=1.500, claim;dur=0.000, decide;dur=0.000, reserve;dur=1000.000");
     }
 }

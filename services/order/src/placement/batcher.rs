@@ -1,12 +1,12 @@
-//! Who shares a grant: orders of this replica that want the same SKUs under the
-//! same strategy wait in one place. One conductor for each such crowd stands at
-//! the lock, and takes everybody who has gathered by the time it is granted
-//! through the critical section together.
+//! Orders of this replica that want the same SKUs under the same strategy share
+//! a grant: they wait in one queue, one task waits for the lock on behalf of the
+//! queue, and the orders that are queued when it is granted pass the critical
+//! section as one batch.
 //!
-//! Invariant: an order is in one place at a time, and leaves it with an answer
-//! or because its own wait is over. Only strategies that claim share: the token
-//! is what makes one write for several orders as safe as one for each.
-//! Absence: no stock is known here, and nothing is decided.
+//! Invariant: an order is in one queue at a time, and leaves it with a result or
+//! because its own wait is over. Only strategies that claim share a grant: the
+//! token makes one write for several orders as safe as one write each.
+//! Absence: nothing is known about stock here, and nothing is decided.
 
 use std::{
     collections::HashMap,
@@ -14,242 +14,220 @@ use std::{
     time::Duration,
 };
 
-use fenced_lock::Grants;
-use service_kit::trace::{self, Trace};
+use service_kit::trace::Trace;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
 };
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, Span};
 
-use crate::domain::error::OrderError;
-use crate::domain::order::{OrderLine, Sku};
-use crate::placement::batch::{AttemptResult, Batch};
-use crate::placement::critical_section::{Attempt, CriticalSection};
-use crate::placement::outcome::AttemptError;
-use crate::placement::timings::Step;
-use crate::strategy::Strategy;
+use crate::{
+    domain::error::OrderError,
+    placement::{
+        batch::{Attempt, Batch, BatchKey, BatchMember, Step},
+        critical_section::CriticalSection,
+        outcome::{AttemptError, AttemptResult},
+    },
+};
 
-/// Most orders waiting for the same SKUs; more are too much work at once.
+/// Most orders in one queue; more are answered 429 `overloaded`.
 const MAX_QUEUED: usize = 1024;
 
-type Key = (Strategy, Vec<Sku>);
-
-/// Everybody who waits for a grant in this replica. Cheap to clone.
+/// The queues of this replica. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Batcher {
-    /// What they pass.
+    /// What the batches pass.
     pub section: CriticalSection,
     max_batch: usize,
-    waiting: Arc<Mutex<HashMap<Key, Vec<QueuedAttempt>>>>,
+    queues: Arc<Mutex<HashMap<BatchKey, Vec<QueuedAttempt>>>>,
     leaders: TaskTracker,
 }
 
-/// One order, until it is taken along.
+/// An attempt that waits for the lock.
 #[derive(Debug)]
 struct QueuedAttempt {
-    attempt: Attempt,
+    member: BatchMember,
     since: Instant,
     until: Instant,
-    /// The request it belongs to; whoever conducts outlives that.
-    trace: Trace,
-    tell: oneshot::Sender<(Attempt, AttemptResult)>,
+}
+
+impl QueuedAttempt {
+    /// The wait for the lock is over, with a grant or without.
+    fn dequeue(self) -> BatchMember {
+        let mut member = self.member;
+        member.attempt.timings.add(Step::Lock, self.since.elapsed());
+        member
+    }
 }
 
 impl Batcher {
-    /// Nobody waits yet. At most `largest_party` orders share a grant; where
-    /// that is one, each stands at the lock by itself.
+    /// At most `max_batch` orders share a grant; if that is 1, each waits for the
+    /// lock by itself.
     pub fn new(section: CriticalSection, max_batch: usize) -> Self {
-        Self { section, max_batch, waiting: Arc::default(), leaders: TaskTracker::new() }
+        Self { section, max_batch, queues: Arc::default(), leaders: TaskTracker::new() }
     }
 
-    /// One pass through the critical section, alone or with others.
+    /// Passes the critical section once, in a batch where that is allowed.
     ///
     /// # Cancel safety
-    /// An order that was taken along goes on without its caller.
-    pub async fn pass(&self, attempt: &mut Attempt) -> AttemptResult {
+    /// An order that is in a batch already goes on without its caller.
+    pub async fn attempt(&self, attempt: &mut Attempt) -> AttemptResult {
         let left = attempt.deadline.saturating_duration_since(Instant::now());
         let wait = self.section.wait.min(left);
-        let (after, ended) = if attempt.strategy.claims() && self.max_batch > 1 {
-            self.pass_with_others(attempt, wait).await?
+        let (updated, result) = if attempt.strategy.claims() && self.max_batch > 1 {
+            self.attempt_in_batch(attempt, wait).await?
         } else {
-            self.pass_alone(attempt, wait).await?
+            self.attempt_alone(attempt, wait).await?
         };
-        *attempt = after;
-        ended
+        *attempt = updated;
+        result
     }
 
-    /// Resolves when every lock has been given back.
+    /// Resolves when every queue is empty and every lock released.
     pub async fn drained(&self) {
         self.leaders.close();
         self.leaders.wait().await;
     }
 
-    async fn pass_alone(
+    async fn attempt_alone(
         &self,
         attempt: &mut Attempt,
         wait: Duration,
     ) -> Result<(Attempt, AttemptResult), AttemptError> {
-        let acquiring = self.section.acquire(attempt.strategy, &attempt.lines, wait);
-        let grants = attempt.timings.measure(Step::Lock, acquiring).await?;
-        let mut batch = Batch::of([attempt.clone()]);
-        let span = span_of(&batch);
-        self.section.pass(&mut batch, grants).instrument(span).await;
-        batch.into_results().next().ok_or(AttemptError::Refused(OrderError::Defect("a party of nobody")))
+        let (key, since) = (BatchKey::of(attempt), Instant::now());
+        let (member, result) = BatchMember::new(attempt.clone());
+        let queued = QueuedAttempt { member, since, until: since + wait };
+        let form_batch = || Batch::new(key.clone(), vec![queued.dequeue()]);
+        match self.section.run(&key, wait, form_batch).await {
+            Ok(batch) => batch.into_iter().for_each(Batch::send_results),
+            Err(error) => {
+                attempt.timings.add(Step::Lock, since.elapsed());
+                return Err(error);
+            }
+        }
+        result.await.map_err(|_| AttemptError::Refused(OrderError::Defect("a batch ended without a result")))
     }
 
-    async fn pass_with_others(
+    async fn attempt_in_batch(
         &self,
         attempt: &mut Attempt,
         wait: Duration,
     ) -> Result<(Attempt, AttemptResult), AttemptError> {
-        let (since, key) = (Instant::now(), key_of(attempt));
+        let (key, since) = (BatchKey::of(attempt), Instant::now());
         let until = since + wait;
-        let mut told = self.join(&key, attempt.clone(), since, until)?;
-        if let Ok(told) = timeout_at(until, &mut told).await {
-            return told.map_err(|_gone| AttemptError::OutcomeUnknown);
+        let mut result = self.enqueue(&key, attempt.clone(), since, until)?;
+        // The sender is dropped without a result only where the leader panicked,
+        // perhaps after the write was sent.
+        let leader_panicked = |_| AttemptError::OutcomeUnknown;
+        if let Ok(result) = timeout_at(until, &mut result).await {
+            return result.map_err(leader_panicked);
         }
         if self.leave(&key, attempt) {
             attempt.timings.add(Step::Lock, since.elapsed());
             return Err(AttemptError::Refused(OrderError::LockTimeout { waited: wait }));
         }
-        told.await.map_err(|_gone| AttemptError::OutcomeUnknown) // it was taken along just then
+        result.await.map_err(leader_panicked) // it joined a batch just before its wait was over
     }
 
-    /// Waits with the others; whoever finds the place empty sends a conductor.
-    fn join(
+    /// Joins the queue; the first order in a queue starts its leader.
+    fn enqueue(
         &self,
-        key: &Key,
+        key: &BatchKey,
         attempt: Attempt,
         since: Instant,
         until: Instant,
     ) -> Result<oneshot::Receiver<(Attempt, AttemptResult)>, AttemptError> {
-        let (tell, told) = oneshot::channel();
-        let newcomer = QueuedAttempt { attempt, since, until, trace: trace::here(), tell };
-        let mut waiting = self.lock();
-        match waiting.get_mut(key) {
-            Some(crowd) if crowd.len() >= MAX_QUEUED => return Err(AttemptError::Refused(OrderError::Overloaded)),
-            Some(crowd) => crowd.push(newcomer),
+        let (member, result) = BatchMember::new(attempt);
+        let newcomer = QueuedAttempt { member, since, until };
+        let mut queues = self.lock();
+        match queues.get_mut(key) {
+            Some(queue) if queue.len() >= MAX_QUEUED => return Err(AttemptError::Refused(OrderError::Overloaded)),
+            Some(queue) => queue.push(newcomer),
             None => {
-                waiting.insert(key.clone(), vec![newcomer]);
+                queues.insert(key.clone(), vec![newcomer]);
                 self.leaders.spawn(self.clone().lead(key.clone()));
             }
         }
-        Ok(told)
+        Ok(result)
     }
 
-    /// True if it was still waiting.
-    fn leave(&self, key: &Key, attempt: &Attempt) -> bool {
-        let mut waiting = self.lock();
-        let Some(crowd) = waiting.get_mut(key) else { return false };
-        let before = crowd.len();
-        crowd.retain(|one| one.attempt.order_id != attempt.order_id);
-        crowd.len() < before
+    /// Leaves the queue; `false` if the order is in a batch already.
+    fn leave(&self, key: &BatchKey, attempt: &Attempt) -> bool {
+        let mut queues = self.lock();
+        let Some(queue) = queues.get_mut(key) else { return false };
+        let before = queue.len();
+        queue.retain(|queued| queued.member.attempt.order_id != attempt.order_id);
+        queue.len() < before
     }
 
-    /// Takes party after party through, until nobody waits any more.
-    async fn lead(self, key: Key) {
-        let (strategy, lines) = (key.0, lines_of(&key));
-        while let Some((longest, trace)) = self.longest_remaining_wait(&key) {
-            match trace.carry(self.section.acquire(strategy, &lines, longest)).await {
-                Ok(grants) => self.run_batch(&key, grants).await,
+    /// Runs batch after batch, until the queue is empty.
+    async fn lead(self, key: BatchKey) {
+        while let Some((wait, trace)) = self.longest_remaining_wait(&key) {
+            let batch = trace.carry(self.section.run(&key, wait, || self.drain(&key))).await;
+            match batch {
+                Ok(batch) => batch.into_iter().for_each(Batch::send_results),
                 Err(AttemptError::Refused(OrderError::LockTimeout { waited })) => self.expire(&key, waited),
-                Err(error_before) => {
-                    for one in self.take(&key, MAX_QUEUED) {
-                        one.tell(Err(error_before.clone()));
-                    }
-                }
+                Err(error) => self.refuse_all(&key, &error),
             }
         }
     }
 
-    async fn run_batch(&self, key: &Key, grants: Grants) {
-        let (mut attempts, mut listeners, mut traces) = (Vec::new(), Vec::new(), Vec::new());
-        for QueuedAttempt { mut attempt, since, trace, tell, until: _ } in self.take(key, self.max_batch) {
-            attempt.timings.add(Step::Lock, since.elapsed());
-            attempts.push(attempt);
-            listeners.push(tell);
-            traces.push(trace);
-        }
-        let Some((first, others)) = traces.split_first() else {
-            let _released = grants.release().await; // everybody's wait was over
-            return;
-        };
-        let mut batch = Batch::of(attempts);
-        metrics::histogram!("order_batch_size", "strategy" => key.0.name()).record(size(&batch));
-        let passing = async {
-            let span = span_of(&batch);
-            for other in others {
-                other.shares(&span);
-            }
-            self.section.pass(&mut batch, grants).instrument(span).await;
-        };
-        first.clone().carry(passing).await;
-        for (listener, ended) in listeners.into_iter().zip(batch.into_results()) {
-            let _gone = listener.send(ended);
-        }
+    /// Takes the batch that shares the grant; `None` if every wait was over.
+    fn drain(&self, key: &BatchKey) -> Option<Batch> {
+        let members = self.dequeue(key, self.max_batch);
+        let batch = Batch::new(key.clone(), members)?;
+        metrics::histogram!("order_batch_size", "strategy" => key.strategy.name()).record(size(&batch));
+        Some(batch)
     }
 
-    /// How long the most patient one still waits, and for which request the lock
-    /// is asked; the place is closed when nobody is there.
-    fn longest_remaining_wait(&self, key: &Key) -> Option<(Duration, Trace)> {
-        let mut waiting = self.lock();
-        let crowd = waiting.get(key)?;
-        let latest = crowd.iter().map(|one| one.until).max().zip(crowd.first());
-        let found = latest.map(|(until, first)| (until.saturating_duration_since(Instant::now()), first.trace.clone()));
+    /// How long the last of the queue's waits still lasts, and the request in
+    /// whose trace the lock is acquired. An empty queue is removed.
+    fn longest_remaining_wait(&self, key: &BatchKey) -> Option<(Duration, Trace)> {
+        let mut queues = self.lock();
+        let queue = queues.get(key)?;
+        let latest = queue.iter().map(|queued| queued.until).max().zip(queue.first());
+        let found =
+            latest.map(|(until, first)| (until.saturating_duration_since(Instant::now()), first.member.trace.clone()));
         if found.is_none() {
-            waiting.remove(key);
+            queues.remove(key);
         }
         found
     }
 
-    fn take(&self, key: &Key, at_most: usize) -> Vec<QueuedAttempt> {
-        let mut waiting = self.lock();
-        let Some(crowd) = waiting.get_mut(key) else { return Vec::new() };
-        let many = crowd.len().min(at_most);
-        crowd.drain(..many).collect()
+    fn dequeue(&self, key: &BatchKey, at_most: usize) -> Vec<BatchMember> {
+        let mut queues = self.lock();
+        let Some(queue) = queues.get_mut(key) else { return Vec::new() };
+        let many = queue.len().min(at_most);
+        queue.drain(..many).map(QueuedAttempt::dequeue).collect()
     }
 
-    fn expire(&self, key: &Key, waited: Duration) {
+    /// Answers the orders whose wait is over.
+    fn expire(&self, key: &BatchKey, waited: Duration) {
         let now = Instant::now();
-        let late: Vec<_> = match self.lock().get_mut(key) {
-            Some(crowd) => crowd.extract_if(.., |one| one.until <= now).collect(),
+        let expired: Vec<_> = match self.lock().get_mut(key) {
+            Some(queue) => queue.extract_if(.., |queued| queued.until <= now).collect(),
             None => Vec::new(),
         };
-        for one in late {
-            one.tell(Err(AttemptError::Refused(OrderError::LockTimeout { waited })));
+        for queued in expired {
+            let mut member = queued.dequeue();
+            member.finish(Err(AttemptError::Refused(OrderError::LockTimeout { waited })));
+            member.send_result();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<QueuedAttempt>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn refuse_all(&self, key: &BatchKey, error: &AttemptError) {
+        for mut member in self.dequeue(key, MAX_QUEUED) {
+            member.finish(Err(error.clone()));
+            member.send_result();
+        }
     }
-}
 
-impl QueuedAttempt {
-    fn tell(mut self, ended: AttemptResult) {
-        self.attempt.timings.add(Step::Lock, self.since.elapsed());
-        let _gone = self.tell.send((self.attempt, ended));
+    fn lock(&self) -> MutexGuard<'_, HashMap<BatchKey, Vec<QueuedAttempt>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn key_of(attempt: &Attempt) -> Key {
-    (attempt.strategy, attempt.lines.iter().map(|line| line.sku.clone()).collect())
-}
-
-/// For the lock's sake: it does not ask how many.
-fn lines_of((_, skus): &Key) -> Vec<OrderLine> {
-    skus.iter().map(|sku| OrderLine { sku: sku.clone(), quantity: 1 }).collect()
-}
-
-/// In the trace of the first, and of all the others by reference.
-fn span_of(batch: &Batch) -> Span {
-    let (strategy, trace_id) = (batch.strategy().name(), trace::current_trace_id().map(tracing::field::display));
-    tracing::info_span!("critical_section", strategy, orders = batch.size(), trace_id)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2⁵³")]
 fn size(batch: &Batch) -> f64 {
-    batch.size() as f64
+    batch.len() as f64
 }

@@ -1,85 +1,132 @@
 //! The critical section: acquire → claim → decide → reserve → release, once,
-//! for one order or for several that share the grant. Read `pass` and
-//! `while_held` and you have read it.
+//! for one order or for a batch that shares the grant. Read `run` and
+//! `while_locked`, and you have read it.
 //!
-//! Invariant: every call made while the lock is held ends by `valid_until`, and
-//! nothing is written after it was seen to have passed. That is good manners
-//! and narrows the window; what closes it is the token, at inventory.
-//! Not here: who shares a grant (`crowd.rs`), trying again (`placing.rs`),
-//! anything about HTTP or idempotency.
+//! Invariant: every call made under the lock ends by `valid_until`, and no write
+//! is sent once it has passed. That narrows the window; what closes it is the
+//! fencing token, at inventory.
+//! Absence: no retry (`service`), no choice of who shares a grant (`batcher`),
+//! no HTTP and no idempotency key.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use fenced_lock::{Grants, Lease, Token, Wait};
+use contract::{LockKind, Proof, Sku, Strategy};
+use fenced_lock::{Grants, Lease, Locks, Resource, Token, Wait};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::domain::allocation::{self, Decision, Remaining, StockSnapshot};
-use crate::domain::error::OrderError;
-use crate::domain::order::{OrderLine, Reservation, Sku};
-use crate::http::lab::Lab;
-use crate::inventory::client::{
-    BatchOrder, BatchStock, CallError, ClaimLine, InventoryClient, Reserve, ReserveBatch, ReserveLine,
+use crate::{
+    domain::{
+        allocation::{Allocator, Decision, Remaining, StockSnapshot},
+        error::OrderError,
+        order::Reservation,
+    },
+    inventory::client::{BatchOrder, CallError, GuardedLine, InventoryClient, Reserve, ReserveBatch},
+    placement::{
+        batch::{Attempt, Batch, BatchKey, Step},
+        outcome::{AttemptError, AttemptResult, lock_failed, not_written, write_failed},
+        pauses::WritePauses,
+    },
+    store::payments::PaymentProvider,
 };
-use crate::placement::batch::{AttemptResult, Batch};
-use crate::placement::locks::LockSet;
-use crate::placement::outcome::{AttemptError, live, lock_failed, not_written};
-use crate::placement::timings::{Step, Timings};
-use crate::store::payments::PaymentProvider;
-use crate::strategy::{Proof, Strategy};
 
-/// One order on its way through the critical section, perhaps more than once.
-#[derive(Debug, Clone)]
-pub struct Attempt {
-    /// The same on every retry of the same request.
-    pub order_id: Uuid,
-    /// Sorted by SKU, each once.
-    pub lines: Vec<OrderLine>,
-    /// How stock is guarded.
-    pub strategy: Strategy,
-    /// When the caller stops waiting.
-    pub deadline: Instant,
-    /// An earlier write of this order may have been received: look it up
-    /// before deciding anything.
-    pub maybe_written: bool,
-    /// Where the time went.
-    pub timings: Timings,
-}
-
-/// What the critical section needs.
+/// What the critical section works with. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CriticalSection {
-    /// One lock for each kind.
-    pub locks: LockSet,
-    /// Where stock is.
+    /// The locks whose servers are configured.
+    pub locks: HashMap<LockKind, Locks>,
+    /// The stock.
     pub inventory: InventoryClient,
-    /// Who is asked for the money.
+    /// Authorises payments between read and write.
     pub payments: PaymentProvider,
-    /// How long the lock may be kept.
+    /// How long a grant is valid.
     pub lease: Lease,
-    /// How long the lock is waited for, at most.
+    /// How long an attempt waits for the lock, at most.
     pub wait: Duration,
     /// How long units are set aside.
     pub hold: Duration,
-    /// There only while the lab is switched on.
-    pub lab: Option<Lab>,
+    /// Pauses of this replica; `None` where the lab is switched off.
+    pub pauses: Option<WritePauses>,
 }
 
 impl CriticalSection {
-    /// Asks for the lock on all these SKUs.
+    /// Acquires the lock of these SKUs, then runs the batch that `form_batch`
+    /// returns: every member has ended when this returns. `None`: nothing was
+    /// waiting any more.
     ///
     /// # Errors
-    /// It was not granted, so nothing was written.
-    pub async fn acquire(
+    /// The lock was not acquired within `wait`, or failed: nothing was written.
+    ///
+    /// # Cancel safety
+    /// The lock is released; a write that was sent goes on.
+    pub async fn run(
         &self,
-        strategy: Strategy,
-        lines: &[OrderLine],
+        key: &BatchKey,
         wait: Duration,
-    ) -> Result<Grants, AttemptError> {
-        let resources = crate::placement::locks::resources(lines).map_err(AttemptError::Refused)?;
-        let locks = self.locks.of(strategy).map_err(AttemptError::Refused)?;
-        let span = tracing::info_span!("acquire", strategy = strategy.name());
+        form_batch: impl FnOnce() -> Option<Batch>,
+    ) -> Result<Option<Batch>, AttemptError> {
+        let grants = self.acquire(key, wait).await?;
+        let Some(mut batch) = form_batch() else {
+            let _released = grants.release().await; // if not on every node, the lease ends it there
+            return Ok(None);
+        };
+        let trace = batch.trace();
+        let locked = async move {
+            let (span, acquired) = (batch.span(), Instant::now());
+            let steps = async {
+                self.while_locked(&mut batch, &grants).await;
+                release(&batch, grants).await;
+            };
+            steps.instrument(span).await;
+            let held = acquired.elapsed();
+            metrics::histogram!("order_lock_hold_seconds", "strategy" => key.strategy.name()).record(held);
+            batch
+        };
+        Ok(Some(trace.carry(locked).await))
+    }
+
+    async fn while_locked(&self, batch: &mut Batch, grants: &Grants) {
+        let start = Instant::now();
+        let claimed = self.claim(batch.key(), grants).await;
+        batch.add_time(Step::Claim, start.elapsed());
+        let observed = match claimed {
+            Ok(observed) => observed,
+            Err(error) => return batch.finish_all(&error),
+        };
+        self.query_earlier_writes(batch, grants).await;
+        self.decide(batch, &observed).await;
+        if grants.valid_until() <= Instant::now() {
+            return batch.finish_all(&AttemptError::Retry(OrderError::LeaseLapsed));
+        }
+        if let Some(pauses) = &self.pauses {
+            pauses.pause_before_write(batch.skus());
+        }
+        self.reserve(batch, grants, &observed).await;
+        decide_deferred(batch, &observed);
+    }
+
+    /// The lock of a strategy.
+    ///
+    /// # Errors
+    /// Its server is not configured.
+    pub fn lock(&self, strategy: Strategy) -> Result<&Locks, OrderError> {
+        self.locks.get(&strategy.lock()).ok_or(OrderError::StrategyNotConfigured(strategy))
+    }
+
+    /// Whether the lock of a strategy could be granted now.
+    ///
+    /// # Errors
+    /// Fewer than a quorum answer, or its server is not configured.
+    pub async fn lock_ready(&self, strategy: Strategy) -> Result<(), OrderError> {
+        self.lock(strategy)?.ready().await.map_err(OrderError::LockQuorum)
+    }
+
+    async fn acquire(&self, key: &BatchKey, wait: Duration) -> Result<Grants, AttemptError> {
+        let resources: Result<Vec<_>, _> = key.skus.iter().map(resource).collect();
+        let resources = resources.map_err(AttemptError::Refused)?;
+        let locks = self.lock(key.strategy).map_err(AttemptError::Refused)?;
+        let span = tracing::info_span!("acquire", strategy = key.strategy.name());
         match locks.try_lock_all(&resources, Wait::up_to(wait), self.lease).instrument(span).await {
             Ok(Some(grants)) => Ok(grants),
             Ok(None) => Err(AttemptError::Refused(OrderError::LockTimeout { waited: wait })),
@@ -87,238 +134,220 @@ impl CriticalSection {
         }
     }
 
-    /// With the lock in hand: does the work for everybody, gives the lock back.
-    /// Each member of the party knows how it ended then.
-    ///
-    /// # Cancel safety
-    /// The lock is released; a write that was sent goes on.
-    pub async fn pass(&self, batch: &mut Batch, grants: Grants) {
-        let held_since = Instant::now();
-        self.while_held(batch, &grants).await;
-        release(batch, grants).await;
-        let strategy = batch.strategy().name();
-        metrics::histogram!("order_lock_hold_seconds", "strategy" => strategy).record(held_since.elapsed());
-    }
-
-    async fn while_held(&self, batch: &mut Batch, grants: &Grants) {
-        let observed = match self.claim(batch, grants).await {
-            Ok(observed) => observed,
-            Err(error_before) => return batch.finish_all(&error_before),
-        };
-        self.query_reservation(batch, grants).await;
-        self.decide(batch, &observed).await;
-        if grants.valid_until() <= Instant::now() {
-            return batch.finish_all(&AttemptError::Retry(OrderError::LeaseLapsed));
-        }
-        if let Some(lab) = &self.lab {
-            lab.stop_before_write(batch.skus());
-        }
-        self.reserve(batch, grants, &observed).await;
-        refuse_those_behind(batch, &observed);
-    }
-
-    /// Did the order's earlier write arrive? Decides and writes nothing.
-    /// `None` is final if the strategy claims; otherwise it means not yet.
-    ///
-    /// # Errors
-    /// As `pass`, except that it sends no write.
-    pub async fn query_outcome(&self, attempt: &Attempt) -> Result<Option<Reservation>, AttemptError> {
-        let left = attempt.deadline.saturating_duration_since(Instant::now());
-        let grants = self.acquire(attempt.strategy, &attempt.lines, self.wait.min(left)).await?;
-        let mut batch = Batch::of([attempt.clone()]);
-        let found = match self.claim(&mut batch, &grants).await {
-            Ok(_observed) => self.find(attempt.order_id, &grants).await,
-            Err(error_before) => Err(error_before),
-        };
-        let _released = grants.release().await; // if not everywhere, the lease ends it
-        found
-    }
-
-    /// Registers the tokens and reads in one call: whoever claimed before is
-    /// shut out from here on. Strategies that do not claim only read, or leave
-    /// even that to the database.
-    async fn claim(&self, batch: &mut Batch, grants: &Grants) -> Result<Vec<StockSnapshot>, AttemptError> {
-        let (by, began, strategy) = (grants.valid_until(), Instant::now(), batch.strategy());
+    /// Registers the tokens and reads stock in one call: older writes are shut
+    /// out from here on. Strategies that do not claim only read; those that leave
+    /// the decision to the database do not even read.
+    async fn claim(&self, key: &BatchKey, grants: &Grants) -> Result<Vec<StockSnapshot>, AttemptError> {
+        let (strategy, by) = (key.strategy, grants.valid_until());
         let observed = if strategy.claims() {
-            let claims = claim_lines(batch, grants).map_err(AttemptError::Refused)?;
-            self.inventory.claim(&claims, strategy, by).await
+            let lines: Result<Vec<_>, _> =
+                key.skus.iter().map(|sku| guarded_line(sku, strategy, grants, &[])).collect();
+            self.inventory.claim(&lines?, strategy, by).await
         } else if strategy.reads() {
-            self.inventory.observe(batch.lines(), by).await
+            self.inventory.read_stock(&key.skus, by).await
         } else {
             Ok(Vec::new())
         };
-        batch.spent(Step::Claim, began.elapsed());
         observed.map_err(not_written)
     }
 
-    /// Did earlier writes of these orders arrive? After a claim the answer is
-    /// final, since those writes can not arrive any more.
-    async fn query_reservation(&self, batch: &mut Batch, grants: &Grants) {
-        let final_then = batch.strategy().claims();
+    /// Ends the members whose earlier write has arrived. After a claim its
+    /// absence is final, since it cannot arrive any more.
+    async fn query_earlier_writes(&self, batch: &mut Batch, grants: &Grants) {
+        let absence_is_final = batch.strategy().claims();
         let unsure = batch.active_mut().filter(|member| member.attempt.maybe_written);
-        let asking = unsure.map(|member| async move {
-            match self.find(member.attempt.order_id, grants).await {
-                Ok(Some(earlier)) => member.end(live(earlier)),
-                Ok(None) => member.attempt.maybe_written = !final_then,
-                Err(error_before) => member.end(Err(error_before)),
+        let queries = unsure.map(|member| async move {
+            match self.find_reservation(member.attempt.order_id, grants).await {
+                Ok(Some(earlier)) => member.finish(live(earlier)),
+                Ok(None) => member.attempt.maybe_written = !absence_is_final,
+                Err(error) => member.finish(Err(error)),
             }
         });
-        let began = Instant::now();
-        futures_util::future::join_all(asking).await;
-        batch.spent(Step::Claim, began.elapsed());
+        let start = Instant::now();
+        futures_util::future::join_all(queries).await;
+        batch.add_time(Step::Claim, start.elapsed());
     }
 
-    async fn find(&self, order: Uuid, grants: &Grants) -> Result<Option<Reservation>, AttemptError> {
+    async fn find_reservation(&self, order: Uuid, grants: &Grants) -> Result<Option<Reservation>, AttemptError> {
         self.inventory.find_reservation(order, grants.valid_until()).await.map_err(not_written)
     }
 
-    /// Enough units, and the customer can pay. The authorisation is not cut
-    /// short: one that lands late would stay open.
+    /// Allocates what was read, and authorises the payments. An authorisation is
+    /// not cut short: one that is recorded late would stay open.
     async fn decide(&self, batch: &mut Batch, observed: &[StockSnapshot]) {
-        let began = Instant::now();
+        let start = Instant::now();
         if batch.strategy().reads() {
-            let verdicts = allocation::decide(batch.active().map(|attempt| attempt.lines.as_slice()), observed);
-            for (member, verdict) in batch.active_mut().zip(verdicts) {
-                match verdict {
+            let mut allocator = Allocator::new(observed);
+            for member in batch.active_mut() {
+                match allocator.decide(&member.attempt.lines) {
                     Decision::Allocated => {}
                     Decision::Deferred => member.defer(),
-                    Decision::OutOfStock(short) => member.end(Err(out_of_stock(short))),
+                    Decision::OutOfStock(shortage) => member.finish(Err(shortage.into())),
                 }
             }
         }
-        let served = batch.active_ids();
-        if !served.is_empty()
-            && let Err(error) = self.payments.authorise(&served).await
+        let orders: Vec<_> = batch.active().map(|attempt| attempt.order_id).collect();
+        if !orders.is_empty()
+            && let Err(error) = self.payments.authorise(&orders).await
         {
-            let error_before = AttemptError::Refused(error.into());
-            batch.active_mut().for_each(|member| member.end(Err(error_before.clone())));
+            let error = AttemptError::Refused(error.into());
+            batch.active_mut().for_each(|member| member.finish(Err(error.clone())));
         }
-        batch.spent(Step::Decide, began.elapsed());
+        batch.add_time(Step::Decide, start.elapsed());
     }
 
-    /// One write for all who can be served, each in full or not at all.
+    /// Sends one write for all members that are left, each in full or not at all.
     async fn reserve(&self, batch: &mut Batch, grants: &Grants, observed: &[StockSnapshot]) {
-        let began = Instant::now();
-        let ends = match batch.active_ids().len() {
-            0 => return,
-            1 => vec![self.reserve_one(batch, grants, observed).await],
-            orders => self.reserve_batch(batch, grants, observed).await.unwrap_or_else(|ended| vec![ended; orders]),
+        let start = Instant::now();
+        let attempts: Vec<_> = batch.active().collect();
+        let mut results = match attempts[..] {
+            [] => return,
+            [attempt] => HashMap::from([(attempt.order_id, self.reserve_one(attempt, grants, observed).await)]),
+            [..] => match self.reserve_several(batch, &attempts, grants, observed).await {
+                Ok(results) => results,
+                Err(error) => attempts.iter().map(|attempt| (attempt.order_id, Err(error.clone()))).collect(),
+            },
         };
-        batch.finish_each(ends);
-        batch.spent(Step::Reserve, began.elapsed());
+        for member in batch.active_mut() {
+            let result = results.remove(&member.attempt.order_id);
+            member.finish(result.unwrap_or(Err(AttemptError::OutcomeUnknown)));
+        }
+        batch.add_time(Step::Reserve, start.elapsed());
     }
 
-    async fn reserve_one(&self, batch: &Batch, grants: &Grants, observed: &[StockSnapshot]) -> AttemptResult {
-        let attempt = batch.active().next().ok_or(AttemptError::Refused(OrderError::Defect("a write for nobody")))?;
-        let write = Reserve {
-            order_id: attempt.order_id,
-            lines: reserve_lines(attempt, grants, observed),
-            hold_seconds: self.hold.as_secs(),
-        };
-        let (strategy, by) = (attempt.strategy, grants.valid_until());
-        let written = self.inventory.reserve(write, strategy, by, self.keep_open()).await;
-        written.map_err(write_failed).and_then(live)
+    async fn reserve_one(&self, attempt: &Attempt, grants: &Grants, observed: &[StockSnapshot]) -> AttemptResult {
+        let strategy = attempt.strategy;
+        let lines: Result<Vec<_>, AttemptError> = attempt
+            .lines
+            .iter()
+            .map(|line| {
+                let guarded = guarded_line(&line.sku, strategy, grants, observed)?;
+                Ok(GuardedLine { quantity: Some(line.quantity), ..guarded })
+            })
+            .collect();
+        let write = Reserve { order_id: attempt.order_id, lines: lines?, hold_seconds: self.hold.as_secs() };
+        let written = self.inventory.reserve(write, strategy, grants.valid_until(), self.keep_open()).await;
+        reserved(written)
     }
 
-    async fn reserve_batch(
+    async fn reserve_several(
         &self,
         batch: &Batch,
+        attempts: &[&Attempt],
         grants: &Grants,
         observed: &[StockSnapshot],
-    ) -> Result<Vec<AttemptResult>, AttemptResult> {
-        let write = ReserveBatch {
-            stock: batch_stock(batch, grants, observed).map_err(|error| Err(AttemptError::Refused(error)))?,
-            orders: batch.active().map(batch_order).collect(),
-            hold_seconds: self.hold.as_secs(),
-        };
-        let (strategy, by) = (batch.strategy(), grants.valid_until());
-        let written = self.inventory.reserve_batch(write, strategy, by, self.keep_open()).await;
-        let each = |ended: Result<_, CallError>| ended.map_err(write_failed).and_then(live);
-        written.map(|ends| ends.into_iter().map(each).collect()).map_err(|error| Err(write_failed(error)))
+    ) -> Result<HashMap<Uuid, AttemptResult>, AttemptError> {
+        let strategy = batch.strategy();
+        let stock: Result<Vec<_>, _> =
+            batch.skus().iter().map(|sku| guarded_line(sku, strategy, grants, observed)).collect();
+        let order = |attempt: &&Attempt| BatchOrder { order_id: attempt.order_id, lines: attempt.lines.clone() };
+        let orders = attempts.iter().map(order).collect();
+        let write = ReserveBatch { stock: stock?, orders, hold_seconds: self.hold.as_secs() };
+        let written = self.inventory.reserve_batch(write, strategy, grants.valid_until(), self.keep_open()).await;
+        let results = written.map_err(write_failed)?;
+        Ok(results.into_iter().map(|(order, written)| (order, reserved(written))).collect())
     }
 
     fn keep_open(&self) -> Duration {
         3 * self.lease.get()
     }
+
+    /// Acquires the lock and claims, so that no earlier write of the order can
+    /// arrive any more, then queries its reservation. Writes nothing. `None` is
+    /// final if the strategy claims; otherwise the write may still arrive.
+    ///
+    /// # Errors
+    /// As `run`; nothing was written.
+    pub async fn query_outcome(&self, attempt: &Attempt) -> Result<Option<Reservation>, AttemptError> {
+        let (key, order) = (BatchKey::of(attempt), attempt.order_id);
+        let left = attempt.deadline.saturating_duration_since(Instant::now());
+        let grants = self.acquire(&key, self.wait.min(left)).await?;
+        let found = match self.claim(&key, &grants).await {
+            Ok(_observed) => self.find_reservation(order, &grants).await,
+            Err(error) => Err(error),
+        };
+        let _released = grants.release().await; // if not on every node, the lease ends it there
+        found
+    }
+
+    /// Raises the token counters of the lock nodes to the token that the storage
+    /// has registered: the nodes have lost count. Harmless where they have not.
+    pub async fn raise_token_floor(&self, attempt: &Attempt, sku: Option<&Sku>, current: Token) {
+        metrics::counter!("order_stale_tokens_total", "strategy" => attempt.strategy.name()).increment(1);
+        let Ok(locks) = self.lock(attempt.strategy) else { return };
+        let skus = attempt.lines.iter().map(|line| &line.sku).filter(|one| sku.is_none_or(|sku| sku == *one));
+        for resource in skus.filter_map(|sku| resource(sku).ok()) {
+            if let Err(error) = locks.raise_floor(&resource, current).await {
+                tracing::warn!(%error, %resource, %current, "token floor not raised; the next attempt may be refused as stale");
+            }
+        }
+    }
 }
 
-/// Those who would have been served, had others not been before them: refused
-/// if the others got it, and asked to come again if they did not.
-fn refuse_those_behind(batch: &mut Batch, observed: &[StockSnapshot]) {
-    let mut left = Remaining::of(observed);
-    for attempt in batch.held() {
-        let _all_of_it = left.take(&attempt.lines);
+/// Decides on the members that waited for earlier ones: out of stock if those
+/// took the units, to be retried if they did not.
+fn decide_deferred(batch: &mut Batch, observed: &[StockSnapshot]) {
+    let mut remaining = Remaining::new(observed);
+    for attempt in batch.reserved() {
+        let _taken = remaining.take(&attempt.lines);
     }
     for member in batch.deferred_mut() {
-        let ended = match left.has(&member.attempt.lines) {
+        let error = match remaining.check(&member.attempt.lines) {
             Ok(()) => AttemptError::Retry(OrderError::Overtaken),
-            Err(short) => out_of_stock(short),
+            Err(shortage) => shortage.into(),
         };
-        member.end(Err(ended));
+        member.finish(Err(error));
     }
 }
 
-/// A write nobody answered may still come. Where a token guards, it does no
-/// harm and the lock is free at once; where none does, the lease has to lapse.
+/// A write whose outcome is unknown may still arrive. Under a fence it does no
+/// harm, and the lock is released at once; without one the lease has to lapse.
 async fn release(batch: &Batch, grants: Grants) {
     if batch.outcome_unknown() && !batch.strategy().claims() {
         return grants.abandon();
     }
     if let Err(error) = grants.release().await {
-        tracing::debug!(%error, "a lock was not released everywhere; its lease will end it");
+        tracing::debug!(%error, "lock not released on every node; the lease ends it there");
     }
 }
 
-fn write_failed(error: CallError) -> AttemptError {
-    match error {
-        CallError::NoAnswer(_) | CallError::Failed { .. } => AttemptError::OutcomeUnknown,
-        CallError::NotSent(_) | CallError::Refused(_) => not_written(error),
+fn reserved(written: Result<Reservation, CallError>) -> AttemptResult {
+    written.map_err(write_failed).and_then(live)
+}
+
+/// A reservation that was cancelled or has expired meanwhile does not count.
+fn live(reservation: Reservation) -> AttemptResult {
+    if reservation.status.is_live() {
+        Ok(reservation)
+    } else {
+        Err(AttemptError::Refused(OrderError::ReservationExpired))
     }
 }
 
-fn out_of_stock(allocation::Shortage { sku, available }: allocation::Shortage) -> AttemptError {
-    AttemptError::Refused(OrderError::OutOfStock { sku, available })
-}
-
-fn claim_lines(batch: &Batch, grants: &Grants) -> Result<Vec<ClaimLine>, OrderError> {
-    let claim = |sku: &Sku| Ok(ClaimLine { sku: sku.clone(), fencing_token: certain_token(grants, sku)? });
-    batch.skus().map(claim).collect()
-}
-
-fn reserve_lines(attempt: &Attempt, grants: &Grants, observed: &[StockSnapshot]) -> Vec<ReserveLine> {
-    let proof = attempt.strategy.proof();
-    let reserve = |line: &OrderLine| {
-        let seen = observed.iter().find(|seen| seen.sku == line.sku);
-        let token = token(grants, &line.sku).filter(|_| proof == Proof::Token);
-        ReserveLine {
-            sku: line.sku.clone(),
-            quantity: line.quantity,
-            fencing_token: token.map(Token::get),
-            observed_available: seen.map(|seen| seen.available),
-            observed_version: seen.and_then(|seen| seen.version).filter(|_| proof == Proof::Version),
-        }
+/// What the storage compares for one SKU of a claim or a write: the token or the
+/// version, and the units that were read. The caller adds the quantity.
+fn guarded_line(
+    sku: &Sku,
+    strategy: Strategy,
+    grants: &Grants,
+    observed: &[StockSnapshot],
+) -> Result<GuardedLine, AttemptError> {
+    let read = observed.iter().find(|stock| stock.sku == *sku);
+    let (fencing_token, observed_version) = match strategy.proof() {
+        Proof::Nothing => (None, None),
+        Proof::Token => (Some(fencing_token(sku, grants).map_err(AttemptError::Refused)?), None),
+        Proof::Version => (None, read.and_then(|stock| stock.version)),
     };
-    attempt.lines.iter().map(reserve).collect()
+    let observed_available = read.map(|stock| stock.available);
+    Ok(GuardedLine { sku: sku.clone(), quantity: None, fencing_token, observed_available, observed_version })
 }
 
-fn batch_stock(batch: &Batch, grants: &Grants, observed: &[StockSnapshot]) -> Result<Vec<BatchStock>, OrderError> {
-    let basis = |sku: &Sku| {
-        let seen = observed.iter().find(|seen| seen.sku == *sku).ok_or(OrderError::Defect("decided on nothing"))?;
-        let fencing_token = certain_token(grants, sku)?;
-        Ok(BatchStock { sku: sku.clone(), fencing_token, observed_available: seen.available })
-    };
-    batch.skus().map(basis).collect()
+fn fencing_token(sku: &Sku, grants: &Grants) -> Result<u64, OrderError> {
+    let token = grants.token_of(&resource(sku)?);
+    token.map(Token::get).ok_or(OrderError::Defect("the grant has no fencing token"))
 }
 
-fn batch_order(attempt: &Attempt) -> BatchOrder {
-    BatchOrder { order_id: attempt.order_id, lines: attempt.lines.clone() }
-}
-
-fn certain_token(grants: &Grants, sku: &Sku) -> Result<u64, OrderError> {
-    token(grants, sku).map(Token::get).ok_or(OrderError::Defect("a lock without a token"))
-}
-
-fn token(grants: &Grants, sku: &Sku) -> Option<Token> {
-    let resource = crate::placement::locks::resource(sku).ok()?;
-    grants.token_of(&resource)
+/// The name of a SKU's lock: `sku:{id}`.
+fn resource(sku: &Sku) -> Result<Resource, OrderError> {
+    Resource::new(format!("sku:{sku}")).map_err(|_| OrderError::Defect("a SKU is not a name of a lock"))
 }

@@ -1,36 +1,39 @@
-//! How a pass through the critical section ends without a reservation, and what
-//! inventory's refusals mean for it. Invariant: `Refused` and `TryAgain` are
-//! said only where this pass certainly wrote nothing.
+//! How an attempt ends without a reservation, and what a failure of the lock or
+//! of inventory means for it.
+//!
+//! Invariant: `Refused` and `Retry` are returned only where this attempt
+//! certainly wrote nothing.
 
-use std::sync::Arc;
-
+use contract::ProblemCode;
 use fenced_lock::{LockError, Token};
 
-use crate::domain::error::OrderError;
-use crate::domain::order::Reservation;
-use crate::inventory::client::{CallError, Refusal};
+use crate::{
+    domain::{allocation::Shortage, error::OrderError, order::Reservation},
+    inventory::client::{CallError, Refusal},
+};
 
-/// How a pass ends without a reservation. Cheap to clone, as its errors are.
+/// How an attempt ends for one order.
+pub type AttemptResult = Result<Reservation, AttemptError>;
+
+/// Why an attempt has no reservation. Cheap to clone: it may end every order of a batch.
 #[derive(Debug, Clone)]
 pub enum AttemptError {
-    /// This pass wrote nothing, and another would not either.
+    /// This attempt wrote nothing, and another would not either.
     Refused(OrderError),
-    /// This pass wrote nothing; another grant may do better.
+    /// This attempt wrote nothing; another grant may succeed.
     Retry(OrderError),
-    /// The write was sent, and nobody answered.
+    /// The write was sent and its outcome is unknown.
     OutcomeUnknown,
 }
 
-/// A reservation that was cancelled or has expired meanwhile is none.
-///
-/// # Errors
-/// It does not stand.
-pub(crate) fn live(reservation: Reservation) -> Result<Reservation, AttemptError> {
-    if reservation.is_live() { Ok(reservation) } else { Err(AttemptError::Refused(OrderError::ReservationExpired)) }
+impl From<Shortage> for AttemptError {
+    fn from(Shortage { sku, available }: Shortage) -> Self {
+        Self::Refused(OrderError::OutOfStock { sku, available })
+    }
 }
 
-/// What it means that the lock could not be asked for.
-pub(crate) fn lock_failed(error: LockError) -> AttemptError {
+/// The lock was not granted, because it failed.
+pub(super) fn lock_failed(error: LockError) -> AttemptError {
     match error {
         LockError::QuorumUnavailable { .. } | LockError::Unavailable { .. } => {
             AttemptError::Refused(OrderError::LockQuorum(error))
@@ -44,28 +47,36 @@ pub(crate) fn lock_failed(error: LockError) -> AttemptError {
     }
 }
 
-/// What a failed call means where it certainly wrote nothing.
-pub(crate) fn not_written(error: CallError) -> AttemptError {
-    let CallError::Refused(refusal) = &error else {
-        return match error {
-            CallError::NoAnswer(_) => AttemptError::Retry(OrderError::inventory(error)),
-            _ => AttemptError::Refused(OrderError::inventory(error)),
-        };
+/// A write failed: unless it was refused or never sent, its outcome is unknown.
+pub(super) fn write_failed(error: CallError) -> AttemptError {
+    match error {
+        CallError::NoAnswer(_) | CallError::Failed { .. } | CallError::TaskPanicked => AttemptError::OutcomeUnknown,
+        CallError::NotSent(_) | CallError::Refused(_) => not_written(error),
+    }
+}
+
+/// A call failed that wrote nothing.
+pub(super) fn not_written(error: CallError) -> AttemptError {
+    let Refusal { code, sku, available, token, current, .. } = match &error {
+        CallError::NoAnswer(_) => return AttemptError::Retry(OrderError::inventory(error)),
+        CallError::NotSent(_) | CallError::Failed { .. } | CallError::TaskPanicked => {
+            return AttemptError::Refused(OrderError::inventory(error));
+        }
+        CallError::Refused(refusal) => refusal.clone(),
     };
-    let Refusal { code, sku, available, token, current, .. } = refusal.clone();
-    match (code.as_str(), current.and_then(|current| Token::new(current).ok())) {
-        ("stale_fencing_token", Some(current)) => {
+    let current = current.and_then(|current| Token::new(current).ok());
+    match (code, sku, current) {
+        (Some(ProblemCode::StaleFencingToken), sku, Some(current)) => {
             AttemptError::Retry(OrderError::StaleToken { sku, token: token.unwrap_or(0), current })
         }
-        ("out_of_stock", _) => match sku {
-            Some(sku) => AttemptError::Refused(OrderError::OutOfStock { sku, available: available.unwrap_or(0) }),
-            None => AttemptError::Refused(OrderError::Unforeseen(Arc::new(error))),
-        },
-        ("not_found", _) => AttemptError::Refused(OrderError::UnknownSku(sku)),
-        ("token_source_mismatch", _) => AttemptError::Refused(OrderError::TokenSourceMismatch),
-        ("overloaded", _) => AttemptError::Refused(OrderError::Overloaded),
-        ("invalid_state", _) => AttemptError::Refused(OrderError::Conflict),
-        ("stale_version", _) => AttemptError::Retry(OrderError::Overtaken),
-        _ => AttemptError::Refused(OrderError::Unforeseen(Arc::new(error))),
+        (Some(ProblemCode::OutOfStock), Some(sku), _) => {
+            AttemptError::Refused(OrderError::OutOfStock { sku, available: available.unwrap_or(0) })
+        }
+        (Some(ProblemCode::NotFound), sku, _) => AttemptError::Refused(OrderError::UnknownSku(sku)),
+        (Some(ProblemCode::TokenSourceMismatch), ..) => AttemptError::Refused(OrderError::TokenSourceMismatch),
+        (Some(ProblemCode::Overloaded), ..) => AttemptError::Refused(OrderError::Overloaded),
+        (Some(ProblemCode::InvalidState), ..) => AttemptError::Refused(OrderError::Conflict),
+        (Some(ProblemCode::StaleVersion), ..) => AttemptError::Retry(OrderError::Overtaken),
+        (Some(_) | None, ..) => AttemptError::Refused(OrderError::unforeseen(error)),
     }
 }

@@ -7,7 +7,7 @@ use fenced_lock::{Grant, Lease, Locks, Nodes, Options, Resource, Wait};
 use serde_json::{Value, json};
 use testbed::RedisNode;
 
-use crate::stack::{Reply, Setup, Stack, eventually, wanted};
+use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
 /// Somebody else has the lock on `sku`, until it is released.
 pub(crate) async fn shut(stack: &Stack, sku: &str) -> Grant {
@@ -60,7 +60,7 @@ async fn orders_that_wait_for_the_same_sku_share_a_grant_and_one_write() {
     let stack = Stack::with(patient()).await;
     stack.put_stock("chair", 8).await;
     let elsewhere = shut(&stack, "chair").await;
-    let placing = gather(&stack, &vec![wanted("chair", 1); 8]).await;
+    let placing = gather(&stack, &vec![order_body("chair", 1); 8]).await;
     elsewhere.release().await.expect("released");
 
     let replies = answers(placing).await;
@@ -85,7 +85,7 @@ async fn each_order_of_a_party_gets_all_it_wants_or_is_refused_by_itself() {
     stack.put_stock("chair", 3).await;
     let elsewhere = shut(&stack, "chair").await;
     let quantities = [2, 9, 2, 1];
-    let placing = gather(&stack, &quantities.map(|quantity| wanted("chair", quantity))).await;
+    let placing = gather(&stack, &quantities.map(|quantity| order_body("chair", quantity))).await;
     elsewhere.release().await.expect("released");
 
     let replies = answers(placing).await;
@@ -123,7 +123,7 @@ async fn an_order_whose_wait_is_over_leaves_and_keeps_nobody_from_going_on() {
     stack.put_stock("chair", 5).await;
     let elsewhere = shut(&stack, "chair").await;
 
-    let replies = answers(gather(&stack, &vec![wanted("chair", 1); 3]).await).await;
+    let replies = answers(gather(&stack, &vec![order_body("chair", 1); 3]).await).await;
 
     for reply in &replies {
         reply.is(503, "lock_timeout").asks_to_retry();

@@ -5,7 +5,7 @@ use testbed::{Etcd, Postgres, Zookeeper};
 
 use crate::{
     process::{self, Running},
-    stack::{Reply, Setup, Stack, wanted},
+    stack::{Reply, Setup, Stack, order_body},
 };
 
 const UNITS: usize = 6;
@@ -21,7 +21,7 @@ async fn two_replicas(name: &str, flag: &str, env: &str, address: &str) -> (Stac
 
 async fn place(stack: &Stack, url: &str, strategy: &str, key: &str) -> Reply {
     let request = stack.http.post(format!("{url}/v1/orders")).header("idempotency-key", key);
-    Reply::of(request.header("lock-strategy", strategy).json(&wanted("chair", 1))).await
+    Reply::of(request.header("lock-strategy", strategy).json(&order_body("chair", 1))).await
 }
 
 /// One order, then a crowd for the rest; gives every answer that was a yes.

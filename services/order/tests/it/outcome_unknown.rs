@@ -1,6 +1,6 @@
 //! The outcome nobody heard: a write that was done and whose answer was lost.
 
-use crate::stack::{Reply, Setup, Stack, eventually, wanted};
+use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
 const SETUP: Setup = Setup {
     redis_nodes: 3,
@@ -17,7 +17,7 @@ const SETUP: Setup = Setup {
 /// Places an order, and takes away the answer to its write: the replies stop
 /// while the payment is being authorised, after the claim was answered.
 async fn place_unheard(stack: &Stack, strategy: &str) -> tokio::task::JoinHandle<Reply> {
-    let request = stack.post("k").header("lock-strategy", strategy).json(&wanted("chair", 1));
+    let request = stack.post("k").header("lock-strategy", strategy).json(&order_body("chair", 1));
     let placing = tokio::spawn(Reply::of(request));
     eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
     stack.inventory_line.drop_to_client(true);

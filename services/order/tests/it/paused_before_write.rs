@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::process::{Running, replica};
-use crate::stack::{Reply, Setup, Stack, eventually, wanted};
+use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
 /// An order of one chair at a replica that stops before it sends the write.
 struct Stopped {
@@ -17,7 +17,7 @@ impl Stopped {
         let arm = stack.http.post(format!("{}/v1/lab/pauses", replica.url)).json(&json!({ "sku": "chair" }));
         assert_eq!(Reply::of(arm).await.status, 204);
         let order = stack.http.post(format!("{}/v1/orders", replica.url)).header("idempotency-key", "stopped");
-        let placing = tokio::spawn(Reply::of(order.header("lock-strategy", strategy).json(&wanted("chair", 1))));
+        let placing = tokio::spawn(Reply::of(order.header("lock-strategy", strategy).json(&order_body("chair", 1))));
         replica.process.stopped().await.expect("it stops itself");
         Self { replica, placing }
     }
@@ -72,5 +72,5 @@ async fn a_pause_that_was_disarmed_does_not_fire() {
     assert_eq!(Reply::of(stack.http.post(&pauses).json(&json!({ "sku": "chair" }))).await.status, 204);
     assert_eq!(Reply::of(stack.http.delete(&pauses)).await.status, 204);
     let order = stack.http.post(format!("{}/v1/orders", replica.url)).header("idempotency-key", "k");
-    assert_eq!(Reply::of(order.json(&wanted("chair", 1))).await.status, 201);
+    assert_eq!(Reply::of(order.json(&order_body("chair", 1))).await.status, 201);
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     batching::{gather, shut},
-    stack::{Inventory, Reply, Setup, Stack, eventually, wanted},
+    stack::{Inventory, Reply, Setup, Stack, eventually, order_body},
 };
 
 fn setup() -> Setup {
@@ -27,7 +27,7 @@ async fn place_parked(stack: &Stack, strategy: &str) -> (tokio::task::JoinHandle
     for inventory in &stack.inventories {
         arm(stack, inventory, Method::POST).await;
     }
-    let request = stack.post("parked").header("lock-strategy", strategy).json(&wanted("chair", 1));
+    let request = stack.post("parked").header("lock-strategy", strategy).json(&order_body("chair", 1));
     let placing = tokio::spawn(Reply::of(request));
     let parked = which_stopped(stack).await;
     arm(stack, &stack.inventories[1 - parked], Method::DELETE).await;
@@ -97,7 +97,7 @@ async fn a_write_for_several_that_comes_late_is_refused_and_each_of_them_is_serv
     let stack = Stack::with(Setup { wait_ms: 30_000, ..setup() }).await;
     stack.put_stock("chair", 3).await;
     let elsewhere = shut(&stack, "chair").await;
-    let placing = gather(&stack, &vec![wanted("chair", 1); 3]).await;
+    let placing = gather(&stack, &vec![order_body("chair", 1); 3]).await;
     for inventory in &stack.inventories {
         arm(&stack, inventory, Method::POST).await;
     }

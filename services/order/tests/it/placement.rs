@@ -1,8 +1,10 @@
 //! Orders that are placed: what they answer, and what they leave behind.
 
+use contract::Strategy;
 use serde_json::json;
+use strum::VariantArray as _;
 
-use crate::stack::{Reply, Setup, Stack, eventually, wanted};
+use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
 #[tokio::test]
 async fn an_order_is_held_shown_and_paid_for() {
@@ -25,10 +27,10 @@ async fn an_order_is_held_shown_and_paid_for() {
 #[tokio::test]
 async fn every_strategy_sells_what_there_is_when_nobody_interferes() {
     let stack = Stack::start().await;
-    for strategy in order::strategy::Strategy::ALL {
+    for &strategy in Strategy::VARIANTS {
         let name = strategy.name();
         stack.put_stock(name, 1).await;
-        if stack.app.placement.section().locks.of(strategy).is_err() {
+        if stack.app.api.placement.section().lock(strategy).is_err() {
             stack.place_with(name, &format!("refused-{name}"), name, 1).await.is(422, "strategy_not_allowed");
             continue;
         }
@@ -126,7 +128,7 @@ async fn a_crowd_gets_exactly_what_there_is() {
 async fn an_order_is_finished_though_its_client_hung_up() {
     let stack = Stack::with(Setup { payment_ms: 200, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
-    let gone = stack.post("k").json(&wanted("chair", 1)).send();
+    let gone = stack.post("k").json(&order_body("chair", 1)).send();
     let authorised = eventually("the payment is being authorised", async || !stack.payments().await.is_empty());
 
     tokio::select! {
@@ -143,7 +145,7 @@ async fn an_order_is_finished_though_its_client_hung_up() {
 async fn shutdown_lets_an_order_in_flight_finish() {
     let mut stack = Stack::with(Setup { payment_ms: 200, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
-    let placing = tokio::spawn(Reply::of(stack.post("k").json(&wanted("chair", 1))));
+    let placing = tokio::spawn(Reply::of(stack.post("k").json(&order_body("chair", 1))));
     eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
 
     stack.ask_to_stop();
