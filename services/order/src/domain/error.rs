@@ -15,7 +15,7 @@ pub type Cause = Arc<dyn Error + Send + Sync>;
 /// Why an order is not held, or not yet.
 ///
 /// Cheap to clone: one failure may end every order of a batch.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, strum::EnumCount)]
 pub enum OrderError {
     /// Fields of the request are not acceptable.
     #[error("{} field(s) of the order are not acceptable", .0.len())]

@@ -102,3 +102,73 @@ impl IntoResponse for OrderError {
         report(self).into_response()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, mem::discriminant, sync::Arc};
+
+    use axum::body::to_bytes;
+    use contract::Strategy;
+    use fenced_lock::{LockError, Token};
+    use serde_json::Value;
+    use strum::EnumCount as _;
+
+    use super::*;
+    use crate::domain::{error::Cause, order};
+
+    /// One of every error.
+    fn all() -> Vec<OrderError> {
+        let cause = || -> Cause { Arc::new(std::io::Error::other("connection refused")) };
+        let quorum = || LockError::QuorumUnavailable { needed: 3, answered: 1, of: 5, nodes: Vec::new() };
+        let chair: contract::Sku = "chair".parse().expect("valid");
+        let current = Token::new(8).expect("a token");
+        vec![
+            OrderError::Invalid(vec![order::FieldError::new("/lines/0/quantity", "must be 1 to 1000000")]),
+            OrderError::UnknownStrategy("hope".to_owned()),
+            OrderError::StrategyNotAllowed(Strategy::Redlock),
+            OrderError::StrategyNotConfigured(Strategy::EtcdFenced),
+            OrderError::KeyMissing,
+            OrderError::KeyReused,
+            OrderError::InProgress { at_most: Duration::from_millis(700) },
+            OrderError::NoSuchOrder,
+            OrderError::InvalidState(order::OrderStatus::Cancelled),
+            OrderError::ReservationExpired,
+            OrderError::OutOfStock { sku: chair.clone(), available: 1 },
+            OrderError::UnknownSku(Some(chair.clone())),
+            OrderError::UnknownSku(None),
+            OrderError::StaleToken { sku: Some(chair), token: 7, current },
+            OrderError::TokenSourceMismatch,
+            OrderError::Conflict,
+            OrderError::LockTimeout { waited: Duration::from_secs(10) },
+            OrderError::Overtaken,
+            OrderError::LeaseLapsed,
+            OrderError::LockQuorum(quorum()),
+            OrderError::Lock(quorum()),
+            OrderError::Database(cause()),
+            OrderError::Inventory(cause()),
+            OrderError::Overloaded,
+            OrderError::OutcomeUnknown,
+            OrderError::Unforeseen(cause()),
+            OrderError::Defect("a stored order has an unknown status"),
+        ]
+    }
+
+    #[tokio::test]
+    async fn every_error_is_a_problem_that_can_be_read_alone() {
+        let errors = all();
+        let kinds: HashSet<_> = errors.iter().map(discriminant).collect();
+        assert_eq!(kinds.len(), OrderError::COUNT, "an error is missing");
+        let mut problems = Vec::new();
+        for error in errors {
+            let name = format!("{error:?}");
+            let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+            let response = error.into_response();
+            let retry_after = response.headers().get("retry-after").map(|seconds| seconds.to_str().expect("text"));
+            let heading = format!("{name}, Retry-After: {}", retry_after.unwrap_or("none"));
+            let body = to_bytes(response.into_body(), 1 << 16).await.expect("a body");
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            problems.push(format!("{heading}\n{body:#}"));
+        }
+        insta::assert_snapshot!(problems.join("\n\n"));
+    }
+}
