@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use crate::holding::{Held, Holding, Lent};
+pub(crate) use crate::grant_inner::{Held, Holding, Lent};
 use crate::{Lease, LockError, Resource, Token};
 
 /// What [`Grant::release`] found.

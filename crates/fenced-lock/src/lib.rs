@@ -49,58 +49,42 @@
 //!
 //! This crate knows nothing of what is protected: no stock, no HTTP, no database schema.
 
-#[cfg(any(feature = "etcd", feature = "zookeeper", feature = "postgres"))]
-mod address;
+mod backend;
 mod election;
 mod error;
-#[cfg(feature = "etcd")]
-mod etcd;
 mod grant;
+mod grant_inner;
 mod holder;
-mod holding;
 mod lease;
 mod locks;
+mod metrics;
 mod nodes;
-mod observe;
-mod off;
 mod options;
-#[cfg(feature = "postgres")]
-mod postgres_advisory;
 mod queue;
-#[cfg(feature = "redis")]
-mod redis_single;
-#[cfg(feature = "redis")]
-mod redlock;
 mod resource;
-#[cfg(any(feature = "etcd", feature = "zookeeper"))]
-mod segment;
-#[cfg(any(feature = "etcd", feature = "zookeeper", feature = "postgres"))]
-mod service;
 mod token;
 mod wait;
 mod watchdog;
-#[cfg(feature = "zookeeper")]
-mod zookeeper;
 
 #[cfg(any(feature = "etcd", feature = "zookeeper", feature = "postgres"))]
-pub use address::InvalidAddress;
+pub use backend::address::InvalidAddress;
+#[cfg(feature = "etcd")]
+pub use backend::etcd::EtcdEndpoints;
+#[cfg(feature = "postgres")]
+pub use backend::postgres::AdvisoryDatabase;
+#[cfg(feature = "zookeeper")]
+pub use backend::zookeeper::ZookeeperEnsemble;
 pub use election::{Election, Leadership, Observer};
 pub use error::{Cause, LockError, NodeError};
-#[cfg(feature = "etcd")]
-pub use etcd::EtcdEndpoints;
 pub use grant::{Grant, Grants, Released};
 pub use holder::Holder;
 pub use lease::{Lease, LeaseOutOfRange};
 pub use locks::Locks;
 pub use nodes::{InvalidNodes, NodeUrl, Nodes};
 pub use options::{ClientName, CounterTtl, InvalidOption, NodeTimeout, Options};
-#[cfg(feature = "postgres")]
-pub use postgres_advisory::AdvisoryDatabase;
 pub use resource::{InvalidResource, Resource};
 pub use token::{Token, TokenOutOfRange};
 pub use wait::Wait;
-#[cfg(feature = "zookeeper")]
-pub use zookeeper::ZookeeperEnsemble;
 
 /// The examples of the README, compiled.
 #[cfg(all(doctest, feature = "redis"))]

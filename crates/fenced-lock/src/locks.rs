@@ -7,20 +7,21 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use crate::backend::off;
 use crate::grant::{Grant, Grants, Holding, Lent};
 use crate::holder::{Change, Holder};
 #[cfg(feature = "redis")]
 use crate::queue::Place;
 use crate::queue::Queues;
 #[cfg(feature = "postgres")]
-use crate::{AdvisoryDatabase, postgres_advisory::PostgresAdvisory};
+use crate::{AdvisoryDatabase, backend::postgres::PostgresAdvisory};
 #[cfg(feature = "etcd")]
-use crate::{EtcdEndpoints, etcd::Etcd};
-use crate::{Lease, LockError, Options, Resource, Token, Wait, observe, off};
+use crate::{EtcdEndpoints, backend::etcd::Etcd};
+use crate::{Lease, LockError, Options, Resource, Token, Wait, metrics};
 #[cfg(feature = "redis")]
-use crate::{NodeUrl, Nodes, redis_single::RedisSingle, redlock::Redlock};
+use crate::{NodeUrl, Nodes, backend::redis::RedisSingle, backend::redlock::Redlock};
 #[cfg(feature = "zookeeper")]
-use crate::{ZookeeperEnsemble, zookeeper::Zookeeper};
+use crate::{ZookeeperEnsemble, backend::zookeeper::Zookeeper};
 
 /// Distributed locks of one kind. Cheap to clone; clones share connections and queues.
 #[derive(Clone, Debug)]
@@ -340,7 +341,7 @@ impl Locks {
         let request = Request { resources, lease, deadline: began + wait.get(), waits };
         let span = tracing::debug_span!("try_lock", backend = self.backend(), resource = %request.resources[0]);
         let outcome = self.queue_and_lend(&request).instrument(span).await;
-        observe::acquired(self.backend(), began.elapsed(), &outcome);
+        metrics::acquired(self.backend(), began.elapsed(), &outcome);
         Ok(outcome?.map(|lent| Holding::new(self.backend(), request.resources, lease, lent)))
     }
 

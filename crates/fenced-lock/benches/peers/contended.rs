@@ -11,7 +11,7 @@ use crate::Size;
 use crate::figures::{mean, micros};
 use crate::row::Row;
 use crate::subject::{Client, LOCKS, Subject};
-use crate::team::{Errand, Task, Team};
+use crate::workers::{Errand, Task, Team};
 
 const PROCESSES: usize = 4;
 const CALLERS: usize = 16;

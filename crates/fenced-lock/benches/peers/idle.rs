@@ -10,7 +10,7 @@ use crate::Size;
 use crate::figures::as_f64;
 use crate::row::Row;
 use crate::subject::{Client, LOCKS};
-use crate::team::{Errand, Task, Team};
+use crate::workers::{Errand, Task, Team};
 
 /// Longer than the case.
 const WAIT: Duration = Duration::from_mins(10);

@@ -15,7 +15,7 @@ mod many;
 mod others;
 mod row;
 mod subject;
-mod team;
+mod workers;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -67,7 +67,7 @@ impl Size {
 async fn main() -> Result<()> {
     let args = Args::parse();
     if let Some(errand) = &args.errand {
-        return team::run(errand).await;
+        return workers::run(errand).await;
     }
     let size = if args.quick { Size::QUICK } else { Size::FULL };
     let nodes = testbed::redis_nodes(9).await.context("nine nodes")?;

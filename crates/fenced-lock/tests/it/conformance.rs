@@ -1,5 +1,5 @@
 //! What every backend must show. One function a behaviour, generic over the backend's fixture;
-//! `suite!` makes them, those of `waiters`, `faults` and `leading` into tests of one backend.
+//! `suite!` makes them, those of `waiters`, `faults` and `elections` into tests of one backend.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,7 +55,7 @@ macro_rules! suite {
                 a_client_that_died_is_replaced,
                 a_floor_is_raised_or_said_to_be_out_of_reach,
             );
-            crate::conformance::suite!(@tests leading, $fixture:
+            crate::conformance::suite!(@tests elections, $fixture:
                 one_leads_until_it_resigns_and_the_next_one_follows,
                 a_leadership_outlasts_its_lease,
                 a_dropped_leadership_is_resigned,

@@ -2,18 +2,18 @@
 //! what every backend must show and are run against each; the other files are about what only one of them can.
 
 mod conformance;
-mod edges;
+mod elections;
 mod examples;
 mod faults;
 mod fixtures;
-mod hooks;
-mod leading;
+mod limits;
+mod metrics;
 mod nodes;
 mod runtimes;
-mod secured;
 mod services;
 mod sets;
 mod support;
+mod tls_and_acl;
 mod tokens;
 mod waiters;
 mod waiting;

@@ -11,9 +11,9 @@ use zookeeper_client::{Acls, CreateMode, Error, EventType, MultiWriteError, Mult
 
 use super::ROOT;
 use super::session::{Session, is_of};
+use crate::backend::path_segment::segment;
 use crate::grant::Released;
 use crate::locks::Request;
-use crate::segment::segment;
 use crate::{Lease, LockError, Resource};
 
 /// How often folders that vanish right after they were made are made again.

@@ -3,7 +3,7 @@
 use redis::Value;
 
 use super::{NodeSet, Redlock, Reply, Round, quorum, scripts};
-use crate::{Holder, LockError, Resource, Token, observe};
+use crate::{Holder, LockError, Resource, Token, metrics};
 
 impl Redlock {
     /// `None` where nobody has it, or nobody has it on a quorum of the nodes.
@@ -24,7 +24,7 @@ impl Redlock {
             }
         }
         nodes.extend(round.silent().filter(|_| seen.len() < needed));
-        observe::node_errors(&nodes);
+        metrics::node_errors(&nodes);
         if seen.len() < needed {
             return Err(LockError::QuorumUnavailable { needed, answered: seen.len(), of, nodes });
         }

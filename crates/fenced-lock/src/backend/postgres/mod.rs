@@ -24,9 +24,9 @@ use tokio::time::Instant;
 
 pub use self::database::AdvisoryDatabase;
 use self::session::{Session, Sessions, failed, has_ended};
+use crate::backend::service::Service;
 use crate::grant::{self, Lent, Released};
 use crate::locks::Request;
-use crate::service::Service;
 use crate::{Holder, Lease, LockError, Options, Resource};
 
 /// A resource's number: locks have numbers, not names. Two names with one number would only exclude

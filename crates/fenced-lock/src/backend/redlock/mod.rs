@@ -7,14 +7,14 @@
 //! Source: Redis documentation, "Distributed Locks with Redis".
 
 mod attempt;
-mod held;
+mod cleanup;
 mod holder;
-mod janitor;
 mod node;
+mod quorum_lock;
 mod round;
 mod scripts;
 mod tally;
-mod wake;
+mod waiter_registry;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,17 +25,17 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use self::attempt::{Attempt, Outcome};
-pub(crate) use self::held::Held;
-use self::held::Late;
-use self::janitor::Janitor;
+use self::cleanup::Janitor;
 use self::node::{Node, Reply};
+pub(crate) use self::quorum_lock::Held;
+use self::quorum_lock::Late;
 use self::round::{NodeSet, Round};
 use self::scripts::{Keys, Waiter, Wake};
 use self::tally::{Tally, Verdict, free_after, quorum};
-use self::wake::{Hub, Listening};
+use self::waiter_registry::{Hub, Listening};
 use crate::grant::Lent;
 use crate::locks::Request;
-use crate::{LockError, NodeError, NodeUrl, Nodes, Options, Resource, Token, observe};
+use crate::{LockError, NodeError, NodeUrl, Nodes, Options, Resource, Token, metrics};
 
 /// The longest a waiter sleeps before it asks again, and reminds the nodes that it waits.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
@@ -111,7 +111,7 @@ impl Redlock {
 
     pub(crate) async fn raise_floor(&self, resource: &Resource, at_least: Token) -> Result<(), LockError> {
         self.ask_all(&scripts::raise(resource, at_least, self.counter_ttl)).await?;
-        observe::raised();
+        metrics::raised();
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl Redlock {
                 }
             }
         };
-        observe::node_errors(&errors);
+        metrics::node_errors(&errors);
         Poll { outcome, rest: round }
     }
 
@@ -174,7 +174,7 @@ impl Redlock {
     }
 
     fn unavailable(&self, tally: &Tally, nodes: Vec<NodeError>) -> LockError {
-        observe::node_errors(&nodes);
+        metrics::node_errors(&nodes);
         let of = self.nodes.len();
         LockError::QuorumUnavailable { needed: quorum(of), answered: tally.answered(), of, nodes }
     }

@@ -16,8 +16,8 @@ use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, PushInfo, PushKind, RedisError, Value};
 
-use crate::redlock::scripts;
-use crate::redlock::wake::Hub;
+use crate::backend::redlock::scripts;
+use crate::backend::redlock::waiter_registry::Hub;
 use crate::{Cause, NodeError, NodeUrl, Options};
 
 /// How long connecting may take, TLS and scripts included. Nobody waits that long; it bounds the

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
+use crate::backend::redlock::Redlock;
 use crate::grant::Lent;
 use crate::locks::Request;
-use crate::redlock::Redlock;
 use crate::{Holder, LockError, NodeUrl, Options, Resource};
 
 /// A lock on one node.

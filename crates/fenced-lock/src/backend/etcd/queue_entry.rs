@@ -13,9 +13,9 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::Etcd;
+use crate::backend::path_segment::segment;
 use crate::grant::Released;
 use crate::locks::Request;
-use crate::segment::segment;
 use crate::{Lease, LockError, Resource};
 
 /// One key of ours: `fenced-lock/{resource}/{owner}`.

@@ -9,14 +9,14 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 #[cfg(feature = "etcd")]
-use crate::etcd;
+use crate::backend::etcd;
 #[cfg(feature = "postgres")]
-use crate::postgres_advisory;
+use crate::backend::postgres;
 #[cfg(feature = "redis")]
-use crate::redlock;
+use crate::backend::redlock;
 #[cfg(feature = "zookeeper")]
-use crate::zookeeper;
-use crate::{Lease, LockError, Released, Resource, Token, observe};
+use crate::backend::zookeeper;
+use crate::{Lease, LockError, Released, Resource, Token, metrics};
 
 /// What a backend hands out.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(crate) enum Held {
     #[cfg(feature = "zookeeper")]
     Zookeeper(zookeeper::Held),
     #[cfg(feature = "postgres")]
-    PostgresAdvisory(Box<postgres_advisory::Held>),
+    PostgresAdvisory(Box<postgres::Held>),
 }
 
 impl Held {
@@ -246,7 +246,7 @@ impl Holding {
             }),
             Err(LockError::Lost { .. }) => {
                 self.term.send_modify(|term| term.lost = true);
-                observe::lost(self.backend);
+                metrics::lost(self.backend);
             }
             Err(_) => {}
         }
@@ -260,7 +260,7 @@ impl Holding {
         };
         // Only now: until here a cancelled release is finished by the drop.
         self.held = None;
-        observe::held(self.backend, self.since.elapsed());
+        metrics::held(self.backend, self.since.elapsed());
         outcome
     }
 
@@ -275,7 +275,7 @@ impl Drop for Holding {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
             held.give_up(&self.runtime);
-            observe::held(self.backend, self.since.elapsed());
+            metrics::held(self.backend, self.since.elapsed());
         }
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::Resource;
-use crate::redlock::scripts::wait_key;
+use crate::backend::redlock::scripts::wait_key;
 
 /// How long the rest of a quorum of nodes may take to tell of a release after the first did.
 const GRACE: Duration = Duration::from_millis(1);

@@ -11,8 +11,8 @@
 //! Source: ZooKeeper, "Recipes and Solutions", Locks.
 
 mod ensemble;
+mod queue_entry;
 mod session;
-mod stake;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,9 +21,9 @@ use tokio::time::Instant;
 use zookeeper_client::{Acls, CreateMode};
 
 pub use self::ensemble::ZookeeperEnsemble;
+pub(crate) use self::queue_entry::Stake as Held;
+use self::queue_entry::{Stake, folder, number};
 use self::session::Sessions;
-pub(crate) use self::stake::Stake as Held;
-use self::stake::{Stake, folder, number};
 use crate::grant::{self, Lent};
 use crate::holder::{Change, Holder};
 use crate::locks::Request;

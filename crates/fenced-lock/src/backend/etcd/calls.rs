@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::EtcdEndpoints;
 use crate::LockError;
-use crate::service::Service;
+use crate::backend::service::Service;
 
 /// gRPC's numbers for what went wrong. Source: gRPC, "Status codes and their use in gRPC".
 mod code {

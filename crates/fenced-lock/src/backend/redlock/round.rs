@@ -12,7 +12,7 @@ use redis::Cmd;
 use tokio::time::{Instant, Sleep};
 
 use crate::NodeError;
-use crate::redlock::node::{Answer, Node, Silence};
+use crate::backend::redlock::node::{Answer, Node, Silence};
 
 /// The calls that have not been answered yet. Dropping it cancels what has not been sent.
 pub(crate) struct Round {

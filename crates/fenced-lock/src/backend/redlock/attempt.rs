@@ -15,7 +15,7 @@ use super::{
 };
 use crate::grant::{self, Lent};
 use crate::locks::Request;
-use crate::{LockError, NodeError, Token, observe};
+use crate::{LockError, NodeError, Token, metrics};
 
 pub(super) enum Outcome {
     Granted(Lent),
@@ -113,11 +113,11 @@ impl<'a> Attempt<'a> {
             match tally.verdict() {
                 Verdict::Open => {}
                 Verdict::Yes => {
-                    observe::node_errors(&errors);
+                    metrics::node_errors(&errors);
                     return Ok(true);
                 }
                 Verdict::No => {
-                    observe::node_errors(&errors);
+                    metrics::node_errors(&errors);
                     return Ok(false);
                 }
                 Verdict::Unavailable => return Err(self.redlock.unavailable(&tally, errors)),
@@ -146,7 +146,7 @@ impl<'a> Attempt<'a> {
                     errors.extend(round.silent());
                     // What is late now would be too late for this attempt.
                     if tally.answered() >= quorum(self.redlock.nodes.len()) {
-                        observe::node_errors(&errors);
+                        metrics::node_errors(&errors);
                         return Ok(false);
                     }
                     return Err(self.redlock.unavailable(&tally, errors));
@@ -192,7 +192,7 @@ impl<'a> Attempt<'a> {
         let redlock = self.redlock;
         let cmd = scripts::seal(self.keys, &self.owner, self.request.lease, redlock.counter_ttl, &tokens);
         let round = Round::send(&redlock.nodes, NodeSet::ALL, &cmd);
-        observe::sealed();
+        metrics::sealed();
         let poll = redlock.poll(round, redlock.node_timeout, Said::one_or_zero).await;
         if poll.outcome? {
             // Late acquisitions and late seals have been sent; nobody needs their answers.

@@ -12,7 +12,7 @@
 
 mod calls;
 mod endpoints;
-mod stake;
+mod queue_entry;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,8 +23,8 @@ use tokio::time::Instant;
 
 use self::calls::Calls;
 pub use self::endpoints::EtcdEndpoints;
-pub(crate) use self::stake::Stake as Held;
-use self::stake::{Key, Stake};
+pub(crate) use self::queue_entry::Stake as Held;
+use self::queue_entry::{Key, Stake};
 use crate::grant::{self, Lent};
 use crate::holder::{Change, Holder};
 use crate::locks::Request;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Cause;
-use crate::{LockError, NodeError, observe};
+use crate::{LockError, NodeError, metrics};
 
 /// The service as errors and metrics name it.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Service {
     }
 
     fn unavailable(&self, source: NodeError) -> LockError {
-        observe::node_errors(std::slice::from_ref(&source));
+        metrics::node_errors(std::slice::from_ref(&source));
         LockError::Unavailable { backend: self.backend, source }
     }
 }

@@ -13,7 +13,7 @@ use zookeeper_client::{Client, Error, StateWatcher};
 
 use super::ZookeeperEnsemble;
 use crate::LockError;
-use crate::service::Service;
+use crate::backend::service::Service;
 
 #[derive(Debug)]
 pub(super) struct Sessions {

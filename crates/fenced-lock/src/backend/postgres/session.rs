@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::AdvisoryDatabase;
 use crate::LockError;
-use crate::service::Service;
+use crate::backend::service::Service;
 
 /// `idle_session_timeout` is what makes a lease of a session.
 const OLDEST: u32 = 140_000;
