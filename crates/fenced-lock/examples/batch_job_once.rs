@@ -19,7 +19,7 @@ const INVOICES: usize = 10;
 
 /// What the replicas share: the mark of the last run with its token, and the invoices that went out.
 #[derive(Default)]
-struct Books {
+struct JobState {
     fence: Option<Token>,
     last_run: Option<&'static str>,
     sent: Vec<(usize, &'static str)>,
@@ -33,29 +33,29 @@ enum Claim {
 }
 
 #[derive(Clone, Default)]
-struct Store(Arc<Mutex<Books>>);
+struct Store(Arc<Mutex<JobState>>);
 
 impl Store {
-    fn books(&self) -> MutexGuard<'_, Books> {
+    fn state(&self) -> MutexGuard<'_, JobState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Registers the token, then tells whether the job has run already.
     fn claim(&self, token: Option<Token>) -> Claim {
-        let mut books = self.books();
-        if token <= books.fence {
+        let mut state = self.state();
+        if token <= state.fence {
             return Claim::Stale;
         }
-        books.fence = token;
-        if books.last_run == Some(DAY) { Claim::Done } else { Claim::Due }
+        state.fence = token;
+        if state.last_run == Some(DAY) { Claim::Done } else { Claim::Due }
     }
 
     /// Only for whoever claimed last.
-    fn write(&self, token: Option<Token>, write: impl FnOnce(&mut Books)) -> bool {
-        let mut books = self.books();
-        let latest = books.fence == token;
+    fn write(&self, token: Option<Token>, write: impl FnOnce(&mut JobState)) -> bool {
+        let mut state = self.state();
+        let latest = state.fence == token;
         if latest {
-            write(&mut books);
+            write(&mut state);
         }
         latest
     }
@@ -95,11 +95,11 @@ async fn midnight(
 async fn send(replica: &'static str, token: Option<Token>, store: &Store) -> bool {
     for invoice in 0..INVOICES {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        if !store.write(token, |books| books.sent.push((invoice, replica))) {
+        if !store.write(token, |state| state.sent.push((invoice, replica))) {
             return false;
         }
     }
-    store.write(token, |books| books.last_run = Some(DAY))
+    store.write(token, |state| state.last_run = Some(DAY))
 }
 
 pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
@@ -111,10 +111,10 @@ pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
     for replica in replicas {
         replica.await?.map_err(|error| error.to_string())?;
     }
-    let books = store.books();
-    println!("{} invoices went out, {} were due", books.sent.len(), INVOICES);
-    assert_eq!(books.sent.len(), INVOICES);
-    assert!(books.sent.iter().all(|(_, replica)| *replica == books.sent[0].1), "one replica sent them all");
+    let state = store.state();
+    println!("{} invoices went out, {} were due", state.sent.len(), INVOICES);
+    assert_eq!(state.sent.len(), INVOICES);
+    assert!(state.sent.iter().all(|(_, replica)| *replica == state.sent[0].1), "one replica sent them all");
     Ok(())
 }
 

@@ -63,8 +63,8 @@ fn ada(
 
 pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
     let nodes = LockNodes::get().await?;
-    let (office, lease) = (Resource::new("leader:reports")?, Lease::new(Duration::from_secs(1))?);
-    let candidate = || Ok::<_, Box<dyn Error>>(Election::new(nodes.client()?, office.clone(), lease));
+    let (resource, lease) = (Resource::new("leader:reports")?, Lease::new(Duration::from_secs(1))?);
+    let candidate = || Ok::<_, Box<dyn Error>>(Election::new(nodes.client()?, resource.clone(), lease));
     let (storage, bob) = (Storage::default(), candidate()?);
     let observer = tokio::spawn(watch(candidate()?.observe()));
 
@@ -88,11 +88,11 @@ pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
 async fn watch(mut observer: Observer) -> Result<(), LockError> {
     loop {
         let leader = observer.next().await?;
-        println!("observer: {}", told(leader.as_ref()));
+        println!("observer: {}", describe(leader.as_ref()));
     }
 }
 
-fn told(leader: Option<&Holder>) -> String {
+fn describe(leader: Option<&Holder>) -> String {
     leader.map_or("nobody leads".to_owned(), |leader| format!("token {} leads", number(leader.token())))
 }
 

@@ -30,7 +30,7 @@ impl Airline {
     }
 
     /// Registers the token before anything is read, so that an older one is refused from here on.
-    fn look(&self, token: Option<Token>) -> bool {
+    fn claim_and_check(&self, token: Option<Token>) -> bool {
         let mut seat = self.seat();
         assert!(token.is_none() || token > seat.fence, "a stale token");
         seat.fence = token;
@@ -45,13 +45,13 @@ impl Airline {
 }
 
 /// Both look before either books: it happens, so here it happens every time.
-async fn book_unlocked(name: &'static str, airline: Airline, both_looked: Arc<Barrier>) {
-    let free = airline.look(None);
+async fn book_unlocked(name: &'static str, airline: Airline, both_checked: Arc<Barrier>) {
+    let free = airline.claim_and_check(None);
     println!("  {name} looks: {}", if free { "free" } else { "taken" });
-    both_looked.wait().await;
+    both_checked.wait().await;
     if free {
         airline.book(name, None);
-        println!("  {name} books");
+        println!("  {name} state");
     }
 }
 
@@ -63,11 +63,11 @@ async fn book_locked(name: &'static str, airline: Airline, locks: Locks) -> Resu
     };
     let token = grant.token();
     let number = token.map_or(0, Token::get);
-    if airline.look(token) {
+    if airline.claim_and_check(token) {
         airline.book(name, token);
-        println!("  {name} has the lock with token {number}, looks: free, and books");
+        println!("  {name} has the lock with token {number}, looks: free, and state");
     } else {
-        println!("  {name} has the lock with token {number}, looks: taken, and books something else");
+        println!("  {name} has the lock with token {number}, looks: taken, and state something else");
     }
     grant.release().await?;
     Ok(())
@@ -75,10 +75,10 @@ async fn book_locked(name: &'static str, airline: Airline, locks: Locks) -> Resu
 
 pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
     println!("without a lock:");
-    let (airline, both_looked) = (Airline::default(), Arc::new(Barrier::new(2)));
+    let (airline, both_checked) = (Airline::default(), Arc::new(Barrier::new(2)));
     tokio::join!(
-        book_unlocked("alice", airline.clone(), Arc::clone(&both_looked)),
-        book_unlocked("bob", airline.clone(), both_looked),
+        book_unlocked("alice", airline.clone(), Arc::clone(&both_checked)),
+        book_unlocked("bob", airline.clone(), both_checked),
     );
     println!("  seat 12A is booked by {:?}", airline.seat().booked);
     assert_eq!(airline.seat().booked.len(), 2);

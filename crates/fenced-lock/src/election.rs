@@ -9,10 +9,10 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::holder::Change;
-use crate::{Grant, Holder, Lease, LockError, Locks, Released, Resource, Token, Wait};
+use crate::holder::Notification;
+use crate::{Grant, Holder, Lease, LockError, Locks, ReleaseOutcome, Resource, Token, Wait};
 
-/// One office that many campaign for. Cheap to clone.
+/// One resource that many campaign for. Cheap to clone.
 ///
 /// ```no_run
 /// # async fn demo(locks: fenced_lock::Locks) -> Result<(), Box<dyn std::error::Error>> {
@@ -33,7 +33,7 @@ use crate::{Grant, Holder, Lease, LockError, Locks, Released, Resource, Token, W
 #[derive(Clone, Debug)]
 pub struct Election {
     locks: Locks,
-    office: Resource,
+    resource: Resource,
     lease: Lease,
 }
 
@@ -61,34 +61,34 @@ impl Drop for Watchdog {
 #[derive(Debug)]
 pub struct Observer {
     election: Election,
-    told: Told,
+    last: LastReport,
 }
 
 /// What was told last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    Nobody,
+enum LastReport {
+    None,
+    NoLeader,
     Leader(Holder),
 }
 
-impl Told {
+impl LastReport {
     /// A token that could not be read this time is no news; one that can be read now is.
     fn is_outdated_by(&self, leader: Option<&Holder>) -> bool {
         match (self, leader) {
-            (Self::Nothing, _) | (Self::Nobody, Some(_)) | (Self::Leader(_), None) => true,
-            (Self::Nobody, None) => false,
-            (Self::Leader(told), Some(leader)) => {
-                told.name() != leader.name() || (told.token() != leader.token() && leader.token().is_some())
+            (Self::None, _) | (Self::NoLeader, Some(_)) | (Self::Leader(_), None) => true,
+            (Self::NoLeader, None) => false,
+            (Self::Leader(last), Some(leader)) => {
+                last.name() != leader.name() || (last.token() != leader.token() && leader.token().is_some())
             }
         }
     }
 }
 
 impl Election {
-    /// The election for `office`. A leader that falls silent is replaced after `lease`.
-    pub fn new(locks: Locks, office: Resource, lease: Lease) -> Self {
-        Self { locks, office, lease }
+    /// The election for `resource`. A leader that falls silent is replaced after `lease`.
+    pub fn new(locks: Locks, resource: Resource, lease: Lease) -> Self {
+        Self { locks, resource, lease }
     }
 
     /// Campaigns for up to `wait`; `None` means that somebody else still led then.
@@ -99,7 +99,7 @@ impl Election {
     /// # Cancel safety
     /// As [`Locks::try_lock`]: a campaign that is dropped leaves nothing behind.
     pub async fn campaign(&self, wait: Wait) -> Result<Option<Leadership>, LockError> {
-        let Some(grant) = self.locks.try_lock(&self.office, wait, self.lease).await? else {
+        let Some(grant) = self.locks.try_lock(&self.resource, wait, self.lease).await? else {
             return Ok(None);
         };
         let (grant, lease) = (Arc::new(grant), self.lease);
@@ -113,13 +113,13 @@ impl Election {
     /// # Errors
     /// As [`Locks::holder`].
     pub async fn leader(&self) -> Result<Option<Holder>, LockError> {
-        self.locks.holder(&self.office).await
+        self.locks.holder(&self.resource).await
     }
 
     /// Watches who leads. etcd and ZooKeeper tell of changes; the others are looked at four times a
     /// second, so that a leadership shorter than that may go unseen.
     pub fn observe(&self) -> Observer {
-        Observer { election: self.clone(), told: Told::Nothing }
+        Observer { election: self.clone(), last: LastReport::None }
     }
 }
 
@@ -158,7 +158,7 @@ impl Leadership {
     ///
     /// # Cancel safety
     /// Once polled, or dropped, it is resigned in any case.
-    pub async fn resign(self) -> Result<Released, LockError> {
+    pub async fn resign(self) -> Result<ReleaseOutcome, LockError> {
         let Self { mut grant, watchdog } = self;
         drop(watchdog);
         loop {
@@ -182,12 +182,12 @@ impl Observer {
     /// Safe: ask again.
     pub async fn next(&mut self) -> Result<Option<Holder>, LockError> {
         loop {
-            let (leader, change) = self.election.locks.look(&self.election.office).await?;
-            if self.told.is_outdated_by(leader.as_ref()) {
-                self.told = leader.clone().map_or(Told::Nobody, Told::Leader);
+            let (leader, change) = self.election.locks.read_holder(&self.election.resource).await?;
+            if self.last.is_outdated_by(leader.as_ref()) {
+                self.last = leader.clone().map_or(LastReport::NoLeader, LastReport::Leader);
                 return Ok(leader);
             }
-            Change::until_next_look(change).await;
+            Notification::wait(change).await;
         }
     }
 }

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use crate::grant_inner::{Held, Holding, Lent};
+pub(crate) use crate::grant_inner::{Acquired, GrantInner, HeldLock};
 use crate::{Lease, LockError, Resource, Token};
 
 /// What [`Grant::release`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Released {
+pub enum ReleaseOutcome {
     /// The lock was ours until now.
-    WasOurs,
+    Released,
     /// The lock had gone before, by expiry or with its nodes; nothing of anybody else's was touched.
-    WasGone,
+    NotHeld,
 }
 
 /// A lock on one resource. Got from [`Locks::try_lock`](crate::Locks::try_lock).
@@ -24,11 +24,11 @@ pub enum Released {
 /// at once and tells whether it was still ours.
 #[derive(Debug)]
 #[must_use = "a grant that is dropped is released"]
-pub struct Grant(Holding);
+pub struct Grant(GrantInner);
 
 impl Grant {
-    pub(crate) fn new(holding: Holding) -> Self {
-        Self(holding)
+    pub(crate) fn new(inner: GrantInner) -> Self {
+        Self(inner)
     }
 
     /// The fencing token, where the backend issues them. Hand it to the storage with every
@@ -128,7 +128,7 @@ impl Grant {
     ///
     /// # Cancel safety
     /// Once polled, or dropped, the lock is released in any case.
-    pub async fn release(self) -> Result<Released, LockError> {
+    pub async fn release(self) -> Result<ReleaseOutcome, LockError> {
         self.0.release().await
     }
 
@@ -163,11 +163,11 @@ impl Grant {
 /// Dropping it releases them on all nodes in a detached task.
 #[derive(Debug)]
 #[must_use = "grants that are dropped are released"]
-pub struct Grants(Holding);
+pub struct Grants(GrantInner);
 
 impl Grants {
-    pub(crate) fn new(holding: Holding) -> Self {
-        Self(holding)
+    pub(crate) fn new(inner: GrantInner) -> Self {
+        Self(inner)
     }
 
     /// The resources with their tokens, in the order of their names.
@@ -215,14 +215,14 @@ impl Grants {
         self.0.extend(lease).await
     }
 
-    /// Gives all of them back; [`Released::WasGone`] when one of them was not ours any more.
+    /// Gives all of them back; [`ReleaseOutcome::NotHeld`] when one of them was not ours any more.
     ///
     /// # Errors
     /// As [`Grant::release`].
     ///
     /// # Cancel safety
     /// As [`Grant::release`].
-    pub async fn release(self) -> Result<Released, LockError> {
+    pub async fn release(self) -> Result<ReleaseOutcome, LockError> {
         self.0.release().await
     }
 

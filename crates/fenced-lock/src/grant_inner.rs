@@ -16,37 +16,37 @@ use crate::backend::postgres;
 use crate::backend::redlock;
 #[cfg(feature = "zookeeper")]
 use crate::backend::zookeeper;
-use crate::{Lease, LockError, Released, Resource, Token, metrics};
+use crate::{Lease, LockError, ReleaseOutcome, Resource, Token, metrics};
 
 /// What a backend hands out.
 #[derive(Debug)]
-pub(crate) struct Lent {
+pub(crate) struct Acquired {
     pub(crate) owner: Arc<str>,
     /// One for each resource of the request, in its order.
     pub(crate) tokens: Vec<Option<Token>>,
     pub(crate) valid_until: Instant,
-    pub(crate) held: Held,
+    pub(crate) held: HeldLock,
 }
 
 /// What a backend needs to extend a lock and to give it back.
 #[derive(Debug)]
-pub(crate) enum Held {
+pub(crate) enum HeldLock {
     Off,
     #[cfg(feature = "redis")]
-    Redlock(redlock::Held),
+    Redlock(redlock::QuorumLock),
     #[cfg(feature = "etcd")]
-    Etcd(etcd::Held),
+    Etcd(etcd::QueueEntry),
     #[cfg(feature = "zookeeper")]
-    Zookeeper(zookeeper::Held),
+    Zookeeper(zookeeper::QueueEntry),
     #[cfg(feature = "postgres")]
-    PostgresAdvisory(Box<postgres::Held>),
+    PostgresAdvisory(Box<postgres::SessionLock>),
 }
 
-impl Held {
-    /// May be cancelled; [`Held::give_up`] finishes the work then.
-    async fn release(&self) -> Result<Released, LockError> {
+impl HeldLock {
+    /// May be cancelled; [`HeldLock::release_detached`] finishes the work then.
+    async fn release(&self) -> Result<ReleaseOutcome, LockError> {
         match self {
-            Self::Off => Ok(Released::WasOurs),
+            Self::Off => Ok(ReleaseOutcome::Released),
             #[cfg(feature = "redis")]
             Self::Redlock(held) => held.release().await,
             #[cfg(feature = "etcd")]
@@ -74,11 +74,11 @@ impl Held {
 
     /// Releases in a detached task. Called from drops: must not block, may run outside of a task.
     #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "the others know their runtime"))]
-    fn give_up(self, runtime: &Handle) {
+    fn release_detached(self, runtime: &Handle) {
         match self {
             Self::Off => {}
             #[cfg(feature = "redis")]
-            Self::Redlock(held) => held.give_up(runtime),
+            Self::Redlock(held) => held.release_detached(runtime),
             #[cfg(feature = "etcd")]
             Self::Etcd(held) => drop(held),
             #[cfg(feature = "zookeeper")]
@@ -154,7 +154,7 @@ impl Held {
 
 /// How long a grant is good for, as known now.
 #[derive(Clone, Copy, Debug)]
-struct Term {
+struct Validity {
     valid_until: Instant,
     lease: Lease,
     lost: bool,
@@ -162,39 +162,39 @@ struct Term {
 
 /// One acquisition: what [`Grant`] and [`Grants`] have in common.
 #[derive(Debug)]
-pub(crate) struct Holding {
+pub(crate) struct GrantInner {
     backend: &'static str,
     pub(crate) resources: Arc<[Resource]>,
     pub(crate) tokens: Vec<Option<Token>>,
     pub(crate) owner: Arc<str>,
     since: Instant,
-    term: watch::Sender<Term>,
+    term: watch::Sender<Validity>,
     /// One extension at a time, so that `valid_until` is that of the last one the nodes saw.
     extending: Mutex<()>,
     /// `None` once released or abandoned.
-    held: Option<Held>,
+    held: Option<HeldLock>,
     runtime: Handle,
 }
 
-impl Holding {
+impl GrantInner {
     /// Must be called inside a runtime: a dropped grant is released in a task of it.
-    pub(crate) fn new(backend: &'static str, resources: Arc<[Resource]>, lease: Lease, lent: Lent) -> Self {
+    pub(crate) fn new(backend: &'static str, resources: Arc<[Resource]>, lease: Lease, acquired: Acquired) -> Self {
         Self {
             backend,
             resources,
-            tokens: lent.tokens,
-            owner: lent.owner,
+            tokens: acquired.tokens,
+            owner: acquired.owner,
             since: Instant::now(),
-            term: watch::Sender::new(Term { valid_until: lent.valid_until, lease, lost: false }),
+            term: watch::Sender::new(Validity { valid_until: acquired.valid_until, lease, lost: false }),
             extending: Mutex::new(()),
-            held: Some(lent.held),
+            held: Some(acquired.held),
             runtime: Handle::current(),
         }
     }
 
     pub(crate) fn valid_until(&self) -> Instant {
         let term = self.term.borrow().valid_until;
-        let session = self.held.as_ref().and_then(Held::session_until);
+        let session = self.held.as_ref().and_then(HeldLock::session_until);
         session.map_or(term, |session| session.min(term))
     }
 
@@ -253,10 +253,10 @@ impl Holding {
         outcome.map(|_| ())
     }
 
-    pub(crate) async fn release(mut self) -> Result<Released, LockError> {
+    pub(crate) async fn release(mut self) -> Result<ReleaseOutcome, LockError> {
         let outcome = match &self.held {
             Some(held) => held.release().await,
-            None => Ok(Released::WasGone),
+            None => Ok(ReleaseOutcome::NotHeld),
         };
         // Only now: until here a cancelled release is finished by the drop.
         self.held = None;
@@ -271,10 +271,10 @@ impl Holding {
     }
 }
 
-impl Drop for Holding {
+impl Drop for GrantInner {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            held.give_up(&self.runtime);
+            held.release_detached(&self.runtime);
             metrics::held(self.backend, self.since.elapsed());
         }
     }

@@ -40,20 +40,20 @@ impl Holder {
 }
 
 /// How to hear that there is a new holder, perhaps.
-pub(crate) enum Change {
+pub(crate) enum Notification {
     /// Nobody tells.
-    Untold,
+    Unknown,
     #[cfg(feature = "etcd")]
     Etcd(etcd_client::WatchStream),
     #[cfg(feature = "zookeeper")]
     Zookeeper(zookeeper_client::OneshotWatcher),
 }
 
-impl Change {
+impl Notification {
     /// Resolves when it is time to look again.
-    pub(crate) async fn until_next_look(self) {
+    pub(crate) async fn wait(self) {
         match self {
-            Self::Untold => tokio::time::sleep(PAUSE).await,
+            Self::Unknown => tokio::time::sleep(PAUSE).await,
             #[cfg(feature = "etcd")]
             Self::Etcd(mut watch) => {
                 let told = async {

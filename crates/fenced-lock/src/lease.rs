@@ -93,7 +93,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_usable_of_a_lease_is_less_than_it_by_a_hundredth_and_two_milliseconds(millis in 10..86_400_000u64) {
+        fn the_usable_lease_is_shorter_by_one_percent_and_two_milliseconds(millis in 10..86_400_000u64) {
             let lease = Lease::new(Duration::from_millis(millis)).expect("in range");
             let drift = lease.get().saturating_sub(lease.usable());
             prop_assert_eq!(drift, Duration::from_micros(millis * 10) + Duration::from_millis(2));
@@ -101,7 +101,7 @@ mod tests {
         }
 
         #[test]
-        fn what_asking_took_the_drift_and_what_is_left_make_up_the_lease(
+        fn elapsed_drift_and_remaining_validity_add_up_to_the_lease(
             millis in 10..86_400_000u64,
             share in 0.0..1.2f64,
         ) {

@@ -76,7 +76,7 @@ pub use backend::postgres::AdvisoryDatabase;
 pub use backend::zookeeper::ZookeeperEnsemble;
 pub use election::{Election, Leadership, Observer};
 pub use error::{Cause, LockError, NodeError};
-pub use grant::{Grant, Grants, Released};
+pub use grant::{Grant, Grants, ReleaseOutcome};
 pub use holder::Holder;
 pub use lease::{Lease, LeaseOutOfRange};
 pub use locks::Locks;

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::backend::off;
-use crate::grant::{Grant, Grants, Holding, Lent};
-use crate::holder::{Change, Holder};
-#[cfg(feature = "redis")]
-use crate::queue::Place;
+use crate::grant::{Acquired, Grant, GrantInner, Grants};
+use crate::holder::{Holder, Notification};
 use crate::queue::Queues;
+#[cfg(feature = "redis")]
+use crate::queue::Ticket;
 #[cfg(feature = "postgres")]
 use crate::{AdvisoryDatabase, backend::postgres::PostgresAdvisory};
 #[cfg(feature = "etcd")]
@@ -169,18 +169,18 @@ impl Locks {
     /// # let nodes = fenced_lock::Nodes::parse(&servers.iter().map(|node| node.url()).collect::<Vec<_>>().join(","))?;
     /// # let locks = fenced_lock::Locks::redlock(nodes, fenced_lock::Options::default());
     /// use std::time::Duration;
-    /// use fenced_lock::{Lease, Released, Resource, Wait};
+    /// use fenced_lock::{Lease, ReleaseOutcome, Resource, Wait};
     ///
     /// let (sku, lease) = (Resource::new("sku:42")?, Lease::new(Duration::from_secs(10))?);
     /// let grant = locks.try_lock(&sku, Wait::none(), lease).await?.expect("nobody else is here");
     /// assert!(locks.try_lock(&sku, Wait::none(), lease).await?.is_none(), "contention is no error");
-    /// assert_eq!(grant.release().await?, Released::WasOurs);
+    /// assert_eq!(grant.release().await?, ReleaseOutcome::Released);
     /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub async fn try_lock(&self, resource: &Resource, wait: Wait, lease: Lease) -> Result<Option<Grant>, LockError> {
-        let holding = self.acquire(Arc::new([resource.clone()]), wait, lease).await?;
-        Ok(holding.map(Grant::new))
+        let inner = self.acquire(Arc::new([resource.clone()]), wait, lease).await?;
+        Ok(inner.map(Grant::new))
     }
 
     /// Asks for the locks on all of `resources` at once: all of them or none.
@@ -226,8 +226,8 @@ impl Locks {
         if !(1..=Self::MAX_RESOURCES).contains(&sorted.len()) {
             return Err(LockError::ResourceCount { asked: sorted.len(), limit: Self::MAX_RESOURCES });
         }
-        let holding = self.acquire(sorted.into(), wait, lease).await?;
-        Ok(holding.map(Grants::new))
+        let inner = self.acquire(sorted.into(), wait, lease).await?;
+        Ok(inner.map(Grants::new))
     }
 
     /// Makes every later token of `resource` greater than `at_least`.
@@ -286,7 +286,7 @@ impl Locks {
     /// # Errors
     /// [`LockError::QuorumUnavailable`] or [`LockError::Unavailable`] when that could not be found out.
     pub async fn holder(&self, resource: &Resource) -> Result<Option<Holder>, LockError> {
-        self.look(resource).await.map(|(holder, _)| holder)
+        self.read_holder(resource).await.map(|(holder, _)| holder)
     }
 
     /// Who has it, and how to hear of a change.
@@ -294,19 +294,19 @@ impl Locks {
         not(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres")),
         expect(unused_variables, reason = "nobody has it")
     )]
-    pub(crate) async fn look(&self, resource: &Resource) -> Result<(Option<Holder>, Change), LockError> {
+    pub(crate) async fn read_holder(&self, resource: &Resource) -> Result<(Option<Holder>, Notification), LockError> {
         match &self.backend {
-            Backend::Off => Ok((None, Change::Untold)),
+            Backend::Off => Ok((None, Notification::Unknown)),
             #[cfg(feature = "redis")]
-            Backend::Redis(node) => Ok((node.holder(resource).await?, Change::Untold)),
+            Backend::Redis(node) => Ok((node.holder(resource).await?, Notification::Unknown)),
             #[cfg(feature = "redis")]
-            Backend::Redlock(redlock) => Ok((redlock.holder(resource).await?, Change::Untold)),
+            Backend::Redlock(redlock) => Ok((redlock.holder(resource).await?, Notification::Unknown)),
             #[cfg(feature = "etcd")]
-            Backend::Etcd(etcd) => etcd.look(resource).await,
+            Backend::Etcd(etcd) => etcd.read_holder(resource).await,
             #[cfg(feature = "zookeeper")]
-            Backend::Zookeeper(zookeeper) => zookeeper.look(resource).await,
+            Backend::Zookeeper(zookeeper) => zookeeper.read_holder(resource).await,
             #[cfg(feature = "postgres")]
-            Backend::PostgresAdvisory(postgres) => Ok((postgres.holder(resource).await?, Change::Untold)),
+            Backend::PostgresAdvisory(postgres) => Ok((postgres.holder(resource).await?, Notification::Unknown)),
         }
     }
 
@@ -335,36 +335,36 @@ impl Locks {
         resources: Arc<[Resource]>,
         wait: Wait,
         lease: Lease,
-    ) -> Result<Option<Holding>, LockError> {
+    ) -> Result<Option<GrantInner>, LockError> {
         let began = Instant::now();
         let waits = wait > Wait::none();
         let request = Request { resources, lease, deadline: began + wait.get(), waits };
         let span = tracing::debug_span!("try_lock", backend = self.backend(), resource = %request.resources[0]);
-        let outcome = self.queue_and_lend(&request).instrument(span).await;
+        let outcome = self.queue_and_acquire(&request).instrument(span).await;
         metrics::acquired(self.backend(), began.elapsed(), &outcome);
-        Ok(outcome?.map(|lent| Holding::new(self.backend(), request.resources, lease, lent)))
+        Ok(outcome?.map(|acquired| GrantInner::new(self.backend(), request.resources, lease, acquired)))
     }
 
-    async fn queue_and_lend(&self, request: &Request) -> Result<Option<Lent>, LockError> {
+    async fn queue_and_acquire(&self, request: &Request) -> Result<Option<Acquired>, LockError> {
         // Places are taken in sorted order and kept until the nodes have spoken: two callers
         // with overlapping sets meet at their first common resource and cannot wait in a circle.
-        let mut places = Vec::with_capacity(request.resources.len());
+        let mut tickets = Vec::with_capacity(request.resources.len());
         if !matches!(self.backend, Backend::Off) {
             for resource in request.resources.iter() {
-                let mut place = self.queues.enter(resource, self.max_waiters)?;
-                if !place.head(request.deadline).await {
+                let mut ticket = self.queues.join(resource, self.max_waiters)?;
+                if !ticket.wait_for_turn(request.deadline).await {
                     return Ok(None);
                 }
-                places.push(place);
+                tickets.push(ticket);
             }
         }
         // Boxed, so that the others do not make the future of a Redlock acquisition any larger.
         match &self.backend {
-            Backend::Off => Ok(Some(off::lend(request))),
+            Backend::Off => Ok(Some(off::acquire(request))),
             #[cfg(feature = "redis")]
-            Backend::Redis(node) => node.acquire(request, places.iter().any(Place::queued)).await,
+            Backend::Redis(node) => node.acquire(request, tickets.iter().any(Ticket::queued)).await,
             #[cfg(feature = "redis")]
-            Backend::Redlock(redlock) => redlock.acquire(request, places.iter().any(Place::queued)).await,
+            Backend::Redlock(redlock) => redlock.acquire(request, tickets.iter().any(Ticket::queued)).await,
             #[cfg(feature = "etcd")]
             Backend::Etcd(etcd) => Box::pin(etcd.acquire(request)).await,
             #[cfg(feature = "zookeeper")]

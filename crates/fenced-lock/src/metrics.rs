@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::LockError;
 #[cfg(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres"))]
 use crate::NodeError;
-use crate::grant::Lent;
+use crate::grant::Acquired;
 
 /// An acquisition ended: how, and how long it took, waiting included.
-pub(crate) fn acquired(backend: &'static str, took: Duration, outcome: &Result<Option<Lent>, LockError>) {
+pub(crate) fn acquired(backend: &'static str, took: Duration, outcome: &Result<Option<Acquired>, LockError>) {
     let outcome = match outcome {
         Ok(Some(_)) => "granted",
         Ok(None) => "contended",

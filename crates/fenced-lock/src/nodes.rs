@@ -45,7 +45,7 @@ pub enum InvalidNodes {
     Even(usize),
     /// One node counted twice is a majority that is none.
     #[error("lock node {0} is named twice")]
-    Twice(String),
+    Duplicate(String),
 }
 
 impl NodeUrl {
@@ -104,14 +104,14 @@ impl Nodes {
     /// Checks that the number is odd and that no node is named twice.
     ///
     /// # Errors
-    /// [`InvalidNodes::Even`], also for more than [`MAX`](Self::MAX); [`InvalidNodes::Twice`].
+    /// [`InvalidNodes::Even`], also for more than [`MAX`](Self::MAX); [`InvalidNodes::Duplicate`].
     pub fn new(nodes: Vec<NodeUrl>) -> Result<Self, InvalidNodes> {
         if nodes.len().is_multiple_of(2) || nodes.len() > Self::MAX {
             return Err(InvalidNodes::Even(nodes.len()));
         }
         for (i, node) in nodes.iter().enumerate() {
             if nodes[..i].iter().any(|earlier| earlier.name() == node.name()) {
-                return Err(InvalidNodes::Twice(node.name()));
+                return Err(InvalidNodes::Duplicate(node.name()));
             }
         }
         Ok(Self(nodes))

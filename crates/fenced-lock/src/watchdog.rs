@@ -59,7 +59,7 @@ impl Grant {
     /// # let nodes = fenced_lock::Nodes::parse(&servers.iter().map(|node| node.url()).collect::<Vec<_>>().join(","))?;
     /// # let locks = fenced_lock::Locks::redlock(nodes, fenced_lock::Options::default());
     /// use std::time::Duration;
-    /// use fenced_lock::{Lease, Released, Resource, Wait};
+    /// use fenced_lock::{Lease, ReleaseOutcome, Resource, Wait};
     ///
     /// let (job, lease) = (Resource::new("job:nightly")?, Lease::new(Duration::from_secs(1))?);
     /// let grant = locks.try_lock(&job, Wait::none(), lease).await?.expect("nobody else is here");
@@ -68,7 +68,7 @@ impl Grant {
     ///     "done"
     /// };
     /// assert_eq!(grant.keep_while(lease, work).await, Some("done"));
-    /// assert_eq!(grant.release().await?, Released::WasOurs);
+    /// assert_eq!(grant.release().await?, ReleaseOutcome::Released);
     /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_extends_at_once_and_then_at_a_third_of_the_lease() {
+    async fn the_watchdog_extends_at_once_and_then_at_a_third_of_the_lease() {
         let (output, asked) = extensions(Duration::from_secs(10), vec![]).await;
         assert_eq!(output, Some(()));
         assert_eq!(asked.len(), 4);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_waits_for_the_loss_waits_longer_after_an_extension() {
+    async fn lost_resolves_later_after_an_extension() {
         let sku = Resource::new("sku:1").expect("a name");
         let began = Instant::now();
         let grant = Locks::off().try_lock(&sku, Wait::none(), lease()).await.expect("off").expect("off");

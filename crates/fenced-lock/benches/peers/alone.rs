@@ -12,19 +12,19 @@ use crate::subject::{Client, Subject, fresh_key};
 const SUBJECTS: [Subject; 3] = [Subject::Floor, Subject::Ours, Subject::Rslock];
 
 /// Every order in which three can take turns: each comes equally often after each other one.
-const TURNS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
 
 /// How often the node is stopped and continued, half of them warm-up for neither side.
 const STOPS: usize = 6;
 
 /// A library that waits for a stopped node takes a second for a cycle.
-const CYCLES_OF_THE_PATIENT: usize = 2;
+const SLOW_SUBJECT_CYCLES: usize = 2;
 
 pub(crate) async fn measure(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>> {
     let clients = clients(nodes).await?;
     let mut took = [const { Vec::new() }; 3];
     for turn in 0..size.cycles {
-        for subject in TURNS[turn % TURNS.len()] {
+        for subject in ORDERS[turn % ORDERS.len()] {
             took[subject].push(cycle(&clients, subject).await?);
         }
     }
@@ -49,14 +49,14 @@ pub(crate) async fn with_one_stopped(nodes: &[RedisNode], size: Size) -> Result<
     let (mut healthy, mut stopped) = ([const { Vec::new() }; 3], [const { Vec::new() }; 3]);
     for _ in 0..STOPS {
         for turn in 0..size.cycles / STOPS {
-            for subject in TURNS[turn % TURNS.len()] {
+            for subject in ORDERS[turn % ORDERS.len()] {
                 healthy[subject].push(cycle(&clients, subject).await?);
             }
         }
         nodes[0].pause();
         for turn in 0..size.cycles / STOPS {
-            for subject in TURNS[turn % TURNS.len()] {
-                if subject != 2 || turn < CYCLES_OF_THE_PATIENT {
+            for subject in ORDERS[turn % ORDERS.len()] {
+                if subject != 2 || turn < SLOW_SUBJECT_CYCLES {
                     stopped[subject].push(cycle(&clients, subject).await?);
                 }
             }

@@ -11,7 +11,7 @@ use crate::Size;
 use crate::figures::{mean, micros};
 use crate::row::Row;
 use crate::subject::{Client, LOCKS, Subject};
-use crate::workers::{Errand, Task, Team};
+use crate::workers::{Task, WorkerSpec, Workers};
 
 const PROCESSES: usize = 4;
 const CALLERS: usize = 16;
@@ -20,7 +20,7 @@ const WAIT: Duration = Duration::from_secs(30);
 
 /// What one caller saw.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Seen {
+pub(crate) struct CallerReport {
     /// From asking to being granted, of the cycles that ended in time.
     waits: Vec<Duration>,
     holds: Vec<Duration>,
@@ -37,22 +37,22 @@ pub(crate) async fn measure(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>>
 }
 
 pub(crate) async fn of(subject: Subject, urls: &[String], size: Size) -> Result<Row> {
-    let errand = Errand { subject, urls: urls.to_vec(), task: Task::Contend { during: size.duration } };
-    let mut team = Team::start(&vec![errand; PROCESSES]).await?;
-    let seen: Vec<Vec<Seen>> = team.work().await?;
-    let seen: Vec<Seen> = seen.into_iter().flatten().collect();
-    let waits: Vec<_> = seen.iter().map(|caller| caller.waits.clone()).collect();
-    let holds: Vec<_> = seen.iter().flat_map(|caller| caller.holds.clone()).collect();
+    let worker = WorkerSpec { subject, urls: urls.to_vec(), task: Task::Contend { during: size.duration } };
+    let mut workers = Workers::start(&vec![worker; PROCESSES]).await?;
+    let reports: Vec<Vec<CallerReport>> = workers.work().await?;
+    let reports: Vec<CallerReport> = reports.into_iter().flatten().collect();
+    let waits: Vec<_> = reports.iter().map(|caller| caller.waits.clone()).collect();
+    let holds: Vec<_> = reports.iter().flat_map(|caller| caller.holds.clone()).collect();
     let row = Row::new("one key", subject, urls.len(), PROCESSES * CALLERS);
     Ok(Row {
-        failed: seen.iter().map(|caller| caller.failed).sum(),
+        failed: reports.iter().map(|caller| caller.failed).sum(),
         hold_us: mean(&holds).map(micros),
         ..row.with_latencies(&waits, size.duration)
     })
 }
 
 /// One process's part.
-pub(crate) async fn contend(client: Client, during: Duration) -> Result<Vec<Seen>> {
+pub(crate) async fn contend(client: Client, during: Duration) -> Result<Vec<CallerReport>> {
     let until = Instant::now() + during;
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
@@ -63,12 +63,12 @@ pub(crate) async fn contend(client: Client, during: Duration) -> Result<Vec<Seen
 
 /// Whoever waits when the time is up goes on waiting: being starved must show as a failure. Only
 /// cycles that ended in time are counted.
-async fn turns(client: Client, until: Instant) -> Result<Seen> {
-    let mut seen = Seen::default();
+async fn turns(client: Client, until: Instant) -> Result<CallerReport> {
+    let mut reports = CallerReport::default();
     while Instant::now() < until {
         let asked = Instant::now();
         let Ok(held) = client.acquire("one-key", WAIT).await else {
-            seen.failed += 1;
+            reports.failed += 1;
             continue;
         };
         let granted = Instant::now();
@@ -76,9 +76,9 @@ async fn turns(client: Client, until: Instant) -> Result<Seen> {
         let kept = granted.elapsed();
         held.release().await?;
         if Instant::now() < until {
-            seen.waits.push(granted - asked);
-            seen.holds.push(kept);
+            reports.waits.push(granted - asked);
+            reports.holds.push(kept);
         }
     }
-    Ok(seen)
+    Ok(reports)
 }

@@ -24,7 +24,7 @@ struct Inner {
     next_owner: AtomicU64,
 }
 
-pub(crate) struct FloorHeld {
+pub(crate) struct FloorGuard {
     floor: Floor,
     key: String,
     owner: u64,
@@ -47,12 +47,12 @@ impl Floor {
         Ok(Self(Arc::new(Inner { connections, delete, next_owner })))
     }
 
-    pub(crate) async fn acquire(&self, key: &str) -> Result<FloorHeld> {
+    pub(crate) async fn acquire(&self, key: &str) -> Result<FloorGuard> {
         let owner = self.0.next_owner.fetch_add(1, Ordering::Relaxed);
         let mut set = redis::cmd("SET");
         set.arg(key).arg(owner).arg("NX").arg("PX").arg(LEASE.as_secs() * 1000);
         self.quorum(set, &Value::Okay).await?;
-        Ok(FloorHeld { floor: self.clone(), key: key.to_owned(), owner })
+        Ok(FloorGuard { floor: self.clone(), key: key.to_owned(), owner })
     }
 
     /// Sends to all nodes; the first quorum that answers as `expected` is enough.
@@ -74,7 +74,7 @@ impl Floor {
     }
 }
 
-impl FloorHeld {
+impl FloorGuard {
     pub(crate) async fn release(self) -> Result<()> {
         let mut delete = redis::cmd("EVALSHA");
         delete.arg(&self.floor.0.delete).arg(1).arg(&self.key).arg(self.owner);

@@ -1,4 +1,4 @@
-//! What one who waits costs in memory: a process with nothing but waiters, seen from outside.
+//! What one who waits costs in memory: a process with nothing but waiters, reports from outside.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::Size;
 use crate::figures::as_f64;
 use crate::row::Row;
 use crate::subject::{Client, LOCKS};
-use crate::workers::{Errand, Task, Team};
+use crate::workers::{Task, WorkerSpec, Workers};
 
 /// Longer than the case.
 const WAIT: Duration = Duration::from_mins(10);
@@ -22,9 +22,9 @@ pub(crate) async fn measure(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>>
     let urls: Vec<_> = nodes.iter().map(RedisNode::url).collect();
     let mut rows = Vec::new();
     for subject in LOCKS {
-        let errand = Errand { subject, urls: urls.clone(), task: Task::Idle { waiters: size.waiters } };
-        let mut team = Team::start(&[errand]).await.context(subject.name())?;
-        let bytes: Vec<f64> = team.work().await.context(subject.name())?;
+        let worker = WorkerSpec { subject, urls: urls.clone(), task: Task::Idle { waiters: size.waiters } };
+        let mut workers = Workers::start(&[worker]).await.context(subject.name())?;
+        let bytes: Vec<f64> = workers.work().await.context(subject.name())?;
         let row = Row::new("idle waiters", subject, nodes.len(), size.waiters);
         rows.push(Row { bytes_per_waiter: bytes.first().copied(), ..row });
     }
@@ -32,7 +32,7 @@ pub(crate) async fn measure(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>>
 }
 
 /// The other process's part: bytes per waiter.
-pub(crate) async fn wait_around(client: Client, waiters: usize) -> Result<f64> {
+pub(crate) async fn measure_idle_waiters(client: Client, waiters: usize) -> Result<f64> {
     let held = client.acquire("idle", WAIT).await?;
     let before = resident().await?;
     let mut waiting = JoinSet::new();
@@ -50,7 +50,7 @@ pub(crate) async fn wait_around(client: Client, waiters: usize) -> Result<f64> {
 /// Resident memory of this process in bytes, as the system tells it on Linux and macOS alike.
 async fn resident() -> Result<usize> {
     let pid = std::process::id().to_string();
-    let told = tokio::process::Command::new("ps").args(["-o", "rss=", "-p", &pid]).output().await.context("ps")?;
-    let kibibytes: usize = String::from_utf8_lossy(&told.stdout).trim().parse().context("a number from ps")?;
+    let output = tokio::process::Command::new("ps").args(["-o", "rss=", "-p", &pid]).output().await.context("ps")?;
+    let kibibytes: usize = String::from_utf8_lossy(&output.stdout).trim().parse().context("a number from ps")?;
     Ok(kibibytes * 1024)
 }

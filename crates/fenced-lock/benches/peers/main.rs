@@ -1,7 +1,7 @@
 //! Locks beside their peers, in one run, on real local nodes:
 //! `cargo bench -p fenced-lock --bench peers [-- --quick] [-- --json FILE]`.
 //!
-//! Three runs, the medians of which are told. All subjects meet the same nodes, and where latency is
+//! Three runs, the medians of which are output. All subjects meet the same nodes, and where latency is
 //! compared their cycles take turns, so that what else the machine does hits all of them alike.
 //! No figure comes from a lock's own metrics: a cycle is what a caller waits for, by the caller's clock.
 
@@ -40,7 +40,7 @@ struct Args {
     case: String,
     /// What a process of its own does for a case; started by the bench itself.
     #[arg(long, hide = true)]
-    errand: Option<String>,
+    worker: Option<String>,
     /// Cargo says so whenever it runs a bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -66,8 +66,8 @@ impl Size {
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    if let Some(errand) = &args.errand {
-        return workers::run(errand).await;
+    if let Some(worker) = &args.worker {
+        return workers::run(worker).await;
     }
     let size = if args.quick { Size::QUICK } else { Size::FULL };
     let nodes = testbed::redis_nodes(9).await.context("nine nodes")?;

@@ -12,7 +12,7 @@ use fenced_lock::{
 use rslock::{LockGuard, LockManager};
 use serde::{Deserialize, Serialize};
 
-use crate::floor::{Floor, FloorHeld};
+use crate::floor::{Floor, FloorGuard};
 
 /// Longer than any cycle, so that no lease ends while something is measured.
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ pub(crate) enum Subject {
 pub(crate) const LOCKS: [Subject; 2] = [Subject::Ours, Subject::Rslock];
 
 /// For backends that flush every grant to disk, as their documentation asks for.
-const FLUSHED: Duration = Duration::from_secs(5);
+const DURABLE_BACKEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One process's use of a subject; clones share its connections.
 #[derive(Clone, Debug)]
@@ -53,8 +53,8 @@ pub(crate) enum Client {
     Rslock(LockManager),
 }
 
-pub(crate) enum Held {
-    Floor(FloorHeld),
+pub(crate) enum Guard {
+    Floor(FloorGuard),
     Ours(Grant),
     Rslock(LockGuard),
 }
@@ -74,7 +74,8 @@ impl Subject {
 
     /// A client whose connections to all the nodes have been used before.
     pub(crate) async fn connect(self, urls: &[String]) -> Result<Client> {
-        let flushed = || Ok::<_, anyhow::Error>(Options::default().with_node_timeout(NodeTimeout::new(FLUSHED)?));
+        let durable =
+            || Ok::<_, anyhow::Error>(Options::default().with_node_timeout(NodeTimeout::new(DURABLE_BACKEND_TIMEOUT)?));
         let url = urls.first().context("an address")?;
         let client = match self {
             Self::Floor => Client::Floor(Floor::connect(urls).await?),
@@ -84,9 +85,9 @@ impl Subject {
             }
             Self::Rslock => Client::Rslock(LockManager::new(urls.to_vec())),
             Self::Redis => Client::Ours(Locks::redis(NodeUrl::parse(url)?, Options::default())),
-            Self::Etcd => Client::Ours(Locks::etcd(EtcdEndpoints::parse(url)?, flushed()?)),
-            Self::Zookeeper => Client::Ours(Locks::zookeeper(ZookeeperEnsemble::parse(url)?, flushed()?)),
-            Self::PostgresAdvisory => Client::Ours(Locks::postgres_advisory(AdvisoryDatabase::parse(url)?, flushed()?)),
+            Self::Etcd => Client::Ours(Locks::etcd(EtcdEndpoints::parse(url)?, durable()?)),
+            Self::Zookeeper => Client::Ours(Locks::zookeeper(ZookeeperEnsemble::parse(url)?, durable()?)),
+            Self::PostgresAdvisory => Client::Ours(Locks::postgres_advisory(AdvisoryDatabase::parse(url)?, durable()?)),
         };
         let key = fresh_key(self);
         for turn in 0..20 {
@@ -98,15 +99,15 @@ impl Subject {
 
 impl Client {
     /// Takes a lock that is expected to be free within `wait`.
-    pub(crate) async fn acquire(&self, key: &str, wait: Duration) -> Result<Held> {
+    pub(crate) async fn acquire(&self, key: &str, wait: Duration) -> Result<Guard> {
         match self {
-            Self::Floor(floor) => Ok(Held::Floor(floor.acquire(key).await?)),
+            Self::Floor(floor) => Ok(Guard::Floor(floor.acquire(key).await?)),
             Self::Ours(locks) => {
                 let grant = locks.try_lock(&Resource::new(key)?, Wait::up_to(wait), Lease::new(LEASE)?).await?;
-                Ok(Held::Ours(grant.context("somebody else has it")?))
+                Ok(Guard::Ours(grant.context("somebody else has it")?))
             }
             Self::Rslock(manager) => match tokio::time::timeout(wait, manager.acquire(key, LEASE)).await {
-                Ok(guard) => Ok(Held::Rslock(guard?)),
+                Ok(guard) => Ok(Guard::Rslock(guard?)),
                 Err(_) => bail!("somebody else has it"),
             },
         }
@@ -120,7 +121,7 @@ impl Client {
     }
 }
 
-impl Held {
+impl Guard {
     pub(crate) async fn release(self) -> Result<()> {
         match self {
             Self::Floor(held) => held.release().await,

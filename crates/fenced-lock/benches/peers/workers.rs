@@ -1,5 +1,5 @@
-//! Processes of their own for a case: this same program with an errand. They connect, say that they
-//! are ready, begin together when told to, and send what they saw.
+//! Processes of their own for a case: this same program with an worker. They connect, say that they
+//! are ready, begin together when output to, and send what they saw.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{contended, idle};
 const START: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Errand {
+pub(crate) struct WorkerSpec {
     pub(crate) subject: Subject,
     pub(crate) urls: Vec<String>,
     pub(crate) task: Task,
@@ -30,69 +30,69 @@ pub(crate) enum Task {
 }
 
 /// Processes that are ready.
-pub(crate) struct Team {
-    wires: Vec<BufReader<TcpStream>>,
+pub(crate) struct Workers {
+    connections: Vec<BufReader<TcpStream>>,
     _processes: Vec<Process>,
     _folder: Folder,
 }
 
-impl Team {
-    pub(crate) async fn start(errands: &[Errand]) -> Result<Self> {
+impl Workers {
+    pub(crate) async fn start(specs: &[WorkerSpec]) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let boss = listener.local_addr()?;
+        let coordinator = listener.local_addr()?;
         let folder = Folder::new("peers")?;
         let mut processes = Vec::new();
-        for (number, errand) in errands.iter().enumerate() {
+        for (number, worker) in specs.iter().enumerate() {
             processes.push(Process::spawn(ProcessSpec {
-                name: format!("{} {number}", errand.subject.name()),
+                name: format!("{} {number}", worker.subject.name()),
                 program: std::env::current_exe()?,
-                args: vec!["--errand".into(), serde_json::to_string(&(boss, errand))?.into()],
+                args: vec!["--worker".into(), serde_json::to_string(&(coordinator, worker))?.into()],
                 envs: Vec::new(),
                 log: folder.path().join(format!("{number}.log")),
             })?);
         }
         let ready = async {
-            let mut wires = Vec::new();
-            for _ in errands {
-                let mut wire = BufReader::new(listener.accept().await?.0);
-                wire.read_line(&mut String::new()).await?;
-                wires.push(wire);
+            let mut connections = Vec::new();
+            for _ in specs {
+                let mut connection = BufReader::new(listener.accept().await?.0);
+                connection.read_line(&mut String::new()).await?;
+                connections.push(connection);
             }
-            anyhow::Ok(wires)
+            anyhow::Ok(connections)
         };
-        let wires = tokio::time::timeout(START, ready).await;
+        let connections = tokio::time::timeout(START, ready).await;
         let logs = || processes.iter().map(|process| process.log_tail(5)).collect::<String>();
-        let wires = wires.with_context(|| format!("a process did not get ready: {}", logs()))??;
-        Ok(Self { wires, _processes: processes, _folder: folder })
+        let connections = connections.with_context(|| format!("a process did not get ready: {}", logs()))??;
+        Ok(Self { connections, _processes: processes, _folder: folder })
     }
 
     /// All begin at once; what each of them saw.
     pub(crate) async fn work<S: DeserializeOwned>(&mut self) -> Result<Vec<S>> {
-        for wire in &mut self.wires {
-            wire.get_mut().write_all(b"go\n").await?;
+        for connection in &mut self.connections {
+            connection.get_mut().write_all(b"go\n").await?;
         }
-        let mut seen = Vec::new();
-        for wire in &mut self.wires {
+        let mut reports = Vec::new();
+        for connection in &mut self.connections {
             let mut line = String::new();
-            wire.read_line(&mut line).await?;
-            seen.push(serde_json::from_str(&line).context("what a process saw")?);
+            connection.read_line(&mut line).await?;
+            reports.push(serde_json::from_str(&line).context("what a process saw")?);
         }
-        Ok(seen)
+        Ok(reports)
     }
 }
 
-/// The other end: does the errand and ends.
-pub(crate) async fn run(errand: &str) -> Result<()> {
-    let (boss, errand): (std::net::SocketAddr, Errand) = serde_json::from_str(errand)?;
-    let client = errand.subject.connect(&errand.urls).await?;
-    let mut wire = BufReader::new(TcpStream::connect(boss).await?);
-    wire.get_mut().write_all(b"ready\n").await?;
-    wire.read_line(&mut String::new()).await?;
-    let seen = match errand.task {
+/// The other end: does the worker and ends.
+pub(crate) async fn run(worker: &str) -> Result<()> {
+    let (coordinator, worker): (std::net::SocketAddr, WorkerSpec) = serde_json::from_str(worker)?;
+    let client = worker.subject.connect(&worker.urls).await?;
+    let mut connection = BufReader::new(TcpStream::connect(coordinator).await?);
+    connection.get_mut().write_all(b"ready\n").await?;
+    connection.read_line(&mut String::new()).await?;
+    let reports = match worker.task {
         Task::Contend { during } => serde_json::to_string(&contended::contend(client, during).await?)?,
-        Task::Idle { waiters } => serde_json::to_string(&idle::wait_around(client, waiters).await?)?,
+        Task::Idle { waiters } => serde_json::to_string(&idle::measure_idle_waiters(client, waiters).await?)?,
     };
-    wire.get_mut().write_all(seen.as_bytes()).await?;
-    wire.get_mut().write_all(b"\n").await?;
+    connection.get_mut().write_all(reports.as_bytes()).await?;
+    connection.get_mut().write_all(b"\n").await?;
     Ok(())
 }

@@ -3,15 +3,15 @@
 
 use tokio::time::Instant;
 
-use crate::grant::{Held, Lent};
+use crate::grant::{Acquired, HeldLock};
 use crate::locks::Request;
 
 /// Grants whatever is asked for.
-pub(crate) fn lend(request: &Request) -> Lent {
-    Lent {
+pub(crate) fn acquire(request: &Request) -> Acquired {
+    Acquired {
         owner: "nobody".into(),
         tokens: request.resources.iter().map(|_| None).collect(),
         valid_until: Instant::now() + request.lease.usable(),
-        held: Held::Off,
+        held: HeldLock::Off,
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::backend::redlock::Redlock;
-use crate::grant::Lent;
+use crate::grant::Acquired;
 use crate::locks::Request;
 use crate::{Holder, LockError, NodeUrl, Options, Resource};
 
@@ -18,12 +18,12 @@ impl RedisSingle {
         Self(Redlock::of(vec![node], options))
     }
 
-    pub(crate) async fn acquire(&self, request: &Request, queued: bool) -> Result<Option<Lent>, LockError> {
-        let mut lent = self.0.acquire(request, queued).await?;
-        if let Some(lent) = &mut lent {
-            lent.tokens.fill(None);
+    pub(crate) async fn acquire(&self, request: &Request, queued: bool) -> Result<Option<Acquired>, LockError> {
+        let mut acquired = self.0.acquire(request, queued).await?;
+        if let Some(acquired) = &mut acquired {
+            acquired.tokens.fill(None);
         }
-        Ok(lent)
+        Ok(acquired)
     }
 
     pub(crate) async fn holder(&self, resource: &Resource) -> Result<Option<Holder>, LockError> {

@@ -21,7 +21,7 @@ pub(crate) struct Service {
 /// Nothing came within the node timeout.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {0:?}")]
-struct Silence(Duration);
+struct NoAnswerWithin(Duration);
 
 /// An answer that the protocol does not know.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +40,15 @@ impl Service {
     }
 
     /// Waits for `call`, but not longer than an answer may take.
-    pub(crate) async fn in_time<T>(&self, call: impl Future<Output = Result<T, LockError>>) -> Result<T, LockError> {
-        tokio::time::timeout(self.timeout, call).await.unwrap_or_else(|_| Err(self.silent()))
+    pub(crate) async fn with_timeout<T>(
+        &self,
+        call: impl Future<Output = Result<T, LockError>>,
+    ) -> Result<T, LockError> {
+        tokio::time::timeout(self.timeout, call).await.unwrap_or_else(|_| Err(self.timed_out()))
     }
 
-    pub(crate) fn silent(&self) -> LockError {
-        self.no_answer(Silence(self.timeout))
+    pub(crate) fn timed_out(&self) -> LockError {
+        self.no_answer(NoAnswerWithin(self.timeout))
     }
 
     pub(crate) fn refused(&self, error: impl Error + Send + Sync + 'static) -> LockError {

@@ -1,29 +1,29 @@
 //! Elections over every backend.
 
-use fenced_lock::{Election, Holder, Leadership, Released, Wait};
+use fenced_lock::{Election, Holder, Leadership, ReleaseOutcome, Wait};
 use tokio::sync::oneshot;
 
 use crate::fixtures::Fixture;
-use crate::support::{eventually, long, patiently};
+use crate::support::{eventually, long_lease, long_wait};
 
 async fn elected(election: &Election) -> Leadership {
-    election.campaign(patiently()).await.expect("an answer").expect("the office becomes free")
+    election.campaign(long_wait()).await.expect("an answer").expect("the office becomes free")
 }
 
-pub(crate) async fn one_leads_until_it_resigns_and_the_next_one_follows<F: Fixture>() {
+pub(crate) async fn a_leader_leads_until_it_resigns_and_a_successor_follows<F: Fixture>() {
     let backend = F::start().await;
     let office = backend.resource("leader");
-    let [one, other] = [(); 2].map(|()| Election::new(backend.client(), office.clone(), long()));
+    let [one, other] = [(); 2].map(|()| Election::new(backend.client(), office.clone(), long_lease()));
     let first = elected(&one).await;
     assert!(other.campaign(Wait::none()).await.expect("an answer").is_none());
     let token = first.token();
     let next = tokio::spawn(async move { elected(&other).await });
-    assert_eq!(first.resign().await.expect("an answer"), Released::WasOurs);
+    assert_eq!(first.resign().await.expect("an answer"), ReleaseOutcome::Released);
     let second = next.await.expect("no panic");
     assert_eq!(token.is_none(), F::NO_TOKENS.is_some());
     assert!(token.is_none() || second.token() > token);
     second.resign().await.expect("an answer");
-    eventually("nothing is left behind", async || backend.left_behind(&office).await.is_empty()).await;
+    eventually("nothing is left behind", async || backend.remaining_entries(&office).await.is_empty()).await;
 }
 
 pub(crate) async fn a_leadership_outlasts_its_lease<F: Fixture>() {
@@ -32,24 +32,24 @@ pub(crate) async fn a_leadership_outlasts_its_lease<F: Fixture>() {
     // Not the shortest: a machine that is busy for that long must not cost the office.
     let lease = fenced_lock::Lease::new(backend.short_lease().get() * 5).expect("a lease");
     let leadership = elected(&Election::new(backend.client(), office.clone(), lease)).await;
-    let (first_end, other) = (leadership.valid_until(), Election::new(backend.client(), office, long()));
+    let (first_end, other) = (leadership.valid_until(), Election::new(backend.client(), office, long_lease()));
     eventually("it is extended past three leases", async || {
         assert!(other.campaign(Wait::none()).await.expect("an answer").is_none());
         leadership.valid_until() > first_end + 3 * lease.get()
     })
     .await;
-    assert_eq!(leadership.resign().await.expect("an answer"), Released::WasOurs);
+    assert_eq!(leadership.resign().await.expect("an answer"), ReleaseOutcome::Released);
 }
 
 pub(crate) async fn a_dropped_leadership_is_resigned<F: Fixture>() {
     let backend = F::start().await;
     let office = backend.resource("leader");
-    drop(elected(&Election::new(backend.client(), office.clone(), long())).await);
-    elected(&Election::new(backend.client(), office, long())).await.resign().await.expect("an answer");
+    drop(elected(&Election::new(backend.client(), office.clone(), long_lease())).await);
+    elected(&Election::new(backend.client(), office, long_lease())).await.resign().await.expect("an answer");
 }
 
 /// A thread that stands still is to its client what a stopped process is: nothing of it runs.
-pub(crate) async fn a_paused_leader_learns_that_it_lost<F: Fixture>() {
+pub(crate) async fn a_paused_leader_finds_its_leadership_lost<F: Fixture>() {
     let backend = F::start().await;
     let office = backend.resource("leader");
     let election = Election::new(backend.client(), office.clone(), backend.short_lease());
@@ -66,18 +66,18 @@ pub(crate) async fn a_paused_leader_learns_that_it_lost<F: Fixture>() {
         })
     });
     let token = led.await.expect("it leads");
-    let next = elected(&Election::new(backend.client(), office, long())).await;
+    let next = elected(&Election::new(backend.client(), office, long_lease())).await;
     assert!(token.is_none() || next.token() > token, "storage can refuse the first one");
     resume.send(()).expect("it is still there");
     let resigned = tokio::task::spawn_blocking(move || paused.join()).await.expect("no panic").expect("no panic");
-    assert_eq!(resigned.expect("an answer"), Released::WasGone);
-    assert_eq!(next.resign().await.expect("an answer"), Released::WasOurs);
+    assert_eq!(resigned.expect("an answer"), ReleaseOutcome::NotHeld);
+    assert_eq!(next.resign().await.expect("an answer"), ReleaseOutcome::Released);
 }
 
-pub(crate) async fn observers_see_who_leads<F: Fixture>() {
+pub(crate) async fn observers_see_the_leader<F: Fixture>() {
     let backend = F::start().await;
-    let election = Election::new(backend.client(), backend.resource("leader"), long());
-    let mut observer = Election::new(backend.client(), backend.resource("leader"), long()).observe();
+    let election = Election::new(backend.client(), backend.resource("leader"), long_lease());
+    let mut observer = Election::new(backend.client(), backend.resource("leader"), long_lease()).observe();
     assert_eq!(observer.next().await.expect("an answer"), None);
     for _ in 0..2 {
         let leadership = elected(&election).await;

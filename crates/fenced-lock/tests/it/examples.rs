@@ -18,7 +18,7 @@ async fn a_batch_job_runs_once() {
 }
 
 #[tokio::test]
-async fn a_leader_of_the_past_is_refused() {
+async fn a_former_leader_is_refused() {
     leader_election::run().await.expect("it ends well");
 }
 

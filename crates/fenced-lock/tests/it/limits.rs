@@ -4,11 +4,11 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use fenced_lock::{
-    ClientName, CounterTtl, InvalidNodes, Lease, LockError, Locks, NodeTimeout, NodeUrl, Nodes, Options, Released,
-    Resource, Token, Wait,
+    ClientName, CounterTtl, InvalidNodes, Lease, LockError, Locks, NodeTimeout, NodeUrl, Nodes, Options,
+    ReleaseOutcome, Resource, Token, Wait,
 };
 
-use crate::support::{granted, granted_in_time, lease, long, nodes, redlock, redlock_with, resource};
+use crate::support::{granted, granted_in_time, lease, long_lease, nodes, redlock, redlock_with, resource};
 
 #[test]
 fn a_one_millisecond_lease_is_refused() {
@@ -25,7 +25,7 @@ fn a_lease_longer_than_the_nodes_can_count_is_refused() {
 }
 
 #[test]
-fn a_wait_without_end_is_cut_rather_than_overflowing_the_clock() {
+fn an_unlimited_wait_is_cut_to_the_maximum() {
     assert_eq!(Wait::up_to(Duration::MAX).get(), Wait::MAX);
 }
 
@@ -39,7 +39,7 @@ fn an_even_number_of_nodes_is_refused() {
 #[test]
 fn a_node_named_twice_is_refused() {
     let refused = Nodes::parse("redis://a,redis://b,redis://user:secret@a:6379").expect_err("a is a:6379");
-    assert!(matches!(&refused, InvalidNodes::Twice(name) if name == "a:6379"), "{refused}");
+    assert!(matches!(&refused, InvalidNodes::Duplicate(name) if name == "a:6379"), "{refused}");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn numbers_outside_of_their_range_are_refused() {
 }
 
 #[tokio::test]
-async fn the_longest_lease_is_granted_and_the_shortest_ends() {
+async fn the_longest_and_the_shortest_lease_are_granted() {
     let nodes = nodes(5).await;
     let locks = redlock(&nodes);
     locks.ready().await.expect("five nodes answer");
@@ -91,41 +91,41 @@ async fn the_longest_lease_is_granted_and_the_shortest_ends() {
 }
 
 #[tokio::test]
-async fn a_set_of_nothing_or_of_too_much_is_refused() {
+async fn an_empty_or_oversized_set_is_refused() {
     let locks = Locks::off();
-    let none = locks.try_lock_all(&[], Wait::none(), long()).await;
+    let none = locks.try_lock_all(&[], Wait::none(), long_lease()).await;
     assert!(matches!(none, Err(LockError::ResourceCount { asked: 0, .. })));
     let many: Vec<_> = (0..=Locks::MAX_RESOURCES).map(|number| resource(&format!("sku:{number}"))).collect();
-    let many = locks.try_lock_all(&many, Wait::none(), long()).await;
+    let many = locks.try_lock_all(&many, Wait::none(), long_lease()).await;
     assert!(matches!(many, Err(LockError::ResourceCount { asked: 129, limit: 128 })));
 }
 
 #[tokio::test]
-async fn a_queue_that_is_full_says_so() {
+async fn a_full_queue_is_an_error() {
     let nodes = nodes(1).await;
     let options = Options::default().with_max_waiters(std::num::NonZeroUsize::MIN);
     let locks = redlock_with(&nodes, options);
-    let holder = granted(&locks, &resource("sku:1"), long()).await;
+    let holder = granted(&locks, &resource("sku:1"), long_lease()).await;
     let waiter = locks.clone();
-    let mut waiting = Box::pin(async move { granted_in_time(&waiter, &resource("sku:1"), long()).await });
+    let mut waiting = Box::pin(async move { granted_in_time(&waiter, &resource("sku:1"), long_lease()).await });
     // The first poll takes the only place in the queue.
     assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    let error = locks.try_lock(&resource("sku:1"), Wait::none(), long()).await.expect_err("no room");
+    let error = locks.try_lock(&resource("sku:1"), Wait::none(), long_lease()).await.expect_err("no room");
     assert!(matches!(error, LockError::TooManyWaiters { limit: 1, .. }) && error.retryable(), "{error}");
     holder.release().await.expect("an answer");
     waiting.await.release().await.expect("an answer");
 }
 
 #[tokio::test]
-async fn off_grants_everybody_at_once_and_has_no_tokens() {
+async fn off_grants_every_request_at_once_and_has_no_tokens() {
     let locks = Locks::off();
     locks.ready().await.expect("nothing to be ready for");
-    let first = granted(&locks, &resource("sku:1"), long()).await;
+    let first = granted(&locks, &resource("sku:1"), long_lease()).await;
     let second = granted(&locks, &resource("sku:1"), lease(20)).await;
     assert_eq!((first.token(), second.token()), (None, None));
     second.lost().await;
-    first.extend(long()).await.expect("always");
-    assert_eq!(first.release().await.expect("always"), Released::WasOurs);
+    first.extend(long_lease()).await.expect("always");
+    assert_eq!(first.release().await.expect("always"), ReleaseOutcome::Released);
     let floor = locks.raise_floor(&resource("sku:1"), Token::new(1).expect("a token")).await;
     assert!(matches!(floor, Err(LockError::NoTokens { backend: "off" })));
 }

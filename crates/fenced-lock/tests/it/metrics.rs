@@ -8,7 +8,9 @@ use metrics::{
     Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 
-use crate::support::{granted, impatient, lease, long, nodes, redlock, redlock_with, refused, resource};
+use crate::support::{
+    assert_contended, granted, lease, long_lease, nodes, redlock, redlock_with, resource, short_timeout,
+};
 
 /// How often each metric was recorded, by name and labels.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +75,7 @@ impl Recorder for Seen {
 }
 
 #[tokio::test]
-async fn waits_holds_contention_and_tokens_are_counted_and_no_resource_is_a_label() {
+async fn acquisitions_holds_and_tokens_are_counted_and_no_resource_is_a_label() {
     let seen = Seen::default();
     // For this thread; a test's tasks run on no other.
     let _recording = metrics::set_default_local_recorder(&seen);
@@ -82,10 +84,10 @@ async fn waits_holds_contention_and_tokens_are_counted_and_no_resource_is_a_labe
     for (node, counter) in nodes.iter().zip(["10", "20", "30"]) {
         node.command(&["SET", "fence:sku:1", counter]).await.expect("a counter");
     }
-    let grant = granted(&locks, &resource("sku:1"), long()).await;
-    refused(&locks, &resource("sku:1")).await;
+    let grant = granted(&locks, &resource("sku:1"), long_lease()).await;
+    assert_contended(&locks, &resource("sku:1")).await;
     grant.release().await.expect("a quorum");
-    drop(granted(&locks, &resource("sku:2"), long()).await);
+    drop(granted(&locks, &resource("sku:2"), long_lease()).await);
     locks.raise_floor(&resource("sku:1"), Token::new(99).expect("a token")).await.expect("a quorum");
     assert_eq!(seen.count("lock_wait_seconds{backend=redlock,outcome=granted}"), 2);
     assert_eq!(seen.count("lock_wait_seconds{backend=redlock,outcome=contended}"), 1);
@@ -96,12 +98,12 @@ async fn waits_holds_contention_and_tokens_are_counted_and_no_resource_is_a_labe
 }
 
 #[tokio::test]
-async fn lost_locks_and_the_errors_of_each_node_are_counted() {
+async fn lost_locks_and_node_errors_are_counted() {
     let seen = Seen::default();
     let _recording = metrics::set_default_local_recorder(&seen);
     let mut nodes = nodes(3).await;
-    let locks = redlock_with(&nodes, impatient());
-    let grant = granted(&locks, &resource("sku:1"), long()).await;
+    let locks = redlock_with(&nodes, short_timeout());
+    let grant = granted(&locks, &resource("sku:1"), long_lease()).await;
     for node in &nodes {
         node.command(&["FLUSHALL"]).await.expect("an empty node");
     }
@@ -110,7 +112,7 @@ async fn lost_locks_and_the_errors_of_each_node_are_counted() {
     assert_eq!(seen.count("lock_lost_total{backend=redlock}"), 1);
     nodes[0].kill().await;
     nodes[1].pause();
-    locks.try_lock(&resource("sku:2"), Wait::none(), long()).await.expect_err("one of three");
+    locks.try_lock(&resource("sku:2"), Wait::none(), long_lease()).await.expect_err("one of three");
     let error = |node: usize, kind: &str| format!("lock_node_errors_total{{kind={kind},node={}}}", nodes[node].addr());
     assert_eq!(seen.count(&error(0, "refused")), 1, "{}", seen.names());
     assert_eq!(seen.count(&error(1, "no_answer")), 1, "{}", seen.names());

@@ -7,7 +7,7 @@ use testbed::{Proxy, RedisNode};
 use tokio::time::Instant;
 
 /// Longer than anything here takes unless it hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn resource(name: &str) -> Resource {
     Resource::new(name).expect("a resource name")
@@ -18,12 +18,12 @@ pub(crate) fn lease(millis: u64) -> Lease {
 }
 
 /// A lease that no test outlives.
-pub(crate) fn long() -> Lease {
+pub(crate) fn long_lease() -> Lease {
     lease(600_000)
 }
 
-pub(crate) fn patiently() -> Wait {
-    Wait::up_to(PATIENCE)
+pub(crate) fn long_wait() -> Wait {
+    Wait::up_to(TEST_TIMEOUT)
 }
 
 pub(crate) async fn nodes(n: usize) -> Vec<RedisNode> {
@@ -31,11 +31,11 @@ pub(crate) async fn nodes(n: usize) -> Vec<RedisNode> {
 }
 
 pub(crate) fn redlock(nodes: &[RedisNode]) -> Locks {
-    redlock_with(nodes, patient())
+    redlock_with(nodes, long_timeout())
 }
 
 /// Options for tests in which a quorum answers, however busy the machine is.
-pub(crate) fn patient() -> Options {
+pub(crate) fn long_timeout() -> Options {
     Options::default().with_node_timeout(node_timeout(5_000))
 }
 
@@ -62,7 +62,7 @@ pub(crate) async fn proxied(count: usize) -> (Vec<RedisNode>, Vec<Proxy>, Nodes)
 }
 
 /// Options for tests in which a majority is silent.
-pub(crate) fn impatient() -> Options {
+pub(crate) fn short_timeout() -> Options {
     Options::default().with_node_timeout(node_timeout(1_000))
 }
 
@@ -77,12 +77,12 @@ pub(crate) async fn granted(locks: &Locks, resource: &Resource, lease: Lease) ->
 
 /// Waits and must get it.
 pub(crate) async fn granted_in_time(locks: &Locks, resource: &Resource, lease: Lease) -> Grant {
-    locks.try_lock(resource, patiently(), lease).await.expect("the nodes answer").expect("it becomes free")
+    locks.try_lock(resource, long_wait(), lease).await.expect("the nodes answer").expect("it becomes free")
 }
 
 /// Asks once and must not get it.
-pub(crate) async fn refused(locks: &Locks, resource: &Resource) {
-    let grant = locks.try_lock(resource, Wait::none(), long()).await.expect("the nodes answer");
+pub(crate) async fn assert_contended(locks: &Locks, resource: &Resource) {
+    let grant = locks.try_lock(resource, Wait::none(), long_lease()).await.expect("the nodes answer");
     assert!(grant.is_none(), "somebody else has {resource}, and yet: {grant:?}");
 }
 
@@ -119,7 +119,7 @@ pub(crate) async fn eventually<F>(what: &str, mut look: impl FnMut() -> F)
 where
     F: Future<Output = bool>,
 {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while !look().await {
         assert!(Instant::now() < deadline, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -130,7 +130,7 @@ where
 pub(crate) async fn connected(locks: &Locks, nodes: &[RedisNode]) {
     let warm_up = resource("warm-up");
     eventually("a grant is on all nodes", async || {
-        let grant = granted_in_time(locks, &warm_up, long()).await;
+        let grant = granted_in_time(locks, &warm_up, long_lease()).await;
         let mut everywhere = false;
         for _ in 0..20 {
             everywhere = values(nodes, "lock:warm-up").await.iter().all(|value| value.contains(grant.owner()));

@@ -2,11 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use fenced_lock::{LockError, Locks, NodeError, NodeUrl, Nodes, Released, Token, Wait};
+use fenced_lock::{LockError, Locks, NodeError, NodeUrl, Nodes, ReleaseOutcome, Token, Wait};
 use tempfile::TempDir;
 use testbed::{Mode, RedisNode};
 
-use crate::support::{eventually, granted, granted_in_time, keys, long, nodes, patient, patiently, resource};
+use crate::support::{
+    eventually, granted, granted_in_time, keys, long_lease, long_timeout, long_wait, nodes, resource,
+};
 
 /// The least that the user of the lock needs; the crate's README says the same.
 const LEAST_PRIVILEGE: &[&str] = &[
@@ -35,7 +37,7 @@ const LEAST_PRIVILEGE: &[&str] = &[
 ];
 
 #[test]
-fn the_readme_allows_the_user_what_is_allowed_here_and_nothing_else() {
+fn the_readme_documents_exactly_these_permissions() {
     let readme = include_str!("../../README.md");
     let (_, rest) = readme.split_once("ACL SETUSER lock on >password ").expect("the command");
     let (command, _) = rest.split_once("```").expect("its end");
@@ -56,7 +58,7 @@ async fn allow_only_what_is_needed(nodes: &[RedisNode]) {
 
 fn as_user(nodes: &[RedisNode], user: &str) -> Locks {
     let url = |node: &RedisNode| NodeUrl::parse(&format!("redis://{user}@{}", node.addr())).expect("an address");
-    let options = patient();
+    let options = long_timeout();
     Locks::redlock(Nodes::new(nodes.iter().map(url).collect()).expect("odd"), options)
 }
 
@@ -69,15 +71,15 @@ async fn the_least_privileged_user_can_do_all_that_the_protocol_does() {
     nodes[2].command(&["SET", "fence:sku:1", "3"]).await.expect("a counter");
     let (ours, theirs) = (as_user(&nodes, "lock:s3cret"), as_user(&nodes, "lock:s3cret"));
     ours.ready().await.expect("a quorum");
-    let grant = granted(&ours, &resource("sku:1"), long()).await;
-    grant.extend(long()).await.expect("still ours");
-    let waiting = tokio::spawn(async move { granted_in_time(&theirs, &resource("sku:1"), long()).await });
+    let grant = granted(&ours, &resource("sku:1"), long_lease()).await;
+    grant.extend(long_lease()).await.expect("still ours");
+    let waiting = tokio::spawn(async move { granted_in_time(&theirs, &resource("sku:1"), long_lease()).await });
     eventually("it waits", async || nodes[0].command(&["ZCARD", "wait:sku:1"]).await.expect("a count") == "1").await;
-    assert_eq!(grant.release().await.expect("a quorum"), Released::WasOurs);
+    assert_eq!(grant.release().await.expect("a quorum"), ReleaseOutcome::Released);
     waiting.await.expect("it was woken").release().await.expect("a quorum");
     ours.raise_floor(&resource("sku:1"), Token::new(50).expect("a token")).await.expect("a quorum");
     let both = [resource("sku:1"), resource("sku:2")];
-    drop(ours.try_lock_all(&both, patiently(), long()).await.expect("a quorum").expect("free"));
+    drop(ours.try_lock_all(&both, long_wait(), long_lease()).await.expect("a quorum").expect("free"));
     eventually("all is released", async || keys(&nodes, "sku:1").await.is_empty()).await;
     for node in &nodes {
         let denied = node.command(&["ACL", "LOG"]).await.expect("the log of denials");
@@ -86,11 +88,11 @@ async fn the_least_privileged_user_can_do_all_that_the_protocol_does() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_as_a_refusal() {
+async fn a_wrong_password_is_reported_as_refused() {
     let nodes = nodes(3).await;
     allow_only_what_is_needed(&nodes).await;
     let locks = as_user(&nodes, "lock:wrong");
-    let error = locks.try_lock(&resource("sku:1"), Wait::none(), long()).await.expect_err("refused");
+    let error = locks.try_lock(&resource("sku:1"), Wait::none(), long_lease()).await.expect_err("refused");
     let LockError::QuorumUnavailable { answered: 0, nodes: errors, .. } = &error else { panic!("{error:?}") };
     assert!(errors.iter().all(|error| matches!(error, NodeError::Refused { .. })), "{errors:?}");
     assert!(error.to_string().contains("WRONGPASS") && !error.to_string().contains("wrong@"), "{error}");
@@ -139,10 +141,10 @@ async fn nodes_are_reached_over_tls_and_only_if_their_certificate_is_trusted() {
         urls.push(NodeUrl::parse(&format!("rediss://lock:s3cret@{addr}")).expect("an address"));
     }
     let urls = Nodes::new(urls).expect("three nodes");
-    let options = patient();
+    let options = long_timeout();
     let trusting = Locks::redlock(urls.clone(), options.clone().with_root_certificate(pem));
-    let grant = granted(&trusting, &resource("sku:1"), long()).await;
-    assert_eq!(grant.release().await.expect("a quorum"), Released::WasOurs);
+    let grant = granted(&trusting, &resource("sku:1"), long_lease()).await;
+    assert_eq!(grant.release().await.expect("a quorum"), ReleaseOutcome::Released);
     let error = Locks::redlock(urls, options).ready().await.expect_err("a stranger's certificate");
     assert!(matches!(&error, LockError::QuorumUnavailable { answered: 0, .. }), "{error}");
 }

@@ -1,10 +1,10 @@
 //! How waiting works at the nodes: who is woken, and what is left of those who gave up.
 
-use fenced_lock::{Locks, Released};
+use fenced_lock::{Locks, ReleaseOutcome};
 use testbed::RedisNode;
 
 use crate::support::{
-    connected, eventually, granted, granted_in_time, keys, long, nodes, patiently, redlock, resource,
+    connected, eventually, granted, granted_in_time, keys, long_lease, long_wait, nodes, redlock, resource,
 };
 
 /// Who the first node knows to be waiting.
@@ -14,14 +14,14 @@ async fn waiting(nodes: &[RedisNode]) -> usize {
 }
 
 #[tokio::test]
-async fn clients_are_served_in_the_order_in_which_they_came() {
+async fn clients_are_served_in_arrival_order() {
     let nodes = nodes(5).await;
-    let holder = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    let holder = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
     for number in 0..4 {
         let (client, served) = (redlock(&nodes), served.clone());
         tokio::spawn(async move {
-            let grant = granted_in_time(&client, &resource("sku:1"), long()).await;
+            let grant = granted_in_time(&client, &resource("sku:1"), long_lease()).await;
             served.send(number).expect("the test listens");
             grant.release().await.expect("a quorum");
         });
@@ -39,7 +39,7 @@ async fn clients_are_served_in_the_order_in_which_they_came() {
 /// Two of five nodes were given a lease that nobody took back; that is no quorum. Those that would tell
 /// of it are silent when the waiter asks.
 #[tokio::test]
-async fn long_leases_on_a_minority_keep_nobody_waiting_while_others_are_silent() {
+async fn long_leases_on_a_minority_do_not_delay_a_waiter() {
     let nodes = nodes(5).await;
     let client = redlock(&nodes);
     connected(&client, &nodes).await;
@@ -67,19 +67,19 @@ async fn long_leases_on_a_minority_keep_nobody_waiting_while_others_are_silent()
         silent.iter().for_each(RedisNode::resume);
     };
     let sku = resource("sku:1");
-    let (grant, ()) = tokio::join!(granted_in_time(&client, &sku, long()), released);
-    assert_eq!(grant.release().await.expect("a quorum"), Released::WasOurs);
+    let (grant, ()) = tokio::join!(granted_in_time(&client, &sku, long_lease()), released);
+    assert_eq!(grant.release().await.expect("a quorum"), ReleaseOutcome::Released);
 }
 
 #[tokio::test]
-async fn only_the_head_of_a_clients_queue_stands_at_the_nodes() {
+async fn only_the_head_of_a_clients_queue_is_registered_at_the_nodes() {
     let nodes = nodes(5).await;
     let client = redlock(&nodes);
-    let _holder = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    let _holder = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     let mut waiters = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let client = client.clone();
-        waiters.spawn(async move { client.try_lock(&resource("sku:1"), patiently(), long()).await });
+        waiters.spawn(async move { client.try_lock(&resource("sku:1"), long_wait(), long_lease()).await });
     }
     // All of them have been polled before the first answer to this comes.
     eventually("somebody stands at the nodes", async || waiting(&nodes).await > 0).await;
@@ -89,28 +89,28 @@ async fn only_the_head_of_a_clients_queue_stands_at_the_nodes() {
 }
 
 #[tokio::test]
-async fn the_turn_of_a_client_that_died_goes_to_the_next() {
+async fn a_dead_clients_turn_goes_to_the_next_waiter() {
     let nodes = nodes(5).await;
-    let holder = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    let holder = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     // Registered first, by a client of which nothing is left: no connection, so no subscription.
     for node in &nodes {
         node.command(&["ZADD", "wait:sku:1", "1", "dead.client:7"]).await.expect("an entry");
     }
     let client = redlock(&nodes);
-    let next = tokio::spawn(async move { granted_in_time(&client, &resource("sku:1"), long()).await });
+    let next = tokio::spawn(async move { granted_in_time(&client, &resource("sku:1"), long_lease()).await });
     eventually("the living one stands behind it", async || waiting(&nodes).await == 2).await;
     holder.release().await.expect("a quorum");
     next.await.expect("it was woken").release().await.expect("a quorum");
 }
 
 #[tokio::test]
-async fn a_woken_waiter_that_gives_up_hands_its_turn_on() {
+async fn a_woken_waiter_that_gives_up_wakes_the_next_one() {
     let nodes = nodes(5).await;
-    let holder = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    let holder = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     let (gives_up, stays) = (redlock(&nodes), redlock(&nodes));
-    let first = tokio::spawn(async move { gives_up.try_lock(&resource("sku:1"), patiently(), long()).await });
+    let first = tokio::spawn(async move { gives_up.try_lock(&resource("sku:1"), long_wait(), long_lease()).await });
     eventually("the first one waits", async || waiting(&nodes).await == 1).await;
-    let second = tokio::spawn(async move { granted_in_time(&stays, &resource("sku:1"), long()).await });
+    let second = tokio::spawn(async move { granted_in_time(&stays, &resource("sku:1"), long_lease()).await });
     eventually("the second one waits", async || waiting(&nodes).await == 2).await;
     let release = tokio::spawn(holder.release());
     first.abort();
@@ -120,15 +120,15 @@ async fn a_woken_waiter_that_gives_up_hands_its_turn_on() {
 }
 
 #[tokio::test]
-async fn a_client_hands_a_lock_on_to_its_own_only_so_often_while_others_wait() {
+async fn consecutive_handoffs_inside_a_client_are_limited_while_others_wait() {
     let nodes = nodes(5).await;
     let (ours, other) = (redlock(&nodes), redlock(&nodes));
-    let holder = granted(&ours, &resource("sku:1"), long()).await;
+    let holder = granted(&ours, &resource("sku:1"), long_lease()).await;
     let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
     let wait = |client: Locks, name: &'static str| {
         let served = served.clone();
         async move {
-            let grant = granted_in_time(&client, &resource("sku:1"), long()).await;
+            let grant = granted_in_time(&client, &resource("sku:1"), long_lease()).await;
             served.send((name, grant)).expect("the test listens");
         }
     };
@@ -154,16 +154,16 @@ async fn a_client_hands_a_lock_on_to_its_own_only_so_often_while_others_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_heir_that_gives_up_leaves_the_lock_to_whoever_waits_elsewhere() {
+async fn a_cancelled_next_local_waiter_does_not_block_waiters_of_other_clients() {
     let nodes = nodes(5).await;
     let (ours, other) = (redlock(&nodes), redlock(&nodes));
     for _ in 0..50 {
-        let holder = granted_in_time(&ours, &resource("sku:1"), long()).await;
+        let holder = granted_in_time(&ours, &resource("sku:1"), long_lease()).await;
         let heir = ours.clone();
-        let heir = tokio::spawn(async move { heir.try_lock(&resource("sku:1"), patiently(), long()).await });
+        let heir = tokio::spawn(async move { heir.try_lock(&resource("sku:1"), long_wait(), long_lease()).await });
         eventually("the heir waits", async || waiting(&nodes).await == 1).await;
         let other = other.clone();
-        let other = tokio::spawn(async move { granted_in_time(&other, &resource("sku:1"), long()).await });
+        let other = tokio::spawn(async move { granted_in_time(&other, &resource("sku:1"), long_lease()).await });
         eventually("somebody waits elsewhere", async || waiting(&nodes).await == 2).await;
         let release = tokio::spawn(holder.release());
         heir.abort();

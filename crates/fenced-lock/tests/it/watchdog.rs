@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use fenced_lock::Released;
+use fenced_lock::ReleaseOutcome;
 use tokio::sync::oneshot;
 
-use crate::support::{eventually, granted, keys, lease, nodes, redlock, refused, resource};
+use crate::support::{assert_contended, eventually, granted, keys, lease, nodes, redlock, resource};
 
 #[tokio::test]
 async fn work_that_outlasts_its_lease_keeps_the_lock() {
@@ -16,17 +16,17 @@ async fn work_that_outlasts_its_lease_keeps_the_lock() {
     let work = async {
         let first_end = grant.valid_until();
         while tokio::time::Instant::now() < first_end + short.get() * 2 {
-            refused(&others, &resource("sku:1")).await;
+            assert_contended(&others, &resource("sku:1")).await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         "done"
     };
     assert_eq!(grant.keep_while(short, work).await, Some("done"));
-    assert_eq!(grant.release().await.expect("a quorum"), Released::WasOurs);
+    assert_eq!(grant.release().await.expect("a quorum"), ReleaseOutcome::Released);
 }
 
 #[tokio::test]
-async fn work_whose_lock_is_lost_is_dropped_where_it_stands() {
+async fn work_whose_lock_is_lost_is_cancelled() {
     let nodes = nodes(3).await;
     let grant = granted(&redlock(&nodes), &resource("sku:1"), lease(10_000)).await;
     eventually("it is on all nodes", async || keys(&nodes, "sku:1").await.len() == 3).await;
@@ -43,7 +43,7 @@ async fn work_whose_lock_is_lost_is_dropped_where_it_stands() {
 }
 
 #[tokio::test]
-async fn a_quorum_that_is_away_for_a_moment_is_survived() {
+async fn a_short_loss_of_the_quorum_is_survived() {
     let nodes = nodes(3).await;
     let long_enough = lease(5_000);
     let grant = granted(&redlock(&nodes), &resource("sku:1"), long_enough).await;

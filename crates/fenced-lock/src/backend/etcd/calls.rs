@@ -38,31 +38,31 @@ impl Calls {
     }
 
     /// Makes one call.
-    pub(super) async fn ask<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<T, LockError>
+    pub(super) async fn call<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<T, LockError>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        self.try_ask(call).await?.map_err(|error| self.failed(error))
+        self.try_call(call).await?.map_err(|error| self.failed(error))
     }
 
     /// Makes one call that may be refused because what it is about is gone: `None`.
-    pub(super) async fn ask_for<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<Option<T>, LockError>
+    pub(super) async fn call_if_found<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<Option<T>, LockError>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        match self.try_ask(call).await? {
+        match self.try_call(call).await? {
             Ok(answer) => Ok(Some(answer)),
-            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) if is_not_found(&error) => Ok(None),
             Err(error) => Err(self.failed(error)),
         }
     }
 
-    async fn try_ask<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<Result<T, Error>, LockError>
+    async fn try_call<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<Result<T, Error>, LockError>
     where
         F: Future<Output = Result<T, Error>>,
     {
         // What the library makes of a call is large, and would be part of every future around it.
-        self.service.in_time(async { Ok(Box::pin(call(self.client().await?)).await) }).await
+        self.service.with_timeout(async { Ok(Box::pin(call(self.client().await?)).await) }).await
     }
 
     async fn client(&self) -> Result<Client, LockError> {
@@ -83,7 +83,7 @@ impl Calls {
         };
         match code {
             code::PERMISSION_DENIED | code::UNAUTHENTICATED => self.service.refused(error),
-            _ if nobody_listens(&error) => self.service.refused(error),
+            _ if is_connection_refused(&error) => self.service.refused(error),
             code::UNAVAILABLE | code::UNKNOWN | code::CANCELLED | code::DEADLINE_EXCEEDED => {
                 self.service.no_answer(error)
             }
@@ -99,7 +99,7 @@ impl fmt::Debug for Calls {
 }
 
 /// A lease that is not there (any more).
-fn is_gone(error: &Error) -> bool {
+fn is_not_found(error: &Error) -> bool {
     match error {
         Error::GRpcStatus(status) => status.code() as i32 == code::NOT_FOUND,
         // What the client makes of a lease that could not be kept alive.
@@ -109,7 +109,7 @@ fn is_gone(error: &Error) -> bool {
 }
 
 /// Whether no connection could be made at all.
-fn nobody_listens(error: &Error) -> bool {
+fn is_connection_refused(error: &Error) -> bool {
     let mut source = match error {
         Error::GRpcStatus(status) => status.source(),
         Error::TransportError(error) => error.source(),

@@ -1,7 +1,7 @@
 //! etcd: whoever entered a resource's queue first has the lock, for as long as its lease lives.
 //!
 //! An acquisition puts one key of its own for each resource, all in one transaction and under one
-//! lease. The revision of that transaction is its place in every queue and its fencing token, so
+//! lease. The revision of that transaction is its ticket in every queue and its fencing token, so
 //! sets cannot wait in a circle, and tokens grow in the order in which locks are granted. A waiter
 //! watches the key right before its own and nothing else.
 //!
@@ -23,10 +23,10 @@ use tokio::time::Instant;
 
 use self::calls::Calls;
 pub use self::endpoints::EtcdEndpoints;
-pub(crate) use self::queue_entry::Stake as Held;
-use self::queue_entry::{Key, Stake};
-use crate::grant::{self, Lent};
-use crate::holder::{Change, Holder};
+use self::queue_entry::Key;
+pub(crate) use self::queue_entry::QueueEntry;
+use crate::grant::{self, Acquired};
+use crate::holder::{Holder, Notification};
 use crate::locks::Request;
 use crate::{Lease, LockError, Options, Resource, Token};
 
@@ -53,56 +53,56 @@ impl Etcd {
     }
 
     /// Tries until granted, or until the deadline while somebody else has it.
-    pub(crate) async fn acquire(self: &Arc<Self>, request: &Request) -> Result<Option<Lent>, LockError> {
+    pub(crate) async fn acquire(self: &Arc<Self>, request: &Request) -> Result<Option<Acquired>, LockError> {
         if !request.waits && self.is_taken(request).await? {
             return Ok(None);
         }
         let started = Instant::now();
         let waiting = Lease::new(WAITING).unwrap_or(request.lease).min(request.lease);
-        let mut stake = Stake::new(self, request);
-        stake.rent(if request.waits { waiting } else { request.lease }).await?;
-        let Some(ahead) = stake.enter(request.waits).await? else {
-            stake.leave().await;
+        let mut entry = QueueEntry::new(self, request);
+        entry.grant_lease(if request.waits { waiting } else { request.lease }).await?;
+        let Some(ahead) = entry.enqueue(request.waits).await? else {
+            entry.dequeue().await;
             return Ok(None);
         };
         let waits = ahead.iter().any(Option::is_some);
-        if !stake.until_first(ahead, request.deadline).await? {
-            stake.leave().await;
+        if !entry.wait_until_first(ahead, request.deadline).await? {
+            entry.dequeue().await;
             return Ok(None);
         }
         // The lease is that of a waiter, or some of it has been waited away: a new one is counted
         // from now, and telling so shows that the keys are still there.
         let valid_until = if waits || (request.waits && waiting != request.lease) {
-            stake.extend(request.lease).await.map_err(|error| self.gone_while_waiting(error))?
+            entry.extend(request.lease).await.map_err(|error| self.queue_position_lost(error))?
         } else {
             started + request.lease.usable()
         };
         if Instant::now() >= valid_until {
             return Err(LockError::Lapsed { lease: request.lease.get(), elapsed: started.elapsed() });
         }
-        let token = token(stake.revision(), &request.resources[0])?;
-        Ok(Some(Lent {
-            owner: stake.owner(),
+        let token = token(entry.revision(), &request.resources[0])?;
+        Ok(Some(Acquired {
+            owner: entry.owner(),
             tokens: vec![Some(token); request.resources.len()],
             valid_until,
-            held: grant::Held::Etcd(stake),
+            held: grant::HeldLock::Etcd(entry),
         }))
     }
 
     /// Who has it, and a watch on everything that may change that.
-    pub(crate) async fn look(&self, resource: &Resource) -> Result<(Option<Holder>, Change), LockError> {
+    pub(crate) async fn read_holder(&self, resource: &Resource) -> Result<(Option<Holder>, Notification), LockError> {
         let folder = Key::folder(resource);
         let options = GetOptions::new().with_prefix().with_sort(SortTarget::Create, SortOrder::Ascend).with_limit(1);
         let key = folder.clone();
-        let found = self.calls.ask(|mut etcd| async move { etcd.get(key, Some(options)).await }).await?;
+        let found = self.calls.call(|mut etcd| async move { etcd.get(key, Some(options)).await }).await?;
         let seen = found.header().ok_or_else(|| self.calls.service.unexpected("an answer without a revision"))?;
         let options = WatchOptions::new().with_prefix().with_start_revision(seen.revision() + 1);
-        let watch = self.calls.ask(|mut etcd| async move { etcd.watch(folder, Some(options)).await }).await?;
+        let watch = self.calls.call(|mut etcd| async move { etcd.watch(folder, Some(options)).await }).await?;
         let holder = found.kvs().first().map(|first| {
             let name = String::from_utf8_lossy(first.value()).into_owned();
             Ok(Holder::new(name, Some(token(first.create_revision(), resource)?)))
         });
-        Ok((holder.transpose()?, Change::Etcd(watch)))
+        Ok((holder.transpose()?, Notification::Etcd(watch)))
     }
 
     /// Revisions are etcd's own and only grow: either they are past the floor, or cannot be brought there.
@@ -120,7 +120,7 @@ impl Etcd {
     /// The latest revision, as a majority of the cluster knows it.
     async fn revision(&self) -> Result<i64, LockError> {
         let options = GetOptions::new().with_count_only();
-        let answer = self.calls.ask(|mut etcd| async move { etcd.get("fenced-lock/", Some(options)).await }).await?;
+        let answer = self.calls.call(|mut etcd| async move { etcd.get("fenced-lock/", Some(options)).await }).await?;
         let header = answer.header().ok_or_else(|| self.calls.service.unexpected("an answer without a revision"))?;
         Ok(header.revision())
     }
@@ -129,7 +129,7 @@ impl Etcd {
     async fn is_taken(&self, request: &Request) -> Result<bool, LockError> {
         for resource in request.resources.iter() {
             let (folder, options) = (Key::folder(resource), GetOptions::new().with_prefix().with_count_only());
-            let found = self.calls.ask(|mut etcd| async move { etcd.get(folder, Some(options)).await }).await?;
+            let found = self.calls.call(|mut etcd| async move { etcd.get(folder, Some(options)).await }).await?;
             if found.count() > 0 {
                 return Ok(true);
             }
@@ -137,9 +137,9 @@ impl Etcd {
         Ok(false)
     }
 
-    fn gone_while_waiting(&self, error: LockError) -> LockError {
+    fn queue_position_lost(&self, error: LockError) -> LockError {
         match error {
-            LockError::Lost { .. } => self.calls.service.unexpected("the place in the queue was lost while waiting"),
+            LockError::Lost { .. } => self.calls.service.unexpected("the ticket in the queue was lost while waiting"),
             error => error,
         }
     }

@@ -1,5 +1,5 @@
 //! One acquisition's keys in the queues of its resources, and the leases they live under: while it
-//! waits, while it holds, until it leaves. A stake that is dropped before it was left gives back,
+//! waits, while it holds, until it leaves. A entry that is dropped before it was left gives back,
 //! detached, whatever it may have put.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::Etcd;
 use crate::backend::path_segment::segment;
-use crate::grant::Released;
+use crate::grant::ReleaseOutcome;
 use crate::locks::Request;
 use crate::{Lease, LockError, Resource};
 
@@ -33,7 +33,7 @@ impl Key {
 
 /// A lease of etcd, named by us, so that it can be revoked even if nobody heard that it was granted.
 #[derive(Clone, Copy, Debug)]
-struct Rented {
+struct LeaseRef {
     id: i64,
     asked: i64,
     /// What etcd made of it: at least what was asked.
@@ -41,7 +41,7 @@ struct Rented {
 }
 
 #[derive(Debug)]
-pub(crate) struct Stake {
+pub(crate) struct QueueEntry {
     etcd: Arc<Etcd>,
     resource: Resource,
     keys: Vec<Key>,
@@ -49,11 +49,11 @@ pub(crate) struct Stake {
     /// The revision that created all keys.
     revision: i64,
     /// The lease of the keys, and after it those that may be: an extension changes to a new one.
-    rented: Mutex<Vec<Rented>>,
+    leases: Mutex<Vec<LeaseRef>>,
     runtime: Handle,
 }
 
-impl Stake {
+impl QueueEntry {
     pub(super) fn new(etcd: &Arc<Etcd>, request: &Request) -> Self {
         let owner = etcd.next_owner();
         let key = |resource| {
@@ -66,7 +66,7 @@ impl Stake {
             etcd: Arc::clone(etcd),
             owner,
             revision: 0,
-            rented: Mutex::new(Vec::new()),
+            leases: Mutex::new(Vec::new()),
             runtime: Handle::current(),
         }
     }
@@ -81,21 +81,21 @@ impl Stake {
 
     /// How long etcd keeps the lock: it counts in whole seconds, and not below its election time-out.
     pub(crate) fn kept_for(&self) -> Duration {
-        self.rented().first().map_or(Duration::ZERO, |rented| rented.granted)
+        self.leases().first().map_or(Duration::ZERO, |leases| leases.granted)
     }
 
-    /// A new lease; from here on the stake has something to give back.
-    pub(super) async fn rent(&self, lease: Lease) -> Result<i64, LockError> {
-        let (id, asked) = (random_id(), seconds(lease));
-        self.rented().push(Rented { id, asked, granted: Duration::ZERO });
+    /// A new lease; from here on the entry has something to give back.
+    pub(super) async fn grant_lease(&self, lease: Lease) -> Result<i64, LockError> {
+        let (id, asked) = (new_lease_id(), seconds(lease));
+        self.leases().push(LeaseRef { id, asked, granted: Duration::ZERO });
         let options = LeaseGrantOptions::new().with_id(id);
-        let granted = self.etcd.calls.ask(|mut etcd| async move { etcd.lease_grant(asked, Some(options)).await });
+        let granted = self.etcd.calls.call(|mut etcd| async move { etcd.lease_grant(asked, Some(options)).await });
         let granted = Duration::from_secs(u64::try_from(granted.await?.ttl()).unwrap_or_default());
         if granted < lease.get() {
             return Err(self.etcd.calls.service.unexpected("a lease shorter than what was asked for"));
         }
-        if let Some(rented) = self.rented().iter_mut().find(|rented| rented.id == id) {
-            rented.granted = granted;
+        if let Some(leases) = self.leases().iter_mut().find(|leases| leases.id == id) {
+            leases.granted = granted;
         }
         if granted != lease.get() {
             tracing::debug!(asked = ?lease.get(), ?granted, "etcd rounds a lease up");
@@ -105,8 +105,8 @@ impl Stake {
 
     /// Stands at the end of all queues at once; if `behind_others` is not wanted, only where all are
     /// empty. Tells who is right ahead in each.
-    pub(super) async fn enter(&mut self, behind_others: bool) -> Result<Option<Vec<Option<Vec<u8>>>>, LockError> {
-        let lease = self.rented().first().map_or(0, |rented| rented.id);
+    pub(super) async fn enqueue(&mut self, behind_others: bool) -> Result<Option<Vec<Option<Vec<u8>>>>, LockError> {
+        let lease = self.leases().first().map_or(0, |leases| leases.id);
         let empty = |key: &Key| Compare::create_revision(key.folder.as_str(), CompareOp::Equal, 0).with_prefix();
         let conditions: Vec<_> = if behind_others { Vec::new() } else { self.keys.iter().map(empty).collect() };
         let last_two = || {
@@ -119,7 +119,7 @@ impl Stake {
         let puts = self.keys.iter().map(|key| self.put(key, lease));
         let looks = self.keys.iter().map(|key| TxnOp::get(key.folder.as_str(), Some(last_two())));
         let txn = Txn::new().when(conditions).and_then(puts.chain(looks).collect::<Vec<_>>());
-        let entered = self.etcd.calls.ask(|mut etcd| async move { etcd.txn(txn).await }).await?;
+        let entered = self.etcd.calls.call(|mut etcd| async move { etcd.txn(txn).await }).await?;
         if !entered.succeeded() {
             return Ok(None);
         }
@@ -133,20 +133,24 @@ impl Stake {
     }
 
     /// Waits until nobody is ahead in any queue; `false` when the deadline comes first.
-    pub(super) async fn until_first(&self, ahead: Vec<Option<Vec<u8>>>, deadline: Instant) -> Result<bool, LockError> {
+    pub(super) async fn wait_until_first(
+        &self,
+        ahead: Vec<Option<Vec<u8>>>,
+        deadline: Instant,
+    ) -> Result<bool, LockError> {
         for (key, ahead) in self.keys.iter().zip(ahead) {
             let mut next = ahead;
             while let Some(predecessor) = next {
-                if !self.until_gone(predecessor, deadline).await? {
+                if !self.wait_until_deleted(predecessor, deadline).await? {
                     return Ok(false);
                 }
-                next = self.ahead(key).await?;
+                next = self.predecessor(key).await?;
             }
         }
         Ok(true)
     }
 
-    async fn ahead(&self, key: &Key) -> Result<Option<Vec<u8>>, LockError> {
+    async fn predecessor(&self, key: &Key) -> Result<Option<Vec<u8>>, LockError> {
         let options = GetOptions::new()
             .with_prefix()
             .with_keys_only()
@@ -154,7 +158,7 @@ impl Stake {
             .with_max_create_revision(self.revision - 1)
             .with_sort(SortTarget::Create, SortOrder::Descend);
         let folder = key.folder.clone();
-        let found = self.etcd.calls.ask(|mut etcd| async move { etcd.get(folder, Some(options)).await }).await?;
+        let found = self.etcd.calls.call(|mut etcd| async move { etcd.get(folder, Some(options)).await }).await?;
         Ok(found.kvs().first().map(|key| key.key().to_vec()))
     }
 
@@ -162,7 +166,7 @@ impl Stake {
     ///
     /// Not from the revision at which it was seen: etcd tells what has been only every 100 ms, and
     /// what happens after the watch at once.
-    async fn until_gone(&self, key: Vec<u8>, deadline: Instant) -> Result<bool, LockError> {
+    async fn wait_until_deleted(&self, key: Vec<u8>, deadline: Instant) -> Result<bool, LockError> {
         let calls = &self.etcd.calls;
         let watched = key.clone();
         let watch = |mut etcd: Client| async move {
@@ -170,9 +174,9 @@ impl Stake {
             // Only its first answer says that it watches.
             watch.message().await.map(|_| watch)
         };
-        let mut watch = calls.ask(watch).await?;
+        let mut watch = calls.call(watch).await?;
         let count = Some(GetOptions::new().with_count_only());
-        if calls.ask(|mut etcd| async move { etcd.get(key, count).await }).await?.count() == 0 {
+        if calls.call(|mut etcd| async move { etcd.get(key, count).await }).await?.count() == 0 {
             return Ok(true);
         }
         let mut reminder = tokio::time::interval(self.kept_for() / 3);
@@ -186,7 +190,7 @@ impl Stake {
                     Some(_) => {}
                     None => return Err(calls.service.unexpected("a watch that ended")),
                 },
-                _ = reminder.tick() => self.renew().await.map_err(|error| self.etcd.gone_while_waiting(error))?,
+                _ = reminder.tick() => self.renew().await.map_err(|error| self.etcd.queue_position_lost(error))?,
                 () = tokio::time::sleep_until(deadline) => return Ok(false),
             }
         }
@@ -194,73 +198,73 @@ impl Stake {
 
     pub(crate) async fn extend(&self, lease: Lease) -> Result<Instant, LockError> {
         let started = Instant::now();
-        let as_before = self.rented().first().is_some_and(|rented| rented.asked == seconds(lease));
+        let as_before = self.leases().first().is_some_and(|leases| leases.asked == seconds(lease));
         if as_before {
             self.renew().await?;
         } else {
-            self.change_lease(lease).await?;
+            self.switch_lease(lease).await?;
         }
         Ok(started + lease.usable())
     }
 
     /// The same lease from the start, if keys and lease are still there.
     async fn renew(&self) -> Result<(), LockError> {
-        let id = self.rented().first().map_or(0, |rented| rented.id);
-        let kept = self.etcd.calls.ask_for(|mut etcd| async move { etcd.lease_keep_alive(id).await }).await?;
+        let id = self.leases().first().map_or(0, |leases| leases.id);
+        let kept = self.etcd.calls.call_if_found(|mut etcd| async move { etcd.lease_keep_alive(id).await }).await?;
         // Only now: what is still there after the lease was renewed will be as long as it lasts.
-        if kept.is_some() && self.if_still_ours(Vec::new(), Vec::new()).await? { Ok(()) } else { Err(self.lost()) }
+        if kept.is_some() && self.if_still_owned(Vec::new(), Vec::new()).await? { Ok(()) } else { Err(self.lost()) }
     }
 
-    /// A lease of another length: the keys stay, and with them place and token.
-    async fn change_lease(&self, lease: Lease) -> Result<(), LockError> {
-        let id = self.rent(lease).await?;
+    /// A lease of another length: the keys stay, and with them ticket and token.
+    async fn switch_lease(&self, lease: Lease) -> Result<(), LockError> {
+        let id = self.grant_lease(lease).await?;
         let puts = self.keys.iter().map(|key| self.put(key, id)).collect();
-        if !self.if_still_ours(puts, Vec::new()).await? {
+        if !self.if_still_owned(puts, Vec::new()).await? {
             return Err(self.lost());
         }
         let former = {
-            let mut rented = self.rented();
-            rented.sort_by_key(|rented| rented.id != id);
-            rented.split_off(1)
+            let mut leases = self.leases();
+            leases.sort_by_key(|leases| leases.id != id);
+            leases.split_off(1)
         };
         self.revoke(former);
         Ok(())
     }
 
-    pub(crate) async fn release(&self) -> Result<Released, LockError> {
+    pub(crate) async fn release(&self) -> Result<ReleaseOutcome, LockError> {
         let delete = || self.keys.iter().map(|key| TxnOp::delete(key.own.as_str(), None)).collect();
-        let ours = self.if_still_ours(delete(), delete()).await?;
-        Ok(if ours { Released::WasOurs } else { Released::WasGone })
+        let ours = self.if_still_owned(delete(), delete()).await?;
+        Ok(if ours { ReleaseOutcome::Released } else { ReleaseOutcome::NotHeld })
     }
 
-    /// Gives up a place that was not granted. What cannot be reached now ends with its lease.
-    pub(super) async fn leave(self) {
+    /// Gives up a ticket that was not granted. What cannot be reached now ends with its lease.
+    pub(super) async fn dequeue(self) {
         let _ = self.release().await;
     }
 
     /// The keys stay until their lease ends.
     pub(crate) fn abandon(self) {
-        self.rented().clear();
+        self.leases().clear();
     }
 
     /// Keys go with their lease, all at once, whether they were heard of or not.
-    fn revoke(&self, rented: Vec<Rented>) {
-        if rented.is_empty() {
+    fn revoke(&self, leases: Vec<LeaseRef>) {
+        if leases.is_empty() {
             return;
         }
         let etcd = Arc::clone(&self.etcd);
         self.runtime.spawn(async move {
-            for Rented { id, .. } in rented {
-                let _ = etcd.calls.ask_for(|mut etcd| async move { etcd.lease_revoke(id).await }).await;
+            for LeaseRef { id, .. } in leases {
+                let _ = etcd.calls.call_if_found(|mut etcd| async move { etcd.lease_revoke(id).await }).await;
             }
         });
     }
 
-    async fn if_still_ours(&self, then: Vec<TxnOp>, otherwise: Vec<TxnOp>) -> Result<bool, LockError> {
+    async fn if_still_owned(&self, then: Vec<TxnOp>, otherwise: Vec<TxnOp>) -> Result<bool, LockError> {
         let ours = |key: &Key| Compare::create_revision(key.own.as_str(), CompareOp::Equal, self.revision);
         let conditions: Vec<_> = self.keys.iter().map(ours).collect();
         let txn = Txn::new().when(conditions).and_then(then).or_else(otherwise);
-        Ok(self.etcd.calls.ask(|mut etcd| async move { etcd.txn(txn).await }).await?.succeeded())
+        Ok(self.etcd.calls.call(|mut etcd| async move { etcd.txn(txn).await }).await?.succeeded())
     }
 
     fn put(&self, key: &Key, lease: i64) -> TxnOp {
@@ -271,16 +275,16 @@ impl Stake {
         LockError::Lost { resource: self.resource.clone() }
     }
 
-    fn rented(&self) -> MutexGuard<'_, Vec<Rented>> {
-        self.rented.lock().unwrap_or_else(PoisonError::into_inner)
+    fn leases(&self) -> MutexGuard<'_, Vec<LeaseRef>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Stake {
-    /// Leases end with the stake in any case; only one that is abandoned outlives it.
+impl Drop for QueueEntry {
+    /// Leases end with the entry in any case; only one that is abandoned outlives it.
     fn drop(&mut self) {
-        let rented = std::mem::take(&mut *self.rented());
-        self.revoke(rented);
+        let leases = std::mem::take(&mut *self.leases());
+        self.revoke(leases);
     }
 }
 
@@ -290,6 +294,6 @@ fn seconds(lease: Lease) -> i64 {
 }
 
 /// Positive, and different for everybody.
-fn random_id() -> i64 {
+fn new_lease_id() -> i64 {
     (uuid::Uuid::new_v4().as_u64_pair().0 >> 1).cast_signed().max(1)
 }

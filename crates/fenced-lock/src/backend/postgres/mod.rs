@@ -25,20 +25,21 @@ use tokio::time::Instant;
 pub use self::database::AdvisoryDatabase;
 use self::session::{Session, Sessions, failed, has_ended};
 use crate::backend::service::Service;
-use crate::grant::{self, Lent, Released};
+use crate::grant::{self, Acquired, ReleaseOutcome};
 use crate::locks::Request;
 use crate::{Holder, Lease, LockError, Options, Resource};
 
 /// A resource's number: locks have numbers, not names. Two names with one number would only exclude
 /// each other.
-const TRY: &str = "select pg_try_advisory_lock(hashtextextended($1, 0))";
-const WAIT: &str = "select 1 from (select pg_advisory_lock(hashtextextended($1, 0))) as locked";
+const TRY_LOCK: &str = "select pg_try_advisory_lock(hashtextextended($1, 0))";
+const LOCK: &str = "select 1 from (select pg_advisory_lock(hashtextextended($1, 0))) as locked";
 const LIMIT_WAIT: &str = "select set_config('lock_timeout', $1, false)";
-const LEND: &str = "select set_config('idle_session_timeout', $1, false), set_config('application_name', $2, false)";
-const GIVE_BACK: &str = "with given as materialized (
+const START_LEASE: &str =
+    "select set_config('idle_session_timeout', $1, false), set_config('application_name', $2, false)";
+const RELEASE: &str = "with given as materialized (
         select bool_and(pg_advisory_unlock(hashtextextended(name, 0))) as ours from unnest($1::text[]) as name)
     select ours, set_config('idle_session_timeout', '0', false), set_config('application_name', '', false) from given";
-const GIVE_UP: &str = "select pg_advisory_unlock_all()";
+const UNLOCK_ALL: &str = "select pg_advisory_unlock_all()";
 const HOLDER: &str =
     "select activity.application_name from pg_locks as held join pg_stat_activity as activity using (pid)
     where held.locktype = 'advisory' and held.granted and held.objsubid = 1
@@ -62,7 +63,7 @@ pub(crate) struct PostgresAdvisory {
 
 /// One lock, and the session that it lives in.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct SessionLock {
     sessions: Sessions,
     /// `None` once the lock was given back, or found to be gone.
     session: Mutex<Option<Session>>,
@@ -86,37 +87,37 @@ impl PostgresAdvisory {
     }
 
     /// Tries until granted, or until the deadline while somebody else has it.
-    pub(crate) async fn acquire(&self, request: &Request) -> Result<Option<Lent>, LockError> {
+    pub(crate) async fn acquire(&self, request: &Request) -> Result<Option<Acquired>, LockError> {
         let service = &self.sessions.service;
         let mut session = self.sessions.get().await?;
         for (i, resource) in request.resources.iter().enumerate() {
             let mut locked = self.lock(&mut session, resource, request).await;
-            if i == 0 && session.used && matches!(&locked, Err(error) if has_ended(error)) {
-                session = self.sessions.instead_of(session).await?;
+            if i == 0 && session.reused && matches!(&locked, Err(error) if has_ended(error)) {
+                session = self.sessions.replace(session).await?;
                 locked = self.lock(&mut session, resource, request).await;
             }
             if !locked.map_err(|error| failed(service, error))? {
-                self.leave(session).await;
+                self.unlock_all(session).await;
                 return Ok(None);
             }
         }
         let owner: Arc<str> = format!("{}.{}", self.client_id, self.next_number.fetch_add(1, Ordering::Relaxed)).into();
         let started = Instant::now();
-        lend(service, &mut session, request.lease, &owner).await.map_err(|error| failed(service, error))?;
+        start_lease(service, &mut session, request.lease, &owner).await.map_err(|error| failed(service, error))?;
         if Instant::now() >= started + request.lease.usable() {
             return Err(LockError::Lapsed { lease: request.lease.get(), elapsed: started.elapsed() });
         }
-        let held = Held {
+        let held = SessionLock {
             sessions: self.sessions.clone(),
             session: Mutex::new(Some(session)),
             resources: Arc::clone(&request.resources),
             end: std::sync::Mutex::new(started + request.lease.get()),
         };
-        Ok(Some(Lent {
+        Ok(Some(Acquired {
             owner,
             tokens: vec![None; request.resources.len()],
             valid_until: started + request.lease.usable(),
-            held: grant::Held::PostgresAdvisory(Box::new(held)),
+            held: grant::HeldLock::PostgresAdvisory(Box::new(held)),
         }))
     }
 
@@ -124,19 +125,19 @@ impl PostgresAdvisory {
     async fn lock(&self, session: &mut Session, resource: &Resource, request: &Request) -> Result<bool, Error> {
         let timeout = self.sessions.service.timeout();
         let connection = &mut session.connection;
-        let free = query_scalar(TRY).bind(resource.as_str()).fetch_one(&mut *connection);
-        if in_time(timeout, free).await? {
+        let free = query_scalar(TRY_LOCK).bind(resource.as_str()).fetch_one(&mut *connection);
+        if with_timeout(timeout, free).await? {
             return Ok(true);
         }
-        let patience = request.deadline.saturating_duration_since(Instant::now());
-        if !request.waits || patience.is_zero() {
+        let remaining = request.deadline.saturating_duration_since(Instant::now());
+        if !request.waits || remaining.is_zero() {
             return Ok(false);
         }
         // 0 would be no limit at all.
-        let limit = query(LIMIT_WAIT).bind(format!("{}ms", patience.as_millis().max(1))).execute(&mut *connection);
-        in_time(timeout, limit).await?;
-        let wait = query(WAIT).bind(resource.as_str()).execute(&mut *connection);
-        match in_time(patience + timeout, wait).await {
+        let limit = query(LIMIT_WAIT).bind(format!("{}ms", remaining.as_millis().max(1))).execute(&mut *connection);
+        with_timeout(timeout, limit).await?;
+        let wait = query(LOCK).bind(resource.as_str()).execute(&mut *connection);
+        match with_timeout(remaining + timeout, wait).await {
             Ok(_) => Ok(true),
             Err(Error::Database(error)) if error.code().as_deref() == Some(NOT_AVAILABLE) => Ok(false),
             Err(error) => Err(error),
@@ -144,10 +145,10 @@ impl PostgresAdvisory {
     }
 
     /// Lets go of what was locked so far, so that it was all or nothing.
-    async fn leave(&self, mut session: Session) {
-        let unlock = query(GIVE_UP).execute(&mut session.connection);
-        if in_time(self.sessions.service.timeout(), unlock).await.is_ok() {
-            self.sessions.give_back(session);
+    async fn unlock_all(&self, mut session: Session) {
+        let unlock = query(UNLOCK_ALL).execute(&mut session.connection);
+        if with_timeout(self.sessions.service.timeout(), unlock).await.is_ok() {
+            self.sessions.put_back(session);
         }
     }
 
@@ -155,13 +156,13 @@ impl PostgresAdvisory {
     pub(crate) async fn holder(&self, resource: &Resource) -> Result<Option<Holder>, LockError> {
         let service = &self.sessions.service;
         let mut session = self.sessions.get().await?;
-        let mut asked = ask_holder(service, &mut session, resource).await;
-        if session.used && matches!(&asked, Err(error) if has_ended(error)) {
-            session = self.sessions.instead_of(session).await?;
-            asked = ask_holder(service, &mut session, resource).await;
+        let mut asked = query_holder(service, &mut session, resource).await;
+        if session.reused && matches!(&asked, Err(error) if has_ended(error)) {
+            session = self.sessions.replace(session).await?;
+            asked = query_holder(service, &mut session, resource).await;
         }
         let found = asked.map_err(|error| failed(service, error))?;
-        self.sessions.give_back(session);
+        self.sessions.put_back(session);
         Ok(found.map(|(name,)| Holder::new(name, None)))
     }
 
@@ -171,7 +172,7 @@ impl PostgresAdvisory {
     }
 }
 
-impl Held {
+impl SessionLock {
     pub(crate) async fn extend(&self, lease: Lease) -> Result<Instant, LockError> {
         let service = &self.sessions.service;
         let mut slot = self.session.lock().await;
@@ -180,7 +181,7 @@ impl Held {
         let started = Instant::now();
         let limit = query_scalar::<_, String>("select set_config('idle_session_timeout', $1, false)");
         let limit = limit.bind(millis(lease)).fetch_one(&mut session.connection);
-        match in_time(service.timeout(), limit).await {
+        match with_timeout(service.timeout(), limit).await {
             Ok(_) => {
                 *self.end() = started + lease.get();
                 Ok(started + lease.usable())
@@ -193,26 +194,30 @@ impl Held {
         }
     }
 
-    pub(crate) async fn release(&self) -> Result<Released, LockError> {
+    pub(crate) async fn release(&self) -> Result<ReleaseOutcome, LockError> {
         let service = &self.sessions.service;
         let mut slot = self.session.lock().await;
         let Some(session) = slot.as_mut() else {
-            return Ok(Released::WasGone);
+            return Ok(ReleaseOutcome::NotHeld);
         };
         let names: Vec<_> = self.resources.iter().map(|resource| resource.as_str().to_owned()).collect();
-        let unlock = query_as::<_, (bool, String, String)>(GIVE_BACK).bind(names).fetch_one(&mut session.connection);
-        match in_time(service.timeout(), unlock).await {
+        let unlock = query_as::<_, (bool, String, String)>(RELEASE).bind(names).fetch_one(&mut session.connection);
+        match with_timeout(service.timeout(), unlock).await {
             Ok((ours, _, _)) => {
                 if let Some(session) = slot.take() {
-                    self.sessions.give_back(session);
+                    self.sessions.put_back(session);
                 }
-                Ok(if ours { Released::WasOurs } else { Released::WasGone })
+                Ok(if ours { ReleaseOutcome::Released } else { ReleaseOutcome::NotHeld })
             }
             Err(error) => {
                 // Closed here as well, so that it ends there if it has not.
                 slot.take();
                 let told = matches!(&error, Error::Database(_)) && has_ended(&error);
-                if told || Instant::now() >= *self.end() { Ok(Released::WasGone) } else { Err(failed(service, error)) }
+                if told || Instant::now() >= *self.end() {
+                    Ok(ReleaseOutcome::NotHeld)
+                } else {
+                    Err(failed(service, error))
+                }
             }
         }
     }
@@ -232,21 +237,25 @@ impl Held {
 }
 
 /// From here on the server ends the session when it hears nothing for as long as the lease.
-async fn lend(service: &Service, session: &mut Session, lease: Lease, owner: &str) -> Result<(), Error> {
-    let lend = query(LEND).bind(millis(lease)).bind(owner).execute(&mut session.connection);
-    in_time(service.timeout(), lend).await.map(|_| ())
+async fn start_lease(service: &Service, session: &mut Session, lease: Lease, owner: &str) -> Result<(), Error> {
+    let start_lease = query(START_LEASE).bind(millis(lease)).bind(owner).execute(&mut session.connection);
+    with_timeout(service.timeout(), start_lease).await.map(|_| ())
 }
 
-async fn ask_holder(service: &Service, session: &mut Session, resource: &Resource) -> Result<Option<(String,)>, Error> {
+async fn query_holder(
+    service: &Service,
+    session: &mut Session,
+    resource: &Resource,
+) -> Result<Option<(String,)>, Error> {
     let ask = query_as(HOLDER).bind(resource.as_str()).fetch_optional(&mut session.connection);
-    in_time(service.timeout(), ask).await
+    with_timeout(service.timeout(), ask).await
 }
 
 fn millis(lease: Lease) -> String {
     format!("{}ms", lease.millis())
 }
 
-async fn in_time<T>(limit: Duration, ask: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+async fn with_timeout<T>(limit: Duration, ask: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let silence = |_| Err(Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time")));
     tokio::time::timeout(limit, ask).await.unwrap_or_else(silence)
 }

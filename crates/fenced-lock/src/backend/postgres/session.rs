@@ -13,7 +13,7 @@ use crate::LockError;
 use crate::backend::service::Service;
 
 /// `idle_session_timeout` is what makes a lease of a session.
-const OLDEST: u32 = 140_000;
+const MIN_SERVER_VERSION: u32 = 140_000;
 
 /// A wait for a lock has limits of its own.
 const NO_OTHER_LIMIT: &str = "select set_config('statement_timeout', '0', false)";
@@ -33,7 +33,7 @@ pub(super) struct Sessions {
 pub(super) struct Session {
     pub(super) connection: PgConnection,
     /// Whether it has been idle, and may have been closed by the server meanwhile.
-    pub(super) used: bool,
+    pub(super) reused: bool,
     permit: OwnedSemaphorePermit,
 }
 
@@ -48,27 +48,27 @@ impl Sessions {
         let permit = self.permit().await?;
         let idle = self.idle().pop();
         match idle {
-            Some(connection) => Ok(Session { connection, used: true, permit }),
+            Some(connection) => Ok(Session { connection, reused: true, permit }),
             None => self.open(permit).await,
         }
     }
 
     /// A new one, because the server had closed the other.
-    pub(super) async fn instead_of(&self, broken: Session) -> Result<Session, LockError> {
+    pub(super) async fn replace(&self, broken: Session) -> Result<Session, LockError> {
         // Whatever ended it has ended the others as well.
         self.idle().clear();
         self.open(broken.permit).await
     }
 
     /// Holds no lock and has no time limit any more.
-    pub(super) fn give_back(&self, session: Session) {
+    pub(super) fn put_back(&self, session: Session) {
         self.idle().push(session.connection);
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, LockError> {
         let permit =
             async { Arc::clone(&self.permits).acquire_owned().await.map_err(|error| self.service.wrong(error)) };
-        self.service.in_time(permit).await
+        self.service.with_timeout(permit).await
     }
 
     async fn open(&self, permit: OwnedSemaphorePermit) -> Result<Session, LockError> {
@@ -82,13 +82,13 @@ impl Sessions {
             Ok(connection)
         };
         let connect = async { connect.await.map_err(|error| failed(&self.service, error)) };
-        let connection = self.service.in_time(connect).await?;
-        if connection.server_version_num().is_none_or(|version| version < OLDEST) {
+        let connection = self.service.with_timeout(connect).await?;
+        if connection.server_version_num().is_none_or(|version| version < MIN_SERVER_VERSION) {
             return Err(self
                 .service
                 .unexpected("Postgres 14 or later is needed: older ones cannot end an idle session"));
         }
-        Ok(Session { connection, used: false, permit })
+        Ok(Session { connection, reused: false, permit })
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {

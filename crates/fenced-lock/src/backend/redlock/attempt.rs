@@ -10,15 +10,15 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::{
-    Contention, Held, Keys, Late, NodeSet, Redlock, Reply, Round, Said, Tally, Verdict, Waiting, free_after, quorum,
-    scripts,
+    Contention, Decision, Keys, NodeSet, QuorumLock, Redlock, Reply, Round, StragglerCalls, Tally, Vote, Waiter,
+    earliest_free, quorum, scripts,
 };
-use crate::grant::{self, Lent};
+use crate::grant::{self, Acquired};
 use crate::locks::Request;
 use crate::{LockError, NodeError, Token, metrics};
 
-pub(super) enum Outcome {
-    Granted(Lent),
+pub(super) enum AttemptOutcome {
+    Granted(Acquired),
     Contended(Contention),
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Attempt<'a> {
     redlock: &'a Arc<Redlock>,
     keys: &'a Arc<Keys>,
     request: &'a Request,
-    waiting: Option<&'a mut Waiting>,
+    waiting: Option<&'a mut Waiter>,
     owner: Arc<str>,
     started: Instant,
     /// `None` once the outcome is decided.
@@ -48,12 +48,12 @@ impl<'a> Attempt<'a> {
         keys: &'a Arc<Keys>,
         owner: Arc<str>,
         request: &'a Request,
-        mut waiting: Option<&'a mut Waiting>,
+        mut waiting: Option<&'a mut Waiter>,
     ) -> Self {
         let started = Instant::now();
         let waiter = waiting.as_mut().map(|waiting| {
-            waiting.late = None;
-            waiting.listening.reset();
+            waiting.stragglers = None;
+            waiting.registration.reset();
             (&waiting.waiter, std::mem::replace(&mut waiting.registered, true))
         });
         let cmd = scripts::acquire(keys, &owner, request.lease, redlock.counter_ttl, waiter);
@@ -73,11 +73,11 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    pub(super) async fn run(mut self) -> Result<Outcome, LockError> {
+    pub(super) async fn run(mut self) -> Result<AttemptOutcome, LockError> {
         if !self.ask().await? {
             let contention = self.contention();
             self.take_back();
-            return Ok(Outcome::Contended(contention));
+            return Ok(AttemptOutcome::Contended(contention));
         }
         let tokens = match self.agreed() {
             Some(tokens) => tokens,
@@ -90,15 +90,17 @@ impl<'a> Attempt<'a> {
         };
         let tokens = self.parse(&tokens)?;
         let waiter = self.waiting.as_ref().map(|waiting| waiting.waiter.clone());
-        let handed_on = self.waiting.as_ref().map_or(0, |waiting| waiting.listening.handed_on());
-        let late = Late::new(self.round.take());
+        let consecutive_handoffs =
+            self.waiting.as_ref().map_or(0, |waiting| waiting.registration.consecutive_handoffs());
+        let stragglers = StragglerCalls::new(self.round.take());
         let resource = &self.request.resources[0];
-        let held = Held::new(self.redlock, self.keys, resource, &self.owner, waiter, handed_on, late);
-        Ok(Outcome::Granted(Lent {
+        let held =
+            QuorumLock::new(self.redlock, self.keys, resource, &self.owner, waiter, consecutive_handoffs, stragglers);
+        Ok(AttemptOutcome::Granted(Acquired {
             owner: Arc::clone(&self.owner),
             tokens,
             valid_until: now + left,
-            held: grant::Held::Redlock(held),
+            held: grant::HeldLock::Redlock(held),
         }))
     }
 
@@ -110,17 +112,17 @@ impl<'a> Attempt<'a> {
         let mut tally = Tally::new(self.redlock.nodes.len());
         let mut errors = Vec::new();
         loop {
-            match tally.verdict() {
-                Verdict::Open => {}
-                Verdict::Yes => {
+            match tally.decision() {
+                Decision::Undecided => {}
+                Decision::Yes => {
                     metrics::node_errors(&errors);
                     return Ok(true);
                 }
-                Verdict::No => {
+                Decision::No => {
                     metrics::node_errors(&errors);
                     return Ok(false);
                 }
-                Verdict::Unavailable => return Err(self.redlock.unavailable(&tally, errors)),
+                Decision::Unavailable => return Err(self.redlock.unavailable(&tally, errors)),
             }
             let Some(round) = &mut self.round else {
                 return Ok(false);
@@ -135,7 +137,7 @@ impl<'a> Attempt<'a> {
                     }
                 },
                 Some((index, Err(error))) => {
-                    // Silence can hide a grant.
+                    // NoAnswerWithin can hide a grant.
                     if !matches!(error, NodeError::Refused { .. }) {
                         self.granted = self.granted.with(index);
                     }
@@ -193,10 +195,10 @@ impl<'a> Attempt<'a> {
         let cmd = scripts::seal(self.keys, &self.owner, self.request.lease, redlock.counter_ttl, &tokens);
         let round = Round::send(&redlock.nodes, NodeSet::ALL, &cmd);
         metrics::sealed();
-        let poll = redlock.poll(round, redlock.node_timeout, Said::one_or_zero).await;
+        let poll = redlock.poll(round, redlock.node_timeout, Vote::one_or_zero).await;
         if poll.outcome? {
-            // Late acquisitions and late seals have been sent; nobody needs their answers.
-            redlock.janitor.see_through(poll.rest, &self.runtime);
+            // StragglerCalls acquisitions and late seals have been sent; nobody needs their answers.
+            redlock.cleanup.finish_detached(poll.rest, &self.runtime);
             Ok(tokens)
         } else {
             // Expired under us, or its nodes forgot: nothing of the lease is left.
@@ -214,7 +216,7 @@ impl<'a> Attempt<'a> {
     fn contention(&mut self) -> Contention {
         let granted = self.counters.len();
         let unheard = self.round.as_ref().map_or(0, |round| round.unanswered().count());
-        let remaining = free_after(&mut self.remaining, granted + unheard, self.redlock.nodes.len());
+        let remaining = earliest_free(&mut self.remaining, granted + unheard, self.redlock.nodes.len());
         Contention { remaining, split: granted > 0 }
     }
 
@@ -231,8 +233,8 @@ impl<'a> Attempt<'a> {
                 let cmd = scripts::yield_to_others(self.keys, &self.owner, &waiting.waiter);
                 let send = |picked| Round::send(&self.redlock.nodes, picked, &cmd);
                 let connected = self.redlock.connected();
-                self.redlock.janitor.see_through(send(picked.with_only(connected)), &self.runtime);
-                waiting.late = Some(Late::new(Some(send(picked.without(connected)))));
+                self.redlock.cleanup.finish_detached(send(picked.with_only(connected)), &self.runtime);
+                waiting.stragglers = Some(StragglerCalls::new(Some(send(picked.without(connected)))));
             }
         }
     }

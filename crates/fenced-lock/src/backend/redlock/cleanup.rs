@@ -16,61 +16,61 @@ const REST: Duration = Duration::from_millis(20);
 const LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Janitor(Arc<Mutex<Desk>>);
+pub(crate) struct CleanupQueue(Arc<Mutex<Pending>>);
 
 #[derive(Debug, Default)]
-struct Desk {
+struct Pending {
     rounds: Vec<Round>,
-    at_work: bool,
+    worker_running: bool,
 }
 
-impl Janitor {
+impl CleanupQueue {
     /// Takes care that the calls are sent, and for a while that they are answered.
-    pub(crate) fn see_through(&self, round: Round, runtime: &Handle) {
+    pub(crate) fn finish_detached(&self, round: Round, runtime: &Handle) {
         // Looked at once more, so that no late answer wakes a caller who has gone on.
-        let Some(round) = round.glance() else {
+        let Some(round) = round.peek() else {
             return;
         };
-        let mut desk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        desk.rounds.push(round);
-        let at_work = std::mem::replace(&mut desk.at_work, true);
-        // A runtime that is shutting down drops the shift at once, and that needs the desk.
-        drop(desk);
-        if !at_work {
-            runtime.spawn(Shift(self.clone()).work());
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.rounds.push(round);
+        let worker_running = std::mem::replace(&mut pending.worker_running, true);
+        // A runtime that is shutting down drops the shift at once, and that needs the pending.
+        drop(pending);
+        if !worker_running {
+            runtime.spawn(CleanupWorker(self.clone()).work());
         }
     }
 
     /// The rounds to look at; with none left, the shift is over.
-    fn next_rounds(&self) -> Vec<Round> {
-        let mut desk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        desk.at_work = !desk.rounds.is_empty();
-        std::mem::take(&mut desk.rounds)
+    fn take_rounds(&self) -> Vec<Round> {
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.worker_running = !pending.rounds.is_empty();
+        std::mem::take(&mut pending.rounds)
     }
 }
 
 /// The task. Ends with its runtime at any await; the next call starts another.
-struct Shift(Janitor);
+struct CleanupWorker(CleanupQueue);
 
-impl Shift {
+impl CleanupWorker {
     async fn work(self) {
         loop {
             tokio::time::sleep(REST).await;
-            let rounds = self.0.next_rounds();
+            let rounds = self.0.take_rounds();
             if rounds.is_empty() {
                 return;
             }
             // Silent nodes take their time; the others' calls do not wait for that.
-            for round in rounds.into_iter().filter_map(Round::glance) {
+            for round in rounds.into_iter().filter_map(Round::peek) {
                 tokio::spawn(round.finish(LIMIT));
             }
         }
     }
 }
 
-impl Drop for Shift {
+impl Drop for CleanupWorker {
     fn drop(&mut self) {
-        let mut desk = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        desk.at_work = false;
+        let mut pending = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.worker_running = false;
     }
 }

@@ -9,7 +9,7 @@ impl Redlock {
     /// `None` where nobody has it, or nobody has it on a quorum of the nodes.
     pub(crate) async fn holder(&self, resource: &Resource) -> Result<Option<Holder>, LockError> {
         let (of, needed) = (self.nodes.len(), quorum(self.nodes.len()));
-        let mut round = Round::send(&self.nodes, NodeSet::ALL, &scripts::look(resource));
+        let mut round = Round::send(&self.nodes, NodeSet::ALL, &scripts::read_holder(resource));
         let alarm = tokio::time::sleep(self.node_timeout);
         tokio::pin!(alarm);
         let (mut seen, mut nodes) = (Vec::new(), Vec::new());
@@ -29,8 +29,8 @@ impl Redlock {
             return Err(LockError::QuorumUnavailable { needed, answered: seen.len(), of, nodes });
         }
         match agreed(&seen, needed) {
-            Opinion::Split | Opinion::Nobody => Ok(None),
-            Opinion::Held(holder) => Ok(Some(holder)),
+            Agreement::Split | Agreement::Nobody => Ok(None),
+            Agreement::Held(holder) => Ok(Some(holder)),
         }
     }
 }
@@ -39,14 +39,14 @@ impl Redlock {
 type Seen = Option<(String, Option<Token>)>;
 
 /// What a quorum says.
-enum Opinion {
+enum Agreement {
     /// No one thing, as far as they have answered.
     Split,
     Nobody,
     Held(Holder),
 }
 
-impl Opinion {
+impl Agreement {
     /// Where a quorum agrees on the owner but not on the token, one more answer may decide.
     fn may_still_change(&self) -> bool {
         match self {
@@ -58,19 +58,19 @@ impl Opinion {
 }
 
 /// Nodes that were late may have counted further than the token that was agreed upon.
-fn agreed(seen: &[Seen], quorum: usize) -> Opinion {
+fn agreed(seen: &[Seen], quorum: usize) -> Agreement {
     let owner = |one: &Seen| one.as_ref().map(|(name, _)| name.clone());
     let by_quorum = |count: usize| count >= quorum;
     let agreed = seen.iter().find(|one| by_quorum(seen.iter().filter(|other| owner(other) == owner(one)).count()));
     let Some(one) = agreed else {
-        return Opinion::Split;
+        return Agreement::Split;
     };
     let Some((name, _)) = one else {
-        return Opinion::Nobody;
+        return Agreement::Nobody;
     };
     let whole = seen.iter().find(|one| by_quorum(seen.iter().filter(|other| other == one).count()));
     let token = whole.and_then(|one| one.as_ref()).and_then(|(_, token)| *token);
-    Opinion::Held(Holder::new(name.clone(), token))
+    Agreement::Held(Holder::new(name.clone(), token))
 }
 
 /// `owner:O:token:N:expiry:T`, or nothing.

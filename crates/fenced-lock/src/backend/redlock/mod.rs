@@ -24,16 +24,16 @@ use redis::{Cmd, Value};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use self::attempt::{Attempt, Outcome};
-use self::cleanup::Janitor;
+use self::attempt::{Attempt, AttemptOutcome};
+use self::cleanup::CleanupQueue;
 use self::node::{Node, Reply};
-pub(crate) use self::quorum_lock::Held;
-use self::quorum_lock::Late;
+pub(crate) use self::quorum_lock::QuorumLock;
+use self::quorum_lock::StragglerCalls;
 use self::round::{NodeSet, Round};
-use self::scripts::{Keys, Waiter, Wake};
-use self::tally::{Tally, Verdict, free_after, quorum};
-use self::waiter_registry::{Hub, Listening};
-use crate::grant::Lent;
+use self::scripts::{Keys, WaiterId, Wake};
+use self::tally::{Decision, Tally, earliest_free, quorum};
+use self::waiter_registry::{Registration, WaiterRegistry};
+use crate::grant::Acquired;
 use crate::locks::Request;
 use crate::{LockError, NodeError, NodeUrl, Nodes, Options, Resource, Token, metrics};
 
@@ -49,8 +49,8 @@ pub(crate) struct Redlock {
     /// Unique to this client; owners and waiters are numbered after it.
     client_id: Arc<str>,
     next_number: AtomicU64,
-    hub: Arc<Hub>,
-    janitor: Janitor,
+    registry: Arc<WaiterRegistry>,
+    cleanup: CleanupQueue,
 }
 
 impl Redlock {
@@ -61,16 +61,16 @@ impl Redlock {
     /// `urls` must be an odd number of different nodes.
     pub(crate) fn of(urls: Vec<NodeUrl>, options: &Options) -> Arc<Self> {
         let client_id: Arc<str> = format!("{}.{}", options.client_name(), uuid::Uuid::now_v7().simple()).into();
-        let hub = Arc::new(Hub::default());
-        let node = |(index, url)| Node::new(index, url, options, &client_id, &hub);
+        let registry = Arc::new(WaiterRegistry::default());
+        let node = |(index, url)| Node::new(index, url, options, &client_id, &registry);
         Arc::new(Self {
             nodes: urls.iter().enumerate().map(node).collect(),
             node_timeout: options.node_timeout(),
             counter_ttl: options.counter_ttl(),
             next_number: AtomicU64::new(1),
             client_id,
-            hub,
-            janitor: Janitor::default(),
+            registry,
+            cleanup: CleanupQueue::default(),
         })
     }
 
@@ -78,20 +78,24 @@ impl Redlock {
     ///
     /// Who did not have to queue in this process most likely finds the lock free, so the nodes are
     /// asked without registering as waiting: that makes what they execute a third cheaper.
-    pub(crate) async fn acquire(self: &Arc<Self>, request: &Request, queued: bool) -> Result<Option<Lent>, LockError> {
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        request: &Request,
+        queued: bool,
+    ) -> Result<Option<Acquired>, LockError> {
         let keys = Arc::new(Keys::of(&request.resources));
-        let mut waiting = (request.waits && queued).then(|| Waiting::new(self, request, &keys));
+        let mut waiting = (request.waits && queued).then(|| Waiter::new(self, request, &keys));
         loop {
             let owner: Arc<str> = format!("{}.{}", self.client_id, self.number()).into();
             let attempt = Attempt::new(self, &keys, owner, request, waiting.as_mut());
             let contention = match attempt.run().await {
-                Ok(Outcome::Granted(lent)) => {
+                Ok(AttemptOutcome::Granted(acquired)) => {
                     if let Some(waiting) = &mut waiting {
                         waiting.succeeded();
                     }
-                    return Ok(Some(lent));
+                    return Ok(Some(acquired));
                 }
-                Ok(Outcome::Contended(contention)) => contention,
+                Ok(AttemptOutcome::Contended(contention)) => contention,
                 Err(LockError::Lapsed { .. }) if Instant::now() < request.deadline => continue,
                 Err(error) => return Err(error),
             };
@@ -99,10 +103,10 @@ impl Redlock {
                 return Ok(None);
             }
             let Some(waiting) = &mut waiting else {
-                waiting = Some(Waiting::new(self, request, &keys));
+                waiting = Some(Waiter::new(self, request, &keys));
                 continue;
             };
-            waiting.until_it_may_be_free(&contention, request.deadline).await;
+            waiting.sleep_until_possibly_free(&contention, request.deadline).await;
             if Instant::now() >= request.deadline {
                 return Ok(None);
             }
@@ -122,24 +126,24 @@ impl Redlock {
     /// Sends `cmd` to all nodes until a quorum has executed it.
     async fn ask_all(&self, cmd: &Arc<Cmd>) -> Result<(), LockError> {
         let round = Round::send(&self.nodes, NodeSet::ALL, cmd);
-        let poll = self.poll(round, self.node_timeout, |_| Said::Yes).await;
+        let poll = self.poll(round, self.node_timeout, |_| Vote::Yes).await;
         // The others are to hear of it too.
-        self.janitor.see_through(poll.rest, &Handle::current());
+        self.cleanup.finish_detached(poll.rest, &Handle::current());
         poll.outcome.map(|_| ())
     }
 
     /// Reads answers until a quorum said yes or cannot any more.
-    async fn poll(&self, mut round: Round, limit: Duration, understand: impl Fn(&Reply) -> Said) -> Poll {
+    async fn poll(&self, mut round: Round, limit: Duration, interpret: impl Fn(&Reply) -> Vote) -> Poll {
         let alarm = tokio::time::sleep(limit);
         tokio::pin!(alarm);
         let mut tally = Tally::new(self.nodes.len());
         let mut errors = Vec::new();
         let outcome = loop {
-            match tally.verdict() {
-                Verdict::Open => {}
-                Verdict::Yes => break Ok(true),
-                Verdict::No => break Ok(false),
-                Verdict::Unavailable => {
+            match tally.decision() {
+                Decision::Undecided => {}
+                Decision::Yes => break Ok(true),
+                Decision::No => break Ok(false),
+                Decision::Unavailable => {
                     break Err(self.unavailable(&tally, std::mem::take(&mut errors)));
                 }
             }
@@ -147,7 +151,7 @@ impl Redlock {
                 errors.extend(round.silent());
                 break Err(self.unavailable(&tally, std::mem::take(&mut errors)));
             };
-            match answer.and_then(|reply| self.understood(index, understand(&reply), &reply)) {
+            match answer.and_then(|reply| self.yes_or_no(index, interpret(&reply), &reply)) {
                 Ok(true) => tally.yes(),
                 Ok(false) => tally.no(),
                 Err(error) => {
@@ -160,12 +164,12 @@ impl Redlock {
         Poll { outcome, rest: round }
     }
 
-    fn understood(&self, index: usize, said: Said, reply: &Reply) -> Result<bool, NodeError> {
-        match said {
-            Said::Yes => Ok(true),
-            Said::No => Ok(false),
-            Said::Ambiguous => Err(self.nodes[index].silent(AnswerLost)),
-            Said::Nonsense => Err(self.unexpected(index, reply)),
+    fn yes_or_no(&self, index: usize, vote: Vote, reply: &Reply) -> Result<bool, NodeError> {
+        match vote {
+            Vote::Yes => Ok(true),
+            Vote::No => Ok(false),
+            Vote::Ambiguous => Err(self.nodes[index].silent(AnswerLost)),
+            Vote::Malformed => Err(self.unexpected(index, reply)),
         }
     }
 
@@ -180,13 +184,13 @@ impl Redlock {
     }
 
     /// Releases on the nodes `picked`, detached. May be called from a drop.
-    fn release_detached(&self, picked: NodeSet, keys: &Keys, owner: &str, waiter: Option<&Waiter>, on: &Handle) {
+    fn release_detached(&self, picked: NodeSet, keys: &Keys, owner: &str, waiter: Option<&WaiterId>, on: &Handle) {
         if picked.is_empty() {
             return;
         }
         let _inside = on.enter();
         let round = Round::send(&self.nodes, picked, &scripts::release(keys, owner, waiter, Wake::Next));
-        self.janitor.see_through(round, on);
+        self.cleanup.finish_detached(round, on);
     }
 
     /// The nodes that are sent a command when it is polled first, in the order of polling.
@@ -202,21 +206,21 @@ impl Redlock {
 
 /// What an answer means.
 #[derive(Clone, Copy, Debug)]
-enum Said {
+enum Vote {
     Yes,
     No,
     /// The command was sent twice, and this is the answer to the second.
     Ambiguous,
-    Nonsense,
+    Malformed,
 }
 
-impl Said {
+impl Vote {
     /// For scripts that answer 1 or 0, and may be executed twice without harm.
     fn one_or_zero(reply: &Reply) -> Self {
         match reply.value {
             Value::Int(1) => Self::Yes,
             Value::Int(0) => Self::No,
-            _ => Self::Nonsense,
+            _ => Self::Malformed,
         }
     }
 }
@@ -246,40 +250,40 @@ struct Contention {
     split: bool,
 }
 
-/// One caller's waiting: its registration at the nodes, its bell, its patience.
+/// One caller's waiting: its registration at the nodes, its signal, its patience.
 #[derive(Debug)]
-struct Waiting {
+struct Waiter {
     redlock: Arc<Redlock>,
     keys: Arc<Keys>,
-    waiter: Waiter,
-    listening: Listening,
+    waiter: WaiterId,
+    registration: Registration,
     /// Whether any node may have put us on its list.
     registered: bool,
     /// Registrations at nodes that are still being connected to.
-    late: Option<Late>,
+    stragglers: Option<StragglerCalls>,
     splits: u32,
     runtime: Handle,
 }
 
-impl Waiting {
+impl Waiter {
     fn new(redlock: &Arc<Redlock>, request: &Request, keys: &Arc<Keys>) -> Self {
         Self {
             redlock: Arc::clone(redlock),
             keys: Arc::clone(keys),
-            waiter: Waiter {
+            waiter: WaiterId {
                 name: format!("{}:{}", redlock.client_id, redlock.number()),
                 since: scripts::unix_micros(),
             },
-            listening: redlock.hub.listen(&request.resources),
+            registration: redlock.registry.register(&request.resources),
             registered: false,
-            late: None,
+            stragglers: None,
             splits: 0,
             runtime: Handle::current(),
         }
     }
 
     /// Sleeps until woken by the nodes, at the latest until the holder's lease may have ended.
-    async fn until_it_may_be_free(&mut self, contention: &Contention, deadline: Instant) {
+    async fn sleep_until_possibly_free(&mut self, contention: &Contention, deadline: Instant) {
         let sleep = if contention.split {
             // Whoever collided here must not collide again: each waits differently long.
             self.splits += 1;
@@ -291,22 +295,22 @@ impl Waiting {
             contention.remaining + Duration::from_millis(1) + most.mul_f64(random())
         };
         let latest = deadline.min(Instant::now() + sleep.min(LONGEST_SLEEP));
-        let _ = tokio::time::timeout_at(latest, self.listening.rung(quorum(self.redlock.nodes.len()))).await;
+        let _ = tokio::time::timeout_at(latest, self.registration.notified(quorum(self.redlock.nodes.len()))).await;
     }
 
     /// The grant leaves the lists when it is released; nothing is left to do here.
     fn succeeded(&mut self) {
-        self.late = None;
+        self.stragglers = None;
         self.registered = false;
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Waiter {
     /// Gives up waiting: off the lists, and if it was our turn just now, it is the next one's.
     fn drop(&mut self) {
         // First of all: who finds us gone wakes others, who finds us here leaves that to what follows.
-        self.listening.stop();
-        self.late = None;
+        self.registration.stop();
+        self.stragglers = None;
         if self.registered {
             self.redlock.release_detached(NodeSet::ALL, &self.keys, "-", Some(&self.waiter), &self.runtime);
         }

@@ -17,7 +17,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, PushInfo, PushKind, RedisError, Value};
 
 use crate::backend::redlock::scripts;
-use crate::backend::redlock::waiter_registry::Hub;
+use crate::backend::redlock::waiter_registry::WaiterRegistry;
 use crate::{Cause, NodeError, NodeUrl, Options};
 
 /// How long connecting may take, TLS and scripts included. Nobody waits that long; it bounds the
@@ -45,25 +45,25 @@ pub(crate) struct Node {
     /// An address or certificate that cannot be used is told whenever the node is.
     client: Result<Client, RedisError>,
     client_id: Arc<str>,
-    hub: Arc<Hub>,
+    registry: Arc<WaiterRegistry>,
     timeout: Duration,
-    link: Mutex<Link>,
+    connection_state: Mutex<Connection>,
     /// Tells one connection from the next, so that an old one's end does not end the new one.
     generation: AtomicU64,
     unanswered: AtomicU32,
 }
 
 /// `None` where the runtime ended in which somebody dialed.
-type Dialing = Shared<BoxFuture<'static, Option<Result<Up, NodeError>>>>;
+type ConnectTask = Shared<BoxFuture<'static, Option<Result<LiveConnection, NodeError>>>>;
 
-enum Link {
+enum Connection {
     Down,
-    Dialing(Dialing),
-    Up(Up),
+    ConnectTask(ConnectTask),
+    Up(LiveConnection),
 }
 
 #[derive(Clone)]
-struct Up {
+struct LiveConnection {
     connection: MultiplexedConnection,
     generation: u64,
 }
@@ -74,16 +74,16 @@ impl Node {
         url: &NodeUrl,
         options: &Options,
         client_id: &Arc<str>,
-        hub: &Arc<Hub>,
+        registry: &Arc<WaiterRegistry>,
     ) -> Arc<Self> {
         Arc::new(Self {
             index,
             name: url.name().into(),
             client: client(url, options),
             client_id: Arc::clone(client_id),
-            hub: Arc::clone(hub),
+            registry: Arc::clone(registry),
             timeout: options.node_timeout(),
-            link: Mutex::new(Link::Down),
+            connection_state: Mutex::new(Connection::Down),
             generation: AtomicU64::new(0),
             unanswered: AtomicU32::new(0),
         })
@@ -112,7 +112,7 @@ impl Node {
                     return Ok(Reply { value, resent });
                 }
                 Err(error) if error.is_io_error() || error.is_connection_dropped() => {
-                    self.hang_up(up.generation);
+                    self.mark_down(up.generation);
                     if resent {
                         return Err(self.silent(error));
                     }
@@ -125,7 +125,7 @@ impl Node {
 
     /// Whether there is a connection, so that a call is sent when it is polled first.
     pub(crate) fn is_up(&self) -> bool {
-        matches!(*self.link(), Link::Up(_))
+        matches!(*self.connection_state(), Connection::Up(_))
     }
 
     pub(crate) fn silent(&self, error: impl Error + Send + Sync + 'static) -> NodeError {
@@ -137,28 +137,28 @@ impl Node {
     }
 
     /// The connection, made now if need be; made once for all who want it.
-    async fn up(self: &Arc<Self>) -> Result<Up, NodeError> {
+    async fn up(self: &Arc<Self>) -> Result<LiveConnection, NodeError> {
         // A second time for those who find what a runtime left behind that has ended; no more
         // often, for ours may be ending too.
         for _ in 0..2 {
-            let dialing = {
-                let mut link = self.link();
-                match &*link {
-                    Link::Up(up) => return Ok(up.clone()),
-                    Link::Dialing(dialing) => dialing.clone(),
-                    Link::Down => {
-                        let dialing = self.start_dialing();
-                        *link = Link::Dialing(dialing.clone());
-                        dialing
+            let task = {
+                let mut connection_state = self.connection_state();
+                match &*connection_state {
+                    Connection::Up(up) => return Ok(up.clone()),
+                    Connection::ConnectTask(task) => task.clone(),
+                    Connection::Down => {
+                        let task = self.start_connecting();
+                        *connection_state = Connection::ConnectTask(task.clone());
+                        task
                     }
                 }
             };
-            if let Some(outcome) = dialing.await {
+            if let Some(outcome) = task.await {
                 return outcome;
             }
-            let mut link = self.link();
-            if matches!(&*link, Link::Dialing(_)) {
-                *link = Link::Down;
+            let mut connection_state = self.connection_state();
+            if matches!(&*connection_state, Connection::ConnectTask(_)) {
+                *connection_state = Connection::Down;
             }
         }
         Err(self.silent(RuntimeEnded))
@@ -166,26 +166,26 @@ impl Node {
 
     /// In a task: a caller who has its quorum already goes away, and the next one should find a
     /// connection all the same.
-    fn start_dialing(self: &Arc<Self>) -> Dialing {
+    fn start_connecting(self: &Arc<Self>) -> ConnectTask {
         let node = Arc::clone(self);
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let task = tokio::spawn(async move {
-            let outcome = node.dial(generation).await;
-            let mut link = node.link();
+            let outcome = node.connect(generation).await;
+            let mut connection_state = node.connection_state();
             // The new connection may have broken before it was put here; the next call sees that.
-            *link = outcome.as_ref().map_or(Link::Down, |up| Link::Up(up.clone()));
-            drop(link);
+            *connection_state = outcome.as_ref().map_or(Connection::Down, |up| Connection::Up(up.clone()));
+            drop(connection_state);
             outcome
         });
         task.map(Result::ok).boxed().shared()
     }
 
-    async fn dial(self: &Arc<Self>, generation: u64) -> Result<Up, NodeError> {
+    async fn connect(self: &Arc<Self>, generation: u64) -> Result<LiveConnection, NodeError> {
         let node = Arc::downgrade(self);
-        let hub = Arc::clone(&self.hub);
+        let registry = Arc::clone(&self.registry);
         let index = self.index;
         let push = move |info: PushInfo| {
-            hear(&hub, index, generation, &node, &info);
+            handle_push(&registry, index, generation, &node, &info);
             Ok::<_, std::convert::Infallible>(())
         };
         // No timeouts in the client: one for a whole round is cheaper than one for each command.
@@ -198,7 +198,7 @@ impl Node {
             let mut connection = self.client.clone()?.get_multiplexed_async_connection_with_config(&config).await?;
             scripts::load_all().exec_async(&mut connection).await?;
             connection.subscribe(scripts::channel(&self.client_id)).await?;
-            Ok::<_, RedisError>(Up { connection, generation })
+            Ok::<_, RedisError>(LiveConnection { connection, generation })
         };
         let source = match tokio::time::timeout(CONNECT, connect).await {
             Ok(Ok(up)) => {
@@ -207,36 +207,36 @@ impl Node {
                 return Ok(up);
             }
             Ok(Err(error)) => Cause::new(error),
-            Err(_) => Cause::new(Silence(CONNECT)),
+            Err(_) => Cause::new(NoAnswerWithin(CONNECT)),
         };
         tracing::debug!(node = %self.name, error = %source, "could not connect to lock node");
         Err(NodeError::Refused { node: Arc::clone(&self.name), source })
     }
 
-    fn hang_up(&self, generation: u64) {
-        let mut link = self.link();
-        if matches!(&*link, Link::Up(up) if up.generation == generation) {
-            *link = Link::Down;
+    fn mark_down(&self, generation: u64) {
+        let mut connection_state = self.connection_state();
+        if matches!(&*connection_state, Connection::Up(up) if up.generation == generation) {
+            *connection_state = Connection::Down;
         }
     }
 
     /// Callers drop their futures when they have heard enough, so nobody may ever notice that a
     /// node is silent. Now and then somebody has to wait for it: a task, not a caller.
-    fn count_unanswered(self: &Arc<Self>, up: &Up) {
+    fn count_unanswered(self: &Arc<Self>, up: &LiveConnection) {
         if self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 == UNANSWERED {
             let (node, mut up) = (Arc::clone(self), up.clone());
             tokio::spawn(async move {
                 let ping = redis::cmd("PING");
                 match tokio::time::timeout(node.timeout, up.connection.send_packed_command(&ping)).await {
                     Ok(Ok(_)) => node.unanswered.store(0, Ordering::Relaxed),
-                    _ => node.hang_up(up.generation),
+                    _ => node.mark_down(up.generation),
                 }
             });
         }
     }
 
-    fn link(&self) -> MutexGuard<'_, Link> {
-        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connection_state(&self) -> MutexGuard<'_, Connection> {
+        self.connection_state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -249,25 +249,25 @@ impl fmt::Debug for Node {
 /// No answer within this time.
 #[derive(Debug, thiserror::Error)]
 #[error("silent for {0:?}")]
-pub(crate) struct Silence(pub(crate) Duration);
+pub(crate) struct NoAnswerWithin(pub(crate) Duration);
 
 /// Nobody is left who could wait for the node.
 #[derive(Debug, thiserror::Error)]
 #[error("the runtime has ended")]
 struct RuntimeEnded;
 
-fn hear(hub: &Hub, index: usize, generation: u64, node: &Weak<Node>, info: &PushInfo) {
+fn handle_push(registry: &WaiterRegistry, index: usize, generation: u64, node: &Weak<Node>, info: &PushInfo) {
     match (&info.kind, info.data.as_slice()) {
         (PushKind::Message, [_channel, Value::BulkString(key)]) => {
             if let Ok(key) = std::str::from_utf8(key) {
-                hub.ring(index, key);
+                registry.notify(index, key);
             }
         }
         (PushKind::Disconnection, _) => {
             if let Some(node) = node.upgrade() {
-                node.hang_up(generation);
+                node.mark_down(generation);
             }
-            hub.ring_all();
+            registry.notify_all();
         }
         _ => {}
     }

@@ -9,35 +9,35 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::scripts::Wake;
-use super::{Keys, NodeSet, Redlock, Reply, Round, Said, Waiter, quorum, scripts};
-use crate::grant::Released;
+use super::{Keys, NodeSet, Redlock, Reply, Round, Vote, WaiterId, quorum, scripts};
+use crate::grant::ReleaseOutcome;
 use crate::{Lease, LockError, Resource};
 
 /// How often in a row a lock is handed on inside one process while others may be waiting elsewhere.
-const IN_A_ROW: u32 = 7;
+const MAX_CONSECUTIVE_HANDOFFS: u32 = 7;
 
 /// What is needed to extend a lock and to give it back.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct QuorumLock {
     redlock: Arc<Redlock>,
     keys: Arc<Keys>,
     resource: Resource,
     owner: Arc<str>,
-    waiter: Option<Waiter>,
+    waiter: Option<WaiterId>,
     /// How often in a row it has been handed on inside this process.
-    handed_on: u32,
-    late: Late,
+    consecutive_handoffs: u32,
+    stragglers: StragglerCalls,
 }
 
-impl Held {
+impl QuorumLock {
     pub(super) fn new(
         redlock: &Arc<Redlock>,
         keys: &Arc<Keys>,
         resource: &Resource,
         owner: &Arc<str>,
-        waiter: Option<Waiter>,
-        handed_on: u32,
-        late: Late,
+        waiter: Option<WaiterId>,
+        consecutive_handoffs: u32,
+        stragglers: StragglerCalls,
     ) -> Self {
         Self {
             redlock: Arc::clone(redlock),
@@ -45,42 +45,45 @@ impl Held {
             resource: resource.clone(),
             owner: Arc::clone(owner),
             waiter,
-            handed_on,
-            late,
+            consecutive_handoffs,
+            stragglers,
         }
     }
 
-    pub(crate) async fn release(&self) -> Result<Released, LockError> {
-        self.late.stop();
-        let round = match self.heir() {
-            Some(key) => self.hand_on(key),
+    pub(crate) async fn release(&self) -> Result<ReleaseOutcome, LockError> {
+        self.stragglers.stop();
+        let round = match self.next_local_waiter() {
+            Some(key) => self.hand_off(key),
             None => self.send_release(Wake::Next),
         };
-        let understand = |reply: &Reply| match Said::one_or_zero(reply) {
-            Said::No if reply.resent => Said::Ambiguous,
-            said => said,
+        let interpret = |reply: &Reply| match Vote::one_or_zero(reply) {
+            Vote::No if reply.resent => Vote::Ambiguous,
+            vote => vote,
         };
-        let poll = self.redlock.poll(round, self.redlock.node_timeout, understand).await;
-        self.redlock.janitor.see_through(poll.rest, &Handle::current());
-        poll.outcome.map(|ours| if ours { Released::WasOurs } else { Released::WasGone })
+        let poll = self.redlock.poll(round, self.redlock.node_timeout, interpret).await;
+        self.redlock.cleanup.finish_detached(poll.rest, &Handle::current());
+        poll.outcome.map(|ours| if ours { ReleaseOutcome::Released } else { ReleaseOutcome::NotHeld })
     }
 
     /// The list of the waiting on which somebody of this process comes next, who waits for nothing else.
     ///
     /// Nobody does where others have stood back often enough, and where too few nodes are connected
     /// for the heir's question to arrive behind the release.
-    fn heir(&self) -> Option<&str> {
+    fn next_local_waiter(&self) -> Option<&str> {
         let key = self.keys.only_wait_key()?;
         let redlock = &self.redlock;
         let in_order = redlock.connected().count() >= quorum(redlock.nodes.len());
-        (self.handed_on < IN_A_ROW && in_order && redlock.hub.has_heir(key)).then_some(key)
+        (self.consecutive_handoffs < MAX_CONSECUTIVE_HANDOFFS
+            && in_order
+            && redlock.registry.has_next_local_waiter(key))
+        .then_some(key)
     }
 
     /// Releases without waking anybody elsewhere: the heir's question follows over the same
     /// connections, so that the nodes release and grant in one round trip.
-    fn hand_on(&self, key: &str) -> Round {
+    fn hand_off(&self, key: &str) -> Round {
         let round = self.send_release(Wake::Nobody);
-        if !self.redlock.hub.hand_on(key, self.handed_on + 1) {
+        if !self.redlock.registry.hand_off(key, self.consecutive_handoffs + 1) {
             // It gave up meanwhile, perhaps before the nodes saw the release: others are to be woken.
             let waiter = self.waiter.as_ref();
             self.redlock.release_detached(NodeSet::ALL, &self.keys, &self.owner, waiter, &Handle::current());
@@ -95,13 +98,13 @@ impl Held {
 
     pub(crate) async fn extend(&self, lease: Lease) -> Result<Instant, LockError> {
         // A node that is still being connected to must not be given the old lease after the new one.
-        self.late.stop();
+        self.stragglers.stop();
         let started = Instant::now();
         let cmd = scripts::extend(&self.keys, &self.owner, lease);
         let round = Round::send(&self.redlock.nodes, NodeSet::ALL, &cmd);
         let limit = self.redlock.node_timeout.min(lease.usable());
-        let poll = self.redlock.poll(round, limit, Said::one_or_zero).await;
-        self.redlock.janitor.see_through(poll.rest, &Handle::current());
+        let poll = self.redlock.poll(round, limit, Vote::one_or_zero).await;
+        self.redlock.cleanup.finish_detached(poll.rest, &Handle::current());
         if poll.outcome? {
             Ok(started + lease.usable())
         } else {
@@ -109,8 +112,8 @@ impl Held {
         }
     }
 
-    pub(crate) fn give_up(&self, runtime: &Handle) {
-        self.late.stop();
+    pub(crate) fn release_detached(&self, runtime: &Handle) {
+        self.stragglers.stop();
         self.redlock.release_detached(NodeSet::ALL, &self.keys, &self.owner, self.waiter.as_ref(), runtime);
     }
 }
@@ -119,13 +122,13 @@ impl Held {
 /// survive the loss of any minority; whoever waits is to be known to all — but never after what
 /// undoes or replaces them, a release or another lease: stopping comes first.
 #[derive(Debug)]
-pub(super) struct Late {
+pub(super) struct StragglerCalls {
     round: Arc<Mutex<Option<Round>>>,
     /// Only where some call has to wait for a connection first.
     task: Option<AbortHandle>,
 }
 
-impl Late {
+impl StragglerCalls {
     pub(super) fn new(round: Option<Round>) -> Self {
         // What has been sent needs nobody any more, and is not to wake a caller who has gone on.
         let unsent = round.filter(|round| round.has_unsent() && round.is_waiting());
@@ -150,7 +153,7 @@ impl Late {
     }
 }
 
-impl Drop for Late {
+impl Drop for StragglerCalls {
     fn drop(&mut self) {
         self.stop();
     }

@@ -12,7 +12,7 @@ use redis::Cmd;
 use tokio::time::{Instant, Sleep};
 
 use crate::NodeError;
-use crate::backend::redlock::node::{Answer, Node, Silence};
+use crate::backend::redlock::node::{Answer, NoAnswerWithin, Node};
 
 /// The calls that have not been answered yet. Dropping it cancels what has not been sent.
 pub(crate) struct Round {
@@ -72,7 +72,7 @@ impl Round {
     /// The nodes that have not answered, as errors.
     pub(crate) fn silent(&self) -> impl Iterator<Item = NodeError> {
         let waited = self.started.elapsed();
-        self.waiting().map(move |call| call.node.silent(Silence(waited)))
+        self.waiting().map(move |call| call.node.silent(NoAnswerWithin(waited)))
     }
 
     /// The nodes that have not answered.
@@ -95,7 +95,7 @@ impl Round {
     }
 
     /// Looks once who has answered. What is left of the round, if anything is.
-    pub(crate) fn glance(mut self) -> Option<Self> {
+    pub(crate) fn peek(mut self) -> Option<Self> {
         self.poll_all(&mut Context::from_waker(Waker::noop())).is_pending().then_some(self)
     }
 

@@ -97,7 +97,7 @@ pub(crate) fn channel(client: &str) -> String {
 
 /// One who waits, as the nodes know it.
 #[derive(Clone, Debug)]
-pub(crate) struct Waiter {
+pub(crate) struct WaiterId {
     /// `client:number`; the client is what comes before the colon.
     pub(crate) name: String,
     /// Unix time in microseconds: the order of the waiting, as far as their clocks agree.
@@ -109,7 +109,7 @@ pub(crate) fn acquire(
     owner: &str,
     lease: Lease,
     counter_ttl: Duration,
-    waiter: Option<(&Waiter, bool)>,
+    waiter: Option<(&WaiterId, bool)>,
 ) -> Arc<Cmd> {
     let mut cmd = keys.call(&ACQUIRE, &[LOCK, FENCE], waiter.map(|_| WAIT));
     cmd.arg(format!("owner:{owner}:token:"))
@@ -143,13 +143,13 @@ pub(crate) enum Wake {
     Nobody,
 }
 
-pub(crate) fn release(keys: &Keys, owner: &str, waiter: Option<&Waiter>, wake: Wake) -> Arc<Cmd> {
+pub(crate) fn release(keys: &Keys, owner: &str, waiter: Option<&WaiterId>, wake: Wake) -> Arc<Cmd> {
     let mut cmd = keys.call(&RELEASE, &[LOCK, WAIT], None);
     cmd.arg(prefix(owner)).arg(waiter.map_or("", |waiter| &waiter.name)).arg(u8::from(wake == Wake::Next));
     Arc::new(cmd)
 }
 
-pub(crate) fn yield_to_others(keys: &Keys, owner: &str, waiter: &Waiter) -> Arc<Cmd> {
+pub(crate) fn yield_to_others(keys: &Keys, owner: &str, waiter: &WaiterId) -> Arc<Cmd> {
     let mut cmd = keys.call(&YIELD, &[LOCK, WAIT], None);
     cmd.arg(prefix(owner)).arg(&waiter.name).arg(waiter.since).arg(millis(WAITING_TTL));
     Arc::new(cmd)
@@ -162,7 +162,7 @@ pub(crate) fn raise(resource: &Resource, at_least: Token, counter_ttl: Duration)
 }
 
 /// Who has it, if anybody.
-pub(crate) fn look(resource: &Resource) -> Arc<Cmd> {
+pub(crate) fn read_holder(resource: &Resource) -> Arc<Cmd> {
     let mut cmd = redis::cmd("GET");
     cmd.arg(&Keys::of(std::slice::from_ref(resource)).0[0][LOCK]);
     Arc::new(cmd)

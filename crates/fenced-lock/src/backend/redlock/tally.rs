@@ -10,7 +10,7 @@ pub(crate) fn quorum(configured: usize) -> usize {
 
 /// When a quorum may be free at the earliest, going by how long nodes said that somebody still has
 /// them. `free` is how many were, or were not heard: those may be free at any time.
-pub(crate) fn free_after(remaining: &mut [Duration], free: usize, configured: usize) -> Duration {
+pub(crate) fn earliest_free(remaining: &mut [Duration], free: usize, configured: usize) -> Duration {
     remaining.sort_unstable();
     let missing = quorum(configured).saturating_sub(free).max(1);
     remaining.get(missing - 1).or(remaining.last()).copied().unwrap_or_default()
@@ -27,9 +27,9 @@ pub(crate) struct Tally {
 
 /// What the answers so far mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Decision {
     /// Not enough heard yet.
-    Open,
+    Undecided,
     /// A quorum said yes.
     Yes,
     /// No quorum can say yes any more, and a quorum has answered.
@@ -60,19 +60,19 @@ impl Tally {
         self.yes + self.no
     }
 
-    pub(crate) fn verdict(&self) -> Verdict {
+    pub(crate) fn decision(&self) -> Decision {
         let needed = quorum(self.configured);
         let outstanding = self.configured - self.answered() - self.failed;
         if self.yes >= needed {
-            Verdict::Yes
+            Decision::Yes
         } else if self.yes + outstanding < needed && self.answered() >= needed {
-            Verdict::No
+            Decision::No
         } else if outstanding > 0 {
-            Verdict::Open
+            Decision::Undecided
         } else if self.answered() >= needed {
-            Verdict::No
+            Decision::No
         } else {
-            Verdict::Unavailable
+            Decision::Unavailable
         }
     }
 }
@@ -107,7 +107,7 @@ mod tests {
     fn a_quorum_is_free_when_enough_of_the_earliest_leases_have_ended() {
         let after = |millis: &[u64], free| {
             let mut remaining: Vec<_> = millis.iter().copied().map(Duration::from_millis).collect();
-            free_after(&mut remaining, free, 5).as_millis()
+            earliest_free(&mut remaining, free, 5).as_millis()
         };
         assert_eq!(after(&[600, 5, 601, 7, 6], 0), 7, "three of five");
         assert_eq!(after(&[600, 5, 601], 2), 5, "two that were not heard may be free already");
@@ -126,28 +126,28 @@ mod tests {
         #[test]
         fn yes_needs_a_quorum_of_the_configured((of, answers) in answers()) {
             let yes = answers.iter().filter(|answer| **answer == 0).count();
-            prop_assert_eq!(tally(of, &answers).verdict() == Verdict::Yes, 2 * yes > of);
+            prop_assert_eq!(tally(of, &answers).decision() == Decision::Yes, 2 * yes > of);
         }
 
         #[test]
-        fn a_verdict_is_never_taken_back((of, answers) in answers()) {
-            let mut decided = Verdict::Open;
+        fn a_decision_is_never_reversed((of, answers) in answers()) {
+            let mut decided = Decision::Undecided;
             for heard in 0..=answers.len() {
-                let verdict = tally(of, &answers[..heard]).verdict();
-                prop_assert!(decided == Verdict::Open || verdict == decided || decided == Verdict::No);
+                let decision = tally(of, &answers[..heard]).decision();
+                prop_assert!(decided == Decision::Undecided || decision == decided || decided == Decision::No);
                 // A late yes cannot turn a no around either.
-                prop_assert!(decided != Verdict::No || verdict != Verdict::Yes);
-                decided = verdict;
+                prop_assert!(decided != Decision::No || decision != Decision::Yes);
+                decided = decision;
             }
         }
 
         #[test]
-        fn when_all_have_answered_or_failed_it_is_decided((of, answers) in answers()) {
+        fn every_node_answered_or_failed_means_a_decision((of, answers) in answers()) {
             if answers.len() == of {
                 let answered = answers.iter().filter(|answer| **answer < 2).count();
-                let verdict = tally(of, &answers).verdict();
-                prop_assert_ne!(verdict, Verdict::Open);
-                prop_assert_eq!(verdict == Verdict::Unavailable, 2 * answered < of);
+                let decision = tally(of, &answers).decision();
+                prop_assert_ne!(decision, Decision::Undecided);
+                prop_assert_eq!(decision == Decision::Unavailable, 2 * answered < of);
             }
         }
     }

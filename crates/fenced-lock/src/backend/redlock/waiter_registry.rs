@@ -22,78 +22,78 @@ const GRACE: Duration = Duration::from_millis(1);
 
 /// Everybody of this process who stands at the nodes: by wait key, at most one each.
 #[derive(Debug, Default)]
-pub(crate) struct Hub(Mutex<HashMap<String, Arc<Bell>>>);
+pub(crate) struct WaiterRegistry(Mutex<HashMap<String, Arc<WakeSignal>>>);
 
 /// Rung by the nodes, at most once each until it is reset.
 #[derive(Debug, Default)]
-struct Bell {
+struct WakeSignal {
     nodes: AtomicU32,
-    rung: Notify,
+    notify: Notify,
     /// Whether it hangs there for one resource alone.
-    alone: bool,
+    single_resource: bool,
     /// How often in a row the lock has been handed on inside this process.
-    handed_on: AtomicU32,
+    consecutive_handoffs: AtomicU32,
 }
 
-/// A bell hung up in the hub, taken down when dropped.
+/// A signal hung up in the registry, taken down when dropped.
 #[derive(Debug)]
-pub(crate) struct Listening {
-    hub: Arc<Hub>,
+pub(crate) struct Registration {
+    registry: Arc<WaiterRegistry>,
     keys: Vec<String>,
-    bell: Arc<Bell>,
+    signal: Arc<WakeSignal>,
 }
 
-impl Hub {
-    pub(crate) fn listen(self: &Arc<Self>, resources: &[Resource]) -> Listening {
-        let bell = Arc::new(Bell { alone: resources.len() == 1, ..Bell::default() });
+impl WaiterRegistry {
+    pub(crate) fn register(self: &Arc<Self>, resources: &[Resource]) -> Registration {
+        let signal = Arc::new(WakeSignal { single_resource: resources.len() == 1, ..WakeSignal::default() });
         let keys: Vec<_> = resources.iter().map(wait_key).collect();
-        let mut bells = self.bells();
+        let mut signals = self.signals();
         for key in &keys {
-            bells.insert(key.clone(), Arc::clone(&bell));
+            signals.insert(key.clone(), Arc::clone(&signal));
         }
-        Listening { hub: Arc::clone(self), keys, bell }
+        Registration { registry: Arc::clone(self), keys, signal }
     }
 
     /// Node `index` says that what belongs to `key` is free.
-    pub(crate) fn ring(&self, index: usize, key: &str) {
-        if let Some(bell) = self.bells().get(key) {
-            bell.ring(1 << index);
+    pub(crate) fn notify(&self, index: usize, key: &str) {
+        if let Some(signal) = self.signals().get(key) {
+            signal.notify(1 << index);
         }
     }
 
     /// Whether somebody of this process waits for what belongs to `key`, and for nothing else.
-    pub(crate) fn has_heir(&self, key: &str) -> bool {
-        self.bells().get(key).is_some_and(|bell| bell.alone)
+    pub(crate) fn has_next_local_waiter(&self, key: &str) -> bool {
+        self.signals().get(key).is_some_and(|signal| signal.single_resource)
     }
 
     /// Tells the heir that the release is on its way to the nodes, ahead of whatever it sends from
     /// now on. `false` when it has gone.
-    pub(crate) fn hand_on(&self, key: &str, times: u32) -> bool {
-        let bells = self.bells();
-        let Some(bell) = bells.get(key).filter(|bell| bell.alone) else {
+    pub(crate) fn hand_off(&self, key: &str, times: u32) -> bool {
+        let signals = self.signals();
+        let Some(signal) = signals.get(key).filter(|signal| signal.single_resource) else {
             return false;
         };
-        bell.handed_on.store(times, Ordering::Release);
-        bell.ring(u32::MAX);
+        signal.consecutive_handoffs.store(times, Ordering::Release);
+        signal.notify(u32::MAX);
         true
     }
 
     /// A connection is gone, and with it the registrations of whoever waits: all ask again.
-    pub(crate) fn ring_all(&self) {
-        for bell in self.bells().values() {
-            bell.ring(u32::MAX);
+    pub(crate) fn notify_all(&self) {
+        for signal in self.signals().values() {
+            signal.notify(u32::MAX);
         }
     }
 
-    fn bells(&self) -> MutexGuard<'_, HashMap<String, Arc<Bell>>> {
+    fn signals(&self) -> MutexGuard<'_, HashMap<String, Arc<WakeSignal>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Bell {
-    fn ring(&self, nodes: u32) {
+impl WakeSignal {
+    fn notify(&self, nodes: u32) {
         self.nodes.fetch_or(nodes, Ordering::AcqRel);
-        self.rung.notify_one();
+        self.notify.notify_one();
     }
 
     fn count(&self) -> usize {
@@ -101,45 +101,45 @@ impl Bell {
     }
 }
 
-impl Listening {
+impl Registration {
     /// Forgets what was heard so far; done before asking, so that what is heard while asking
     /// still counts.
     pub(crate) fn reset(&self) {
-        self.bell.nodes.store(0, Ordering::Release);
+        self.signal.nodes.store(0, Ordering::Release);
     }
 
-    /// Resolves when a quorum of nodes has rung, or some have and the rest took too long.
-    pub(crate) async fn rung(&self, quorum: usize) {
-        while self.bell.count() == 0 {
-            self.bell.rung.notified().await;
+    /// Resolves when a quorum of nodes has notified, or some have and the rest took too long.
+    pub(crate) async fn notified(&self, quorum: usize) {
+        while self.signal.count() == 0 {
+            self.signal.notify.notified().await;
         }
         let rest = async {
-            while self.bell.count() < quorum {
-                self.bell.rung.notified().await;
+            while self.signal.count() < quorum {
+                self.signal.notify.notified().await;
             }
         };
         let _ = tokio::time::timeout(GRACE, rest).await;
     }
 }
 
-impl Listening {
+impl Registration {
     /// How often in a row the lock had been handed on when it came to this one.
-    pub(crate) fn handed_on(&self) -> u32 {
-        self.bell.handed_on.load(Ordering::Acquire)
+    pub(crate) fn consecutive_handoffs(&self) -> u32 {
+        self.signal.consecutive_handoffs.load(Ordering::Acquire)
     }
 
-    /// Takes the bell down: from here on nobody counts on this one.
+    /// Takes the signal down: from here on nobody counts on this one.
     pub(crate) fn stop(&self) {
-        let mut bells = self.hub.bells();
+        let mut signals = self.registry.signals();
         for key in &self.keys {
-            if bells.get(key).is_some_and(|bell| Arc::ptr_eq(bell, &self.bell)) {
-                bells.remove(key);
+            if signals.get(key).is_some_and(|signal| Arc::ptr_eq(signal, &self.signal)) {
+                signals.remove(key);
             }
         }
     }
 }
 
-impl Drop for Listening {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.stop();
     }
@@ -151,77 +151,77 @@ mod tests {
 
     use super::*;
 
-    fn listening() -> (Arc<Hub>, Listening) {
-        let hub = Arc::new(Hub::default());
-        let listening = hub.listen(&[Resource::new("sku:1").expect("a name")]);
-        (hub, listening)
+    fn registration() -> (Arc<WaiterRegistry>, Registration) {
+        let registry = Arc::new(WaiterRegistry::default());
+        let registration = registry.register(&[Resource::new("sku:1").expect("a name")]);
+        (registry, registration)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_quorum_of_nodes_wakes_at_once() {
-        let (hub, listening) = listening();
+        let (registry, registration) = registration();
         let began = Instant::now();
         for node in [4, 0, 2] {
-            hub.ring(node, "wait:sku:1");
+            registry.notify(node, "wait:sku:1");
         }
-        listening.rung(3).await;
+        registration.notified(3).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_minority_wakes_after_a_moment_of_grace() {
-        let (hub, listening) = listening();
+    async fn a_minority_wakes_after_the_grace_period() {
+        let (registry, registration) = registration();
         let began = Instant::now();
-        hub.ring(1, "wait:sku:1");
-        hub.ring(1, "wait:sku:1");
-        listening.rung(3).await;
+        registry.notify(1, "wait:sku:1");
+        registry.notify(1, "wait:sku:1");
+        registration.notified(3).await;
         assert!(began.elapsed() >= GRACE, "one node that rings twice is no quorum");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_is_woken_for_another_resource_or_by_what_was_before_the_reset() {
-        let (hub, listening) = listening();
-        hub.ring(1, "wait:sku:1");
-        listening.reset();
-        hub.ring(1, "wait:sku:2");
+    async fn another_resource_or_a_signal_before_the_reset_does_not_wake() {
+        let (registry, registration) = registration();
+        registry.notify(1, "wait:sku:1");
+        registration.reset();
+        registry.notify(1, "wait:sku:2");
         let patience = Duration::from_mins(1);
-        assert!(tokio::time::timeout(patience, listening.rung(1)).await.is_err());
+        assert!(tokio::time::timeout(patience, registration.notified(1)).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lost_connection_wakes_everybody() {
-        let (hub, listening) = listening();
-        hub.ring_all();
-        listening.rung(3).await;
+    async fn a_lost_connection_wakes_every_waiter() {
+        let (registry, registration) = registration();
+        registry.notify_all();
+        registration.notified(3).await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_heir_is_woken_at_once_and_knows_how_often_the_lock_was_handed_on() {
-        let (hub, listening) = listening();
+    async fn the_next_local_waiter_is_woken_at_once_with_the_number_of_handoffs() {
+        let (registry, registration) = registration();
         let began = Instant::now();
-        assert!(hub.has_heir("wait:sku:1") && hub.hand_on("wait:sku:1", 3));
-        listening.rung(3).await;
-        assert_eq!((began.elapsed(), listening.handed_on()), (Duration::ZERO, 3));
+        assert!(registry.has_next_local_waiter("wait:sku:1") && registry.hand_off("wait:sku:1", 3));
+        registration.notified(3).await;
+        assert_eq!((began.elapsed(), registration.consecutive_handoffs()), (Duration::ZERO, 3));
     }
 
     #[test]
-    fn who_waits_for_more_than_what_is_released_or_has_gone_is_no_heir() {
-        let hub = Arc::new(Hub::default());
-        let set = hub.listen(&["sku:1", "sku:2"].map(|name| Resource::new(name).expect("a name")));
-        assert!(!hub.has_heir("wait:sku:1") && !hub.hand_on("wait:sku:1", 1));
+    fn a_waiter_for_several_resources_or_a_removed_one_is_no_next_local_waiter() {
+        let registry = Arc::new(WaiterRegistry::default());
+        let set = registry.register(&["sku:1", "sku:2"].map(|name| Resource::new(name).expect("a name")));
+        assert!(!registry.has_next_local_waiter("wait:sku:1") && !registry.hand_off("wait:sku:1", 1));
         drop(set);
-        let gone = hub.listen(&[Resource::new("sku:1").expect("a name")]);
+        let gone = registry.register(&[Resource::new("sku:1").expect("a name")]);
         gone.stop();
-        assert!(!hub.has_heir("wait:sku:1") && !hub.hand_on("wait:sku:1", 1));
+        assert!(!registry.has_next_local_waiter("wait:sku:1") && !registry.hand_off("wait:sku:1", 1));
     }
 
     #[test]
-    fn who_stops_listening_takes_down_only_the_own_bell() {
-        let (hub, first) = listening();
-        let second = hub.listen(&[Resource::new("sku:1").expect("a name")]);
+    fn a_dropped_registration_removes_only_its_own_signal() {
+        let (registry, first) = registration();
+        let second = registry.register(&[Resource::new("sku:1").expect("a name")]);
         drop(first);
-        assert_eq!(hub.bells().len(), 1);
+        assert_eq!(registry.signals().len(), 1);
         drop(second);
-        assert!(hub.bells().is_empty());
+        assert!(registry.signals().is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! ZooKeeper: whoever has the lowest number among the ephemeral nodes of a resource has the lock.
 //!
 //! An acquisition creates one sequential node in the folder of each resource, all in one
-//! transaction. Its zxid is its place in every queue and its fencing token, so sets cannot wait in a
+//! transaction. Its zxid is its ticket in every queue and its fencing token, so sets cannot wait in a
 //! circle, and tokens grow in the order in which locks are granted. A waiter watches the node right
 //! before its own and nothing else.
 //!
@@ -21,11 +21,11 @@ use tokio::time::Instant;
 use zookeeper_client::{Acls, CreateMode};
 
 pub use self::ensemble::ZookeeperEnsemble;
-pub(crate) use self::queue_entry::Stake as Held;
-use self::queue_entry::{Stake, folder, number};
+pub(crate) use self::queue_entry::QueueEntry;
+use self::queue_entry::{folder, number};
 use self::session::Sessions;
-use crate::grant::{self, Lent};
-use crate::holder::{Change, Holder};
+use crate::grant::{self, Acquired};
+use crate::holder::{Holder, Notification};
 use crate::locks::Request;
 use crate::{LockError, Options, Resource, Token};
 
@@ -51,49 +51,50 @@ impl Zookeeper {
     }
 
     /// Tries until granted, or until the deadline while somebody else has it.
-    pub(crate) async fn acquire(&self, request: &Request) -> Result<Option<Lent>, LockError> {
+    pub(crate) async fn acquire(&self, request: &Request) -> Result<Option<Acquired>, LockError> {
         let began = Instant::now();
-        let mut stake = Stake::new(self.sessions.get().await?, self.next_owner(), request);
-        if !request.waits && stake.is_taken().await? {
+        let mut entry = QueueEntry::new(self.sessions.get().await?, self.next_owner(), request);
+        if !request.waits && entry.is_taken().await? {
             return Ok(None);
         }
-        stake.enter().await?;
-        if !stake.until_first(request.waits, request.deadline).await? {
-            stake.leave().await;
+        entry.enqueue().await?;
+        if !entry.wait_until_first(request.waits, request.deadline).await? {
+            entry.dequeue().await;
             return Ok(None);
         }
         let counted_from = Instant::now();
-        let token = token(stake.confirmed().await?, &request.resources[0])?;
+        let token = token(entry.confirmed().await?, &request.resources[0])?;
         let valid_until = counted_from + request.lease.usable();
-        if Instant::now() >= valid_until.min(stake.alive_until()) {
+        if Instant::now() >= valid_until.min(entry.alive_until()) {
             return Err(LockError::Lapsed { lease: request.lease.get(), elapsed: began.elapsed() });
         }
-        stake.end_at(counted_from + request.lease.get());
-        Ok(Some(Lent {
-            owner: stake.owner(),
+        entry.schedule_deletion(counted_from + request.lease.get());
+        Ok(Some(Acquired {
+            owner: entry.owner(),
             tokens: vec![Some(token); request.resources.len()],
             valid_until,
-            held: grant::Held::Zookeeper(stake),
+            held: grant::HeldLock::Zookeeper(entry),
         }))
     }
 
     /// Who has it, and a watch on everything that may change that.
-    pub(crate) async fn look(&self, resource: &Resource) -> Result<(Option<Holder>, Change), LockError> {
+    pub(crate) async fn read_holder(&self, resource: &Resource) -> Result<(Option<Holder>, Notification), LockError> {
         let (session, folder) = (self.sessions.get().await?, folder(resource));
         loop {
-            let Some((children, change)) = session.ask_for(session.client.list_and_watch_children(&folder)).await?
+            let Some((children, change)) =
+                session.call_if_found(session.client.list_and_watch_children(&folder)).await?
             else {
                 // The folder will be made by the next one who enters.
-                return Ok((None, Change::Untold));
+                return Ok((None, Notification::Unknown));
             };
             let Some((_, first)) = children.iter().filter_map(|child| Some((number(child)?, child))).min() else {
-                return Ok((None, Change::Zookeeper(change)));
+                return Ok((None, Notification::Zookeeper(change)));
             };
-            let found = session.ask_for(session.client.get_data(&format!("{folder}/{first}"))).await?;
+            let found = session.call_if_found(session.client.get_data(&format!("{folder}/{first}"))).await?;
             if let Some((name, stat)) = found {
                 let name = String::from_utf8_lossy(&name).into_owned();
                 let holder = Holder::new(name, Some(token(stat.czxid, resource)?));
-                return Ok((Some(holder), Change::Zookeeper(change)));
+                return Ok((Some(holder), Notification::Zookeeper(change)));
             }
         }
     }
@@ -104,10 +105,10 @@ impl Zookeeper {
         let probe = format!("{ROOT}/probe.{}", self.next_owner());
         let (directory, ephemeral) =
             (CreateMode::Persistent.with_acls(Acls::anyone_all()), CreateMode::Ephemeral.with_acls(Acls::anyone_all()));
-        session.ask(session.client.mkdir(ROOT, &directory)).await?;
-        session.ask(session.client.create(&probe, &[], &ephemeral)).await?;
-        let found = session.ask(session.client.get_data(&probe)).await;
-        session.ask_for(session.client.delete(&probe, None)).await?;
+        session.call(session.client.mkdir(ROOT, &directory)).await?;
+        session.call(session.client.create(&probe, &[], &ephemeral)).await?;
+        let found = session.call(session.client.get_data(&probe)).await;
+        session.call_if_found(session.client.delete(&probe, None)).await?;
         let (_, stat) = found?;
         if u64::try_from(stat.czxid).is_ok_and(|zxid| zxid >= at_least.get()) {
             return Ok(());
@@ -117,7 +118,7 @@ impl Zookeeper {
 
     pub(crate) async fn ready(&self) -> Result<(), LockError> {
         let session = self.sessions.get().await?;
-        session.ask(session.client.check_stat("/")).await.map(|_| ())
+        session.call(session.client.check_stat("/")).await.map(|_| ())
     }
 
     fn next_owner(&self) -> Arc<str> {

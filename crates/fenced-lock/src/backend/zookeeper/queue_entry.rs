@@ -1,5 +1,5 @@
 //! One acquisition's nodes in the folders of its resources: while it waits, while it holds, until it
-//! leaves. A stake that is dropped before it was left deletes, detached, whatever it may have created.
+//! leaves. A entry that is dropped before it was left deletes, detached, whatever it may have created.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use zookeeper_client::{Acls, CreateMode, Error, EventType, MultiWriteError, MultiWriteResult};
 
 use super::ROOT;
-use super::session::{Session, is_of};
+use super::session::{Session, belongs_to};
 use crate::backend::path_segment::segment;
-use crate::grant::Released;
+use crate::grant::ReleaseOutcome;
 use crate::locks::Request;
 use crate::{Lease, LockError, Resource};
 
@@ -20,7 +20,7 @@ use crate::{Lease, LockError, Resource};
 const TRIES: u32 = 10;
 
 #[derive(Debug)]
-pub(crate) struct Stake {
+pub(crate) struct QueueEntry {
     session: Arc<Session>,
     resource: Resource,
     owner: Arc<str>,
@@ -38,12 +38,12 @@ pub(super) fn folder(resource: &Resource) -> String {
     format!("{ROOT}/{}", segment(resource))
 }
 
-/// The number that ZooKeeper gave the node; its place in the queue.
+/// The number that ZooKeeper gave the node; its ticket in the queue.
 pub(super) fn number(node: &str) -> Option<i64> {
     node.rsplit_once('-')?.1.parse().ok()
 }
 
-impl Stake {
+impl QueueEntry {
     pub(super) fn new(session: Arc<Session>, owner: Arc<str>, request: &Request) -> Self {
         Self {
             session,
@@ -79,7 +79,7 @@ impl Stake {
     /// Asking costs ZooKeeper less than entering in vain: no write.
     pub(super) async fn is_taken(&self) -> Result<bool, LockError> {
         for folder in &self.folders {
-            let children = self.session.ask_for(self.session.client.list_children(folder)).await?;
+            let children = self.session.call_if_found(self.session.client.list_children(folder)).await?;
             if children.is_some_and(|children| children.iter().any(|child| number(child).is_some())) {
                 return Ok(true);
             }
@@ -88,7 +88,7 @@ impl Stake {
     }
 
     /// Stands at the end of all queues at once.
-    pub(super) async fn enter(&mut self) -> Result<(), LockError> {
+    pub(super) async fn enqueue(&mut self) -> Result<(), LockError> {
         // From here on there may be something to delete, heard of or not.
         self.end.send_replace(Some(Instant::now()));
         for _ in 0..TRIES {
@@ -112,7 +112,7 @@ impl Stake {
             writer.add_create(&path, self.owner.as_bytes(), &options).map_err(|error| self.session.failed(error))?;
         }
         let commit = writer.commit();
-        let created = self.session.ask_for(async { commit.await.map_err(Error::from) }).await?;
+        let created = self.session.call_if_found(async { commit.await.map_err(Error::from) }).await?;
         let Some(created) = created else {
             return Ok(None);
         };
@@ -128,17 +128,17 @@ impl Stake {
     async fn make_folders(&self) -> Result<(), LockError> {
         let options = CreateMode::Container.with_acls(Acls::anyone_all());
         for folder in &self.folders {
-            self.session.ask_for(self.session.client.mkdir(folder, &options)).await?;
+            self.session.call_if_found(self.session.client.mkdir(folder, &options)).await?;
         }
         Ok(())
     }
 
     /// Waits until nobody is ahead in any queue; `false` when the deadline comes first, or at once
     /// for somebody who does not wait.
-    pub(super) async fn until_first(&self, waits: bool, deadline: Instant) -> Result<bool, LockError> {
+    pub(super) async fn wait_until_first(&self, waits: bool, deadline: Instant) -> Result<bool, LockError> {
         for (folder, node) in self.folders.iter().zip(&self.nodes) {
-            while let Some(predecessor) = self.ahead(folder, node).await? {
-                if !waits || !self.until_gone(&format!("{folder}/{predecessor}"), deadline).await? {
+            while let Some(predecessor) = self.predecessor(folder, node).await? {
+                if !waits || !self.wait_until_deleted(&format!("{folder}/{predecessor}"), deadline).await? {
                     return Ok(false);
                 }
             }
@@ -146,27 +146,27 @@ impl Stake {
         Ok(true)
     }
 
-    async fn ahead(&self, folder: &str, node: &str) -> Result<Option<String>, LockError> {
+    async fn predecessor(&self, folder: &str, node: &str) -> Result<Option<String>, LockError> {
         let own = number(node).ok_or_else(|| self.session.unexpected("a node without a number"))?;
-        let children = self.session.ask_for(self.session.client.list_children(folder)).await?.unwrap_or_default();
-        let others = children.into_iter().filter(|child| !is_of(child, &self.owner));
+        let children = self.session.call_if_found(self.session.client.list_children(folder)).await?.unwrap_or_default();
+        let others = children.into_iter().filter(|child| !belongs_to(child, &self.owner));
         let ahead = others.filter_map(|child| Some((number(&child).filter(|number| *number < own)?, child)));
         Ok(ahead.max().map(|(_, child)| child))
     }
 
     /// Watches one node. The session keeps our own alive meanwhile.
-    async fn until_gone(&self, node: &str, deadline: Instant) -> Result<bool, LockError> {
-        let (stat, watcher) = self.session.ask(self.session.client.check_and_watch_stat(node)).await?;
+    async fn wait_until_deleted(&self, node: &str, deadline: Instant) -> Result<bool, LockError> {
+        let (stat, watcher) = self.session.call(self.session.client.check_and_watch_stat(node)).await?;
         if stat.is_none() {
             return Ok(true);
         }
         tokio::select! {
             // Whatever happened to it, the next look tells.
             event = watcher.changed() => match event.event_type {
-                EventType::Session if event.session_state.is_terminated() => Err(self.place_lost()),
+                EventType::Session if event.session_state.is_terminated() => Err(self.queue_position_lost()),
                 _ => Ok(true),
             },
-            () = self.session.lost() => Err(self.place_lost()),
+            () = self.session.lost() => Err(self.queue_position_lost()),
             () = tokio::time::sleep_until(deadline) => Ok(false),
         }
     }
@@ -175,15 +175,15 @@ impl Stake {
     pub(super) async fn confirmed(&self) -> Result<i64, LockError> {
         let mut zxid = 0;
         for node in &self.nodes {
-            let found = self.session.ask_for(self.session.client.get_data(node)).await?;
-            let (_, stat) = found.ok_or_else(|| self.place_lost())?;
+            let found = self.session.call_if_found(self.session.client.get_data(node)).await?;
+            let (_, stat) = found.ok_or_else(|| self.queue_position_lost())?;
             zxid = stat.czxid;
         }
         Ok(zxid)
     }
 
-    /// From here on the nodes are deleted when their lease ends, even if the stake is forgotten.
-    pub(super) fn end_at(&self, end: Instant) {
+    /// From here on the nodes are deleted when their lease ends, even if the entry is forgotten.
+    pub(super) fn schedule_deletion(&self, end: Instant) {
         self.end.send_replace(Some(end));
         let (session, folders, owner) = (Arc::clone(&self.session), self.folders.clone(), Arc::clone(&self.owner));
         let mut ends = self.end.subscribe();
@@ -197,7 +197,7 @@ impl Stake {
     pub(crate) async fn extend(&self, lease: Lease) -> Result<Instant, LockError> {
         let started = Instant::now();
         for node in &self.nodes {
-            match self.session.ask_for(self.session.client.check_stat(node)).await {
+            match self.session.call_if_found(self.session.client.check_stat(node)).await {
                 Ok(Some(Some(_))) => {}
                 Ok(None | Some(None)) => return Err(self.lost()),
                 Err(_) if self.session.client.state().is_terminated() => return Err(self.lost()),
@@ -215,26 +215,26 @@ impl Stake {
         if moved { Ok(started + lease.usable()) } else { Err(self.lost()) }
     }
 
-    pub(crate) async fn release(&self) -> Result<Released, LockError> {
+    pub(crate) async fn release(&self) -> Result<ReleaseOutcome, LockError> {
         let mut lost_connection = false;
         let deleted = async {
             loop {
                 match self.delete().await {
-                    Ok(()) => return Ok(Released::WasOurs),
+                    Ok(()) => return Ok(ReleaseOutcome::Released),
                     // While the session lives nobody deletes our nodes but we: the answer was lost.
-                    Err(Error::NoNode) if lost_connection && !self.has_ended() => return Ok(Released::WasOurs),
-                    Err(Error::NoNode | Error::SessionExpired) => return Ok(Released::WasGone),
+                    Err(Error::NoNode) if lost_connection && !self.has_ended() => return Ok(ReleaseOutcome::Released),
+                    Err(Error::NoNode | Error::SessionExpired) => return Ok(ReleaseOutcome::NotHeld),
                     // Asked again it waits for a connection, or hears that the session is gone.
                     Err(Error::ConnectionLoss) => lost_connection = true,
                     Err(error) => return Err(self.session.failed(error)),
                 }
             }
         };
-        let released = self.session.in_time(deleted).await;
-        if matches!(released, Ok(Released::WasOurs)) {
+        let released = self.session.with_timeout(deleted).await;
+        if matches!(released, Ok(ReleaseOutcome::Released)) {
             self.end.send_replace(None);
         }
-        // Where some were gone, the others go when the stake is dropped.
+        // Where some were gone, the others go when the entry is dropped.
         released
     }
 
@@ -251,8 +251,8 @@ impl Stake {
         self.end.borrow().is_none_or(|end| end <= Instant::now())
     }
 
-    /// Gives up a place that was not granted. What cannot be reached now is deleted later.
-    pub(super) async fn leave(self) {
+    /// Gives up a ticket that was not granted. What cannot be reached now is deleted later.
+    pub(super) async fn dequeue(self) {
         let _ = self.release().await;
     }
 
@@ -265,12 +265,12 @@ impl Stake {
         LockError::Lost { resource: self.resource.clone() }
     }
 
-    fn place_lost(&self) -> LockError {
-        self.session.unexpected("the place in the queue was lost while waiting")
+    fn queue_position_lost(&self) -> LockError {
+        self.session.unexpected("the ticket in the queue was lost while waiting")
     }
 }
 
-impl Drop for Stake {
+impl Drop for QueueEntry {
     fn drop(&mut self) {
         // The task that waits for the end of an abandoned one has all it needs.
         if !self.abandoned && self.end.send_replace(None).is_some() {
@@ -288,8 +288,8 @@ async fn until_end(ends: &mut watch::Receiver<Option<Instant>>, session: &Sessio
         };
         tokio::select! {
             () = tokio::time::sleep_until(end) => return true,
-            () = session.over() => return false,
-            // Nobody can move the end any more once the stake is gone.
+            () = session.terminated() => return false,
+            // Nobody can move the end any more once the entry is gone.
             () = moved(ends) => {}
         }
     }

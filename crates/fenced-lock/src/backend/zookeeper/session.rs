@@ -29,7 +29,7 @@ pub(crate) struct Session {
     service: Service,
     /// Until when the ensemble keeps it even if it hears nothing more; past once it is lost.
     alive_until: watch::Receiver<Instant>,
-    heart: AbortHandle,
+    heartbeat: AbortHandle,
 }
 
 impl Sessions {
@@ -39,7 +39,7 @@ impl Sessions {
     }
 
     pub(super) async fn get(&self) -> Result<Arc<Session>, LockError> {
-        self.service.in_time(self.current_or_new()).await
+        self.service.with_timeout(self.current_or_new()).await
     }
 
     async fn current_or_new(&self) -> Result<Arc<Session>, LockError> {
@@ -62,9 +62,9 @@ impl Session {
         if timeout != ensemble.session() {
             tracing::debug!(asked = ?ensemble.session(), granted = ?timeout, "ZooKeeper keeps sessions in a range of its own");
         }
-        let (sender, alive_until) = watch::channel(before + reliable(timeout));
-        let heart = tokio::spawn(beat(client.clone(), timeout, sender)).abort_handle();
-        Ok(Self { client, service: service.clone(), alive_until, heart })
+        let (sender, alive_until) = watch::channel(before + guaranteed(timeout));
+        let heartbeat = tokio::spawn(send_heartbeats(client.clone(), timeout, sender)).abort_handle();
+        Ok(Self { client, service: service.clone(), alive_until, heartbeat })
     }
 
     /// How long the ensemble keeps the nodes of a client that fell silent.
@@ -91,22 +91,25 @@ impl Session {
     }
 
     /// Resolves when the session has ended, as far as is known here.
-    pub(super) async fn over(&self) {
+    pub(super) async fn terminated(&self) {
         let mut states = self.client.state_watcher();
-        over(&mut states).await;
+        terminated(&mut states).await;
     }
 
-    pub(super) async fn in_time<T>(&self, call: impl Future<Output = Result<T, LockError>>) -> Result<T, LockError> {
-        self.service.in_time(call).await
+    pub(super) async fn with_timeout<T>(
+        &self,
+        call: impl Future<Output = Result<T, LockError>>,
+    ) -> Result<T, LockError> {
+        self.service.with_timeout(call).await
     }
 
     /// One answer, within its time.
-    pub(super) async fn ask<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, LockError> {
-        self.service.in_time(async { call.await.map_err(|error| self.failed(error)) }).await
+    pub(super) async fn call<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, LockError> {
+        self.service.with_timeout(async { call.await.map_err(|error| self.failed(error)) }).await
     }
 
     /// As `ask`, `None` where the node is not there.
-    pub(super) async fn ask_for<T>(
+    pub(super) async fn call_if_found<T>(
         &self,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<Option<T>, LockError> {
@@ -117,7 +120,7 @@ impl Session {
                 Err(error) => Err(self.failed(error)),
             }
         };
-        self.service.in_time(call).await
+        self.service.with_timeout(call).await
     }
 
     pub(super) fn failed(&self, error: Error) -> LockError {
@@ -156,7 +159,7 @@ impl Session {
             Err(Error::NoNode) => return Ok(()),
             Err(error) => return Err(error),
         };
-        for child in children.iter().filter(|child| is_of(child, owner)) {
+        for child in children.iter().filter(|child| belongs_to(child, owner)) {
             match self.client.delete(&format!("{folder}/{child}"), None).await {
                 Ok(()) | Err(Error::NoNode) => {}
                 Err(error) => return Err(error),
@@ -168,42 +171,42 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.heart.abort();
+        self.heartbeat.abort();
     }
 }
 
 /// Nodes are called `{owner}-{sequence}`.
-pub(super) fn is_of(node: &str, owner: &str) -> bool {
+pub(super) fn belongs_to(node: &str, owner: &str) -> bool {
     node.strip_prefix(owner).is_some_and(|rest| rest.starts_with('-'))
 }
 
 /// Clocks differ as they do for a lease.
-fn reliable(timeout: Duration) -> Duration {
+fn guaranteed(timeout: Duration) -> Duration {
     timeout.saturating_sub(timeout / 100 + Duration::from_millis(2))
 }
 
 /// Anything that is answered restarts the session's time at the ensemble; the library's own pings do
 /// so as well, but it does not tell when.
-async fn beat(client: Client, timeout: Duration, alive_until: watch::Sender<Instant>) {
+async fn send_heartbeats(client: Client, timeout: Duration, alive_until: watch::Sender<Instant>) {
     let mut states = client.state_watcher();
     let beating = async {
         loop {
             let before = Instant::now();
             // Waits while there is no connection, and fails when one is lost.
             if client.check_stat("/").await.is_ok() {
-                alive_until.send_replace(before + reliable(timeout));
+                alive_until.send_replace(before + guaranteed(timeout));
             }
             tokio::time::sleep(timeout / 4).await;
         }
     };
     tokio::select! {
         () = beating => {}
-        () = over(&mut states) => {}
+        () = terminated(&mut states) => {}
     }
     alive_until.send_replace(Instant::now());
 }
 
-async fn over(states: &mut StateWatcher) {
+async fn terminated(states: &mut StateWatcher) {
     let mut state = states.peek_state();
     while !state.is_terminated() {
         state = states.changed().await;
