@@ -1,5 +1,5 @@
-//! First come, first served inside one process: only the head of a resource's queue stands at
-//! the nodes. A ticket is given up by dropping it, at any time; nothing here waits for a server.
+//! First come, first served inside one process: only the head of a resource's queue reaches the backend.
+//! Dropping a ticket leaves the queue, at any time; nothing here waits for a server.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{LockError, Resource};
 
-/// The queues of all resources that anybody in this process is waiting for.
+/// The queues of all resources that callers of this process hold or wait for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queues(Arc<Mutex<QueueMap>>);
 
@@ -22,66 +22,66 @@ struct QueueMap {
 #[derive(Debug)]
 struct QueuedCaller {
     number: u64,
-    /// Tells the waiter that it is the head. That it *is* the head follows from its position
-    /// alone, so a call that nobody hears loses nothing.
-    turn_sender: Option<oneshot::Sender<()>>,
+    /// Wakes the caller when it becomes the head. Its position alone makes it the head, so a wake-up that
+    /// is never received loses nothing.
+    wake: Option<oneshot::Sender<()>>,
 }
 
-/// A ticket in the queue of one resource, left by dropping it.
+/// A place in the queue of one resource, left by dropping it.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     queues: Queues,
     resource: Resource,
     number: u64,
-    queued: bool,
-    turn: Option<oneshot::Receiver<()>>,
+    was_queued: bool,
+    woken: Option<oneshot::Receiver<()>>,
 }
 
 impl Queues {
-    /// Stands at the end of the queue of `resource`, unless `limit` others do already.
+    /// Joins the end of the queue of `resource`, unless it has `limit` callers already.
     pub(crate) fn join(&self, resource: &Resource, limit: usize) -> Result<Ticket, LockError> {
-        let mut queues = self.queues();
-        let number = queues.next_number;
-        queues.next_number += 1;
-        let queue = queues.by_resource.entry(resource.clone()).or_default();
+        let mut map = self.map();
+        let number = map.next_number;
+        map.next_number += 1;
+        let queue = map.by_resource.entry(resource.clone()).or_default();
         if queue.len() >= limit {
             return Err(LockError::TooManyWaiters { resource: resource.clone(), limit });
         }
-        let (turn_sender, turn) = if queue.is_empty() {
+        let (wake, woken) = if queue.is_empty() {
             (None, None)
         } else {
-            let (turn_sender, turn) = oneshot::channel();
-            (Some(turn_sender), Some(turn))
+            let (wake, woken) = oneshot::channel();
+            (Some(wake), Some(woken))
         };
-        queue.push_back(QueuedCaller { number, turn_sender });
-        Ok(Ticket { queues: self.clone(), resource: resource.clone(), number, queued: turn.is_some(), turn })
+        queue.push_back(QueuedCaller { number, wake });
+        let was_queued = woken.is_some();
+        Ok(Ticket { queues: self.clone(), resource: resource.clone(), number, was_queued, woken })
     }
 
-    fn queues(&self) -> MutexGuard<'_, QueueMap> {
+    fn map(&self) -> MutexGuard<'_, QueueMap> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ticket {
-    /// Whether somebody was there before.
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis nodes keep lists of who waits"))]
-    pub(crate) fn queued(&self) -> bool {
-        self.queued
+    /// Whether other callers were ahead when this one joined.
+    pub(crate) fn was_queued(&self) -> bool {
+        self.was_queued
     }
 
     /// Resolves with `true` once this ticket is the head of the queue, with `false` when
     /// `deadline` comes first.
     pub(crate) async fn wait_for_turn(&mut self, deadline: Instant) -> bool {
-        let Some(turn) = &mut self.turn else {
+        let Some(woken) = &mut self.woken else {
             return true;
         };
         if Instant::now() >= deadline {
-            return turn.try_recv().is_ok();
+            return woken.try_recv().is_ok();
         }
-        match tokio::time::timeout_at(deadline, turn).await {
-            // The sender only goes away by calling or by this ticket leaving the line.
+        match tokio::time::timeout_at(deadline, woken).await {
+            // The sender is only dropped after it woke this ticket, or after this ticket left the queue.
             Ok(_) => {
-                self.turn = None;
+                self.woken = None;
                 true
             }
             Err(_) => false,
@@ -91,23 +91,23 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut queues = self.queues.queues();
-        let Some(queue) = queues.by_resource.get_mut(&self.resource) else {
+        let mut map = self.queues.map();
+        let Some(queue) = map.by_resource.get_mut(&self.resource) else {
             return;
         };
-        let Some(position) = queue.iter().position(|waiter| waiter.number == self.number) else {
+        let Some(position) = queue.iter().position(|caller| caller.number == self.number) else {
             return;
         };
         queue.remove(position);
         if position == 0 {
             match queue.front_mut() {
                 Some(next) => {
-                    if let Some(turn_sender) = next.turn_sender.take() {
-                        let _ = turn_sender.send(());
+                    if let Some(wake) = next.wake.take() {
+                        let _ = wake.send(());
                     }
                 }
                 None => {
-                    queues.by_resource.remove(&self.resource);
+                    map.by_resource.remove(&self.resource);
                 }
             }
         }
@@ -184,7 +184,7 @@ mod tests {
         let queues = Queues::default();
         let sku = Resource::new("sku:1").expect("a name");
         drop(queues.join(&sku, 9).expect("room"));
-        assert!(queues.queues().by_resource.is_empty());
+        assert!(queues.map().by_resource.is_empty());
     }
 
     #[tokio::test]

@@ -1,19 +1,20 @@
-//! What is wrong with the address of a service. Each backend parses its own.
+//! The error of an address that cannot be used. Each backend parses its own addresses.
 
-/// An address that cannot be one of the service it is meant for.
+/// An address that does not have the form of the service's addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is no address of {service}: {rule}")]
+#[error("{given:?} is not a {service} address: expected {rule}")]
 pub struct InvalidAddress {
-    /// What was given, without credentials.
+    /// The refused address, without credentials.
     pub given: String,
-    /// The service whose address it should be.
+    /// The service that the address was meant for.
     pub service: &'static str,
-    /// What an address of it looks like.
+    /// The form of its addresses.
     pub rule: &'static str,
 }
 
 impl InvalidAddress {
-    pub(crate) fn new(given: &str, service: &'static str, rule: &'static str) -> Self {
+    /// Removes the credentials from `given`.
+    pub fn new(given: &str, service: &'static str, rule: &'static str) -> Self {
         let given = given.rsplit_once('@').map_or(given, |(_, host)| host).to_owned();
         Self { given, service, rule }
     }

@@ -1,19 +1,41 @@
-//! The backends, a folder or file each.
+//! The backends, a file or folder each. Adding one is a folder that implements `LockBackend` and gives `Locks`
+//! a constructor, and its line in the list below.
+//!
+//! The features of this crate are named here and nowhere else.
 
-#[cfg(any(feature = "etcd", feature = "zookeeper", feature = "postgres"))]
-pub(crate) mod address;
-#[cfg(feature = "etcd")]
-pub(crate) mod etcd;
-pub(crate) mod off;
+// What several backends share.
+mod address;
+#[cfg(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres"))]
+mod node_errors;
+#[cfg(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres"))]
+mod owner_names;
 #[cfg(any(feature = "etcd", feature = "zookeeper"))]
-pub(crate) mod path_segment;
-#[cfg(feature = "postgres")]
-pub(crate) mod postgres;
-#[cfg(feature = "redis")]
-pub(crate) mod redis;
-#[cfg(feature = "redis")]
-pub(crate) mod redlock;
+mod path_segment;
 #[cfg(any(feature = "etcd", feature = "zookeeper", feature = "postgres"))]
-pub(crate) mod service;
+mod service;
+
+// The backends.
+#[cfg(feature = "etcd")]
+mod etcd;
+mod off;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+mod redlock;
 #[cfg(feature = "zookeeper")]
-pub(crate) mod zookeeper;
+mod zookeeper;
+
+pub use address::InvalidAddress;
+#[cfg(feature = "etcd")]
+pub use etcd::EtcdEndpoints;
+#[cfg(feature = "postgres")]
+pub use postgres::AdvisoryDatabase;
+#[cfg(feature = "zookeeper")]
+pub use zookeeper::ZookeeperEnsemble;
+
+/// Compiles the examples of the README.
+#[cfg(all(doctest, feature = "redis"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::Resource;
 
-/// The resource as one segment of a path: a name may hold slashes, and `..` means something there.
-pub(crate) fn segment(resource: &Resource) -> Cow<'_, str> {
+/// The resource as one segment of a path: `/`, `%`, `.` and `..` are escaped.
+pub(super) fn segment(resource: &Resource) -> Cow<'_, str> {
     match resource.as_str() {
         "." => Cow::Borrowed("%2E"),
         ".." => Cow::Borrowed("%2E%2E"),

@@ -94,10 +94,10 @@ async fn the_longest_and_the_shortest_lease_are_granted() {
 async fn an_empty_or_oversized_set_is_refused() {
     let locks = Locks::off();
     let none = locks.try_lock_all(&[], Wait::none(), long_lease()).await;
-    assert!(matches!(none, Err(LockError::ResourceCount { asked: 0, .. })));
+    assert!(matches!(none, Err(LockError::ResourceCount { requested: 0, .. })));
     let many: Vec<_> = (0..=Locks::MAX_RESOURCES).map(|number| resource(&format!("sku:{number}"))).collect();
     let many = locks.try_lock_all(&many, Wait::none(), long_lease()).await;
-    assert!(matches!(many, Err(LockError::ResourceCount { asked: 129, limit: 128 })));
+    assert!(matches!(many, Err(LockError::ResourceCount { requested: 129, limit: 128 })));
 }
 
 #[tokio::test]

@@ -1,17 +1,17 @@
-//! Where etcd is.
+//! The addresses of an etcd cluster.
 
 use std::fmt;
 use std::str::FromStr;
 
 use url::Url;
 
-use crate::InvalidAddress;
+use crate::backend::address::InvalidAddress;
 
 const RULE: &str = "http://[user:password@]host:port, several separated by commas";
 
 /// The members of one etcd cluster: `http://[user:password@]host:port`, several separated by commas.
 ///
-/// Credentials are those of the first address. Never shows its password.
+/// The credentials are those of the first address. `Debug` and `Display` never show the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EtcdEndpoints(Vec<Url>);
 
@@ -29,7 +29,7 @@ impl EtcdEndpoints {
         if urls.is_empty() { Err(InvalidAddress::new(list, "etcd", RULE)) } else { Ok(Self(urls)) }
     }
 
-    /// Host and port of each, which is what etcd is called in errors and metrics.
+    /// Host and port of each, the cluster's name in errors and metrics.
     pub(super) fn name(&self) -> String {
         self.0.iter().map(host_and_port).collect::<Vec<_>>().join(",")
     }

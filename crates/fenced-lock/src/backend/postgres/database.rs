@@ -1,4 +1,4 @@
-//! Which database the advisory locks are taken in, and how many sessions that may cost.
+//! The database of the advisory locks, and the limit on its sessions.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -6,10 +6,10 @@ use std::str::FromStr;
 
 use sqlx::postgres::PgConnectOptions;
 
-use crate::InvalidAddress;
+use crate::backend::address::InvalidAddress;
 
-/// A Postgres database: `postgres://user[:password]@host[:port]/database`. Locks of one database are
-/// not seen in another. Never shows its password.
+/// A Postgres database: `postgres://user[:password]@host[:port]/database`. Databases of
+/// one server do not share locks. `Debug` and `Display` never show the password.
 #[derive(Clone)]
 pub struct AdvisoryDatabase {
     options: PgConnectOptions,
@@ -26,8 +26,8 @@ impl AdvisoryDatabase {
         Ok(Self { options, max_sessions: NonZeroUsize::MIN.saturating_add(49) })
     }
 
-    /// How many locks may be held or waited for at the server at a time: each needs a session of its
-    /// own, and the server has a limit as well (`max_connections`). 50 by default.
+    /// How many locks can be held or waited for at the same time: each needs a session of its own, and the server
+    /// limits their number too (`max_connections`). 50 by default.
     #[must_use]
     pub fn with_max_sessions(self, max_sessions: NonZeroUsize) -> Self {
         Self { max_sessions, ..self }
@@ -41,7 +41,7 @@ impl AdvisoryDatabase {
         self.max_sessions.get()
     }
 
-    /// Host and port, which is what the server is called in errors and metrics.
+    /// Host and port, the server's name in errors and metrics.
     pub(super) fn name(&self) -> String {
         format!("{}:{}", self.options.get_host(), self.options.get_port())
     }

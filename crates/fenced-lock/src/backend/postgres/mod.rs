@@ -1,93 +1,71 @@
-//! Postgres: session advisory locks, on a session of its own for each acquisition. It touches no table
-//! and knows no schema.
+//! Postgres: session advisory locks, on a session of its own for each acquisition.
 //!
-//! It issues **no tokens**: nothing that the server hands out with such a lock grows with it. The lock
-//! lives as long as its session, so the lease is made of the session: the server ends one that was
-//! idle for as long (`idle_session_timeout`, Postgres 14). A lock that the server ended early —
-//! restart, `pg_terminate_backend` — is noticed at the next extend or release, not before.
+//! It issues **no tokens**: nothing that the server returns with such a lock grows with it. The lock lives as long
+//! as its session, so the server ends the lease by ending a session that was idle for as long
+//! (`idle_session_timeout`, Postgres 14). When the server ends the session earlier (a restart,
+//! `pg_terminate_backend`), the loss is noticed at the next extend or release, not before.
 //!
-//! Waiters queue at the server, first come first served, within their `lock_timeout`.
+//! Waiters queue at the server, first come, first served, within their `lock_timeout`.
 //!
 //! Source: Postgres, "Advisory Locks" and "Client Connection Defaults".
 
 mod database;
 mod session;
+mod session_lock;
+mod statements;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sqlx::{Error, query, query_as, query_scalar};
-use tokio::runtime::Handle;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 pub use self::database::AdvisoryDatabase;
-use self::session::{Session, Sessions, failed, has_ended};
-use crate::backend::service::Service;
-use crate::grant::{self, Acquired, ReleaseOutcome};
-use crate::locks::Request;
-use crate::{Holder, Lease, LockError, Options, Resource};
+use self::session::{Session, Sessions, failed, has_ended, with_timeout};
+use self::session_lock::{SessionLock, millis};
+use self::statements::{HOLDER, LOCK, LOCK_NOT_AVAILABLE, SET_LOCK_TIMEOUT, START_LEASE, TRY_LOCK, UNLOCK_ALL};
+use super::owner_names::OwnerNames;
+use super::service::Service;
+use crate::lock_backend::{Acquired, LockBackend, LockFuture, Notification, poll_later};
+use crate::request::Request;
+use crate::{Holder, Lease, LockError, Locks, Options, Resource};
 
-/// A resource's number: locks have numbers, not names. Two names with one number would only exclude
-/// each other.
-const TRY_LOCK: &str = "select pg_try_advisory_lock(hashtextextended($1, 0))";
-const LOCK: &str = "select 1 from (select pg_advisory_lock(hashtextextended($1, 0))) as locked";
-const LIMIT_WAIT: &str = "select set_config('lock_timeout', $1, false)";
-const START_LEASE: &str =
-    "select set_config('idle_session_timeout', $1, false), set_config('application_name', $2, false)";
-const RELEASE: &str = "with given as materialized (
-        select bool_and(pg_advisory_unlock(hashtextextended(name, 0))) as ours from unnest($1::text[]) as name)
-    select ours, set_config('idle_session_timeout', '0', false), set_config('application_name', '', false) from given";
-const UNLOCK_ALL: &str = "select pg_advisory_unlock_all()";
-const HOLDER: &str =
-    "select activity.application_name from pg_locks as held join pg_stat_activity as activity using (pid)
-    where held.locktype = 'advisory' and held.granted and held.objsubid = 1
-      and held.database = (select oid from pg_database where datname = current_database())
-      and ((held.classid::bigint << 32) | held.objid::bigint) = hashtextextended($1, 0)";
+const BACKEND: &str = "postgres-advisory";
 
-/// `lock_not_available`: the wait was over.
-const NOT_AVAILABLE: &str = "55P03";
+/// The longest name of a session, in bytes; Postgres truncates longer ones.
+const MAX_SESSION_NAME: usize = 63;
 
-/// What Postgres cuts names of sessions to.
-const LONGEST_NAME: usize = 63;
-
-/// One database and everything that callers share.
-#[derive(Debug)]
-pub(crate) struct PostgresAdvisory {
-    sessions: Sessions,
-    /// Unique to this client; owners are numbered after it.
-    client_id: String,
-    next_number: AtomicU64,
+impl Locks {
+    /// Session advisory locks of one Postgres database, 14 or later, **without tokens**.
+    ///
+    /// Each lock has a session of its own and lives no longer than that session. `valid_until` is the end of the
+    /// lease by this machine's clock; the server ends a session that was idle for as long as the lease. Another end
+    /// of the session (a restart, `pg_terminate_backend`) ends the lock early and is noticed only by the next
+    /// extend or release. Needs direct connections: no transaction pooler in between.
+    ///
+    /// Connects at its first use; never fails because Postgres is down.
+    pub fn postgres_advisory(database: AdvisoryDatabase, options: Options) -> Self {
+        Self::new(Arc::new(PostgresAdvisory::new(database, &options)), &options)
+    }
 }
 
-/// One lock, and the session that it lives in.
+/// One client of a database.
 #[derive(Debug)]
-pub(crate) struct SessionLock {
+struct PostgresAdvisory {
     sessions: Sessions,
-    /// `None` once the lock was given back, or found to be gone.
-    session: Mutex<Option<Session>>,
-    resources: Arc<[Resource]>,
-    /// When the server ends the session at the latest, as seen from here.
-    end: std::sync::Mutex<Instant>,
+    owners: OwnerNames,
 }
 
 impl PostgresAdvisory {
-    pub(crate) fn new(database: AdvisoryDatabase, options: &Options) -> Arc<Self> {
-        let service = Service::new("postgres-advisory", &database.name(), options.node_timeout());
-        let unique = uuid::Uuid::now_v7().simple().to_string();
-        // The owner is the session's name as well, and must not be cut where it is unique.
-        let room = LONGEST_NAME - unique.len() - ".".len() - ".18446744073709551615".len();
-        let client_name: String = options.client_name().chars().take(room).collect();
-        Arc::new(Self {
-            sessions: Sessions::new(database, service),
-            client_id: format!("{client_name}.{unique}"),
-            next_number: AtomicU64::new(1),
-        })
+    fn new(database: AdvisoryDatabase, options: &Options) -> Self {
+        let service = Service::new(BACKEND, &database.name(), options.node_timeout());
+        // The owner is also the session's name, whose unique part must not be truncated.
+        let unique_part = uuid::fmt::Simple::LENGTH + "..18446744073709551615".len();
+        let client_name: String = options.client_name().chars().take(MAX_SESSION_NAME - unique_part).collect();
+        Self { sessions: Sessions::new(database, service), owners: OwnerNames::new(&client_name) }
     }
 
-    /// Tries until granted, or until the deadline while somebody else has it.
-    pub(crate) async fn acquire(&self, request: &Request) -> Result<Option<Acquired>, LockError> {
+    async fn acquire_by_deadline(&self, request: &Request) -> Result<Option<Acquired>, LockError> {
         let service = &self.sessions.service;
         let mut session = self.sessions.get().await?;
         for (i, resource) in request.resources.iter().enumerate() {
@@ -101,161 +79,91 @@ impl PostgresAdvisory {
                 return Ok(None);
             }
         }
-        let owner: Arc<str> = format!("{}.{}", self.client_id, self.next_number.fetch_add(1, Ordering::Relaxed)).into();
-        let started = Instant::now();
-        start_lease(service, &mut session, request.lease, &owner).await.map_err(|error| failed(service, error))?;
-        if Instant::now() >= started + request.lease.usable() {
+        let (owner, started) = (self.owners.next(), Instant::now());
+        self.start_lease(&mut session, request.lease, &owner).await.map_err(|error| failed(service, error))?;
+        let valid_until = started + request.lease.usable();
+        if Instant::now() >= valid_until {
             return Err(LockError::Lapsed { lease: request.lease.get(), elapsed: started.elapsed() });
         }
-        let held = SessionLock {
-            sessions: self.sessions.clone(),
-            session: Mutex::new(Some(session)),
-            resources: Arc::clone(&request.resources),
-            end: std::sync::Mutex::new(started + request.lease.get()),
-        };
-        Ok(Some(Acquired {
-            owner,
-            tokens: vec![None; request.resources.len()],
-            valid_until: started + request.lease.usable(),
-            held: grant::HeldLock::PostgresAdvisory(Box::new(held)),
-        }))
+        let lease_end = started + request.lease.get();
+        let held = SessionLock::new(self.sessions.clone(), session, Arc::clone(&request.resources), lease_end);
+        let tokens = vec![None; request.resources.len()];
+        Ok(Some(Acquired { owner, tokens, valid_until, held: Box::new(held) }))
     }
 
     /// `false` is contention.
     async fn lock(&self, session: &mut Session, resource: &Resource, request: &Request) -> Result<bool, Error> {
-        let timeout = self.sessions.service.timeout();
+        let timeout = self.sessions.service.timeout;
         let connection = &mut session.connection;
-        let free = query_scalar(TRY_LOCK).bind(resource.as_str()).fetch_one(&mut *connection);
-        if with_timeout(timeout, free).await? {
+        let try_lock = query_scalar(TRY_LOCK).bind(resource.as_str()).fetch_one(&mut *connection);
+        if with_timeout(timeout, try_lock).await? {
             return Ok(true);
         }
         let remaining = request.deadline.saturating_duration_since(Instant::now());
         if !request.waits || remaining.is_zero() {
             return Ok(false);
         }
-        // 0 would be no limit at all.
-        let limit = query(LIMIT_WAIT).bind(format!("{}ms", remaining.as_millis().max(1))).execute(&mut *connection);
-        with_timeout(timeout, limit).await?;
+        // At least 1 ms: 0 would mean no limit.
+        let limit = format!("{}ms", remaining.as_millis().max(1));
+        with_timeout(timeout, query(SET_LOCK_TIMEOUT).bind(limit).execute(&mut *connection)).await?;
         let wait = query(LOCK).bind(resource.as_str()).execute(&mut *connection);
         match with_timeout(remaining + timeout, wait).await {
             Ok(_) => Ok(true),
-            Err(Error::Database(error)) if error.code().as_deref() == Some(NOT_AVAILABLE) => Ok(false),
+            Err(Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Lets go of what was locked so far, so that it was all or nothing.
+    async fn start_lease(&self, session: &mut Session, lease: Lease, owner: &str) -> Result<(), Error> {
+        let start_lease = query(START_LEASE).bind(millis(lease)).bind(owner).execute(&mut session.connection);
+        with_timeout(self.sessions.service.timeout, start_lease).await.map(|_| ())
+    }
+
+    /// Unlocks the part of a set that was locked already.
     async fn unlock_all(&self, mut session: Session) {
         let unlock = query(UNLOCK_ALL).execute(&mut session.connection);
-        if with_timeout(self.sessions.service.timeout(), unlock).await.is_ok() {
+        if with_timeout(self.sessions.service.timeout, unlock).await.is_ok() {
             self.sessions.put_back(session);
         }
     }
 
-    /// What is known of a lock that others have: the name of the session, no token.
-    pub(crate) async fn holder(&self, resource: &Resource) -> Result<Option<Holder>, LockError> {
-        let service = &self.sessions.service;
+    /// The name of the session that holds the lock; there is no token.
+    async fn holder(&self, resource: &Resource) -> Result<Option<Holder>, LockError> {
         let mut session = self.sessions.get().await?;
-        let mut asked = query_holder(service, &mut session, resource).await;
-        if session.reused && matches!(&asked, Err(error) if has_ended(error)) {
+        let mut answer = self.query_holder(&mut session, resource).await;
+        if session.reused && matches!(&answer, Err(error) if has_ended(error)) {
             session = self.sessions.replace(session).await?;
-            asked = query_holder(service, &mut session, resource).await;
+            answer = self.query_holder(&mut session, resource).await;
         }
-        let found = asked.map_err(|error| failed(service, error))?;
+        let found = answer.map_err(|error| failed(&self.sessions.service, error))?;
         self.sessions.put_back(session);
-        Ok(found.map(|(name,)| Holder::new(name, None)))
+        Ok(found.map(|(name,)| Holder { name, token: None }))
     }
 
-    pub(crate) async fn ready(&self) -> Result<(), LockError> {
-        let nobody = Resource::new("ready").map_err(|error| self.sessions.service.wrong(error))?;
-        self.holder(&nobody).await.map(|_| ())
+    async fn query_holder(&self, session: &mut Session, resource: &Resource) -> Result<Option<(String,)>, Error> {
+        let query = query_as(HOLDER).bind(resource.as_str()).fetch_optional(&mut session.connection);
+        with_timeout(self.sessions.service.timeout, query).await
     }
 }
 
-impl SessionLock {
-    pub(crate) async fn extend(&self, lease: Lease) -> Result<Instant, LockError> {
-        let service = &self.sessions.service;
-        let mut slot = self.session.lock().await;
-        let lost = || LockError::Lost { resource: self.resources[0].clone() };
-        let session = slot.as_mut().ok_or_else(lost)?;
-        let started = Instant::now();
-        let limit = query_scalar::<_, String>("select set_config('idle_session_timeout', $1, false)");
-        let limit = limit.bind(millis(lease)).fetch_one(&mut session.connection);
-        match with_timeout(service.timeout(), limit).await {
-            Ok(_) => {
-                *self.end() = started + lease.get();
-                Ok(started + lease.usable())
-            }
-            Err(error) if has_ended(&error) => {
-                slot.take();
-                Err(lost())
-            }
-            Err(error) => Err(failed(service, error)),
+impl LockBackend for PostgresAdvisory {
+    fn name(&self) -> &'static str {
+        BACKEND
+    }
+
+    fn acquire<'a>(&'a self, request: &'a Request) -> LockFuture<'a, Option<Acquired>> {
+        self.acquire_by_deadline(request).boxed()
+    }
+
+    fn read_holder<'a>(&'a self, resource: &'a Resource) -> LockFuture<'a, (Option<Holder>, Notification)> {
+        async move { Ok((self.holder(resource).await?, poll_later())) }.boxed()
+    }
+
+    fn ready(&self) -> LockFuture<'_, ()> {
+        async move {
+            let probe = Resource::new("ready").map_err(|error| self.sessions.service.wrong_answer(error))?;
+            self.holder(&probe).await.map(|_| ())
         }
+        .boxed()
     }
-
-    pub(crate) async fn release(&self) -> Result<ReleaseOutcome, LockError> {
-        let service = &self.sessions.service;
-        let mut slot = self.session.lock().await;
-        let Some(session) = slot.as_mut() else {
-            return Ok(ReleaseOutcome::NotHeld);
-        };
-        let names: Vec<_> = self.resources.iter().map(|resource| resource.as_str().to_owned()).collect();
-        let unlock = query_as::<_, (bool, String, String)>(RELEASE).bind(names).fetch_one(&mut session.connection);
-        match with_timeout(service.timeout(), unlock).await {
-            Ok((ours, _, _)) => {
-                if let Some(session) = slot.take() {
-                    self.sessions.put_back(session);
-                }
-                Ok(if ours { ReleaseOutcome::Released } else { ReleaseOutcome::NotHeld })
-            }
-            Err(error) => {
-                // Closed here as well, so that it ends there if it has not.
-                slot.take();
-                let told = matches!(&error, Error::Database(_)) && has_ended(&error);
-                if told || Instant::now() >= *self.end() {
-                    Ok(ReleaseOutcome::NotHeld)
-                } else {
-                    Err(failed(service, error))
-                }
-            }
-        }
-    }
-
-    /// Keeps the session open until the server ends it.
-    pub(crate) fn abandon(self, runtime: &Handle) {
-        let end = *self.end();
-        runtime.spawn(async move {
-            tokio::time::sleep_until(end).await;
-            drop(self);
-        });
-    }
-
-    fn end(&self) -> std::sync::MutexGuard<'_, Instant> {
-        self.end.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-/// From here on the server ends the session when it hears nothing for as long as the lease.
-async fn start_lease(service: &Service, session: &mut Session, lease: Lease, owner: &str) -> Result<(), Error> {
-    let start_lease = query(START_LEASE).bind(millis(lease)).bind(owner).execute(&mut session.connection);
-    with_timeout(service.timeout(), start_lease).await.map(|_| ())
-}
-
-async fn query_holder(
-    service: &Service,
-    session: &mut Session,
-    resource: &Resource,
-) -> Result<Option<(String,)>, Error> {
-    let ask = query_as(HOLDER).bind(resource.as_str()).fetch_optional(&mut session.connection);
-    with_timeout(service.timeout(), ask).await
-}
-
-fn millis(lease: Lease) -> String {
-    format!("{}ms", lease.millis())
-}
-
-async fn with_timeout<T>(limit: Duration, ask: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let silence = |_| Err(Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time")));
-    tokio::time::timeout(limit, ask).await.unwrap_or_else(silence)
 }

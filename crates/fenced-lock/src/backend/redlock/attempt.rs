@@ -1,6 +1,5 @@
-//! One attempt to be granted a lock: ask all nodes at once, go with the first quorum, agree on
-//! the tokens. An attempt that ends in any other way, by being dropped too, takes back what it
-//! was granted anywhere.
+//! One attempt to acquire a lock: ask all nodes at once, go with the first quorum, agree on the tokens. An
+//! attempt that ends in any other way, also by being dropped, releases what it was granted on any node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,65 +8,71 @@ use redis::Value;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::{
-    Contention, Decision, Keys, NodeSet, QuorumLock, Redlock, Reply, Round, StragglerCalls, Tally, Vote, Waiter,
-    earliest_free, quorum, scripts,
-};
-use crate::grant::{self, Acquired};
-use crate::locks::Request;
-use crate::{LockError, NodeError, Token, metrics};
+use super::client::{RedlockClient, Vote};
+use super::node::Reply;
+use super::node_set::NodeSet;
+use super::quorum_lock::QuorumLock;
+use super::round::Round;
+use super::scripts::{self, Keys};
+use super::stragglers::StragglerCalls;
+use super::tally::{Decision, Tally, earliest_free};
+use super::validity::remaining_validity;
+use super::waiter::{Contention, Waiter};
+use crate::backend::node_errors;
+use crate::lock_backend::Acquired;
+use crate::request::Request;
+use crate::{LockError, NodeError, Token};
 
 pub(super) enum AttemptOutcome {
     Granted(Acquired),
     Contended(Contention),
 }
 
-/// Takes back what was granted unless it is told not to.
+/// Releases on drop what was granted, unless the outcome is decided.
 pub(super) struct Attempt<'a> {
-    redlock: &'a Arc<Redlock>,
+    client: &'a Arc<RedlockClient>,
     keys: &'a Arc<Keys>,
     request: &'a Request,
-    waiting: Option<&'a mut Waiter>,
+    /// Absent where the nodes do not register the caller as a waiter.
+    waiter: Option<&'a mut Waiter>,
     owner: Arc<str>,
     started: Instant,
     /// `None` once the outcome is decided.
     round: Option<Round>,
-    /// Where the lock may be ours.
+    /// The nodes that may have granted the lock.
     granted: NodeSet,
-    /// The counters of the nodes that granted it, resource by resource.
+    /// The counters of the nodes that granted it; in each, one for each resource.
     counters: Vec<Vec<u64>>,
-    /// What is left of the holders' leases, where somebody has it.
+    /// The rest of the holders' leases, of the nodes that refused it.
     remaining: Vec<Duration>,
     runtime: Handle,
 }
 
 impl<'a> Attempt<'a> {
-    /// The nodes are asked from here on.
+    /// Asks the nodes at once.
     pub(super) fn new(
-        redlock: &'a Arc<Redlock>,
+        client: &'a Arc<RedlockClient>,
         keys: &'a Arc<Keys>,
-        owner: Arc<str>,
         request: &'a Request,
-        mut waiting: Option<&'a mut Waiter>,
+        mut waiter: Option<&'a mut Waiter>,
     ) -> Self {
-        let started = Instant::now();
-        let waiter = waiting.as_mut().map(|waiting| {
-            waiting.stragglers = None;
-            waiting.registration.reset();
-            (&waiting.waiter, std::mem::replace(&mut waiting.registered, true))
+        let (owner, started) = (client.owners.next(), Instant::now());
+        let waiting = waiter.as_mut().map(|waiter| {
+            let registered = waiter.start_attempt();
+            (&waiter.id, registered)
         });
-        let cmd = scripts::acquire(keys, &owner, request.lease, redlock.counter_ttl, waiter);
-        let round = Round::send(&redlock.nodes, NodeSet::ALL, &cmd);
+        let cmd = scripts::acquire(keys, &owner, request.lease, client.counter_ttl, waiting);
+        let round = Round::send(&client.nodes, NodeSet::ALL, &cmd);
         Self {
-            redlock,
+            client,
             keys,
             request,
-            waiting,
+            waiter,
             owner,
             started,
             round: Some(round),
             granted: NodeSet::NONE,
-            counters: Vec::with_capacity(redlock.nodes.len()),
+            counters: Vec::with_capacity(client.nodes.len()),
             remaining: Vec::new(),
             runtime: Handle::current(),
         }
@@ -76,53 +81,51 @@ impl<'a> Attempt<'a> {
     pub(super) async fn run(mut self) -> Result<AttemptOutcome, LockError> {
         if !self.ask().await? {
             let contention = self.contention();
-            self.take_back();
+            self.withdraw();
             return Ok(AttemptOutcome::Contended(contention));
         }
-        let tokens = match self.agreed() {
+        let tokens = match self.equal_counters() {
             Some(tokens) => tokens,
             None => self.seal().await?,
         };
         let now = Instant::now();
         let elapsed = now - self.started;
-        let Some(left) = self.request.lease.left_after(elapsed) else {
+        let Some(remaining) = remaining_validity(self.request.lease, elapsed) else {
             return Err(LockError::Lapsed { lease: self.request.lease.get(), elapsed });
         };
         let tokens = self.parse(&tokens)?;
-        let waiter = self.waiting.as_ref().map(|waiting| waiting.waiter.clone());
-        let consecutive_handoffs =
-            self.waiting.as_ref().map_or(0, |waiting| waiting.registration.consecutive_handoffs());
-        let stragglers = StragglerCalls::new(self.round.take());
-        let resource = &self.request.resources[0];
-        let held =
-            QuorumLock::new(self.redlock, self.keys, resource, &self.owner, waiter, consecutive_handoffs, stragglers);
-        Ok(AttemptOutcome::Granted(Acquired {
+        let held = QuorumLock {
+            client: Arc::clone(self.client),
+            keys: Arc::clone(self.keys),
+            resource: self.request.resources[0].clone(),
             owner: Arc::clone(&self.owner),
-            tokens,
-            valid_until: now + left,
-            held: grant::HeldLock::Redlock(held),
-        }))
+            waiter: self.waiter.as_ref().map(|waiter| waiter.id.clone()),
+            consecutive_handoffs: self.waiter.as_ref().map_or(0, |waiter| waiter.registration.consecutive_handoffs()),
+            stragglers: StragglerCalls::new(self.round.take()),
+        };
+        let owner = Arc::clone(&self.owner);
+        Ok(AttemptOutcome::Granted(Acquired { owner, tokens, valid_until: now + remaining, held: Box::new(held) }))
     }
 
     /// Whether a quorum granted it; `false` is contention.
     async fn ask(&mut self) -> Result<bool, LockError> {
-        let limit = self.redlock.node_timeout.min(self.request.lease.usable());
+        let limit = self.client.node_timeout.min(self.request.lease.usable());
         let alarm = tokio::time::sleep_until(self.started + limit);
         tokio::pin!(alarm);
-        let mut tally = Tally::new(self.redlock.nodes.len());
+        let mut tally = Tally::new(self.client.nodes.len());
         let mut errors = Vec::new();
         loop {
             match tally.decision() {
                 Decision::Undecided => {}
                 Decision::Yes => {
-                    metrics::node_errors(&errors);
+                    node_errors::record(&errors);
                     return Ok(true);
                 }
                 Decision::No => {
-                    metrics::node_errors(&errors);
+                    node_errors::record(&errors);
                     return Ok(false);
                 }
-                Decision::Unavailable => return Err(self.redlock.unavailable(&tally, errors)),
+                Decision::Unavailable => return Err(self.client.unavailable(&tally, errors)),
             }
             let Some(round) = &mut self.round else {
                 return Ok(false);
@@ -137,7 +140,7 @@ impl<'a> Attempt<'a> {
                     }
                 },
                 Some((index, Err(error))) => {
-                    // NoAnswerWithin can hide a grant.
+                    // A missing answer can hide a grant.
                     if !matches!(error, NodeError::Refused { .. }) {
                         self.granted = self.granted.with(index);
                     }
@@ -145,13 +148,13 @@ impl<'a> Attempt<'a> {
                     errors.push(error);
                 }
                 None => {
-                    errors.extend(round.silent());
-                    // What is late now would be too late for this attempt.
-                    if tally.answered() >= quorum(self.redlock.nodes.len()) {
-                        metrics::node_errors(&errors);
+                    errors.extend(round.timed_out());
+                    // An answer after this moment is too late for this attempt.
+                    if tally.answered() >= self.client.quorum() {
+                        node_errors::record(&errors);
                         return Ok(false);
                     }
-                    return Err(self.redlock.unavailable(&tally, errors));
+                    return Err(self.client.unavailable(&tally, errors));
                 }
             }
         }
@@ -170,38 +173,38 @@ impl<'a> Attempt<'a> {
                     _ => Err(()),
                 });
                 let counters =
-                    counters.collect::<Result<Vec<u64>, ()>>().map_err(|()| self.redlock.unexpected(index, reply))?;
+                    counters.collect::<Result<Vec<u64>, ()>>().map_err(|()| self.client.unexpected(index, reply))?;
                 self.counters.push(counters);
                 Ok(true)
             }
-            _ => Err(self.redlock.unexpected(index, reply)),
+            _ => Err(self.client.unexpected(index, reply)),
         }
     }
 
-    /// The fast path: the nodes of the quorum that granted it had counted alike.
-    fn agreed(&self) -> Option<Vec<u64>> {
+    /// The fast path: all nodes of the granting quorum have the same counters.
+    fn equal_counters(&self) -> Option<Vec<u64>> {
         let (first, others) = self.counters.split_first()?;
         others.iter().all(|counters| counters == first).then(|| first.clone())
     }
 
-    /// The slow path: the highest counter becomes the token, once a quorum has it.
+    /// The slow path: the highest counter becomes the token, once a quorum has stored it.
     ///
-    /// Whoever starts acquiring after that meets at least one of these nodes, and gets more.
+    /// An acquisition that starts after that asks at least one of these nodes, and gets a higher token.
     async fn seal(&mut self) -> Result<Vec<u64>, LockError> {
         let tokens: Vec<u64> = (0..self.keys.len())
             .map(|resource| self.counters.iter().map(|counters| counters[resource]).max().unwrap_or(0))
             .collect();
-        let redlock = self.redlock;
-        let cmd = scripts::seal(self.keys, &self.owner, self.request.lease, redlock.counter_ttl, &tokens);
-        let round = Round::send(&redlock.nodes, NodeSet::ALL, &cmd);
-        metrics::sealed();
-        let poll = redlock.poll(round, redlock.node_timeout, Vote::one_or_zero).await;
-        if poll.outcome? {
-            // StragglerCalls acquisitions and late seals have been sent; nobody needs their answers.
-            redlock.cleanup.finish_detached(poll.rest, &self.runtime);
+        let client = self.client;
+        let cmd = scripts::seal(self.keys, &self.owner, self.request.lease, client.counter_ttl, &tokens);
+        let round = Round::send(&client.nodes, NodeSet::ALL, &cmd);
+        metrics::counter!("lock_tokens_sealed_total").increment(1);
+        let reply = client.collect_votes(round, client.node_timeout, Vote::one_or_zero).await;
+        if reply.outcome? {
+            // Late acquisitions and late seals have been sent; their answers are not needed.
+            client.cleanup.finish_detached(reply.unanswered, &self.runtime);
             Ok(tokens)
         } else {
-            // Expired under us, or its nodes forgot: nothing of the lease is left.
+            // The lock expired meanwhile, or its nodes lost it: nothing of the lease is left.
             Err(LockError::Lapsed { lease: self.request.lease.get(), elapsed: self.started.elapsed() })
         }
     }
@@ -215,26 +218,26 @@ impl<'a> Attempt<'a> {
 
     fn contention(&mut self) -> Contention {
         let granted = self.counters.len();
-        let unheard = self.round.as_ref().map_or(0, |round| round.unanswered().count());
-        let remaining = earliest_free(&mut self.remaining, granted + unheard, self.redlock.nodes.len());
-        Contention { remaining, split: granted > 0 }
+        let unanswered = self.round.as_ref().map_or(0, |round| round.unanswered().len());
+        let remaining = earliest_free(&mut self.remaining, granted + unanswered, self.client.nodes.len());
+        Contention { remaining, collided: granted > 0 }
     }
 
-    /// Gives back what some nodes granted, and goes on waiting there.
-    fn take_back(&mut self) {
+    /// Releases what some nodes granted, and stays registered as a waiter there.
+    fn withdraw(&mut self) {
         let Some(round) = self.round.take() else {
             return;
         };
-        let picked = self.granted.and(round.unanswered());
+        let nodes = self.granted.union(round.unanswered());
         drop(round);
-        match &mut self.waiting {
-            None => self.redlock.release_detached(picked, self.keys, &self.owner, None, &self.runtime),
-            Some(waiting) => {
-                let cmd = scripts::yield_to_others(self.keys, &self.owner, &waiting.waiter);
-                let send = |picked| Round::send(&self.redlock.nodes, picked, &cmd);
-                let connected = self.redlock.connected();
-                self.redlock.cleanup.finish_detached(send(picked.with_only(connected)), &self.runtime);
-                waiting.stragglers = Some(StragglerCalls::new(Some(send(picked.without(connected)))));
+        match &mut self.waiter {
+            None => self.client.release_detached(nodes, self.keys, &self.owner, None, &self.runtime),
+            Some(waiter) => {
+                let cmd = scripts::yield_to_others(self.keys, &self.owner, &waiter.id);
+                let send = |nodes| Round::send(&self.client.nodes, nodes, &cmd);
+                let connected = self.client.connected();
+                self.client.cleanup.finish_detached(send(nodes.intersection(connected)), &self.runtime);
+                waiter.keep_sending(StragglerCalls::new(Some(send(nodes.without(connected)))));
             }
         }
     }
@@ -243,10 +246,10 @@ impl<'a> Attempt<'a> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if let Some(round) = self.round.take() {
-            let picked = self.granted.and(round.unanswered());
-            // Calls that were not sent yet go unsent; those that were are executed before the release.
+            let nodes = self.granted.union(round.unanswered());
+            // Calls that were not sent yet stay unsent; nodes execute the sent ones before the release.
             drop(round);
-            self.redlock.release_detached(picked, self.keys, &self.owner, None, &self.runtime);
+            self.client.release_detached(nodes, self.keys, &self.owner, None, &self.runtime);
         }
     }
 }

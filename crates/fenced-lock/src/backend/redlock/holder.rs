@@ -1,80 +1,83 @@
-//! Looking who has a lock: a quorum of nodes must agree on it.
+//! Reading the holder of a lock: a quorum of nodes must agree on it.
 
 use redis::Value;
 
-use super::{NodeSet, Redlock, Reply, Round, quorum, scripts};
-use crate::{Holder, LockError, Resource, Token, metrics};
+use super::client::RedlockClient;
+use super::node::Reply;
+use super::node_set::NodeSet;
+use super::round::Round;
+use super::scripts;
+use crate::backend::node_errors;
+use crate::{Holder, LockError, Resource, Token};
 
-impl Redlock {
-    /// `None` where nobody has it, or nobody has it on a quorum of the nodes.
-    pub(crate) async fn holder(&self, resource: &Resource) -> Result<Option<Holder>, LockError> {
-        let (of, needed) = (self.nodes.len(), quorum(self.nodes.len()));
-        let mut round = Round::send(&self.nodes, NodeSet::ALL, &scripts::read_holder(resource));
-        let alarm = tokio::time::sleep(self.node_timeout);
-        tokio::pin!(alarm);
-        let (mut seen, mut nodes) = (Vec::new(), Vec::new());
-        while agreed(&seen, needed).may_still_change() {
-            match round.next(alarm.as_mut()).await {
-                Some((index, Ok(reply))) => match read(&reply) {
-                    Ok(holder) => seen.push(holder),
-                    Err(()) => nodes.push(self.unexpected(index, &reply)),
-                },
-                Some((_, Err(error))) => nodes.push(error),
-                None => break,
-            }
+/// `None` where no owner has the lock on a quorum of the nodes.
+pub(super) async fn read(client: &RedlockClient, resource: &Resource) -> Result<Option<Holder>, LockError> {
+    let (of, needed) = (client.nodes.len(), client.quorum());
+    let mut round = Round::send(&client.nodes, NodeSet::ALL, &scripts::read_holder(resource));
+    let alarm = tokio::time::sleep(client.node_timeout);
+    tokio::pin!(alarm);
+    let (mut records, mut errors) = (Vec::new(), Vec::new());
+    while agreement(&records, needed).may_still_change() {
+        match round.next(alarm.as_mut()).await {
+            Some((index, Ok(reply))) => match parse(&reply) {
+                Ok(record) => records.push(record),
+                Err(()) => errors.push(client.unexpected(index, &reply)),
+            },
+            Some((_, Err(error))) => errors.push(error),
+            None => break,
         }
-        nodes.extend(round.silent().filter(|_| seen.len() < needed));
-        metrics::node_errors(&nodes);
-        if seen.len() < needed {
-            return Err(LockError::QuorumUnavailable { needed, answered: seen.len(), of, nodes });
-        }
-        match agreed(&seen, needed) {
-            Agreement::Split | Agreement::Nobody => Ok(None),
-            Agreement::Held(holder) => Ok(Some(holder)),
-        }
+    }
+    errors.extend(round.timed_out().filter(|_| records.len() < needed));
+    node_errors::record(&errors);
+    if records.len() < needed {
+        return Err(LockError::QuorumUnavailable { needed, answered: records.len(), of, nodes: errors });
+    }
+    match agreement(&records, needed) {
+        Agreement::None | Agreement::Free => Ok(None),
+        Agreement::HeldBy(holder) => Ok(Some(holder)),
     }
 }
 
-/// What one node has: owner and token.
-type Seen = Option<(String, Option<Token>)>;
+/// The lock as one node has it: owner and token, or `None` where it is free.
+type LockRecord = Option<(String, Option<Token>)>;
 
-/// What a quorum says.
+/// What a quorum of the nodes agrees on.
 enum Agreement {
-    /// No one thing, as far as they have answered.
-    Split,
-    Nobody,
-    Held(Holder),
+    /// Nothing, as far as the nodes have answered.
+    None,
+    Free,
+    HeldBy(Holder),
 }
 
 impl Agreement {
     /// Where a quorum agrees on the owner but not on the token, one more answer may decide.
     fn may_still_change(&self) -> bool {
         match self {
-            Self::Split => true,
-            Self::Nobody => false,
-            Self::Held(holder) => holder.token().is_none(),
+            Self::None => true,
+            Self::Free => false,
+            Self::HeldBy(holder) => holder.token().is_none(),
         }
     }
 }
 
-/// Nodes that were late may have counted further than the token that was agreed upon.
-fn agreed(seen: &[Seen], quorum: usize) -> Agreement {
-    let owner = |one: &Seen| one.as_ref().map(|(name, _)| name.clone());
-    let by_quorum = |count: usize| count >= quorum;
-    let agreed = seen.iter().find(|one| by_quorum(seen.iter().filter(|other| owner(other) == owner(one)).count()));
-    let Some(one) = agreed else {
-        return Agreement::Split;
+/// A node that answered late can have counted past the sealed token, so owner and token are agreed on apart.
+fn agreement(records: &[LockRecord], quorum: usize) -> Agreement {
+    let owner = |record: &LockRecord| record.as_ref().map(|(name, _)| name.clone());
+    let same_owner = |record: &LockRecord| records.iter().filter(|other| owner(other) == owner(record)).count();
+    let Some(record) = records.iter().find(|record| same_owner(record) >= quorum) else {
+        return Agreement::None;
     };
-    let Some((name, _)) = one else {
-        return Agreement::Nobody;
+    let Some((name, _)) = record else {
+        return Agreement::Free;
     };
-    let whole = seen.iter().find(|one| by_quorum(seen.iter().filter(|other| other == one).count()));
-    let token = whole.and_then(|one| one.as_ref()).and_then(|(_, token)| *token);
-    Agreement::Held(Holder::new(name.clone(), token))
+    let equal = |record: &LockRecord| records.iter().filter(|other| *other == record).count();
+    let agreed = records.iter().find(|record| equal(record) >= quorum);
+    let token = agreed.and_then(|record| record.as_ref()).and_then(|(_, token)| *token);
+    Agreement::HeldBy(Holder { name: name.clone(), token })
 }
 
-/// `owner:O:token:N:expiry:T`, or nothing.
-fn read(reply: &Reply) -> Result<Seen, ()> {
+/// Parses `owner:O:token:N:expiry:T`, or nil.
+fn parse(reply: &Reply) -> Result<LockRecord, ()> {
     let text = match &reply.value {
         Value::Nil => return Ok(None),
         Value::BulkString(text) => std::str::from_utf8(text).map_err(|_| ())?,

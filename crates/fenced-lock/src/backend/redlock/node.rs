@@ -1,9 +1,9 @@
 //! One lock node: a connection that is made when it is needed and made again when it broke.
 //!
-//! Nobody waits for a node longer than they want to: every call is a future that may be dropped,
-//! connecting happens in a task of its own, and a node that has gone silent is not sent more
-//! until it answers again. Commands over one connection are executed in the order in which they
-//! were polled first; release after acquire rests on that.
+//! No caller waits for a node longer than it wants to: every call is a future that may be dropped, connecting
+//! happens in a task of its own, and an unresponsive node is not sent more until it answers again. A node
+//! executes the commands of one connection in the order in which their calls were polled first; a release that
+//! follows its acquire relies on that.
 
 use std::error::Error;
 use std::fmt;
@@ -16,49 +16,49 @@ use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, PushInfo, PushKind, RedisError, Value};
 
-use crate::backend::redlock::scripts;
-use crate::backend::redlock::waiter_registry::WaiterRegistry;
+use super::scripts;
+use super::waiter_registry::WaiterRegistry;
+use crate::backend::node_errors::NoAnswerWithin;
 use crate::{Cause, NodeError, NodeUrl, Options};
 
-/// How long connecting may take, TLS and scripts included. Nobody waits that long; it bounds the
-/// task.
-const CONNECT: Duration = Duration::from_secs(2);
+/// How long connecting may take, TLS and scripts included. It bounds the task; callers wait for less.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// After so many commands without hearing anything, ask whether anybody is there.
-const UNANSWERED: u32 = 64;
+/// After this many commands without an answer the connection is checked.
+const MAX_UNANSWERED: u32 = 64;
 
-/// Room for commands on their way to the socket.
+/// How many commands may be on their way to the socket.
 const PIPELINE: usize = 1024;
 
-pub(crate) type Answer = Result<Reply, NodeError>;
+pub(super) type Answer = Result<Reply, NodeError>;
 
 /// A node's answer, and whether the command may have been executed once before.
 #[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) value: Value,
-    pub(crate) resent: bool,
+pub(super) struct Reply {
+    pub(super) value: Value,
+    pub(super) resent: bool,
 }
 
-pub(crate) struct Node {
+pub(super) struct Node {
     index: usize,
     name: Arc<str>,
-    /// An address or certificate that cannot be used is told whenever the node is.
+    /// The error where the address or the certificate cannot be used; each call then reports it.
     client: Result<Client, RedisError>,
     client_id: Arc<str>,
     registry: Arc<WaiterRegistry>,
     timeout: Duration,
-    connection_state: Mutex<Connection>,
-    /// Tells one connection from the next, so that an old one's end does not end the new one.
+    connection: Mutex<ConnectionState>,
+    /// Numbers the connections, so that the end of an old one does not take down a newer one.
     generation: AtomicU64,
     unanswered: AtomicU32,
 }
 
-/// `None` where the runtime ended in which somebody dialed.
+/// `None` where the runtime of the task has ended.
 type ConnectTask = Shared<BoxFuture<'static, Option<Result<LiveConnection, NodeError>>>>;
 
-enum Connection {
+enum ConnectionState {
     Down,
-    ConnectTask(ConnectTask),
+    Connecting(ConnectTask),
     Up(LiveConnection),
 }
 
@@ -69,7 +69,7 @@ struct LiveConnection {
 }
 
 impl Node {
-    pub(crate) fn new(
+    pub(super) fn new(
         index: usize,
         url: &NodeUrl,
         options: &Options,
@@ -83,26 +83,26 @@ impl Node {
             client_id: Arc::clone(client_id),
             registry: Arc::clone(registry),
             timeout: options.node_timeout(),
-            connection_state: Mutex::new(Connection::Down),
+            connection: Mutex::new(ConnectionState::Down),
             generation: AtomicU64::new(0),
             unanswered: AtomicU32::new(0),
         })
     }
 
-    /// Sends `cmd` and waits for the answer, for as long as the caller likes.
+    /// Sends `cmd` and waits for the answer; the caller limits the time.
     ///
-    /// With a connection at hand the command is on its way after the first poll. A connection
-    /// that proves to be broken is replaced once.
-    pub(crate) async fn call(self: Arc<Self>, cmd: Arc<Cmd>) -> Answer {
+    /// On an existing connection the command is on its way after the first poll. A connection that proves to
+    /// be broken is replaced once.
+    pub(super) async fn call(self: Arc<Self>, cmd: Arc<Cmd>) -> Answer {
         let mut resent = false;
         loop {
-            let mut up = self.up().await?;
-            self.count_unanswered(&up);
-            let mut answer = up.connection.send_packed_command(&cmd).await.and_then(Value::extract_error);
+            let mut live = self.connect().await?;
+            self.count_unanswered(&live);
+            let mut answer = live.connection.send_packed_command(&cmd).await.and_then(Value::extract_error);
             if answer.as_ref().is_err_and(is_noscript) {
-                // SCRIPT FLUSH, or a failover. Nothing was executed.
-                answer = match scripts::load_all().exec_async(&mut up.connection).await {
-                    Ok(()) => up.connection.send_packed_command(&cmd).await.and_then(Value::extract_error),
+                // After SCRIPT FLUSH or a failover. The command was not executed.
+                answer = match scripts::load_all().exec_async(&mut live.connection).await {
+                    Ok(()) => live.connection.send_packed_command(&cmd).await.and_then(Value::extract_error),
                     Err(error) => Err(error),
                 };
             }
@@ -112,43 +112,43 @@ impl Node {
                     return Ok(Reply { value, resent });
                 }
                 Err(error) if error.is_io_error() || error.is_connection_dropped() => {
-                    self.mark_down(up.generation);
+                    self.mark_down(live.generation);
                     if resent {
-                        return Err(self.silent(error));
+                        return Err(self.no_answer(error));
                     }
                     resent = true;
                 }
-                Err(error) => return Err(self.wrong(error)),
+                Err(error) => return Err(self.wrong_answer(error)),
             }
         }
     }
 
     /// Whether there is a connection, so that a call is sent when it is polled first.
-    pub(crate) fn is_up(&self) -> bool {
-        matches!(*self.connection_state(), Connection::Up(_))
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(*self.connection(), ConnectionState::Up(_))
     }
 
-    pub(crate) fn silent(&self, error: impl Error + Send + Sync + 'static) -> NodeError {
+    pub(super) fn no_answer(&self, error: impl Error + Send + Sync + 'static) -> NodeError {
         NodeError::NoAnswer { node: Arc::clone(&self.name), source: Cause::new(error) }
     }
 
-    pub(crate) fn wrong(&self, error: impl Error + Send + Sync + 'static) -> NodeError {
+    pub(super) fn wrong_answer(&self, error: impl Error + Send + Sync + 'static) -> NodeError {
         NodeError::WrongAnswer { node: Arc::clone(&self.name), source: Cause::new(error) }
     }
 
-    /// The connection, made now if need be; made once for all who want it.
-    async fn up(self: &Arc<Self>) -> Result<LiveConnection, NodeError> {
-        // A second time for those who find what a runtime left behind that has ended; no more
-        // often, for ours may be ending too.
+    /// The connection. Callers that need it at the same time share one attempt to make it.
+    async fn connect(self: &Arc<Self>) -> Result<LiveConnection, NodeError> {
+        // The second turn is for a task that ended with its runtime. There is no third one, because this
+        // runtime may be ending too.
         for _ in 0..2 {
             let task = {
-                let mut connection_state = self.connection_state();
-                match &*connection_state {
-                    Connection::Up(up) => return Ok(up.clone()),
-                    Connection::ConnectTask(task) => task.clone(),
-                    Connection::Down => {
+                let mut state = self.connection();
+                match &*state {
+                    ConnectionState::Up(live) => return Ok(live.clone()),
+                    ConnectionState::Connecting(task) => task.clone(),
+                    ConnectionState::Down => {
                         let task = self.start_connecting();
-                        *connection_state = Connection::ConnectTask(task.clone());
+                        *state = ConnectionState::Connecting(task.clone());
                         task
                     }
                 }
@@ -156,31 +156,31 @@ impl Node {
             if let Some(outcome) = task.await {
                 return outcome;
             }
-            let mut connection_state = self.connection_state();
-            if matches!(&*connection_state, Connection::ConnectTask(_)) {
-                *connection_state = Connection::Down;
+            let mut state = self.connection();
+            if matches!(&*state, ConnectionState::Connecting(_)) {
+                *state = ConnectionState::Down;
             }
         }
-        Err(self.silent(RuntimeEnded))
+        Err(self.no_answer(RuntimeEnded))
     }
 
-    /// In a task: a caller who has its quorum already goes away, and the next one should find a
-    /// connection all the same.
+    /// Connects in a task: a caller that has its quorum drops the call, and the next caller still needs the
+    /// connection.
     fn start_connecting(self: &Arc<Self>) -> ConnectTask {
         let node = Arc::clone(self);
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let task = tokio::spawn(async move {
-            let outcome = node.connect(generation).await;
-            let mut connection_state = node.connection_state();
-            // The new connection may have broken before it was put here; the next call sees that.
-            *connection_state = outcome.as_ref().map_or(Connection::Down, |up| Connection::Up(up.clone()));
-            drop(connection_state);
+            let outcome = node.open(generation).await;
+            let mut state = node.connection();
+            // The new connection may have broken already; the next call finds out.
+            *state = outcome.as_ref().map_or(ConnectionState::Down, |live| ConnectionState::Up(live.clone()));
+            drop(state);
             outcome
         });
         task.map(Result::ok).boxed().shared()
     }
 
-    async fn connect(self: &Arc<Self>, generation: u64) -> Result<LiveConnection, NodeError> {
+    async fn open(self: &Arc<Self>, generation: u64) -> Result<LiveConnection, NodeError> {
         let node = Arc::downgrade(self);
         let registry = Arc::clone(&self.registry);
         let index = self.index;
@@ -200,43 +200,43 @@ impl Node {
             connection.subscribe(scripts::channel(&self.client_id)).await?;
             Ok::<_, RedisError>(LiveConnection { connection, generation })
         };
-        let source = match tokio::time::timeout(CONNECT, connect).await {
-            Ok(Ok(up)) => {
+        let source = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+            Ok(Ok(live)) => {
                 tracing::debug!(node = %self.name, "connected to lock node");
                 self.unanswered.store(0, Ordering::Relaxed);
-                return Ok(up);
+                return Ok(live);
             }
             Ok(Err(error)) => Cause::new(error),
-            Err(_) => Cause::new(NoAnswerWithin(CONNECT)),
+            Err(_) => Cause::new(NoAnswerWithin(CONNECT_TIMEOUT)),
         };
-        tracing::debug!(node = %self.name, error = %source, "could not connect to lock node");
+        tracing::debug!(node = %self.name, error = %source, "lock node not connected; the next call tries again");
         Err(NodeError::Refused { node: Arc::clone(&self.name), source })
     }
 
     fn mark_down(&self, generation: u64) {
-        let mut connection_state = self.connection_state();
-        if matches!(&*connection_state, Connection::Up(up) if up.generation == generation) {
-            *connection_state = Connection::Down;
+        let mut state = self.connection();
+        if matches!(&*state, ConnectionState::Up(live) if live.generation == generation) {
+            *state = ConnectionState::Down;
         }
     }
 
-    /// Callers drop their futures when they have heard enough, so nobody may ever notice that a
-    /// node is silent. Now and then somebody has to wait for it: a task, not a caller.
-    fn count_unanswered(self: &Arc<Self>, up: &LiveConnection) {
-        if self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 == UNANSWERED {
-            let (node, mut up) = (Arc::clone(self), up.clone());
+    /// Callers drop their calls once they have a quorum, so none of them may ever notice that this node is
+    /// unresponsive. After some unanswered commands a task, not a caller, waits for an answer.
+    fn count_unanswered(self: &Arc<Self>, live: &LiveConnection) {
+        if self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 == MAX_UNANSWERED {
+            let (node, mut live) = (Arc::clone(self), live.clone());
             tokio::spawn(async move {
                 let ping = redis::cmd("PING");
-                match tokio::time::timeout(node.timeout, up.connection.send_packed_command(&ping)).await {
+                match tokio::time::timeout(node.timeout, live.connection.send_packed_command(&ping)).await {
                     Ok(Ok(_)) => node.unanswered.store(0, Ordering::Relaxed),
-                    _ => node.mark_down(up.generation),
+                    _ => node.mark_down(live.generation),
                 }
             });
         }
     }
 
-    fn connection_state(&self) -> MutexGuard<'_, Connection> {
-        self.connection_state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connection(&self) -> MutexGuard<'_, ConnectionState> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -246,14 +246,9 @@ impl fmt::Debug for Node {
     }
 }
 
-/// No answer within this time.
+/// The cause of a [`NodeError::NoAnswer`].
 #[derive(Debug, thiserror::Error)]
-#[error("silent for {0:?}")]
-pub(crate) struct NoAnswerWithin(pub(crate) Duration);
-
-/// Nobody is left who could wait for the node.
-#[derive(Debug, thiserror::Error)]
-#[error("the runtime has ended")]
+#[error("the runtime that was connecting to the node has ended")]
 struct RuntimeEnded;
 
 fn handle_push(registry: &WaiterRegistry, index: usize, generation: u64, node: &Weak<Node>, info: &PushInfo) {
@@ -280,7 +275,7 @@ fn is_noscript(error: &RedisError) -> bool {
 fn client(url: &NodeUrl, options: &Options) -> Result<Client, RedisError> {
     use redis::IntoConnectionInfo;
 
-    let info = url.as_url().clone().into_connection_info()?;
+    let info = url.as_ref().clone().into_connection_info()?;
     let settings = info
         .redis_settings()
         .clone()
@@ -292,7 +287,7 @@ fn client(url: &NodeUrl, options: &Options) -> Result<Client, RedisError> {
     if !url.is_tls() {
         return Client::open(info);
     }
-    // Whoever installed a provider before us keeps it.
+    // Fails, without harm, where the program has installed a provider already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match options.root_certificate() {
         None => Client::open(info),

@@ -1,164 +1,113 @@
-//! A lock that was granted: extending it and giving it back.
+//! A lock that a quorum of nodes granted: extending it, releasing it, and handing it off to the next waiter
+//! of the same process.
 
-use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::scripts::Wake;
-use super::{Keys, NodeSet, Redlock, Reply, Round, Vote, WaiterId, quorum, scripts};
-use crate::grant::ReleaseOutcome;
-use crate::{Lease, LockError, Resource};
+use super::client::{RedlockClient, Vote};
+use super::node::Reply;
+use super::node_set::NodeSet;
+use super::round::Round;
+use super::scripts::{self, Keys, WaiterId, Wake};
+use super::stragglers::StragglerCalls;
+use crate::lock_backend::{HeldLock, LockFuture};
+use crate::{Lease, LockError, ReleaseOutcome, Resource};
 
-/// How often in a row a lock is handed on inside one process while others may be waiting elsewhere.
+/// How many times in a row a lock is handed off inside one process before the nodes choose the next waiter.
 const MAX_CONSECUTIVE_HANDOFFS: u32 = 7;
 
-/// What is needed to extend a lock and to give it back.
 #[derive(Debug)]
-pub(crate) struct QuorumLock {
-    redlock: Arc<Redlock>,
-    keys: Arc<Keys>,
-    resource: Resource,
-    owner: Arc<str>,
-    waiter: Option<WaiterId>,
-    /// How often in a row it has been handed on inside this process.
-    consecutive_handoffs: u32,
-    stragglers: StragglerCalls,
+pub(super) struct QuorumLock {
+    pub(super) client: Arc<RedlockClient>,
+    pub(super) keys: Arc<Keys>,
+    /// The first resource of the grant.
+    pub(super) resource: Resource,
+    pub(super) owner: Arc<str>,
+    /// Absent where the acquisition did not register as a waiter.
+    pub(super) waiter: Option<WaiterId>,
+    /// How many times in a row it has been handed off inside this process.
+    pub(super) consecutive_handoffs: u32,
+    pub(super) stragglers: StragglerCalls,
 }
 
 impl QuorumLock {
-    pub(super) fn new(
-        redlock: &Arc<Redlock>,
-        keys: &Arc<Keys>,
-        resource: &Resource,
-        owner: &Arc<str>,
-        waiter: Option<WaiterId>,
-        consecutive_handoffs: u32,
-        stragglers: StragglerCalls,
-    ) -> Self {
-        Self {
-            redlock: Arc::clone(redlock),
-            keys: Arc::clone(keys),
-            resource: resource.clone(),
-            owner: Arc::clone(owner),
-            waiter,
-            consecutive_handoffs,
-            stragglers,
-        }
-    }
-
-    pub(crate) async fn release(&self) -> Result<ReleaseOutcome, LockError> {
+    async fn release_on_quorum(&self) -> Result<ReleaseOutcome, LockError> {
         self.stragglers.stop();
         let round = match self.next_local_waiter() {
-            Some(key) => self.hand_off(key),
+            Some(wait_key) => self.hand_off(wait_key),
             None => self.send_release(Wake::Next),
         };
         let interpret = |reply: &Reply| match Vote::one_or_zero(reply) {
             Vote::No if reply.resent => Vote::Ambiguous,
             vote => vote,
         };
-        let poll = self.redlock.poll(round, self.redlock.node_timeout, interpret).await;
-        self.redlock.cleanup.finish_detached(poll.rest, &Handle::current());
-        poll.outcome.map(|ours| if ours { ReleaseOutcome::Released } else { ReleaseOutcome::NotHeld })
+        let reply = self.client.collect_votes(round, self.client.node_timeout, interpret).await;
+        self.client.cleanup.finish_detached(reply.unanswered, &Handle::current());
+        reply.outcome.map(|held| if held { ReleaseOutcome::Released } else { ReleaseOutcome::NotHeld })
     }
 
-    /// The list of the waiting on which somebody of this process comes next, who waits for nothing else.
+    /// The wait key under which the next waiter of this process is registered, if it waits for nothing else.
     ///
-    /// Nobody does where others have stood back often enough, and where too few nodes are connected
-    /// for the heir's question to arrive behind the release.
+    /// `None` after too many handoffs in a row, and where too few nodes are connected for the next waiter's
+    /// acquire command to arrive behind the release.
     fn next_local_waiter(&self) -> Option<&str> {
-        let key = self.keys.only_wait_key()?;
-        let redlock = &self.redlock;
-        let in_order = redlock.connected().count() >= quorum(redlock.nodes.len());
-        (self.consecutive_handoffs < MAX_CONSECUTIVE_HANDOFFS
-            && in_order
-            && redlock.registry.has_next_local_waiter(key))
-        .then_some(key)
+        let wait_key = self.keys.only_wait_key()?;
+        let client = &self.client;
+        let in_order = client.connected().len() >= client.quorum();
+        let allowed = self.consecutive_handoffs < MAX_CONSECUTIVE_HANDOFFS && in_order;
+        (allowed && client.registry.has_next_local_waiter(wait_key)).then_some(wait_key)
     }
 
-    /// Releases without waking anybody elsewhere: the heir's question follows over the same
-    /// connections, so that the nodes release and grant in one round trip.
-    fn hand_off(&self, key: &str) -> Round {
-        let round = self.send_release(Wake::Nobody);
-        if !self.redlock.registry.hand_off(key, self.consecutive_handoffs + 1) {
-            // It gave up meanwhile, perhaps before the nodes saw the release: others are to be woken.
+    /// Releases without waking a waiter of another process: the next local waiter's acquire command follows
+    /// over the same connections, so that the nodes release and grant in one round trip.
+    fn hand_off(&self, wait_key: &str) -> Round {
+        let round = self.send_release(Wake::None);
+        if !self.client.registry.hand_off(wait_key, self.consecutive_handoffs + 1) {
+            // The waiter gave up meanwhile, perhaps before the nodes executed the release: others must be woken.
             let waiter = self.waiter.as_ref();
-            self.redlock.release_detached(NodeSet::ALL, &self.keys, &self.owner, waiter, &Handle::current());
+            self.client.release_detached(NodeSet::ALL, &self.keys, &self.owner, waiter, &Handle::current());
         }
         round
     }
 
     fn send_release(&self, wake: Wake) -> Round {
         let cmd = scripts::release(&self.keys, &self.owner, self.waiter.as_ref(), wake);
-        Round::send(&self.redlock.nodes, NodeSet::ALL, &cmd)
+        Round::send(&self.client.nodes, NodeSet::ALL, &cmd)
     }
 
-    pub(crate) async fn extend(&self, lease: Lease) -> Result<Instant, LockError> {
-        // A node that is still being connected to must not be given the old lease after the new one.
+    async fn extend_on_quorum(&self, lease: Lease) -> Result<Instant, LockError> {
+        // A node that is still being connected to must not get the old lease after the new one.
         self.stragglers.stop();
         let started = Instant::now();
         let cmd = scripts::extend(&self.keys, &self.owner, lease);
-        let round = Round::send(&self.redlock.nodes, NodeSet::ALL, &cmd);
-        let limit = self.redlock.node_timeout.min(lease.usable());
-        let poll = self.redlock.poll(round, limit, Vote::one_or_zero).await;
-        self.redlock.cleanup.finish_detached(poll.rest, &Handle::current());
-        if poll.outcome? {
+        let round = Round::send(&self.client.nodes, NodeSet::ALL, &cmd);
+        let limit = self.client.node_timeout.min(lease.usable());
+        let reply = self.client.collect_votes(round, limit, Vote::one_or_zero).await;
+        self.client.cleanup.finish_detached(reply.unanswered, &Handle::current());
+        if reply.outcome? {
             Ok(started + lease.usable())
         } else {
             Err(LockError::Lost { resource: self.resource.clone() })
         }
     }
+}
 
-    pub(crate) fn release_detached(&self, runtime: &Handle) {
+impl HeldLock for QuorumLock {
+    fn extend(&self, lease: Lease) -> LockFuture<'_, Instant> {
+        self.extend_on_quorum(lease).boxed()
+    }
+
+    fn release(&self) -> LockFuture<'_, ReleaseOutcome> {
+        self.release_on_quorum().boxed()
+    }
+
+    fn release_detached(self: Box<Self>, runtime: &Handle) {
         self.stragglers.stop();
-        self.redlock.release_detached(NodeSet::ALL, &self.keys, &self.owner, self.waiter.as_ref(), runtime);
-    }
-}
-
-/// Calls to nodes that nobody waits for. They are still sent — the lock is to be on all nodes, and
-/// survive the loss of any minority; whoever waits is to be known to all — but never after what
-/// undoes or replaces them, a release or another lease: stopping comes first.
-#[derive(Debug)]
-pub(super) struct StragglerCalls {
-    round: Arc<Mutex<Option<Round>>>,
-    /// Only where some call has to wait for a connection first.
-    task: Option<AbortHandle>,
-}
-
-impl StragglerCalls {
-    pub(super) fn new(round: Option<Round>) -> Self {
-        // What has been sent needs nobody any more, and is not to wake a caller who has gone on.
-        let unsent = round.filter(|round| round.has_unsent() && round.is_waiting());
-        let round = Arc::new(Mutex::new(unsent));
-        let task = lock(&round).is_some().then(|| {
-            let round = Arc::clone(&round);
-            let sending = poll_fn(move |cx| match &mut *lock(&round) {
-                Some(round) => round.poll_all(cx),
-                None => Poll::Ready(()),
-            });
-            tokio::spawn(sending).abort_handle()
-        });
-        Self { round, task }
+        self.client.release_detached(NodeSet::ALL, &self.keys, &self.owner, self.waiter.as_ref(), runtime);
     }
 
-    /// What has been sent by now is executed before whatever is sent next; the rest never is.
-    fn stop(&self) {
-        drop(lock(&self.round).take());
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
-impl Drop for StragglerCalls {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-fn lock(round: &Mutex<Option<Round>>) -> MutexGuard<'_, Option<Round>> {
-    round.lock().unwrap_or_else(PoisonError::into_inner)
+    fn abandon(self: Box<Self>, _runtime: &Handle) {}
 }

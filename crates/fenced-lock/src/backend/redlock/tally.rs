@@ -1,66 +1,66 @@
-//! Counting answers: when has enough been heard, and what does it mean?
+//! Counting the nodes' answers: whether they decide, and what they decide.
 //! Pure: no clock, no node, so that properties can be tested.
 
 use std::time::Duration;
 
 /// The quorum of `configured` nodes. Of the configured ones, never of those that happen to answer.
-pub(crate) fn quorum(configured: usize) -> usize {
+pub(super) fn quorum(configured: usize) -> usize {
     configured / 2 + 1
 }
 
-/// When a quorum may be free at the earliest, going by how long nodes said that somebody still has
-/// them. `free` is how many were, or were not heard: those may be free at any time.
-pub(crate) fn earliest_free(remaining: &mut [Duration], free: usize, configured: usize) -> Duration {
+/// When a quorum can be free at the earliest. `remaining` is the rest of the lease on each node that reported a
+/// holder; `free` is the number of nodes that were free or did not answer, which can be free at any time.
+pub(super) fn earliest_free(remaining: &mut [Duration], free: usize, configured: usize) -> Duration {
     remaining.sort_unstable();
     let missing = quorum(configured).saturating_sub(free).max(1);
     remaining.get(missing - 1).or(remaining.last()).copied().unwrap_or_default()
 }
 
-/// Answers to a question that every node can say yes or no to, or fail to answer.
+/// The votes of the nodes on one command: yes, no, or failed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tally {
+pub(super) struct Tally {
     configured: usize,
     yes: usize,
     no: usize,
     failed: usize,
 }
 
-/// What the answers so far mean.
+/// What the votes so far decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
-    /// Not enough heard yet.
+pub(super) enum Decision {
+    /// Too few nodes have answered.
     Undecided,
-    /// A quorum said yes.
+    /// A quorum voted yes.
     Yes,
-    /// No quorum can say yes any more, and a quorum has answered.
+    /// No quorum can vote yes any more, and a quorum has answered.
     No,
-    /// Everybody has answered or failed, and too many have failed. Not told earlier, so that what
-    /// is told of each node is complete.
+    /// Every node has answered or failed, and too many have failed. Not decided earlier, so that the report
+    /// has the failure of each node.
     Unavailable,
 }
 
 impl Tally {
-    pub(crate) fn new(configured: usize) -> Self {
+    pub(super) fn new(configured: usize) -> Self {
         Self { configured, yes: 0, no: 0, failed: 0 }
     }
 
-    pub(crate) fn yes(&mut self) {
+    pub(super) fn yes(&mut self) {
         self.yes += 1;
     }
 
-    pub(crate) fn no(&mut self) {
+    pub(super) fn no(&mut self) {
         self.no += 1;
     }
 
-    pub(crate) fn failed(&mut self) {
+    pub(super) fn failed(&mut self) {
         self.failed += 1;
     }
 
-    pub(crate) fn answered(&self) -> usize {
+    pub(super) fn answered(&self) -> usize {
         self.yes + self.no
     }
 
-    pub(crate) fn decision(&self) -> Decision {
+    pub(super) fn decision(&self) -> Decision {
         let needed = quorum(self.configured);
         let outstanding = self.configured - self.answered() - self.failed;
         if self.yes >= needed {
@@ -110,9 +110,9 @@ mod tests {
             earliest_free(&mut remaining, free, 5).as_millis()
         };
         assert_eq!(after(&[600, 5, 601, 7, 6], 0), 7, "three of five");
-        assert_eq!(after(&[600, 5, 601], 2), 5, "two that were not heard may be free already");
+        assert_eq!(after(&[600, 5, 601], 2), 5, "two that did not answer may be free already");
         assert_eq!(after(&[600, 5, 601], 0), 601, "two that failed are not");
-        assert_eq!(after(&[600, 601], 3), 600, "never before somebody's lease has ended");
+        assert_eq!(after(&[600, 601], 3), 600, "never before one lease has ended");
         assert_eq!(after(&[], 5), 0);
     }
 
@@ -132,10 +132,10 @@ mod tests {
         #[test]
         fn a_decision_is_never_reversed((of, answers) in answers()) {
             let mut decided = Decision::Undecided;
-            for heard in 0..=answers.len() {
-                let decision = tally(of, &answers[..heard]).decision();
+            for count in 0..=answers.len() {
+                let decision = tally(of, &answers[..count]).decision();
                 prop_assert!(decided == Decision::Undecided || decision == decided || decided == Decision::No);
-                // A late yes cannot turn a no around either.
+                // A late yes does not reverse a no either.
                 prop_assert!(decided != Decision::No || decision != Decision::Yes);
                 decided = decision;
             }

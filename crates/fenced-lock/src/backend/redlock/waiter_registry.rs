@@ -1,11 +1,11 @@
-//! Being woken when a lock is released. A node that releases a lock publishes the name of the
-//! resource on the channel of the client whose turn it is; the message arrives on the same
-//! connection over which the waiter was registered, so there is no window between the two.
+//! Waking waiters when a lock is released. A node that releases a lock publishes the wait key on the channel of
+//! the client that has waited longest; the message arrives on the same connection over which the waiter was
+//! registered, so no release is missed between the two.
 //!
-//! A wake-up is a hint and never a grant: lost ones cost time (until the holder's lease ends),
-//! superfluous ones a round trip.
+//! A wake-up is a hint and never a grant: a lost one costs time (until the holder's lease ends), a superfluous
+//! one a round trip.
 //!
-//! Who releases rings for the next one of the same process itself: no need to go to the nodes and back.
+//! A release wakes the next waiter of the same process directly, without a message from the nodes.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,37 +14,38 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::scripts::wait_key;
 use crate::Resource;
-use crate::backend::redlock::scripts::wait_key;
 
-/// How long the rest of a quorum of nodes may take to tell of a release after the first did.
-const GRACE: Duration = Duration::from_millis(1);
+/// How long the rest of a quorum of nodes may take to report a release after the first node did.
+const GRACE_PERIOD: Duration = Duration::from_millis(1);
 
-/// Everybody of this process who stands at the nodes: by wait key, at most one each.
+/// The waiters of this process that are registered at the nodes: by wait key, at most one each.
 #[derive(Debug, Default)]
-pub(crate) struct WaiterRegistry(Mutex<HashMap<String, Arc<WakeSignal>>>);
+pub(super) struct WaiterRegistry(Mutex<HashMap<String, Arc<WakeSignal>>>);
 
-/// Rung by the nodes, at most once each until it is reset.
+/// Wakes one waiter. Counts each node once until it is reset.
 #[derive(Debug, Default)]
 struct WakeSignal {
+    /// A bit for each node that reported a release.
     nodes: AtomicU32,
     notify: Notify,
-    /// Whether it hangs there for one resource alone.
+    /// Whether its waiter waits for one resource only.
     single_resource: bool,
-    /// How often in a row the lock has been handed on inside this process.
+    /// How many times in a row the lock has been handed off inside this process.
     consecutive_handoffs: AtomicU32,
 }
 
-/// A signal hung up in the registry, taken down when dropped.
+/// A signal in the registry, removed when dropped.
 #[derive(Debug)]
-pub(crate) struct Registration {
+pub(super) struct Registration {
     registry: Arc<WaiterRegistry>,
     keys: Vec<String>,
     signal: Arc<WakeSignal>,
 }
 
 impl WaiterRegistry {
-    pub(crate) fn register(self: &Arc<Self>, resources: &[Resource]) -> Registration {
+    pub(super) fn register(self: &Arc<Self>, resources: &[Resource]) -> Registration {
         let signal = Arc::new(WakeSignal { single_resource: resources.len() == 1, ..WakeSignal::default() });
         let keys: Vec<_> = resources.iter().map(wait_key).collect();
         let mut signals = self.signals();
@@ -54,21 +55,21 @@ impl WaiterRegistry {
         Registration { registry: Arc::clone(self), keys, signal }
     }
 
-    /// Node `index` says that what belongs to `key` is free.
-    pub(crate) fn notify(&self, index: usize, key: &str) {
+    /// Node `index` reported that the lock of wait key `key` is free.
+    pub(super) fn notify(&self, index: usize, key: &str) {
         if let Some(signal) = self.signals().get(key) {
             signal.notify(1 << index);
         }
     }
 
-    /// Whether somebody of this process waits for what belongs to `key`, and for nothing else.
-    pub(crate) fn has_next_local_waiter(&self, key: &str) -> bool {
+    /// Whether a waiter of this process waits for wait key `key`, and for nothing else.
+    pub(super) fn has_next_local_waiter(&self, key: &str) -> bool {
         self.signals().get(key).is_some_and(|signal| signal.single_resource)
     }
 
-    /// Tells the heir that the release is on its way to the nodes, ahead of whatever it sends from
-    /// now on. `false` when it has gone.
-    pub(crate) fn hand_off(&self, key: &str, times: u32) -> bool {
+    /// Wakes the next local waiter: the release is on its way to the nodes, ahead of every command that the
+    /// waiter sends from now on. `false` when the waiter is no longer registered.
+    pub(super) fn hand_off(&self, key: &str, times: u32) -> bool {
         let signals = self.signals();
         let Some(signal) = signals.get(key).filter(|signal| signal.single_resource) else {
             return false;
@@ -78,8 +79,8 @@ impl WaiterRegistry {
         true
     }
 
-    /// A connection is gone, and with it the registrations of whoever waits: all ask again.
-    pub(crate) fn notify_all(&self) {
+    /// A connection is lost, and its registrations with it: every waiter tries again.
+    pub(super) fn notify_all(&self) {
         for signal in self.signals().values() {
             signal.notify(u32::MAX);
         }
@@ -102,14 +103,13 @@ impl WakeSignal {
 }
 
 impl Registration {
-    /// Forgets what was heard so far; done before asking, so that what is heard while asking
-    /// still counts.
-    pub(crate) fn reset(&self) {
+    /// Forgets earlier signals. Called before an attempt, so that signals during the attempt count.
+    pub(super) fn reset(&self) {
         self.signal.nodes.store(0, Ordering::Release);
     }
 
-    /// Resolves when a quorum of nodes has notified, or some have and the rest took too long.
-    pub(crate) async fn notified(&self, quorum: usize) {
+    /// Resolves when a quorum of nodes has reported a release, or some have and the rest took too long.
+    pub(super) async fn notified(&self, quorum: usize) {
         while self.signal.count() == 0 {
             self.signal.notify.notified().await;
         }
@@ -118,18 +118,16 @@ impl Registration {
                 self.signal.notify.notified().await;
             }
         };
-        let _ = tokio::time::timeout(GRACE, rest).await;
+        let _ = tokio::time::timeout(GRACE_PERIOD, rest).await;
     }
-}
 
-impl Registration {
-    /// How often in a row the lock had been handed on when it came to this one.
-    pub(crate) fn consecutive_handoffs(&self) -> u32 {
+    /// How many times in a row the lock had been handed off when it reached this waiter.
+    pub(super) fn consecutive_handoffs(&self) -> u32 {
         self.signal.consecutive_handoffs.load(Ordering::Acquire)
     }
 
-    /// Takes the signal down: from here on nobody counts on this one.
-    pub(crate) fn stop(&self) {
+    /// Removes the signal: from here on no release selects this waiter.
+    pub(super) fn stop(&self) {
         let mut signals = self.registry.signals();
         for key in &self.keys {
             if signals.get(key).is_some_and(|signal| Arc::ptr_eq(signal, &self.signal)) {
@@ -151,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    fn registration() -> (Arc<WaiterRegistry>, Registration) {
+    fn registered() -> (Arc<WaiterRegistry>, Registration) {
         let registry = Arc::new(WaiterRegistry::default());
         let registration = registry.register(&[Resource::new("sku:1").expect("a name")]);
         (registry, registration)
@@ -159,49 +157,49 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_quorum_of_nodes_wakes_at_once() {
-        let (registry, registration) = registration();
-        let began = Instant::now();
+        let (registry, registration) = registered();
+        let started = Instant::now();
         for node in [4, 0, 2] {
             registry.notify(node, "wait:sku:1");
         }
         registration.notified(3).await;
-        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(started.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_minority_wakes_after_the_grace_period() {
-        let (registry, registration) = registration();
-        let began = Instant::now();
+        let (registry, registration) = registered();
+        let started = Instant::now();
         registry.notify(1, "wait:sku:1");
         registry.notify(1, "wait:sku:1");
         registration.notified(3).await;
-        assert!(began.elapsed() >= GRACE, "one node that rings twice is no quorum");
+        assert!(started.elapsed() >= GRACE_PERIOD, "two signals of one node are not a quorum");
     }
 
     #[tokio::test(start_paused = true)]
     async fn another_resource_or_a_signal_before_the_reset_does_not_wake() {
-        let (registry, registration) = registration();
+        let (registry, registration) = registered();
         registry.notify(1, "wait:sku:1");
         registration.reset();
         registry.notify(1, "wait:sku:2");
-        let patience = Duration::from_mins(1);
-        assert!(tokio::time::timeout(patience, registration.notified(1)).await.is_err());
+        let test_timeout = Duration::from_mins(1);
+        assert!(tokio::time::timeout(test_timeout, registration.notified(1)).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_lost_connection_wakes_every_waiter() {
-        let (registry, registration) = registration();
+        let (registry, registration) = registered();
         registry.notify_all();
         registration.notified(3).await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_next_local_waiter_is_woken_at_once_with_the_number_of_handoffs() {
-        let (registry, registration) = registration();
-        let began = Instant::now();
+        let (registry, registration) = registered();
+        let started = Instant::now();
         assert!(registry.has_next_local_waiter("wait:sku:1") && registry.hand_off("wait:sku:1", 3));
         registration.notified(3).await;
-        assert_eq!((began.elapsed(), registration.consecutive_handoffs()), (Duration::ZERO, 3));
+        assert_eq!((started.elapsed(), registration.consecutive_handoffs()), (Duration::ZERO, 3));
     }
 
     #[test]
@@ -210,14 +208,14 @@ mod tests {
         let set = registry.register(&["sku:1", "sku:2"].map(|name| Resource::new(name).expect("a name")));
         assert!(!registry.has_next_local_waiter("wait:sku:1") && !registry.hand_off("wait:sku:1", 1));
         drop(set);
-        let gone = registry.register(&[Resource::new("sku:1").expect("a name")]);
-        gone.stop();
+        let removed = registry.register(&[Resource::new("sku:1").expect("a name")]);
+        removed.stop();
         assert!(!registry.has_next_local_waiter("wait:sku:1") && !registry.hand_off("wait:sku:1", 1));
     }
 
     #[test]
     fn a_dropped_registration_removes_only_its_own_signal() {
-        let (registry, first) = registration();
+        let (registry, first) = registered();
         let second = registry.register(&[Resource::new("sku:1").expect("a name")]);
         drop(first);
         assert_eq!(registry.signals().len(), 1);

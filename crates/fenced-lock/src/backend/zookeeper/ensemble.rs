@@ -1,15 +1,16 @@
-//! Where ZooKeeper is, and how long a silent client is remembered there.
+//! The addresses of a ZooKeeper ensemble, and the length of its sessions.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::{InvalidAddress, Lease};
+use crate::Lease;
+use crate::backend::address::InvalidAddress;
 
-const RULE: &str = "host:port, several separated by commas, then perhaps /a/folder for all locks";
+const RULE: &str = "host:port, several separated by commas, optionally followed by /a/folder for all locks";
 
-/// The servers of one ensemble: `host:port,host:port`, with the folder for all locks behind the last
-/// if it is not the root (the folder must exist).
+/// The servers of one ensemble: `host:port,host:port`, optionally followed by the folder for all locks, which
+/// must exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZookeeperEnsemble {
     servers: String,
@@ -17,7 +18,7 @@ pub struct ZookeeperEnsemble {
 }
 
 impl ZookeeperEnsemble {
-    /// How long a session is asked for unless told otherwise: 10 s.
+    /// The default length of a session: 10 s.
     pub const SESSION: Duration = Duration::from_secs(10);
 
     /// Parses servers separated by commas.
@@ -36,8 +37,8 @@ impl ZookeeperEnsemble {
         Ok(Self { servers: list.to_owned(), session })
     }
 
-    /// How long ZooKeeper keeps the locks of a client that fell silent: died, paused or cut off.
-    /// 10 s by default; give it the lease. Servers move it into a range of theirs, by default 2 to
+    /// How long ZooKeeper keeps the locks of a client that has died, is paused or cannot be reached.
+    /// 10 s by default; set it to the lease. Servers limit it to a range of their own, by default 2 to
     /// 20 of their ticks (4 s to 40 s).
     #[must_use]
     pub fn with_session(self, session: Lease) -> Self {

@@ -1,59 +1,64 @@
-//! ZooKeeper: whoever has the lowest number among the ephemeral nodes of a resource has the lock.
+//! ZooKeeper: the lowest sequential node in the folder of a resource holds the lock.
 //!
-//! An acquisition creates one sequential node in the folder of each resource, all in one
-//! transaction. Its zxid is its ticket in every queue and its fencing token, so sets cannot wait in a
-//! circle, and tokens grow in the order in which locks are granted. A waiter watches the node right
-//! before its own and nothing else.
+//! An acquisition creates one ephemeral sequential node in the folder of each resource, all in one transaction.
+//! Its zxid is its position in every queue and its fencing token, so sets cannot wait for each other in a circle,
+//! and tokens grow in the order in which locks are granted. A waiter watches the node right before its own and
+//! nothing else.
 //!
-//! Two things end a lock that is not given back: this client deletes it when its lease ends, and the
-//! ensemble when the session of a client that fell silent does.
+//! A lock that is not released ends in one of two ways: this client deletes its nodes when the lease ends, or the
+//! ensemble deletes them when the session of an unresponsive client ends.
 //!
 //! Source: ZooKeeper, "Recipes and Solutions", Locks.
 
 mod ensemble;
+mod folders;
 mod queue_entry;
 mod session;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use zookeeper_client::{Acls, CreateMode};
 
 pub use self::ensemble::ZookeeperEnsemble;
-pub(crate) use self::queue_entry::QueueEntry;
-use self::queue_entry::{folder, number};
+use self::folders::{ROOT, folder, sequence_number};
+use self::queue_entry::QueueEntry;
 use self::session::Sessions;
-use crate::grant::{self, Acquired};
-use crate::holder::{Holder, Notification};
-use crate::locks::Request;
-use crate::{LockError, Options, Resource, Token};
+use crate::backend::owner_names::OwnerNames;
+use crate::lock_backend::{Acquired, LockBackend, LockFuture, Notification, poll_later};
+use crate::request::Request;
+use crate::{Holder, LockError, Locks, Options, Resource, Token};
 
-/// The folder of all folders.
-const ROOT: &str = "/fenced-lock";
+impl Locks {
+    /// A ZooKeeper ensemble, 3.5.3 or later; the token is the zxid that created the lock's node.
+    ///
+    /// The locks of an unresponsive client are kept until its session ends, which may be later than the lease
+    /// ([`ZookeeperEnsemble::with_session`], [`Grant::kept_for`](crate::Grant::kept_for)); `valid_until` is the
+    /// earlier of both. Every grant is a write that a majority has flushed to disk, so allow it a longer
+    /// [`NodeTimeout`](crate::NodeTimeout) than a Redis node.
+    ///
+    /// Connects at its first use; never fails because ZooKeeper is down.
+    pub fn zookeeper(ensemble: ZookeeperEnsemble, options: Options) -> Self {
+        let zookeeper = Zookeeper {
+            sessions: Sessions::new(ensemble, options.node_timeout()),
+            owners: OwnerNames::new(options.client_name()),
+        };
+        Self::new(Arc::new(zookeeper), &options)
+    }
+}
 
-/// One ensemble and everything that callers share.
+/// One client of an ensemble.
 #[derive(Debug)]
-pub(crate) struct Zookeeper {
+struct Zookeeper {
     sessions: Sessions,
-    /// Unique to this client; owners are numbered after it.
-    client_id: String,
-    next_number: AtomicU64,
+    owners: OwnerNames,
 }
 
 impl Zookeeper {
-    pub(crate) fn new(ensemble: ZookeeperEnsemble, options: &Options) -> Arc<Self> {
-        Arc::new(Self {
-            sessions: Sessions::new(ensemble, options.node_timeout()),
-            client_id: format!("{}.{}", options.client_name(), uuid::Uuid::now_v7().simple()),
-            next_number: AtomicU64::new(1),
-        })
-    }
-
-    /// Tries until granted, or until the deadline while somebody else has it.
-    pub(crate) async fn acquire(&self, request: &Request) -> Result<Option<Acquired>, LockError> {
-        let began = Instant::now();
-        let mut entry = QueueEntry::new(self.sessions.get().await?, self.next_owner(), request);
+    async fn acquire_by_deadline(&self, request: &Request) -> Result<Option<Acquired>, LockError> {
+        let started = Instant::now();
+        let mut entry = QueueEntry::new(self.sessions.get().await?, self.owners.next(), request);
         if !request.waits && entry.is_taken().await? {
             return Ok(None);
         }
@@ -62,67 +67,90 @@ impl Zookeeper {
             entry.dequeue().await;
             return Ok(None);
         }
-        let counted_from = Instant::now();
-        let token = token(entry.confirmed().await?, &request.resources[0])?;
-        let valid_until = counted_from + request.lease.usable();
-        if Instant::now() >= valid_until.min(entry.alive_until()) {
-            return Err(LockError::Lapsed { lease: request.lease.get(), elapsed: began.elapsed() });
+        let lease_start = Instant::now();
+        let token = token(entry.confirm().await?, &request.resources[0])?;
+        let valid_until = lease_start + request.lease.usable();
+        if Instant::now() >= valid_until.min(entry.session_alive_until()) {
+            return Err(LockError::Lapsed { lease: request.lease.get(), elapsed: started.elapsed() });
         }
-        entry.schedule_deletion(counted_from + request.lease.get());
+        entry.schedule_deletion(lease_start + request.lease.get());
         Ok(Some(Acquired {
             owner: entry.owner(),
             tokens: vec![Some(token); request.resources.len()],
             valid_until,
-            held: grant::HeldLock::Zookeeper(entry),
+            held: Box::new(entry),
         }))
     }
 
-    /// Who has it, and a watch on everything that may change that.
-    pub(crate) async fn read_holder(&self, resource: &Resource) -> Result<(Option<Holder>, Notification), LockError> {
+    /// The holder, and a watch on the nodes of the resource.
+    async fn read_and_watch(&self, resource: &Resource) -> Result<(Option<Holder>, Notification), LockError> {
         let (session, folder) = (self.sessions.get().await?, folder(resource));
         loop {
-            let Some((children, change)) =
-                session.call_if_found(session.client.list_and_watch_children(&folder)).await?
-            else {
-                // The folder will be made by the next one who enters.
-                return Ok((None, Notification::Unknown));
+            let children = session.call_if_found(session.client.list_and_watch_children(&folder)).await?;
+            let Some((children, watcher)) = children else {
+                // The next acquisition creates the folder.
+                return Ok((None, poll_later()));
             };
-            let Some((_, first)) = children.iter().filter_map(|child| Some((number(child)?, child))).min() else {
-                return Ok((None, Notification::Zookeeper(change)));
+            let changed = async move {
+                watcher.changed().await;
+            };
+            let numbered = children.iter().filter_map(|child| Some((sequence_number(child)?, child)));
+            let Some((_, first)) = numbered.min() else {
+                return Ok((None, changed.boxed()));
             };
             let found = session.call_if_found(session.client.get_data(&format!("{folder}/{first}"))).await?;
             if let Some((name, stat)) = found {
                 let name = String::from_utf8_lossy(&name).into_owned();
-                let holder = Holder::new(name, Some(token(stat.czxid, resource)?));
-                return Ok((Some(holder), Notification::Zookeeper(change)));
+                let holder = Holder { name, token: Some(token(stat.czxid, resource)?) };
+                return Ok((Some(holder), changed.boxed()));
             }
         }
     }
 
-    /// Zxids are ZooKeeper's own and only grow: either they are past the floor, or cannot be brought there.
-    pub(crate) async fn raise_floor(&self, resource: &Resource, at_least: Token) -> Result<(), LockError> {
+    /// The zxid of a write that is made now.
+    async fn current_zxid(&self) -> Result<i64, LockError> {
         let session = self.sessions.get().await?;
-        let probe = format!("{ROOT}/probe.{}", self.next_owner());
-        let (directory, ephemeral) =
-            (CreateMode::Persistent.with_acls(Acls::anyone_all()), CreateMode::Ephemeral.with_acls(Acls::anyone_all()));
+        let probe = format!("{ROOT}/probe.{}", self.owners.next());
+        let directory = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        let ephemeral = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
         session.call(session.client.mkdir(ROOT, &directory)).await?;
         session.call(session.client.create(&probe, &[], &ephemeral)).await?;
         let found = session.call(session.client.get_data(&probe)).await;
         session.call_if_found(session.client.delete(&probe, None)).await?;
-        let (_, stat) = found?;
-        if u64::try_from(stat.czxid).is_ok_and(|zxid| zxid >= at_least.get()) {
-            return Ok(());
+        found.map(|(_, stat)| stat.czxid)
+    }
+}
+
+impl LockBackend for Zookeeper {
+    fn name(&self) -> &'static str {
+        "zookeeper"
+    }
+
+    fn acquire<'a>(&'a self, request: &'a Request) -> LockFuture<'a, Option<Acquired>> {
+        self.acquire_by_deadline(request).boxed()
+    }
+
+    /// Zxids only grow, and only by themselves: either they have reached the floor, or they cannot be raised.
+    fn raise_floor<'a>(&'a self, resource: &'a Resource, at_least: Token) -> LockFuture<'a, ()> {
+        async move {
+            if u64::try_from(self.current_zxid().await?).is_ok_and(|zxid| zxid >= at_least.get()) {
+                return Ok(());
+            }
+            Err(LockError::FloorOutOfReach { backend: self.name(), resource: resource.clone(), at_least })
         }
-        Err(LockError::FloorOutOfReach { backend: "zookeeper", resource: resource.clone(), at_least })
+        .boxed()
     }
 
-    pub(crate) async fn ready(&self) -> Result<(), LockError> {
-        let session = self.sessions.get().await?;
-        session.call(session.client.check_stat("/")).await.map(|_| ())
+    fn read_holder<'a>(&'a self, resource: &'a Resource) -> LockFuture<'a, (Option<Holder>, Notification)> {
+        self.read_and_watch(resource).boxed()
     }
 
-    fn next_owner(&self) -> Arc<str> {
-        format!("{}.{}", self.client_id, self.next_number.fetch_add(1, Ordering::Relaxed)).into()
+    fn ready(&self) -> LockFuture<'_, ()> {
+        async move {
+            let session = self.sessions.get().await?;
+            session.call(session.client.check_stat("/")).await.map(|_| ())
+        }
+        .boxed()
     }
 }
 

@@ -1,46 +1,37 @@
-//! One acquisition's nodes in the folders of its resources: while it waits, while it holds, until it
-//! leaves. A entry that is dropped before it was left deletes, detached, whatever it may have created.
+//! One acquisition's nodes in the folders of its resources: while it waits, while it holds the lock, until it is
+//! removed. An entry that is dropped before that deletes, in a detached task, every node that it may have created.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use zookeeper_client::{Acls, CreateMode, Error, EventType, MultiWriteError, MultiWriteResult};
 
-use super::ROOT;
-use super::session::{Session, belongs_to};
-use crate::backend::path_segment::segment;
-use crate::grant::ReleaseOutcome;
-use crate::locks::Request;
-use crate::{Lease, LockError, Resource};
+use super::folders::{belongs_to, folder, sequence_number};
+use super::session::Session;
+use crate::lock_backend::{HeldLock, LockFuture};
+use crate::request::Request;
+use crate::{Lease, LockError, ReleaseOutcome, Resource};
 
-/// How often folders that vanish right after they were made are made again.
-const TRIES: u32 = 10;
+/// How many times folders are created that are deleted again at once.
+const MAX_TRIES: u32 = 10;
 
 #[derive(Debug)]
-pub(crate) struct QueueEntry {
+pub(super) struct QueueEntry {
     session: Arc<Session>,
     resource: Resource,
     owner: Arc<str>,
     folders: Vec<String>,
-    /// One in each folder, in the same order, once they are known.
+    /// One in each folder, in the same order. Empty until they are created.
     nodes: Vec<String>,
-    /// When the nodes are deleted; `None` once they are, or somebody else sees to it.
-    end: watch::Sender<Option<Instant>>,
+    /// When the nodes must be deleted. `None` while there are none, and once a task deletes them.
+    delete_at: watch::Sender<Option<Instant>>,
     abandoned: bool,
     runtime: Handle,
-}
-
-/// `/fenced-lock/{resource}`.
-pub(super) fn folder(resource: &Resource) -> String {
-    format!("{ROOT}/{}", segment(resource))
-}
-
-/// The number that ZooKeeper gave the node; its ticket in the queue.
-pub(super) fn number(node: &str) -> Option<i64> {
-    node.rsplit_once('-')?.1.parse().ok()
 }
 
 impl QueueEntry {
@@ -51,7 +42,7 @@ impl QueueEntry {
             owner,
             folders: request.resources.iter().map(folder).collect(),
             nodes: Vec::new(),
-            end: watch::Sender::new(None),
+            delete_at: watch::Sender::new(None),
             abandoned: false,
             runtime: Handle::current(),
         }
@@ -61,37 +52,27 @@ impl QueueEntry {
         Arc::clone(&self.owner)
     }
 
-    /// How long the lock of a client that fell silent is kept.
-    pub(crate) fn kept_for(&self, lease: Duration) -> Duration {
-        lease.max(self.session.timeout())
-    }
-
     /// Until when the ensemble keeps the nodes for certain.
-    pub(crate) fn alive_until(&self) -> Instant {
+    pub(super) fn session_alive_until(&self) -> Instant {
         self.session.alive_until()
     }
 
-    /// Resolves when the nodes cannot be relied upon any more.
-    pub(crate) async fn session_lost(&self) {
-        self.session.lost().await;
-    }
-
-    /// Asking costs ZooKeeper less than entering in vain: no write.
+    /// A read costs ZooKeeper less than an entry in vain, which is a write.
     pub(super) async fn is_taken(&self) -> Result<bool, LockError> {
         for folder in &self.folders {
             let children = self.session.call_if_found(self.session.client.list_children(folder)).await?;
-            if children.is_some_and(|children| children.iter().any(|child| number(child).is_some())) {
+            if children.is_some_and(|children| children.iter().any(|child| sequence_number(child).is_some())) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Stands at the end of all queues at once.
+    /// Joins the end of all queues at once.
     pub(super) async fn enqueue(&mut self) -> Result<(), LockError> {
-        // From here on there may be something to delete, heard of or not.
-        self.end.send_replace(Some(Instant::now()));
-        for _ in 0..TRIES {
+        // From here on there may be nodes to delete, even if the answers are lost.
+        self.delete_at.send_replace(Some(Instant::now()));
+        for _ in 0..MAX_TRIES {
             match self.create().await? {
                 Some(nodes) => {
                     self.nodes = nodes;
@@ -100,7 +81,7 @@ impl QueueEntry {
                 None => self.make_folders().await?,
             }
         }
-        Err(self.session.unexpected("the folder of a resource vanishes whenever it is made"))
+        Err(self.session.unexpected("the folder of a resource is deleted whenever it is created"))
     }
 
     /// `None` where a folder is missing.
@@ -120,11 +101,11 @@ impl QueueEntry {
         if paths.len() == self.folders.len() {
             Ok(Some(paths))
         } else {
-            Err(self.session.unexpected("fewer nodes than were created"))
+            Err(self.session.unexpected("a transaction that reports too few nodes"))
         }
     }
 
-    /// ZooKeeper deletes them once they have been empty for a while: none piles up.
+    /// Container nodes: ZooKeeper deletes them once they have been empty for a while, so they do not accumulate.
     async fn make_folders(&self) -> Result<(), LockError> {
         let options = CreateMode::Container.with_acls(Acls::anyone_all());
         for folder in &self.folders {
@@ -133,8 +114,8 @@ impl QueueEntry {
         Ok(())
     }
 
-    /// Waits until nobody is ahead in any queue; `false` when the deadline comes first, or at once
-    /// for somebody who does not wait.
+    /// Waits until this entry is the first in every queue; `false` when the deadline comes first, or at once
+    /// where it is not the first and `waits` is false.
     pub(super) async fn wait_until_first(&self, waits: bool, deadline: Instant) -> Result<bool, LockError> {
         for (folder, node) in self.folders.iter().zip(&self.nodes) {
             while let Some(predecessor) = self.predecessor(folder, node).await? {
@@ -147,21 +128,21 @@ impl QueueEntry {
     }
 
     async fn predecessor(&self, folder: &str, node: &str) -> Result<Option<String>, LockError> {
-        let own = number(node).ok_or_else(|| self.session.unexpected("a node without a number"))?;
+        let own = sequence_number(node).ok_or_else(|| self.session.unexpected("a node without a sequence number"))?;
         let children = self.session.call_if_found(self.session.client.list_children(folder)).await?.unwrap_or_default();
         let others = children.into_iter().filter(|child| !belongs_to(child, &self.owner));
-        let ahead = others.filter_map(|child| Some((number(&child).filter(|number| *number < own)?, child)));
-        Ok(ahead.max().map(|(_, child)| child))
+        let lower = others.filter_map(|child| Some((sequence_number(&child).filter(|number| *number < own)?, child)));
+        Ok(lower.max().map(|(_, child)| child))
     }
 
-    /// Watches one node. The session keeps our own alive meanwhile.
+    /// Watches one node. The session keeps this entry's own nodes alive meanwhile.
     async fn wait_until_deleted(&self, node: &str, deadline: Instant) -> Result<bool, LockError> {
         let (stat, watcher) = self.session.call(self.session.client.check_and_watch_stat(node)).await?;
         if stat.is_none() {
             return Ok(true);
         }
         tokio::select! {
-            // Whatever happened to it, the next look tells.
+            // The caller reads the queue again, whatever the event is.
             event = watcher.changed() => match event.event_type {
                 EventType::Session if event.session_state.is_terminated() => Err(self.queue_position_lost()),
                 _ => Ok(true),
@@ -171,8 +152,8 @@ impl QueueEntry {
         }
     }
 
-    /// The zxid that created the nodes, read now: they are still there.
-    pub(super) async fn confirmed(&self) -> Result<i64, LockError> {
+    /// Reads the zxid that created the nodes, which shows that they still exist.
+    pub(super) async fn confirm(&self) -> Result<i64, LockError> {
         let mut zxid = 0;
         for node in &self.nodes {
             let found = self.session.call_if_found(self.session.client.get_data(node)).await?;
@@ -182,19 +163,19 @@ impl QueueEntry {
         Ok(zxid)
     }
 
-    /// From here on the nodes are deleted when their lease ends, even if the entry is forgotten.
-    pub(super) fn schedule_deletion(&self, end: Instant) {
-        self.end.send_replace(Some(end));
+    /// From here on a task deletes the nodes when their lease ends, even if this entry is never dropped.
+    pub(super) fn schedule_deletion(&self, at: Instant) {
+        self.delete_at.send_replace(Some(at));
         let (session, folders, owner) = (Arc::clone(&self.session), self.folders.clone(), Arc::clone(&self.owner));
-        let mut ends = self.end.subscribe();
+        let mut delete_at = self.delete_at.subscribe();
         self.runtime.spawn(async move {
-            if until_end(&mut ends, &session).await {
-                session.sweep(&folders, &owner).await;
+            if wait_for_deletion_time(&mut delete_at, &session).await {
+                session.delete_nodes(&folders, &owner).await;
             }
         });
     }
 
-    pub(crate) async fn extend(&self, lease: Lease) -> Result<Instant, LockError> {
+    async fn extend_lease(&self, lease: Lease) -> Result<Instant, LockError> {
         let started = Instant::now();
         for node in &self.nodes {
             match self.session.call_if_found(self.session.client.check_stat(node)).await {
@@ -204,27 +185,29 @@ impl QueueEntry {
                 Err(error) => return Err(error),
             }
         }
-        // The end may have come while we looked.
-        let moved = self.end.send_if_modified(|end| {
-            let still = end.is_some_and(|end| end > Instant::now());
-            if still {
-                *end = Some(started + lease.get());
+        // The lease may have ended since the check.
+        let moved = self.delete_at.send_if_modified(|delete_at| {
+            let in_future = delete_at.is_some_and(|at| at > Instant::now());
+            if in_future {
+                *delete_at = Some(started + lease.get());
             }
-            still
+            in_future
         });
         if moved { Ok(started + lease.usable()) } else { Err(self.lost()) }
     }
 
-    pub(crate) async fn release(&self) -> Result<ReleaseOutcome, LockError> {
+    async fn delete_nodes(&self) -> Result<ReleaseOutcome, LockError> {
         let mut lost_connection = false;
         let deleted = async {
             loop {
-                match self.delete().await {
+                match self.try_delete().await {
                     Ok(()) => return Ok(ReleaseOutcome::Released),
-                    // While the session lives nobody deletes our nodes but we: the answer was lost.
-                    Err(Error::NoNode) if lost_connection && !self.has_ended() => return Ok(ReleaseOutcome::Released),
+                    // While the session lives only this client deletes its nodes: an earlier answer was lost.
+                    Err(Error::NoNode) if lost_connection && !self.deletion_is_due() => {
+                        return Ok(ReleaseOutcome::Released);
+                    }
                     Err(Error::NoNode | Error::SessionExpired) => return Ok(ReleaseOutcome::NotHeld),
-                    // Asked again it waits for a connection, or hears that the session is gone.
+                    // The next try waits for a connection, or fails because the session has ended.
                     Err(Error::ConnectionLoss) => lost_connection = true,
                     Err(error) => return Err(self.session.failed(error)),
                 }
@@ -232,13 +215,13 @@ impl QueueEntry {
         };
         let released = self.session.with_timeout(deleted).await;
         if matches!(released, Ok(ReleaseOutcome::Released)) {
-            self.end.send_replace(None);
+            self.delete_at.send_replace(None);
         }
-        // Where some were gone, the others go when the entry is dropped.
+        // Where some nodes were already deleted, the destructor deletes the others.
         released
     }
 
-    async fn delete(&self) -> Result<(), Error> {
+    async fn try_delete(&self) -> Result<(), Error> {
         let mut writer = self.session.client.new_multi_writer();
         for node in &self.nodes {
             writer.add_delete(node, None)?;
@@ -247,18 +230,13 @@ impl QueueEntry {
         commit.await.map_err(MultiWriteError::into).map(|_| ())
     }
 
-    fn has_ended(&self) -> bool {
-        self.end.borrow().is_none_or(|end| end <= Instant::now())
+    fn deletion_is_due(&self) -> bool {
+        self.delete_at.borrow().is_none_or(|at| at <= Instant::now())
     }
 
-    /// Gives up a ticket that was not granted. What cannot be reached now is deleted later.
+    /// Leaves the queues without having been granted the lock. What cannot be deleted now is deleted later.
     pub(super) async fn dequeue(self) {
-        let _ = self.release().await;
-    }
-
-    /// The nodes stay until their lease ends.
-    pub(crate) fn abandon(mut self) {
-        self.abandoned = true;
+        let _ = self.delete_nodes().await;
     }
 
     fn lost(&self) -> LockError {
@@ -266,38 +244,68 @@ impl QueueEntry {
     }
 
     fn queue_position_lost(&self) -> LockError {
-        self.session.unexpected("the ticket in the queue was lost while waiting")
+        self.session.unexpected("the queue entry was lost while waiting")
+    }
+}
+
+impl HeldLock for QueueEntry {
+    fn extend(&self, lease: Lease) -> LockFuture<'_, Instant> {
+        self.extend_lease(lease).boxed()
+    }
+
+    fn release(&self) -> LockFuture<'_, ReleaseOutcome> {
+        self.delete_nodes().boxed()
+    }
+
+    /// The destructor deletes the nodes.
+    fn release_detached(self: Box<Self>, _runtime: &Handle) {}
+
+    /// The nodes stay until their lease ends.
+    fn abandon(mut self: Box<Self>, _runtime: &Handle) {
+        self.abandoned = true;
+    }
+
+    fn kept_for(&self, lease: Lease) -> Duration {
+        lease.get().max(self.session.timeout())
+    }
+
+    fn session_until(&self) -> Option<Instant> {
+        Some(self.session_alive_until())
+    }
+
+    fn session_lost(&self) -> BoxFuture<'_, ()> {
+        self.session.lost().boxed()
     }
 }
 
 impl Drop for QueueEntry {
     fn drop(&mut self) {
-        // The task that waits for the end of an abandoned one has all it needs.
-        if !self.abandoned && self.end.send_replace(None).is_some() {
+        // The nodes of an abandoned entry are deleted by the task that waits for the end of its lease.
+        if !self.abandoned && self.delete_at.send_replace(None).is_some() {
             let (session, folders, owner) = (Arc::clone(&self.session), self.folders.clone(), Arc::clone(&self.owner));
-            self.runtime.spawn(async move { session.sweep(&folders, &owner).await });
+            self.runtime.spawn(async move { session.delete_nodes(&folders, &owner).await });
         }
     }
 }
 
-/// `true` when the end came, `false` when somebody else sees to the nodes.
-async fn until_end(ends: &mut watch::Receiver<Option<Instant>>, session: &Session) -> bool {
+/// `true` when the time has come, `false` when another task deletes the nodes or the session has ended.
+async fn wait_for_deletion_time(delete_at: &mut watch::Receiver<Option<Instant>>, session: &Session) -> bool {
     loop {
-        let Some(end) = *ends.borrow_and_update() else {
+        let Some(at) = *delete_at.borrow_and_update() else {
             return false;
         };
         tokio::select! {
-            () = tokio::time::sleep_until(end) => return true,
+            () = tokio::time::sleep_until(at) => return true,
             () = session.terminated() => return false,
-            // Nobody can move the end any more once the entry is gone.
-            () = moved(ends) => {}
+            // The time cannot be moved any more once the entry is dropped.
+            () = moved(delete_at) => {}
         }
     }
 }
 
-/// Resolves when the end is moved, and never if it cannot be any more.
-async fn moved(ends: &mut watch::Receiver<Option<Instant>>) {
-    if ends.changed().await.is_err() {
+/// Resolves when the time is moved, and never once it cannot be moved any more.
+async fn moved(delete_at: &mut watch::Receiver<Option<Instant>>) {
+    if delete_at.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
 }

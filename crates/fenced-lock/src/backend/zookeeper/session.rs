@@ -1,6 +1,6 @@
-//! The session with the ensemble: made when first needed, shared by all locks of a client, made anew
-//! when it was lost. It knows until when the ensemble keeps it for certain: a process that was paused
-//! finds that moment passed.
+//! The session with the ensemble: made at its first use, shared by all locks of a client, made again when it
+//! was lost. It knows until when the ensemble keeps it for certain: a process that was paused for too long finds
+//! that this moment has passed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use zookeeper_client::{Client, Error, StateWatcher};
 
-use super::ZookeeperEnsemble;
+use super::ensemble::ZookeeperEnsemble;
+use super::folders::belongs_to;
 use crate::LockError;
 use crate::backend::service::Service;
 
@@ -22,12 +23,12 @@ pub(super) struct Sessions {
     current: Mutex<Option<Arc<Session>>>,
 }
 
-/// Ends, with all its nodes, when nobody needs it any more.
+/// Ends, with all its nodes, when its last user drops it.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(super) struct Session {
     pub(super) client: Client,
     service: Service,
-    /// Until when the ensemble keeps it even if it hears nothing more; past once it is lost.
+    /// Until when the ensemble keeps the session without a further request; in the past once it is lost.
     alive_until: watch::Receiver<Instant>,
     heartbeat: AbortHandle,
 }
@@ -60,14 +61,14 @@ impl Session {
         let client = connector.connect(ensemble.servers()).await.map_err(|error| failed(service, error))?;
         let timeout = client.session_timeout();
         if timeout != ensemble.session() {
-            tracing::debug!(asked = ?ensemble.session(), granted = ?timeout, "ZooKeeper keeps sessions in a range of its own");
+            tracing::debug!(requested = ?ensemble.session(), granted = ?timeout, "ZooKeeper granted another session timeout than requested");
         }
         let (sender, alive_until) = watch::channel(before + guaranteed(timeout));
         let heartbeat = tokio::spawn(send_heartbeats(client.clone(), timeout, sender)).abort_handle();
         Ok(Self { client, service: service.clone(), alive_until, heartbeat })
     }
 
-    /// How long the ensemble keeps the nodes of a client that fell silent.
+    /// How long the ensemble keeps the nodes of an unresponsive client.
     pub(super) fn timeout(&self) -> Duration {
         self.client.session_timeout()
     }
@@ -76,21 +77,21 @@ impl Session {
         *self.alive_until.borrow()
     }
 
-    /// Resolves when the session cannot be relied upon any more.
+    /// Resolves when the session can no longer be relied upon.
     pub(super) async fn lost(&self) {
-        let mut beats = self.alive_until.clone();
+        let mut heartbeats = self.alive_until.clone();
         loop {
-            let end = *beats.borrow_and_update();
+            let end = *heartbeats.borrow_and_update();
             tokio::select! {
                 () = tokio::time::sleep_until(end) => return,
-                changed = beats.changed() => if changed.is_err() {
+                changed = heartbeats.changed() => if changed.is_err() {
                     return;
                 },
             }
         }
     }
 
-    /// Resolves when the session has ended, as far as is known here.
+    /// Resolves when the client knows that the session has ended.
     pub(super) async fn terminated(&self) {
         let mut states = self.client.state_watcher();
         terminated(&mut states).await;
@@ -103,12 +104,12 @@ impl Session {
         self.service.with_timeout(call).await
     }
 
-    /// One answer, within its time.
+    /// Makes one call.
     pub(super) async fn call<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, LockError> {
         self.service.with_timeout(async { call.await.map_err(|error| self.failed(error)) }).await
     }
 
-    /// As `ask`, `None` where the node is not there.
+    /// Makes one call; `None` where the node does not exist.
     pub(super) async fn call_if_found<T>(
         &self,
         call: impl Future<Output = Result<T, Error>>,
@@ -131,24 +132,24 @@ impl Session {
         self.service.unexpected(what)
     }
 
-    /// Deletes whatever `owner` has in these folders, as soon as the ensemble can be reached and as
-    /// long as the session lives: nothing else would.
-    pub(super) async fn sweep(&self, folders: &[String], owner: &str) {
+    /// Deletes every node of `owner` in these folders. Tries until the ensemble can be reached, as long as the
+    /// session lives: until then no other process deletes them.
+    pub(super) async fn delete_nodes(&self, folders: &[String], owner: &str) {
         while !self.client.state().is_terminated() {
-            let sweeps = folders.iter().map(|folder| self.sweep_folder(folder, owner));
-            match try_join_all(sweeps).await {
+            let deletions = folders.iter().map(|folder| self.delete_in_folder(folder, owner));
+            match try_join_all(deletions).await {
                 Ok(_) => return,
-                Err(Error::ConnectionLoss) => tokio::time::sleep(self.service.timeout()).await,
+                Err(Error::ConnectionLoss) => tokio::time::sleep(self.service.timeout).await,
                 Err(error) => {
-                    tracing::warn!(%error, owner, "nodes of a lock may be left until the session ends");
+                    tracing::warn!(%error, owner, "nodes of a released lock not deleted; they remain until the session ends");
                     return;
                 }
             }
         }
     }
 
-    async fn sweep_folder(&self, folder: &str, owner: &str) -> Result<(), Error> {
-        // A create whose answer was lost is in the list after this, or never will be.
+    async fn delete_in_folder(&self, folder: &str, owner: &str) -> Result<(), Error> {
+        // After the sync the list contains every node that was created, also those whose answers were lost.
         match self.client.sync(folder).await {
             Ok(()) => {}
             Err(Error::NoNode) => return Ok(()),
@@ -175,24 +176,19 @@ impl Drop for Session {
     }
 }
 
-/// Nodes are called `{owner}-{sequence}`.
-pub(super) fn belongs_to(node: &str, owner: &str) -> bool {
-    node.strip_prefix(owner).is_some_and(|rest| rest.starts_with('-'))
-}
-
-/// Clocks differ as they do for a lease.
+/// The part of the timeout that can be relied upon; the allowance for clock drift is that of a lease.
 fn guaranteed(timeout: Duration) -> Duration {
     timeout.saturating_sub(timeout / 100 + Duration::from_millis(2))
 }
 
-/// Anything that is answered restarts the session's time at the ensemble; the library's own pings do
-/// so as well, but it does not tell when.
+/// Every answered request restarts the session's timeout at the ensemble. The library's own pings do so as well,
+/// but it does not report when.
 async fn send_heartbeats(client: Client, timeout: Duration, alive_until: watch::Sender<Instant>) {
     let mut states = client.state_watcher();
-    let beating = async {
+    let heartbeats = async {
         loop {
             let before = Instant::now();
-            // Waits while there is no connection, and fails when one is lost.
+            // Waits while there is no connection, and fails when the connection breaks.
             if client.check_stat("/").await.is_ok() {
                 alive_until.send_replace(before + guaranteed(timeout));
             }
@@ -200,7 +196,7 @@ async fn send_heartbeats(client: Client, timeout: Duration, alive_until: watch::
         }
     };
     tokio::select! {
-        () = beating => {}
+        () = heartbeats => {}
         () = terminated(&mut states) => {}
     }
     alive_until.send_replace(Instant::now());
@@ -222,6 +218,6 @@ fn failed(service: &Service, error: Error) -> LockError {
         | Error::Timeout
         | Error::ClientClosed
         | Error::Throttled => service.no_answer(error),
-        error => service.wrong(error),
+        error => service.wrong_answer(error),
     }
 }

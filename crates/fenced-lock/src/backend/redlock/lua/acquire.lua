@@ -1,8 +1,8 @@
 -- Takes the locks of all the resources, or none of them.
 -- KEYS  lock, fence of each resource; if this caller waits, then wait of each resource
 -- ARGV  1 "owner:O:token:"  2 ":expiry:E"  3 lease (ms)  4 TTL of the counter (ms); if it waits, then
---       5 this waiter  6 since when  7 "1" if it may be registered already  8 TTL of the registration (ms)
--- Answers the counters in order, or how long (ms) the holder still has.
+--       5 this waiter  6 waiting since (unix µs)  7 "1" if it may be registered already  8 TTL of the registration (ms)
+-- Returns the counters in order, or the rest of the holder's lease (ms).
 local call = redis.call
 local waits = ARGV[5]
 local n = waits and #KEYS * 2 / 3 or #KEYS
@@ -11,11 +11,11 @@ for i = 1, n, 2 do
   local value = call('GET', KEYS[i])
   if value then
     if string.sub(value, 1, #ARGV[1]) == ARGV[1] then
-      -- Mine already: the same call, sent again because its answer was lost.
+      -- Held by this owner: the same call was sent again because its answer was lost.
       held = held or {}
       held[i] = tonumber(string.match(value, ':token:(%d+):'))
     else
-      -- A key without expiry is not one of ours; look again after a minute.
+      -- This script never makes a key without expiry; the caller tries again after a minute.
       local ttl = call('PTTL', KEYS[i])
       if ttl < 0 then ttl = 60000 end
       if not remaining or ttl > remaining then remaining = ttl end
@@ -35,7 +35,7 @@ for i = 1, n, 2 do
   if not counter then
     counter = call('INCR', KEYS[i + 1])
     call('PEXPIRE', KEYS[i + 1], ARGV[4])
-    -- Lua writes numbers with 14 digits unless told otherwise.
+    -- Lua prints only 14 digits of a number by default.
     local token = counter < 1e14 and counter or string.format('%.0f', counter)
     call('SET', KEYS[i], ARGV[1] .. token .. ARGV[2], 'PX', ARGV[3])
   end

@@ -1,7 +1,7 @@
--- Replaces the lease of locks that are all still mine. Never makes an expired lock again.
+-- Replaces the lease of locks that this owner still holds, all of them or none. Never creates an expired lock.
 -- KEYS  lock of each resource
 -- ARGV  1 "owner:O:"  2 lease (ms)  3 expiry (unix ms)
--- Answers 1 or 0.
+-- Returns 1 or 0.
 local tokens = {}
 for i = 1, #KEYS do
   local value = redis.call('GET', KEYS[i])

@@ -1,7 +1,7 @@
--- Makes one token the token of a grant whose nodes had counted differently.
+-- Stores the sealed token of a grant whose nodes had different counters.
 -- KEYS  lock, fence of each resource
--- ARGV  1 "owner:O:"  2 lease (ms)  3 expiry (unix ms)  4 TTL of the counter (ms)  5… the tokens
--- Only where all the locks are still mine and no counter is past its token. Answers 1 or 0.
+-- ARGV  1 "owner:O:"  2 lease (ms)  3 expiry (unix ms)  4 TTL of the counter (ms)  5… the token of each resource
+-- Only where this owner still holds all the locks and no counter is past its token. Returns 1 or 0.
 for i = 1, #KEYS, 2 do
   local value = redis.call('GET', KEYS[i])
   if not value or string.sub(value, 1, #ARGV[1]) ~= ARGV[1] then return 0 end

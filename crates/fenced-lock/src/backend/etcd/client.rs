@@ -1,20 +1,21 @@
-//! The connection to etcd: made when first needed, every call with a deadline, every failure named.
-//! Nothing here knows what a lock is.
+//! The connection to etcd: made at its first use, a deadline for every call, a name for every failure.
+//! Nothing here knows locks.
 
 use std::error::Error as _;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::time::Duration;
+use std::sync::Arc;
 
-use etcd_client::{Client, ConnectOptions, Error};
+use etcd_client::{Client, ConnectOptions, Error, GetOptions};
 use tokio::sync::OnceCell;
 
-use super::EtcdEndpoints;
-use crate::LockError;
+use super::endpoints::EtcdEndpoints;
+use crate::backend::owner_names::OwnerNames;
 use crate::backend::service::Service;
+use crate::{LockError, Options};
 
-/// gRPC's numbers for what went wrong. Source: gRPC, "Status codes and their use in gRPC".
+/// Status codes of gRPC. Source: gRPC, "Status codes and their use in gRPC".
 mod code {
     pub(super) const CANCELLED: i32 = 1;
     pub(super) const UNKNOWN: i32 = 2;
@@ -25,16 +26,22 @@ mod code {
     pub(super) const UNAUTHENTICATED: i32 = 16;
 }
 
-pub(super) struct Calls {
+pub(super) struct EtcdClient {
     endpoints: EtcdEndpoints,
     pub(super) service: Service,
-    /// Reconnects by itself once it was made.
+    pub(super) owners: OwnerNames,
+    /// Reconnects by itself after its first connection.
     client: OnceCell<Client>,
 }
 
-impl Calls {
-    pub(super) fn new(endpoints: EtcdEndpoints, timeout: Duration) -> Self {
-        Self { service: Service::new("etcd", &endpoints.name(), timeout), endpoints, client: OnceCell::new() }
+impl EtcdClient {
+    pub(super) fn new(endpoints: EtcdEndpoints, options: &Options) -> Arc<Self> {
+        Arc::new(Self {
+            service: Service::new("etcd", &endpoints.name(), options.node_timeout()),
+            owners: OwnerNames::new(options.client_name()),
+            endpoints,
+            client: OnceCell::new(),
+        })
     }
 
     /// Makes one call.
@@ -45,7 +52,7 @@ impl Calls {
         self.try_call(call).await?.map_err(|error| self.failed(error))
     }
 
-    /// Makes one call that may be refused because what it is about is gone: `None`.
+    /// Makes one call; `None` when etcd does not find the lease of the call.
     pub(super) async fn call_if_found<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<Option<T>, LockError>
     where
         F: Future<Output = Result<T, Error>>,
@@ -57,11 +64,28 @@ impl Calls {
         }
     }
 
+    /// The latest revision, as a majority of the cluster knows it.
+    pub(super) async fn revision(&self) -> Result<i64, LockError> {
+        let options = GetOptions::new().with_count_only();
+        let answer = self.call(|mut etcd| async move { etcd.get("fenced-lock/", Some(options)).await }).await?;
+        let header = answer.header().ok_or_else(|| self.service.unexpected("an answer without a revision"))?;
+        Ok(header.revision())
+    }
+
+    /// The lease of a waiter's entry ended before the lock was granted: that is a failure of the service, not a
+    /// lost lock.
+    pub(super) fn queue_position_lost(&self, error: LockError) -> LockError {
+        match error {
+            LockError::Lost { .. } => self.service.unexpected("the queue entry was lost while waiting"),
+            error => error,
+        }
+    }
+
     async fn try_call<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<Result<T, Error>, LockError>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        // What the library makes of a call is large, and would be part of every future around it.
+        // Boxed: the library's futures are large, and would be part of every future around them.
         self.service.with_timeout(async { Ok(Box::pin(call(self.client().await?)).await) }).await
     }
 
@@ -74,12 +98,12 @@ impl Calls {
         self.client.get_or_try_init(connect).await.cloned()
     }
 
-    /// What the failure is called.
+    /// Classifies the failure.
     pub(super) fn failed(&self, error: Error) -> LockError {
         let code = match &error {
             Error::GRpcStatus(status) => status.code() as i32,
             Error::TransportError(_) | Error::IoError(_) => code::UNAVAILABLE,
-            _ => return self.service.wrong(error),
+            _ => return self.service.wrong_answer(error),
         };
         match code {
             code::PERMISSION_DENIED | code::UNAUTHENTICATED => self.service.refused(error),
@@ -87,22 +111,22 @@ impl Calls {
             code::UNAVAILABLE | code::UNKNOWN | code::CANCELLED | code::DEADLINE_EXCEEDED => {
                 self.service.no_answer(error)
             }
-            _ => self.service.wrong(error),
+            _ => self.service.wrong_answer(error),
         }
     }
 }
 
-impl fmt::Debug for Calls {
+impl fmt::Debug for EtcdClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Calls").field("endpoints", &self.endpoints).finish_non_exhaustive()
+        f.debug_struct("EtcdClient").field("endpoints", &self.endpoints).finish_non_exhaustive()
     }
 }
 
-/// A lease that is not there (any more).
+/// Whether the lease of the call does not exist (any more).
 fn is_not_found(error: &Error) -> bool {
     match error {
         Error::GRpcStatus(status) => status.code() as i32 == code::NOT_FOUND,
-        // What the client makes of a lease that could not be kept alive.
+        // The library's error for a lease that could not be kept alive.
         Error::LeaseKeepAliveError(_) => true,
         _ => false,
     }
