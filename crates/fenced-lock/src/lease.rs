@@ -59,7 +59,7 @@ impl Lease {
         self.0 / 100 + Duration::from_millis(2)
     }
 
-    /// How much of the lease can be relied upon, counted from before the first node was requested.
+    /// How much of the lease can be relied upon, counted from before the first command was sent.
     pub(crate) fn usable(self) -> Duration {
         self.0.saturating_sub(self.drift())
     }

@@ -139,7 +139,7 @@ impl Locks {
     /// use fenced_lock::{Lease, Resource, Token, Wait};
     ///
     /// let (sku, lease) = (Resource::new("sku:42")?, Lease::new(Duration::from_secs(10))?);
-    /// let current = Token::new(900)?; // the token that the storage reported when it refused ours
+    /// let current = Token::new(900)?; // the token that the storage reported when it refused a token
     /// locks.raise_floor(&sku, current).await?;
     /// let grant = locks.try_lock(&sku, Wait::none(), lease).await?.expect("the lock is free");
     /// assert!(grant.token() > Some(current));

@@ -1,6 +1,6 @@
-//! The least that any Redlock has to do: a bare `SET NX PX` to all nodes, wait for a quorum, do what
-//! there is to do, then delete by script where the value is ours. No deadline, no validity, no
-//! token, nothing cleaned up: not a lock, only what one costs.
+//! The least that any Redlock has to do: a bare `SET NX PX` to all nodes, wait for a quorum, then delete by script
+//! where the value is the owner's. No deadline, no validity, no token, no cleanup: it is not a lock, only its
+//! minimum cost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, Script, Value};
 
-use crate::subject::LEASE;
+use crate::settings::LEASE;
 
 const DELETE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
@@ -42,7 +42,7 @@ impl Floor {
             connections.push(connection);
         }
         let delete = Script::new(DELETE).get_hash().to_owned();
-        // Clients of different processes must not take each other's locks for their own.
+        // Owners of different processes must differ.
         let next_owner = AtomicU64::new(u64::from(std::process::id()) << 32);
         Ok(Self(Arc::new(Inner { connections, delete, next_owner })))
     }
@@ -70,7 +70,7 @@ impl Floor {
                 return Ok(());
             }
         }
-        bail!("no quorum said yes")
+        bail!("no quorum voted yes")
     }
 }
 

@@ -1,5 +1,5 @@
-//! Processes of their own for a case: this same program with an worker. They connect, say that they
-//! are ready, begin together when output to, and send what they saw.
+//! Worker processes of a case: this same program with a specification. They connect, report that they are ready,
+//! start together, and send what they measured.
 
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::subject::Subject;
-use crate::{contended, idle};
 
 /// How long starting, connecting and warming up may take.
 const START: Duration = Duration::from_mins(1);
@@ -29,7 +28,7 @@ pub(crate) enum Task {
     Idle { waiters: usize },
 }
 
-/// Processes that are ready.
+/// Worker processes that are ready to start.
 pub(crate) struct Workers {
     connections: Vec<BufReader<TcpStream>>,
     _processes: Vec<Process>,
@@ -42,11 +41,11 @@ impl Workers {
         let coordinator = listener.local_addr()?;
         let folder = Folder::new("peers")?;
         let mut processes = Vec::new();
-        for (number, worker) in specs.iter().enumerate() {
+        for (number, spec) in specs.iter().enumerate() {
             processes.push(Process::spawn(ProcessSpec {
-                name: format!("{} {number}", worker.subject.name()),
+                name: format!("{} {number}", spec.subject.name()),
                 program: std::env::current_exe()?,
-                args: vec!["--worker".into(), serde_json::to_string(&(coordinator, worker))?.into()],
+                args: vec!["--worker".into(), serde_json::to_string(&(coordinator, spec))?.into()],
                 envs: Vec::new(),
                 log: folder.path().join(format!("{number}.log")),
             })?);
@@ -62,12 +61,13 @@ impl Workers {
         };
         let connections = tokio::time::timeout(START, ready).await;
         let logs = || processes.iter().map(|process| process.log_tail(5)).collect::<String>();
-        let connections = connections.with_context(|| format!("a process did not get ready: {}", logs()))??;
+        let connections =
+            connections.with_context(|| format!("a worker process did not start within a minute: {}", logs()))??;
         Ok(Self { connections, _processes: processes, _folder: folder })
     }
 
-    /// All begin at once; what each of them saw.
-    pub(crate) async fn work<S: DeserializeOwned>(&mut self) -> Result<Vec<S>> {
+    /// Starts all of them at once. Returns what each of them measured.
+    pub(crate) async fn run<S: DeserializeOwned>(&mut self) -> Result<Vec<S>> {
         for connection in &mut self.connections {
             connection.get_mut().write_all(b"go\n").await?;
         }
@@ -75,24 +75,8 @@ impl Workers {
         for connection in &mut self.connections {
             let mut line = String::new();
             connection.read_line(&mut line).await?;
-            reports.push(serde_json::from_str(&line).context("what a process saw")?);
+            reports.push(serde_json::from_str(&line).context("the report of a worker process")?);
         }
         Ok(reports)
     }
-}
-
-/// The other end: does the worker and ends.
-pub(crate) async fn run(worker: &str) -> Result<()> {
-    let (coordinator, worker): (std::net::SocketAddr, WorkerSpec) = serde_json::from_str(worker)?;
-    let client = worker.subject.connect(&worker.urls).await?;
-    let mut connection = BufReader::new(TcpStream::connect(coordinator).await?);
-    connection.get_mut().write_all(b"ready\n").await?;
-    connection.read_line(&mut String::new()).await?;
-    let reports = match worker.task {
-        Task::Contend { during } => serde_json::to_string(&contended::contend(client, during).await?)?,
-        Task::Idle { waiters } => serde_json::to_string(&idle::measure_idle_waiters(client, waiters).await?)?,
-    };
-    connection.get_mut().write_all(reports.as_bytes()).await?;
-    connection.get_mut().write_all(b"\n").await?;
-    Ok(())
 }

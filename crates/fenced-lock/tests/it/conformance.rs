@@ -1,5 +1,5 @@
-//! What every backend must show. One function a behaviour, generic over the backend's fixture;
-//! `suite!` makes them, those of `waiters`, `faults` and `elections` into tests of one backend.
+//! The behaviour of every backend: a function each, generic over the backend's fixture. `suite!` turns these functions,
+//! and those of `waiters`, `faults` and `elections`, into the tests of one backend.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -105,9 +105,9 @@ pub(crate) async fn release_of_a_held_lock_reports_released<F: Fixture>() {
 pub(crate) async fn release_by_a_stranger_keeps_the_lock<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
-    let late = granted(&backend.client(), &sku, backend.short_lease()).await;
+    let former = granted(&backend.client(), &sku, backend.short_lease()).await;
     let holder = granted_in_time(&backend.client(), &sku, long_lease()).await;
-    assert_eq!(late.release().await.expect("an answer"), ReleaseOutcome::NotHeld);
+    assert_eq!(former.release().await.expect("an answer"), ReleaseOutcome::NotHeld);
     assert_contended(&backend.client(), &sku).await;
     assert_eq!(holder.release().await.expect("an answer"), ReleaseOutcome::Released);
 }
@@ -138,7 +138,7 @@ pub(crate) async fn extend_replaces_the_lease_by_a_longer_one<F: Fixture>() {
     let sku = backend.resource("sku:1");
     let grant = granted(&backend.client(), &sku, backend.short_lease()).await;
     let first_end = grant.valid_until();
-    grant.extend(long_lease()).await.expect("still ours");
+    grant.extend(long_lease()).await.expect("still held");
     assert!(grant.valid_until() > first_end);
     tokio::time::sleep_until(first_end + backend.short_lease().get()).await;
     assert_contended(&backend.client(), &sku).await;
@@ -149,7 +149,7 @@ pub(crate) async fn extend_replaces_the_lease_by_a_shorter_one<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
     let grant = granted(&backend.client(), &sku, long_lease()).await;
-    grant.extend(backend.short_lease()).await.expect("still ours");
+    grant.extend(backend.short_lease()).await.expect("still held");
     grant.lost().await;
     granted_in_time(&backend.client(), &sku, long_lease()).await.release().await.expect("an answer");
 }
@@ -168,7 +168,7 @@ pub(crate) async fn validity_ends_before_the_lease<F: Fixture>() {
     let before = Instant::now();
     let grant = granted(&backend.client(), &sku, long_lease()).await;
     assert!(grant.valid_until() < Instant::now() + long_lease().get());
-    assert!(grant.valid_until() >= before, "a grant is handed out only while it is valid");
+    assert!(grant.valid_until() >= before, "a lock is granted only while it is valid");
 }
 
 pub(crate) async fn a_wait_without_success_lasts_until_its_deadline<F: Fixture>() {
@@ -184,7 +184,7 @@ pub(crate) async fn a_crashed_holders_lock_expires_and_is_granted_again<F: Fixtu
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
     let crashed = granted(&backend.client(), &sku, backend.short_lease()).await;
-    // A process that is killed runs no destructor.
+    // A killed process runs no destructor.
     std::mem::forget(crashed);
     granted_in_time(&backend.client(), &sku, long_lease()).await.release().await.expect("an answer");
 }
@@ -203,7 +203,7 @@ pub(crate) async fn a_dropped_grant_is_released<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
     let grant = granted(&backend.client(), &sku, long_lease()).await;
-    // Where no runtime is entered, as in a destructor that runs on some other thread.
+    // Outside of a runtime, as in a destructor that runs on another thread.
     std::thread::spawn(move || drop(grant)).join().expect("dropping does not panic");
     eventually("it is released everywhere", async || backend.remaining_entries(&sku).await.is_empty()).await;
 }
@@ -250,7 +250,7 @@ pub(crate) async fn one_at_a_time_under_contention<F: Fixture>() {
             callers.push(tokio::spawn(async move {
                 for _ in 0..5 {
                     let grant = granted_in_time(&client, &sku, long_lease()).await;
-                    assert!(!inside.swap(true, Ordering::SeqCst), "two inside at once");
+                    assert!(!inside.swap(true, Ordering::SeqCst), "two holders at the same time");
                     tokio::task::yield_now().await;
                     inside.store(false, Ordering::SeqCst);
                     done.fetch_add(1, Ordering::SeqCst);
@@ -260,15 +260,15 @@ pub(crate) async fn one_at_a_time_under_contention<F: Fixture>() {
         }
     }
     for caller in callers {
-        caller.await.expect("a caller that was served");
+        caller.await.expect("no panic");
     }
     assert_eq!(done.load(Ordering::SeqCst), 60);
     eventually("nothing is left behind", async || backend.remaining_entries(&sku).await.is_empty()).await;
 }
 
 pub(crate) async fn tokens_grow_across_release<F: Fixture>() {
-    if let Some(why) = F::NO_TOKENS {
-        println!("skipped: {why}");
+    if let Some(reason) = F::NO_TOKENS {
+        println!("skipped: {reason}");
         return;
     }
     let backend = F::start().await;
@@ -283,8 +283,8 @@ pub(crate) async fn tokens_grow_across_release<F: Fixture>() {
 }
 
 pub(crate) async fn tokens_grow_across_expiry<F: Fixture>() {
-    if let Some(why) = F::NO_TOKENS {
-        println!("skipped: {why}");
+    if let Some(reason) = F::NO_TOKENS {
+        println!("skipped: {reason}");
         return;
     }
     let backend = F::start().await;
@@ -299,17 +299,17 @@ pub(crate) async fn sets_are_granted_whole_or_not_at_all<F: Fixture>() {
     let [a, b, c] = ["sku:a", "sku:b", "sku:c"].map(|name| backend.resource(name));
     let holder = granted(&backend.client(), &b, long_lease()).await;
     let set = [c.clone(), b.clone(), a.clone(), b.clone()];
-    // It stays: what a client that is gone had held would be gone with it.
+    // Kept alive: a dropped client would release the locks of a partly acquired set.
     let client = backend.client();
     let none = client.try_lock_all(&set, Wait::none(), long_lease()).await.expect("an answer");
     assert!(none.is_none());
-    eventually("nothing is held of the others", async || {
+    eventually("the other locks of the set are free", async || {
         backend.remaining_entries(&a).await.is_empty() && backend.remaining_entries(&c).await.is_empty()
     })
     .await;
     holder.release().await.expect("an answer");
     let all =
-        backend.client().try_lock_all(&set, long_wait(), long_lease()).await.expect("an answer").expect("all free");
+        backend.client().try_lock_all(&set, long_wait(), long_lease()).await.expect("an answer").expect("all are free");
     assert_eq!(all.iter().map(|(resource, _)| resource).collect::<Vec<_>>(), [&a, &b, &c]);
     for resource in [&a, &b, &c] {
         assert_contended(&backend.client(), resource).await;
@@ -334,7 +334,7 @@ pub(crate) async fn overlapping_sets_never_deadlock<F: Fixture>() {
         }
     }
     for caller in callers {
-        caller.await.expect("a caller that was served");
+        caller.await.expect("no panic");
     }
 }
 

@@ -1,5 +1,5 @@
-//! What every backend must show when its servers are out of reach: an error, never a grant and never
-//! "somebody else has it". Servers stay as they are; the network in front of them does not.
+//! The behaviour of every backend when its servers cannot be reached: an error, never a grant and never contention.
+//! The servers keep running; the proxies in front of them fail.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{
     assert_contended, eventually, granted, granted_in_time, long_lease, long_wait, node_timeout, token,
 };
 
-/// A client of its own network.
+/// A client with its own proxies in front of the servers.
 struct Network {
     locks: Locks,
     proxies: Vec<Proxy>,
@@ -47,15 +47,15 @@ impl Network {
 }
 
 fn assert_unavailable(outcome: Result<Option<Grant>, LockError>) {
-    let error = outcome.expect_err("nobody answered");
+    let error = outcome.expect_err("no answer");
     assert!(error.retryable(), "{error}");
-    let told: Vec<_> = match &error {
+    let node_errors: Vec<_> = match &error {
         LockError::QuorumUnavailable { nodes, .. } => nodes.iter().collect(),
         LockError::Unavailable { source, .. } => vec![source],
-        other => panic!("the backend was lost, and yet: {other}"),
+        other => panic!("expected an unavailable backend, not: {other}"),
     };
-    assert!(!told.is_empty());
-    for node in told {
+    assert!(!node_errors.is_empty());
+    for node in node_errors {
         assert!(!matches!(node, NodeError::WrongAnswer { .. }), "{node:?}");
     }
 }
@@ -69,7 +69,10 @@ pub(crate) async fn a_backend_that_does_not_answer_is_an_error_and_leaves_nothin
     assert_unavailable(network.locks.try_lock(&sku, long_wait(), long_lease()).await);
     network.all(Proxy::heal);
     network.wait_until_usable(&sku).await;
-    eventually("what nobody heard of is taken back", async || backend.remaining_entries(&sku).await.is_empty()).await;
+    eventually("grants whose answers were lost are released", async || {
+        backend.remaining_entries(&sku).await.is_empty()
+    })
+    .await;
 }
 
 pub(crate) async fn an_unreachable_backend_is_an_error_and_is_used_again_later<F: Fixture>() {
@@ -78,8 +81,8 @@ pub(crate) async fn an_unreachable_backend_is_an_error_and_is_used_again_later<F
     let network = Network::of(&backend, &sku).await;
     network.all(Proxy::cut);
     assert_unavailable(network.locks.try_lock(&sku, Wait::none(), long_lease()).await);
-    network.locks.ready().await.expect_err("nobody is there");
-    network.locks.holder(&sku).await.expect_err("nobody is there");
+    network.locks.ready().await.expect_err("no connection");
+    network.locks.holder(&sku).await.expect_err("no connection");
     network.all(Proxy::heal);
     network.wait_until_usable(&sku).await;
     eventually("nothing is left behind", async || backend.remaining_entries(&sku).await.is_empty()).await;
@@ -91,10 +94,11 @@ pub(crate) async fn a_wait_ends_when_the_backend_is_lost<F: Fixture>() {
     let network = Network::of(&backend, &backend.resource("warm-up")).await;
     let holder = granted(&backend.client(), &sku, long_lease()).await;
     let (locks, wanted) = (network.locks.clone(), sku.clone());
-    // A wait that no test outlives: only the loss can end it.
+    // Longer than the test: only the loss of the backend can end this wait.
     let wait = Wait::up_to(Duration::from_hours(1));
     let waiting = tokio::spawn(async move { locks.try_lock(&wanted, wait, long_lease()).await });
-    eventually("it waits", async || backend.remaining_entries(&sku).await.len() > backend.addrs().len()).await;
+    eventually("the waiter is queued", async || backend.remaining_entries(&sku).await.len() > backend.addrs().len())
+        .await;
     network.all(Proxy::cut);
     assert_unavailable(waiting.await.expect("no panic"));
     holder.release().await.expect("an answer");
@@ -108,15 +112,15 @@ pub(crate) async fn an_unanswered_extension_keeps_the_lock<F: Fixture>() {
     let network = Network::of(&backend, &backend.resource("warm-up")).await;
     let grant = granted_in_time(&network.locks, &sku, long_lease()).await;
     network.all(|proxy| proxy.drop_to_client(true));
-    let error = grant.extend(long_lease()).await.expect_err("nobody answered");
+    let error = grant.extend(long_lease()).await.expect_err("no answer");
     assert!(matches!(error, LockError::QuorumUnavailable { .. } | LockError::Unavailable { .. }), "{error}");
     network.all(Proxy::heal);
-    eventually("it is extended after all", async || grant.extend(long_lease()).await.is_ok()).await;
+    eventually("the lock is extended", async || grant.extend(long_lease()).await.is_ok()).await;
     assert_contended(&backend.client(), &sku).await;
     assert_eq!(grant.release().await.expect("an answer"), ReleaseOutcome::Released);
 }
 
-/// Nothing of the client runs any more: no destructor, no task, no connection.
+/// The client has neither destructors nor tasks nor connections any more.
 pub(crate) async fn the_lock_of_a_dead_client_is_granted_again<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
@@ -147,7 +151,7 @@ pub(crate) async fn a_floor_is_raised_or_reported_out_of_reach<F: Fixture>() {
     let grant = granted_in_time(&locks, &sku, long_lease()).await;
     if F::NO_TOKENS.is_none() {
         assert_eq!(token(&grant) > floor.get(), !F::COUNTS_BY_ITSELF);
-        // What was issued is no news to whoever issued it.
-        locks.raise_floor(&sku, grant.token().expect("a token")).await.expect("it is there already");
+        // A token that the backend has issued is no floor to raise.
+        locks.raise_floor(&sku, grant.token().expect("a token")).await.expect("the floor is reached already");
     }
 }

@@ -1,4 +1,4 @@
-//! The backends as the conformance suite sees them: how to start one, and how to look behind it.
+//! The backends as the conformance suite uses them: how to start one, and how to read what its servers store.
 //! A new backend is one struct here and one line in `main.rs`.
 
 use std::net::SocketAddr;
@@ -14,9 +14,9 @@ use tokio::sync::OnceCell;
 
 use crate::support;
 
-/// A backend with servers of its own, or a part of shared ones.
+/// A backend with its own servers, or with its own names on shared servers.
 pub(crate) trait Fixture: Sized {
-    /// Why there are no tokens, if there are none.
+    /// Why the backend issues no tokens. `None` where it issues them.
     const NO_TOKENS: Option<&'static str>;
 
     /// Whether the backend counts by itself, so that its tokens cannot be raised.
@@ -25,33 +25,32 @@ pub(crate) trait Fixture: Sized {
     /// Starts its servers.
     async fn start() -> Self;
 
-    /// Where its servers listen.
+    /// The addresses of its servers.
     fn addrs(&self) -> Vec<SocketAddr>;
 
-    /// A new client with connections and queues of its own, as another process would have.
+    /// A new client with its own connections and queues, as another process would have.
     fn client(&self) -> Locks {
         self.client_at(&self.addrs(), support::long_timeout())
     }
 
-    /// A new client that finds the servers at other addresses.
+    /// A new client that reaches the servers at other addresses.
     fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks;
 
-    /// The resource that this test calls `name`, and no other test has.
+    /// A resource that no other test uses; the test calls it `name`.
     fn resource(&self, name: &str) -> Resource {
         support::resource(name)
     }
 
-    /// The shortest lease the backend really gives.
+    /// The shortest lease that the backend does not round up.
     fn short_lease(&self) -> Lease {
         support::lease(1_000)
     }
 
-    /// Everything that the servers still know about who holds or awaits `resource`; empty when
-    /// nobody does.
+    /// The entries of holders and waiters of `resource` on the servers.
     async fn remaining_entries(&self, resource: &Resource) -> Vec<String>;
 }
 
-/// A test's own names on a server that others use as well.
+/// One test's names on a server that other tests use as well.
 #[derive(Debug)]
 pub(crate) struct NameScope(u32);
 
@@ -94,7 +93,7 @@ impl Fixture for FiveNodes {
 pub(crate) struct SingleNode(Vec<RedisNode>);
 
 impl Fixture for SingleNode {
-    const NO_TOKENS: Option<&'static str> = Some("a counter on one node is lost with it");
+    const NO_TOKENS: Option<&'static str> = Some("a counter on one node is lost with the node");
 
     async fn start() -> Self {
         Self(support::nodes(1).await)
@@ -138,7 +137,7 @@ impl Fixture for OneEtcd {
         self.1.resource(name)
     }
 
-    /// It counts in whole seconds.
+    /// etcd counts in whole seconds.
     fn short_lease(&self) -> Lease {
         support::lease(1_000)
     }
@@ -191,7 +190,7 @@ impl Fixture for OneZookeeper {
 pub(crate) struct OnePostgres(&'static Postgres, NameScope);
 
 impl Fixture for OnePostgres {
-    const NO_TOKENS: Option<&'static str> = Some("nothing that Postgres hands out with an advisory lock grows with it");
+    const NO_TOKENS: Option<&'static str> = Some("Postgres returns nothing with an advisory lock that grows");
 
     async fn start() -> Self {
         Self(Postgres::shared().await, NameScope::next())

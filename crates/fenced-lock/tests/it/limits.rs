@@ -1,4 +1,4 @@
-//! The edges of numbers and names: what is refused before any node is asked. And `off`.
+//! The limits of numbers and names, which are refused before any node is asked; and the backend `off`.
 
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -82,10 +82,10 @@ async fn the_longest_and_the_shortest_lease_are_granted() {
     locks.ready().await.expect("five nodes answer");
     let longest = Lease::new(Lease::MAX).expect("a lease");
     granted(&locks, &resource("sku:1"), longest).await.release().await.expect("a quorum");
-    // On a busy machine nothing may be left of 10 ms when the nodes have answered; that is told.
+    // On a busy machine nothing may be left of 10 ms when the nodes have answered; that is a retryable error.
     match locks.try_lock(&resource("sku:2"), Wait::none(), lease(10)).await {
         Ok(Some(grant)) => grant.lost().await,
-        Ok(None) => panic!("nobody else has it"),
+        Ok(None) => panic!("the lock is free"),
         Err(error) => assert!(error.retryable(), "{error}"),
     }
 }
@@ -108,7 +108,7 @@ async fn a_full_queue_is_an_error() {
     let holder = granted(&locks, &resource("sku:1"), long_lease()).await;
     let waiter = locks.clone();
     let mut waiting = Box::pin(async move { granted_in_time(&waiter, &resource("sku:1"), long_lease()).await });
-    // The first poll takes the only place in the queue.
+    // The first poll joins the queue, which has room for one caller.
     assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     let error = locks.try_lock(&resource("sku:1"), Wait::none(), long_lease()).await.expect_err("no room");
     assert!(matches!(error, LockError::TooManyWaiters { limit: 1, .. }) && error.retryable(), "{error}");
@@ -119,7 +119,7 @@ async fn a_full_queue_is_an_error() {
 #[tokio::test]
 async fn off_grants_every_request_at_once_and_has_no_tokens() {
     let locks = Locks::off();
-    locks.ready().await.expect("nothing to be ready for");
+    locks.ready().await.expect("off is always ready");
     let first = granted(&locks, &resource("sku:1"), long_lease()).await;
     let second = granted(&locks, &resource("sku:1"), lease(20)).await;
     assert_eq!((first.token(), second.token()), (None, None));

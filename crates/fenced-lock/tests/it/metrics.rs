@@ -1,4 +1,4 @@
-//! What can be seen from outside: metrics, for whoever installs a recorder.
+//! The metrics, read through an installed recorder.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -46,7 +46,7 @@ impl CounterFn for Slot {
     }
 
     fn absolute(&self, _value: u64) {
-        panic!("no counter of ours is set");
+        panic!("no counter is set to an absolute value");
     }
 }
 
@@ -66,7 +66,7 @@ impl Recorder for Seen {
     }
 
     fn register_gauge(&self, key: &Key, _metadata: &Metadata<'_>) -> Gauge {
-        panic!("{} is no metric of ours", key.name());
+        panic!("{} is a gauge, and this crate has none", key.name());
     }
 
     fn register_histogram(&self, key: &Key, _metadata: &Metadata<'_>) -> Histogram {
@@ -77,7 +77,7 @@ impl Recorder for Seen {
 #[tokio::test]
 async fn acquisitions_holds_and_tokens_are_counted_and_no_resource_is_a_label() {
     let seen = Seen::default();
-    // For this thread; a test's tasks run on no other.
+    // For this thread: the tasks of this test run on no other.
     let _recording = metrics::set_default_local_recorder(&seen);
     let nodes = nodes(3).await;
     let locks = redlock(&nodes);
@@ -107,8 +107,8 @@ async fn lost_locks_and_node_errors_are_counted() {
     for node in &nodes {
         node.command(&["FLUSHALL"]).await.expect("an empty node");
     }
-    // What had not reached a node before it forgot may reach it now; a quorum has forgotten in any case.
-    grant.extend(lease(60_000)).await.expect_err("forgotten");
+    // A late acquire may still reach a flushed node, but no quorum of them.
+    grant.extend(lease(60_000)).await.expect_err("no quorum has the lock");
     assert_eq!(seen.count("lock_lost_total{backend=redlock}"), 1);
     nodes[0].kill().await;
     nodes[1].pause();

@@ -1,4 +1,4 @@
-//! Redlock when nodes are down, silent, forgetful or wrong.
+//! Redlock with nodes that are down, do not answer, have lost their memory, or answer wrongly.
 
 use std::time::Duration;
 
@@ -33,10 +33,10 @@ async fn a_grant_is_on_every_node_in_the_documented_format() {
 async fn validity_leaves_room_for_drift() {
     let nodes = nodes(5).await;
     let grant = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
-    // 1 % of the lease and 2 ms, which is far more than asking took: it shows when it is missing.
+    // 1 % of the lease and 2 ms: far more than the acquisition takes, so that a missing allowance shows.
     let drift = long_lease().get() / 100 + Duration::from_millis(2);
     assert!(grant.valid_until() <= Instant::now() + long_lease().get() - drift);
-    grant.extend(long_lease()).await.expect("still ours");
+    grant.extend(long_lease()).await.expect("still held");
     assert!(grant.valid_until() <= Instant::now() + long_lease().get() - drift);
 }
 
@@ -47,7 +47,7 @@ async fn with_a_minority_down_everything_works() {
     let before = granted(&locks, &resource("sku:1"), long_lease()).await;
     nodes[0].kill().await;
     nodes[3].kill().await;
-    before.extend(long_lease()).await.expect("three nodes have it");
+    before.extend(long_lease()).await.expect("three nodes hold the lock");
     assert_contended(&locks, &resource("sku:1")).await;
     assert_eq!(before.release().await.expect("three nodes answer"), ReleaseOutcome::Released);
     let after = granted(&locks, &resource("sku:1"), long_lease()).await;
@@ -97,8 +97,8 @@ async fn with_a_majority_hanging_it_fails_within_its_deadline_and_leaves_nothing
     for node in &nodes[..3] {
         node.resume();
     }
-    // The stopped nodes execute what they were sent: the acquire, and then its release.
-    eventually("they have executed it all", async || {
+    // The stopped nodes execute what they received: the acquire, and then its release.
+    eventually("the resumed nodes have executed both", async || {
         values(&nodes, "fence:sku:1").await.iter().all(|counter| counter == "1")
             && keys(&nodes, "sku:1").await.is_empty()
     })
@@ -109,24 +109,24 @@ async fn with_a_majority_hanging_it_fails_within_its_deadline_and_leaves_nothing
 #[tokio::test]
 async fn a_stopped_minority_does_not_delay() {
     let nodes = nodes(5).await;
-    // Were it waited for, the test would not end before its own patience.
+    // Longer than the test waits below: it fails if an acquisition waits for the stopped nodes.
     let locks = redlock_with(&nodes, Options::default().with_node_timeout(node_timeout(10_000)));
     connected(&locks, &nodes).await;
     nodes[1].pause();
     nodes[4].pause();
     let work = async {
-        // More than enough for the node to be noticed as silent in between.
+        // More than enough commands for the client to notice that the nodes do not answer.
         for _ in 0..200 {
             let grant = granted(&locks, &resource("sku:1"), long_lease()).await;
-            grant.extend(long_lease()).await.expect("three nodes have it");
+            grant.extend(long_lease()).await.expect("three nodes hold the lock");
             assert_eq!(grant.release().await.expect("three nodes answer"), ReleaseOutcome::Released);
         }
     };
-    tokio::time::timeout(Duration::from_secs(9), work).await.expect("nothing is waited for");
+    tokio::time::timeout(Duration::from_secs(9), work).await.expect("no wait for the stopped nodes");
     nodes[1].resume();
     nodes[4].resume();
-    eventually("nothing is left on the nodes that were stopped", async || keys(&nodes, "sku:1").await.is_empty()).await;
-    // They take part again.
+    eventually("nothing is left behind on the stopped nodes", async || keys(&nodes, "sku:1").await.is_empty()).await;
+    // The resumed nodes are used again.
     connected(&locks, &nodes).await;
 }
 
@@ -153,7 +153,7 @@ async fn a_node_that_answers_wrongly_is_reported_as_wrong_answer() {
     let error = redlock(&nodes).try_lock(&resource("sku:1"), Wait::none(), long_lease()).await.expect_err("no quorum");
     let LockError::QuorumUnavailable { answered: 1, nodes: errors, .. } = &error else { panic!("{error:?}") };
     assert!(errors.iter().all(|error| matches!(error, NodeError::WrongAnswer { .. })), "{errors:?}");
-    assert!(error.to_string().contains("WRONGTYPE"), "the cause is told: {error}");
+    assert!(error.to_string().contains("WRONGTYPE"), "the error has its cause: {error}");
     eventually("nothing is left behind", async || keys(&nodes, "sku:1").await.is_empty()).await;
 }
 
@@ -166,7 +166,7 @@ async fn a_script_flush_is_survived() {
         for node in &nodes {
             node.command(&["SCRIPT", "FLUSH"]).await.expect("scripts flushed");
         }
-        grant.extend(long_lease()).await.expect("still ours");
+        grant.extend(long_lease()).await.expect("still held");
         let other = granted(&locks, &resource(&format!("sku:other-{flush}")), long_lease()).await;
         for node in &nodes {
             node.command(&["SCRIPT", "FLUSH"]).await.expect("scripts flushed");
@@ -186,7 +186,7 @@ async fn a_rolling_restart_during_work_is_survived() {
         let mut last = 0;
         while stopped.try_recv().is_err() {
             let grant = granted_in_time(&locks, &resource("sku:1"), long_lease()).await;
-            assert!(token(&grant) > last, "one node at a time forgets, the others remember");
+            assert!(token(&grant) > last, "only one node at a time loses its memory");
             last = token(&grant);
             grant.release().await.expect("a quorum");
             rounds += 1;
@@ -196,15 +196,15 @@ async fn a_rolling_restart_during_work_is_survived() {
     for i in 0..nodes.len() {
         let probe = redlock(&nodes);
         nodes[i].restart().await.expect("a node that starts");
-        // Every node takes part in a grant before the next one goes: the counters are on a quorum again.
-        eventually("the work goes on with this node", async || {
+        // Each node takes part in a grant before the next one restarts, so that a quorum has the counters.
+        eventually("the restarted node takes part in a grant", async || {
             let _ = probe.ready().await;
             !values(&nodes[i..=i], "fence:sku:1").await[0].is_empty()
         })
         .await;
     }
-    stop.send(()).expect("the worker listens");
-    assert!(worker.await.expect("nothing was noticed") > 0);
+    stop.send(()).expect("the worker runs");
+    assert!(worker.await.expect("no panic") > 0);
 }
 
 #[tokio::test]
@@ -216,8 +216,8 @@ async fn a_waiter_survives_a_rolling_restart() {
     for node in &mut nodes {
         node.restart().await.expect("a node that starts");
     }
-    // With the memory of three nodes the lock has gone: this is what the token is for.
-    let grant = waiting.await.expect("it gets the lock");
+    // The lock is lost with the memory of three nodes. Only the token protects the storage here.
+    let grant = waiting.await.expect("no panic");
     grant.release().await.expect("a quorum");
     assert_eq!(holder.release().await.expect("a quorum"), ReleaseOutcome::NotHeld);
 }
@@ -227,11 +227,11 @@ async fn one_node_that_expires_early_does_not_lose_the_lock() {
     let nodes = nodes(5).await;
     let locks = redlock(&nodes);
     let grant = granted(&locks, &resource("sku:1"), long_lease()).await;
-    eventually("it is on all nodes", async || keys(&nodes, "sku:1").await.len() == 5).await;
-    nodes[2].command(&["DEL", "lock:sku:1"]).await.expect("a key less");
+    eventually("the lock is on all nodes", async || keys(&nodes, "sku:1").await.len() == 5).await;
+    nodes[2].command(&["DEL", "lock:sku:1"]).await.expect("a deleted key");
     assert_contended(&redlock(&nodes), &resource("sku:1")).await;
-    grant.extend(long_lease()).await.expect("four nodes have it");
-    eventually("what the refused one was granted is taken back", async || {
+    grant.extend(long_lease()).await.expect("four nodes hold the lock");
+    eventually("the grant of the refused caller on one node is released", async || {
         values(&nodes[2..=2], "lock:sku:1").await[0].is_empty()
     })
     .await;
@@ -242,9 +242,9 @@ async fn one_node_that_expires_early_does_not_lose_the_lock() {
 async fn a_lock_that_a_majority_forgot_is_lost() {
     let nodes = nodes(5).await;
     let grant = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
-    eventually("it is on all nodes", async || keys(&nodes, "sku:1").await.len() == 5).await;
+    eventually("the lock is on all nodes", async || keys(&nodes, "sku:1").await.len() == 5).await;
     for node in &nodes[..3] {
-        node.command(&["DEL", "lock:sku:1"]).await.expect("a key less");
+        node.command(&["DEL", "lock:sku:1"]).await.expect("a deleted key");
     }
     let error = grant.extend(long_lease()).await.expect_err("two of five are no quorum");
     assert!(matches!(error, LockError::Lost { .. }), "{error}");
@@ -260,9 +260,9 @@ async fn grants_whose_answers_were_lost_are_released() {
     for proxy in &proxies {
         proxy.drop_to_client(true);
     }
-    let error = locks.try_lock(&resource("sku:1"), Wait::none(), long_lease()).await.expect_err("no quorum is heard");
+    let error = locks.try_lock(&resource("sku:1"), Wait::none(), long_lease()).await.expect_err("no quorum of answers");
     assert!(matches!(error, LockError::QuorumUnavailable { answered: 2, .. }), "{error}");
-    eventually("the nodes have granted it, and taken it back", async || {
+    eventually("the nodes have granted the lock and released it", async || {
         values(&nodes, "fence:sku:1").await.iter().all(|counter| counter == "1")
             && keys(&nodes, "sku:1").await.is_empty()
     })
@@ -277,12 +277,12 @@ async fn delayed_requests_are_released_when_they_arrive() {
     for proxy in &proxies {
         proxy.drop_to_upstream(true);
     }
-    locks.try_lock(&resource("sku:1"), Wait::none(), long_lease()).await.expect_err("no quorum is reached");
+    locks.try_lock(&resource("sku:1"), Wait::none(), long_lease()).await.expect_err("no quorum can be reached");
     assert_eq!(values(&nodes[..3], "fence:sku:1").await, [""; 3]);
     for proxy in &proxies {
         proxy.heal();
     }
-    eventually("the nodes have granted it, and taken it back", async || {
+    eventually("the nodes have granted the lock and released it", async || {
         values(&nodes, "fence:sku:1").await.iter().all(|counter| counter == "1")
             && keys(&nodes, "sku:1").await.is_empty()
     })

@@ -1,4 +1,4 @@
-//! What only one of etcd, ZooKeeper and Postgres can show, and what becomes of their restarts.
+//! The behaviour of etcd, ZooKeeper and Postgres alone, and their restarts.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn addresses_of_something_else_are_refused_and_passwords_never_shown() {
     assert!(ZookeeperEnsemble::parse("a:2181,b:2181/locks").is_ok());
 }
 
-/// Those whose queue tells how many stand in it.
+/// For backends whose queue entries the fixture can count.
 async fn clients_are_served_in_arrival_order<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
@@ -51,11 +51,11 @@ async fn clients_are_served_in_arrival_order<F: Fixture>() {
         let (client, served, sku) = (backend.client(), served.clone(), sku.clone());
         tokio::spawn(async move {
             let grant = granted_in_time(&client, &sku, long_lease()).await;
-            served.send(number).expect("the test listens");
+            served.send(number).expect("the test receives");
             grant.release().await.expect("an answer");
         });
         let (sku, backend) = (backend.resource("sku:1"), &backend);
-        eventually("it stands in the queue", async || backend.remaining_entries(&sku).await.len() == number + 2).await;
+        eventually("the waiter is queued", async || backend.remaining_entries(&sku).await.len() == number + 2).await;
     }
     drop(served);
     holder.release().await.expect("an answer");
@@ -66,22 +66,22 @@ async fn clients_are_served_in_arrival_order<F: Fixture>() {
     assert_eq!(numbers, [0, 1, 2, 3]);
 }
 
-/// Nothing of the waiter is left but what the server still knows of it.
+/// The waiter has neither tasks nor connections any more, only its queue entry at the server.
 async fn a_waiter_that_died_does_not_hold_up_the_queue<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
     let holder = granted(&backend.client(), &sku, long_lease()).await;
     let (dying, wanted) = (backend.client(), sku.clone());
-    let (stands, stood) = std::sync::mpsc::channel::<()>();
+    let (kill, killed) = std::sync::mpsc::channel::<()>();
     let died = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         std::mem::forget(runtime.spawn(async move { dying.try_lock(&wanted, long_wait(), long_lease()).await }));
-        stood.recv().expect("the test tells");
+        killed.recv().expect("the test sends");
         runtime.shutdown_background();
     });
-    eventually("it stands in the queue", async || backend.remaining_entries(&sku).await.len() == 2).await;
-    stands.send(()).expect("it is there");
+    eventually("the waiter is queued", async || backend.remaining_entries(&sku).await.len() == 2).await;
+    kill.send(()).expect("the waiting thread");
     tokio::task::spawn_blocking(|| died.join()).await.expect("no panic").expect("no panic");
     holder.release().await.expect("an answer");
     granted_in_time(&backend.client(), &sku, long_lease()).await.release().await.expect("an answer");
@@ -118,30 +118,30 @@ async fn etcd_rounds_a_lease_up_and_the_grant_reports_it() {
     assert_eq!(grant.kept_for(), Duration::from_secs(2));
     assert!(
         grant.valid_until() < Instant::now() + Duration::from_millis(1_500),
-        "only what was asked for is relied upon"
+        "only the requested lease can be relied upon"
     );
-    grant.extend(lease(2_500)).await.expect("still ours");
+    grant.extend(lease(2_500)).await.expect("still held");
     assert_eq!(grant.kept_for(), Duration::from_secs(3));
 }
 
 #[tokio::test]
 async fn a_waiter_that_lost_its_queue_entry_in_etcd_is_not_granted() {
-    // One that changes to a longer lease when its turn comes, and one that waits under its own.
+    // A waiter that switches to a longer lease when it is granted the lock, and one that waits under its own lease.
     for wanted in [long_lease(), lease(9_000)] {
         let backend = OneEtcd::start().await;
         let sku = backend.resource("sku:1");
         let holder = granted(&backend.client(), &sku, long_lease()).await;
         let (client, name) = (backend.client(), sku.clone());
         let waiting = tokio::spawn(async move { client.try_lock(&name, long_wait(), wanted).await });
-        eventually("it waits", async || backend.remaining_entries(&sku).await.len() == 2).await;
+        eventually("the waiter is queued", async || backend.remaining_entries(&sku).await.len() == 2).await;
         let url = format!("http://{}", backend.addrs()[0]);
         let mut etcd = etcd_client::Client::connect([url], None).await.expect("a connection");
         let folder = format!("fenced-lock/{sku}/");
-        let places = etcd.get(folder, Some(GetOptions::new().with_prefix())).await.expect("an answer");
-        let last = places.kvs().iter().max_by_key(|place| place.create_revision()).expect("a waiter");
-        etcd.lease_revoke(last.lease()).await.expect("it is there");
+        let entries = etcd.get(folder, Some(GetOptions::new().with_prefix())).await.expect("an answer");
+        let last = entries.kvs().iter().max_by_key(|entry| entry.create_revision()).expect("a waiter");
+        etcd.lease_revoke(last.lease()).await.expect("the lease exists");
         holder.release().await.expect("an answer");
-        let error = waiting.await.expect("no panic").expect_err("its place was gone");
+        let error = waiting.await.expect("no panic").expect_err("its queue entry is gone");
         assert!(matches!(error, LockError::Unavailable { .. }) && error.retryable(), "{error}");
     }
 }
@@ -167,8 +167,8 @@ async fn tokens_grow_across(locks: &Locks, crash: impl Future<Output = Result<()
     let before = granted(locks, &freed, long_lease()).await;
     let last = token(&before);
     before.release().await.expect("an answer");
-    crash.await.expect("it starts again");
-    eventually("it is used again", async || locks.ready().await.is_ok()).await;
+    crash.await.expect("the server restarts");
+    eventually("the server is used again", async || locks.ready().await.is_ok()).await;
     assert!(token(&granted_in_time(locks, &freed, long_lease()).await) > last);
     assert_contended(locks, &kept).await;
     assert_eq!(holder.release().await.expect("an answer"), ReleaseOutcome::Released);
@@ -183,7 +183,7 @@ async fn zookeeper_keeps_a_lock_for_the_session_and_the_grant_reports_it() {
     let grant = granted(&client, &held, long_lease()).await;
     assert_eq!(grant.kept_for(), long_lease().get());
     let first_end = grant.valid_until();
-    assert!(first_end < Instant::now() + Duration::from_secs(4), "a paused client must not rely on more");
+    assert!(first_end < Instant::now() + Duration::from_secs(4), "a paused client must not rely on a longer time");
     eventually("the session is kept", async || grant.valid_until() > first_end + Duration::from_secs(4)).await;
 }
 
@@ -199,7 +199,7 @@ async fn a_lost_session_of_zookeeper_loses_the_lock_and_the_client_gets_another(
     let next = granted_in_time(&backend.client(), &sku, long_lease()).await;
     assert!(token(&next) > token(&grant));
     proxy.heal();
-    eventually("the holder learns it", async || {
+    eventually("the holder finds the lock lost", async || {
         matches!(grant.extend(long_lease()).await, Err(LockError::Lost { .. }))
     })
     .await;
@@ -236,7 +236,7 @@ async fn sessions_with_postgres_have_a_limit() {
     let address = format!("postgres://postgres@{}/postgres", backend.addrs()[0]);
     let database = AdvisoryDatabase::parse(&address).expect("an address").with_max_sessions(NonZeroUsize::MIN);
     let locks = Locks::postgres_advisory(database, Options::default().with_node_timeout(node_timeout(500)));
-    eventually("it answers in time", async || locks.ready().await.is_ok()).await;
+    eventually("the backend answers in time", async || locks.ready().await.is_ok()).await;
     let holder = granted_in_time(&locks, &backend.resource("sku:1"), long_lease()).await;
     let error =
         locks.try_lock(&backend.resource("sku:2"), Wait::none(), long_lease()).await.expect_err("no session left");

@@ -1,4 +1,4 @@
-//! Nodes that want a password, allow a user only what the protocol needs, and speak TLS.
+//! Nodes with a password, with a user that has only the documented permissions, and with TLS.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
@@ -10,7 +10,7 @@ use crate::support::{
     eventually, granted, granted_in_time, keys, long_lease, long_timeout, long_wait, nodes, resource,
 };
 
-/// The least that the user of the lock needs; the crate's README says the same.
+/// The permissions that the protocol needs, as the crate's README documents them.
 const LEAST_PRIVILEGE: &[&str] = &[
     "resetchannels",
     "resetkeys",
@@ -66,24 +66,27 @@ fn as_user(nodes: &[RedisNode], user: &str) -> Locks {
 async fn the_least_privileged_user_can_do_all_that_the_protocol_does() {
     let nodes = nodes(3).await;
     allow_only_what_is_needed(&nodes).await;
-    // Unequal counters, so that sealing is among what is tried.
+    // Unequal counters, so that a token is sealed too.
     nodes[1].command(&["SET", "fence:sku:1", "7"]).await.expect("a counter");
     nodes[2].command(&["SET", "fence:sku:1", "3"]).await.expect("a counter");
     let (ours, theirs) = (as_user(&nodes, "lock:s3cret"), as_user(&nodes, "lock:s3cret"));
     ours.ready().await.expect("a quorum");
     let grant = granted(&ours, &resource("sku:1"), long_lease()).await;
-    grant.extend(long_lease()).await.expect("still ours");
+    grant.extend(long_lease()).await.expect("still held");
     let waiting = tokio::spawn(async move { granted_in_time(&theirs, &resource("sku:1"), long_lease()).await });
-    eventually("it waits", async || nodes[0].command(&["ZCARD", "wait:sku:1"]).await.expect("a count") == "1").await;
+    eventually("the waiter is registered", async || {
+        nodes[0].command(&["ZCARD", "wait:sku:1"]).await.expect("a count") == "1"
+    })
+    .await;
     assert_eq!(grant.release().await.expect("a quorum"), ReleaseOutcome::Released);
-    waiting.await.expect("it was woken").release().await.expect("a quorum");
+    waiting.await.expect("no panic").release().await.expect("a quorum");
     ours.raise_floor(&resource("sku:1"), Token::new(50).expect("a token")).await.expect("a quorum");
     let both = [resource("sku:1"), resource("sku:2")];
     drop(ours.try_lock_all(&both, long_wait(), long_lease()).await.expect("a quorum").expect("free"));
     eventually("all is released", async || keys(&nodes, "sku:1").await.is_empty()).await;
     for node in &nodes {
         let denied = node.command(&["ACL", "LOG"]).await.expect("the log of denials");
-        assert_eq!(denied, "", "nothing was asked that is not allowed");
+        assert_eq!(denied, "", "no command was denied");
     }
 }
 
@@ -98,7 +101,7 @@ async fn a_wrong_password_is_reported_as_refused() {
     assert!(error.to_string().contains("WRONGPASS") && !error.to_string().contains("wrong@"), "{error}");
 }
 
-/// A certificate for 127.0.0.1 that signs itself, in files for the nodes.
+/// A self-signed certificate for 127.0.0.1, in files for the nodes.
 fn certificate() -> (TempDir, String) {
     let signed = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let folder = tempfile::tempdir().expect("a folder");
@@ -107,7 +110,7 @@ fn certificate() -> (TempDir, String) {
     (folder, signed.cert.pem())
 }
 
-/// Has a running node listen for TLS as well.
+/// Makes a running node listen for TLS as well.
 async fn listen_for_tls(node: &RedisNode, folder: &TempDir) -> SocketAddr {
     let file = |name: &str| folder.path().join(name).display().to_string();
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -122,14 +125,14 @@ async fn listen_for_tls(node: &RedisNode, folder: &TempDir) -> SocketAddr {
     ];
     let mut command = vec!["CONFIG", "SET"];
     command.extend(settings.iter().flat_map(|(name, value)| [*name, value.as_str()]));
-    node.command(&command).await.expect("a node that speaks TLS");
+    node.command(&command).await.expect("a node that listens for TLS");
     addr
 }
 
 #[tokio::test]
 async fn nodes_are_reached_over_tls_and_only_if_their_certificate_is_trusted() {
     if !matches!(RedisNode::mode().await.expect("a mode"), Mode::Native) {
-        println!("skipped: the certificate's files are not in the containers");
+        println!("skipped: containers cannot read the files of the certificate");
         return;
     }
     let nodes = nodes(3).await;
@@ -145,6 +148,6 @@ async fn nodes_are_reached_over_tls_and_only_if_their_certificate_is_trusted() {
     let trusting = Locks::redlock(urls.clone(), options.clone().with_root_certificate(pem));
     let grant = granted(&trusting, &resource("sku:1"), long_lease()).await;
     assert_eq!(grant.release().await.expect("a quorum"), ReleaseOutcome::Released);
-    let error = Locks::redlock(urls, options).ready().await.expect_err("a stranger's certificate");
+    let error = Locks::redlock(urls, options).ready().await.expect_err("an untrusted certificate");
     assert!(matches!(&error, LockError::QuorumUnavailable { answered: 0, .. }), "{error}");
 }

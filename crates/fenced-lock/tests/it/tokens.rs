@@ -1,4 +1,4 @@
-//! Fencing tokens: unique, growing, and healed where nodes forgot.
+//! Fencing tokens: unique, growing, and raised again where nodes lost their counters.
 
 use fenced_lock::{LockError, Locks, Token, Wait};
 
@@ -51,7 +51,7 @@ async fn tokens_are_unique_and_grow_whichever_quorum_grants_them() {
     let locks = redlock(&nodes);
     locks.ready().await.expect("five nodes answer");
     let mut last = 0;
-    // Each time another minority is missing, so that the counters drift apart and have to be sealed.
+    // Another minority is stopped in each turn, so that the counters diverge and tokens are sealed.
     for turn in 0..10 {
         let (a, b) = (turn % 5, (turn + 2) % 5);
         nodes[a].pause();
@@ -62,7 +62,7 @@ async fn tokens_are_unique_and_grow_whichever_quorum_grants_them() {
         grant.release().await.expect("three nodes answer");
         nodes[a].resume();
         nodes[b].resume();
-        // What the two were sent meanwhile is executed before they answer this.
+        // The two nodes execute what they received meanwhile before they answer this.
         eventually("all nodes are back", async || {
             nodes[a].command(&["PING"]).await.is_ok() && nodes[b].command(&["PING"]).await.is_ok()
         })
@@ -81,7 +81,7 @@ async fn tokens_grow_under_one_way_and_cut_connections() {
     let clients = [Locks::redlock(urls.clone(), options.clone()), Locks::redlock(urls, options)];
     let mut last = 0;
     for turn in 0..15 {
-        // Every minority of two, and every kind of trouble: unheard answers, unheard questions, none of both.
+        // Every minority of two, and every kind of fault: lost answers, lost commands, cut connections.
         for node in [turn % 5, (turn + 2) % 5] {
             match turn % 3 {
                 0 => proxies[node].drop_to_client(true),
@@ -109,7 +109,7 @@ async fn a_lock_that_expired_early_is_granted_again_with_a_higher_token() {
         node.command(&["PEXPIRE", "lock:sku:1", "1"]).await.expect("a shorter life");
     }
     let next = granted_in_time(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
-    // Both believe that they hold it. The storage can tell who came later.
+    // Both callers assume that they hold the lock. The tokens let the storage refuse the older one.
     assert!(token(&next) > token(&early));
 }
 
@@ -121,10 +121,10 @@ async fn tokens_grow_across_one_nodes_amnesia() {
     let mut last = 100;
     for i in 0..5 {
         nodes[i].restart().await.expect("a node that starts");
-        // Until the node counts again: that the next one forgets before would be another story.
+        // Until this node counts again, so that only one node at a time has lost its memory.
         let deadline = Instant::now() + TEST_TIMEOUT;
         while values(&nodes[i..=i], "fence:sku:1").await[0].is_empty() {
-            assert!(Instant::now() < deadline, "the node is never asked again");
+            assert!(Instant::now() < deadline, "the node is not used again");
             let grant = granted_in_time(&locks, &resource("sku:1"), long_lease()).await;
             assert!(token(&grant) > last, "{} after {last}", token(&grant));
             last = token(&grant);

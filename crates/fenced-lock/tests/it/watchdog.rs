@@ -1,4 +1,4 @@
-//! Extending while work goes on.
+//! The watchdog: extending a lock while work goes on.
 
 use std::time::Duration;
 
@@ -29,9 +29,9 @@ async fn work_that_outlasts_its_lease_keeps_the_lock() {
 async fn work_whose_lock_is_lost_is_cancelled() {
     let nodes = nodes(3).await;
     let grant = granted(&redlock(&nodes), &resource("sku:1"), lease(10_000)).await;
-    eventually("it is on all nodes", async || keys(&nodes, "sku:1").await.len() == 3).await;
+    eventually("the lock is on all nodes", async || keys(&nodes, "sku:1").await.len() == 3).await;
     for node in &nodes[..2] {
-        node.command(&["DEL", "lock:sku:1"]).await.expect("a key less");
+        node.command(&["DEL", "lock:sku:1"]).await.expect("a deleted key");
     }
     let (alive, dropped) = oneshot::channel::<()>();
     let work = async move {
@@ -39,7 +39,7 @@ async fn work_whose_lock_is_lost_is_cancelled() {
         std::future::pending::<()>().await;
     };
     assert_eq!(grant.keep_while(lease(10_000), work).await, None);
-    assert!(dropped.await.is_err(), "the work is gone");
+    assert!(dropped.await.is_err(), "the work is cancelled");
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn a_short_loss_of_the_quorum_is_survived() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         nodes[0].resume();
         nodes[1].resume();
-        eventually("it is extended after all", async || grant.valid_until() > first_end).await;
+        eventually("the lock is extended", async || grant.valid_until() > first_end).await;
     };
     assert_eq!(grant.keep_while(long_enough, work).await, Some(()));
 }

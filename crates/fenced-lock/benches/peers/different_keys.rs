@@ -1,4 +1,4 @@
-//! Many callers in one process, each with a key of its own: what the client itself costs.
+//! Many callers in one process, each with a key of its own: the cost of the client itself.
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 use testbed::RedisNode;
 use tokio::task::JoinSet;
 
-use crate::Size;
 use crate::row::Row;
+use crate::settings::Size;
 use crate::subject::{Client, Subject, fresh_key};
 
 const CALLERS: usize = 32;

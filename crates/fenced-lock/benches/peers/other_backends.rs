@@ -1,12 +1,13 @@
-//! The other backends in the cases that apply to them, each over one server of its own that runs
-//! alone. Not the same guarantees: who flushes every grant to disk pays for that.
+//! The other backends in the cases that apply to them, each with one server that runs alone. Their guarantees differ:
+//! some of them flush every grant to disk.
 
 use anyhow::{Context as _, Result};
 use testbed::{Etcd, Postgres, RedisNode, Zookeeper};
 
 use crate::row::Row;
+use crate::settings::Size;
 use crate::subject::Subject;
-use crate::{Size, alone, contended, many};
+use crate::{alone, different_keys, one_key};
 
 pub(crate) async fn measure(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>> {
     let mut rows = of(Subject::Redis, nodes[0].url(), size).await?;
@@ -30,8 +31,8 @@ async fn of(subject: Subject, url: String, size: Size) -> Result<Vec<Row>> {
     let rows = async {
         Ok::<_, anyhow::Error>(vec![
             alone::of(subject, &urls, size).await?,
-            many::of(subject, &urls, size).await?,
-            contended::of(subject, &urls, size).await?,
+            different_keys::of(subject, &urls, size).await?,
+            one_key::of(subject, &urls, size).await?,
         ])
     };
     rows.await.context(subject.name())

@@ -1,4 +1,4 @@
-//! Many callers in several processes, one key: who waits for how long, and does everybody get a turn?
+//! Many callers in several processes, one key: how long they wait, and whether every caller gets its turn.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use testbed::RedisNode;
 use tokio::task::JoinSet;
 
-use crate::Size;
 use crate::figures::{mean, micros};
 use crate::row::Row;
+use crate::settings::Size;
 use crate::subject::{Client, LOCKS, Subject};
 use crate::workers::{Task, WorkerSpec, Workers};
 
@@ -18,10 +18,10 @@ const CALLERS: usize = 16;
 const HOLD: Duration = Duration::from_millis(1);
 const WAIT: Duration = Duration::from_secs(30);
 
-/// What one caller saw.
+/// What one caller measured.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct CallerReport {
-    /// From asking to being granted, of the cycles that ended in time.
+    /// From the request to the grant, of the cycles that ended in time.
     waits: Vec<Duration>,
     holds: Vec<Duration>,
     failed: usize,
@@ -37,9 +37,9 @@ pub(crate) async fn measure(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>>
 }
 
 pub(crate) async fn of(subject: Subject, urls: &[String], size: Size) -> Result<Row> {
-    let worker = WorkerSpec { subject, urls: urls.to_vec(), task: Task::Contend { during: size.duration } };
-    let mut workers = Workers::start(&vec![worker; PROCESSES]).await?;
-    let reports: Vec<Vec<CallerReport>> = workers.work().await?;
+    let spec = WorkerSpec { subject, urls: urls.to_vec(), task: Task::Contend { during: size.duration } };
+    let mut workers = Workers::start(&vec![spec; PROCESSES]).await?;
+    let reports: Vec<Vec<CallerReport>> = workers.run().await?;
     let reports: Vec<CallerReport> = reports.into_iter().flatten().collect();
     let waits: Vec<_> = reports.iter().map(|caller| caller.waits.clone()).collect();
     let holds: Vec<_> = reports.iter().flat_map(|caller| caller.holds.clone()).collect();
@@ -51,7 +51,7 @@ pub(crate) async fn of(subject: Subject, urls: &[String], size: Size) -> Result<
     })
 }
 
-/// One process's part.
+/// The part of one worker process.
 pub(crate) async fn contend(client: Client, during: Duration) -> Result<Vec<CallerReport>> {
     let until = Instant::now() + during;
     let mut callers = JoinSet::new();
@@ -61,14 +61,14 @@ pub(crate) async fn contend(client: Client, during: Duration) -> Result<Vec<Call
     callers.join_all().await.into_iter().collect()
 }
 
-/// Whoever waits when the time is up goes on waiting: being starved must show as a failure. Only
+/// A caller that still waits when the time is up keeps waiting, so that starvation shows as a failure. Only
 /// cycles that ended in time are counted.
 async fn turns(client: Client, until: Instant) -> Result<CallerReport> {
-    let mut reports = CallerReport::default();
+    let mut report = CallerReport::default();
     while Instant::now() < until {
-        let asked = Instant::now();
+        let requested = Instant::now();
         let Ok(held) = client.acquire("one-key", WAIT).await else {
-            reports.failed += 1;
+            report.failed += 1;
             continue;
         };
         let granted = Instant::now();
@@ -76,9 +76,9 @@ async fn turns(client: Client, until: Instant) -> Result<CallerReport> {
         let kept = granted.elapsed();
         held.release().await?;
         if Instant::now() < until {
-            reports.waits.push(granted - asked);
-            reports.holds.push(kept);
+            report.waits.push(granted - requested);
+            report.holds.push(kept);
         }
     }
-    Ok(reports)
+    Ok(report)
 }
