@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum as _, error::ErrorKind};
 
-use crate::cost::Cost;
+use crate::cluster::stack::{LAB_TOKEN, Shape};
 use crate::faults::Fault;
-use crate::plan::{Arrivals, Load, Plan, cells};
-use crate::scenario::Scenario;
-use crate::soak::{self, SoakPlan, Without};
-use crate::stack::{LAB_TOKEN, Shape};
-use crate::strategy::Strategy;
+use crate::runner::cost::Cost;
+use crate::runner::soak::{self, SoakPlan, Without};
+use crate::scenario::file::Scenario;
+use crate::scenario::plan::{Arrivals, Load, Plan, cells};
+use crate::scenario::strategy::Strategy;
 
 /// Shows overselling, and shows it stop.
 #[derive(Debug, Parser)]

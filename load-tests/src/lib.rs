@@ -4,32 +4,13 @@
 //! row that could not have shown overselling is void, never passed.
 //! Absence: no code of the services. They are processes, met over HTTP; their databases are read, never written.
 
-pub mod attack;
 pub mod audit;
-pub mod cell;
 pub mod cli;
-pub mod control;
-pub mod cost;
-pub mod experiment;
+pub mod cluster;
 pub mod faults;
-pub mod ground;
-pub mod history;
 pub mod interrupt;
-pub mod matrix;
-pub mod outcome;
-pub mod oversold;
-pub mod plan;
-pub mod progress;
-pub mod replicas;
+pub mod live;
 pub mod report;
-pub mod row;
-pub mod sale;
+pub mod runner;
 pub mod scenario;
-pub mod serve;
-pub mod service;
-pub mod soak;
-pub mod stack;
-pub mod strategy;
-pub mod target;
-pub mod theory;
-pub mod verdict;
+pub mod workload;

@@ -8,13 +8,13 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use load_tests::audit::{Auditor, Quiet, Statement, until_quiet};
 use load_tests::cli::{AuditArgs, Cli, Command, CostArgs, RunArgs, ServeArgs, SoakArgs, StackArgs};
-use load_tests::experiment::Experiment;
+use load_tests::cluster::stack::Stack;
+use load_tests::cluster::target::{Databases, Target};
 use load_tests::interrupt::Interrupt;
+use load_tests::live::Watcher;
 use load_tests::report::baseline::Baseline;
-use load_tests::serve::Watcher;
-use load_tests::soak::Soak;
-use load_tests::stack::Stack;
-use load_tests::target::{Databases, Target};
+use load_tests::runner::experiment::Experiment;
+use load_tests::runner::soak::Soak;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -122,7 +122,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<u8> {
     let ended = async move {
         interrupt.asked().await;
     };
-    let served = load_tests::serve::serve(listener, watcher, ended).await;
+    let served = load_tests::live::serve(listener, watcher, ended).await;
     if let Some(stack) = stack {
         stack.shut_down().await;
     }

@@ -8,7 +8,7 @@ pub(super) mod sold_out;
 pub(super) mod stock;
 
 #[cfg(test)]
-mod forged;
+mod corruption;
 
 /// What a check that may give up has to say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,22 +3,23 @@
 //! Invariant: it only reads, and it is asked once nothing is stopped and nothing in flight (`quiet`).
 //! Absence: it trusts no counter, neither the attack's nor a service's.
 
-mod books;
 mod checks;
-mod glance;
-mod quiet;
-mod read;
+mod live_stats;
+pub mod oversold;
+mod quiescence;
+mod reader;
+mod snapshot;
 mod statement;
 
 use std::fmt;
 
-pub use books::{Books, LedgerRow, Order, Refusal, Reservation, ReservationLine, StockRow};
-pub use glance::Glance;
-pub use quiet::{Quiet, until_quiet};
-pub use read::{Auditor, Scope};
+pub use live_stats::Glance;
+pub use quiescence::{Quiet, until_quiet};
+pub use reader::{Auditor, Scope};
+pub use snapshot::{Books, LedgerRow, Order, Refusal, Reservation, ReservationLine, StockRow};
 pub use statement::{ItemStatement, Read, State, Statement};
 
-use crate::history::Operation;
+use crate::workload::history::Operation;
 
 /// So many violations of one item are told one by one; the rest is counted.
 const TOLD: usize = 5;

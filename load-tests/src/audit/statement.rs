@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{Auditor, Evidence, Findings, ITEMS, Item, Scope};
-use crate::history;
+use crate::workload::history;
 
 /// The whole audit.
 #[derive(Debug, Clone, Serialize)]

@@ -40,7 +40,7 @@ fn bad_usage_ends_with_2_and_says_what_would_do() {
 #[test]
 fn the_story_is_the_default_and_quick_asks_for_less() {
     let (full, quick) = (run(&[]).expect("a plan"), run(&["--quick"]).expect("a plan"));
-    assert_eq!(full.rows().collect::<Vec<_>>(), crate::plan::STORY);
+    assert_eq!(full.rows().collect::<Vec<_>>(), crate::scenario::plan::STORY);
     assert!(quick.load.attempts() < full.load.attempts());
 }
 

@@ -11,14 +11,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
-use crate::attack::Mischief;
 use crate::audit::Auditor;
-use crate::control::{Control, Controls};
-use crate::history::{History, Tally};
-use crate::plan::{Strike, part};
-use crate::replicas::Replicas;
-use crate::stack::{Routes, Yard};
-use crate::strategy::Strategy;
+use crate::cluster::control::{Control, Controls};
+use crate::cluster::lab_client::Replicas;
+use crate::cluster::stack::{Routes, Yard};
+use crate::scenario::plan::{Strike, part};
+use crate::scenario::strategy::Strategy;
+use crate::workload::Mischief;
+use crate::workload::history::{History, Tally};
 
 /// An order should be on its way by then; where nobody orders any more there is nothing to disturb.
 const BUSY_WITHIN: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@
 //! Fired means: the kernel reported its end while orders were on their way, and another process took its place.
 
 use super::{Field, Struck};
-use crate::plan::Strike;
+use crate::scenario::plan::Strike;
 
 pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
     field.each_while_busy(async |strike| kill(field, strike).await).await

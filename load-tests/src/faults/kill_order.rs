@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{Field, Struck};
-use crate::plan::Strike;
+use crate::scenario::plan::Strike;
 
 /// A connection to a process that is gone breaks at once; this is for slow machines.
 const NOTICED_WITHIN: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::seen::LOOK_AGAIN;
 use super::{Field, Struck};
-use crate::plan::Strike;
+use crate::scenario::plan::Strike;
 
 /// Some order should have been finished by then.
 const FINISHED_WITHIN: Duration = Duration::from_secs(2);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::seen::{Broken, silent};
 use super::{Field, Struck};
-use crate::plan::Strike;
+use crate::scenario::plan::Strike;
 
 const LASTS_IN_LEASES: f64 = 1.5;
 /// Asks Postgres whether it speaks TLS; it answers one letter. Source: Postgres documentation, "SSLRequest".

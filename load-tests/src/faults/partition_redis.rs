@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use super::redis_majority_down::names;
 use super::seen::{Broken, silent};
 use super::{Field, Struck};
-use crate::plan::Strike;
+use crate::scenario::plan::Strike;
 
 /// Longer than the lease: whoever holds a lock cannot give it back.
 const LASTS_IN_LEASES: f64 = 1.3;

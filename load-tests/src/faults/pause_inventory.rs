@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::seen::{LOOK_AGAIN, locks_held, stops_itself};
 use super::{Field, LaneField, Struck};
-use crate::control::Control;
-use crate::plan::Strike;
-use crate::replicas::Parked;
-use crate::strategy::Strategy;
+use crate::cluster::control::Control;
+use crate::cluster::lab_client::Parked;
+use crate::scenario::plan::Strike;
+use crate::scenario::strategy::Strategy;
 
 /// How long a continued write may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);

@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep};
 
 use super::seen::{LOOK_AGAIN, stops_itself};
 use super::{Field, LaneField, Struck};
-use crate::control::Control;
-use crate::plan::Strike;
-use crate::strategy::Strategy;
+use crate::cluster::control::Control;
+use crate::scenario::plan::Strike;
+use crate::scenario::strategy::Strategy;
 
 /// A strategy none of whose SKUs is locked within this is left alone.
 const HOLDS_WITHIN: Duration = Duration::from_secs(4);

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::redis_majority_down::names;
 use super::seen::{HeldLock, LOOK_AGAIN, locks_held};
 use super::{Field, Struck};
-use crate::plan::Strike;
+use crate::scenario::plan::Strike;
 
 /// Some lock should have been granted by then.
 const HELD_WITHIN: Duration = Duration::from_secs(2);

@@ -9,7 +9,7 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Field, Struck};
-use crate::plan::Strike;
+use crate::scenario::plan::Strike;
 
 /// A node that forgot its locks is kept away until nobody can rely on them any more. Source: Redis documentation,
 /// "Distributed Locks": delayed restarts.

@@ -12,7 +12,7 @@ use futures_util::future::{join_all, try_join_all};
 use super::redis_majority_down::names;
 use super::seen::silent;
 use super::{Field, Struck};
-use crate::plan::Strike;
+use crate::scenario::plan::Strike;
 
 /// Longer than any lock client waits for a node, shorter than what its orders wait for the lock.
 const SLOW_IN_LEASES: f64 = 1.2;

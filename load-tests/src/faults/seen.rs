@@ -9,9 +9,9 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::Field;
-use crate::control::Control;
-use crate::plan::Strike;
-use crate::replicas::Replicas;
+use crate::cluster::control::Control;
+use crate::cluster::lab_client::Replicas;
+use crate::scenario::plan::Strike;
 
 /// Between two looks at what belongs to other processes; there is no event to wait for.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(5);

@@ -15,10 +15,10 @@ use kuva::render::plots::Plot;
 use kuva::render::theme::Theme;
 
 use super::RunReport;
-use super::course::{Course, Moment};
 #[cfg(doc)]
 use super::matrix::Cell;
 use super::matrix::Matrix;
+use super::timeline::{Course, Moment};
 
 /// In the units of the SVG; the page scales it. Narrow, so that a phone shows the letters large enough.
 const WIDTH: f64 = 380.0;

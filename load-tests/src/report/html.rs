@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use super::baseline::Change;
 use super::matrix::Matrix;
-use super::star::Star;
+use super::summary::Star;
 use super::{COLUMNS, Report, RunReport, cells, charts};
-use crate::strategy::Strategy;
+use crate::scenario::strategy::Strategy;
 
 /// With more rows than this, charts are drawn for the most telling row of each strategy only.
 const CHARTED: usize = 16;

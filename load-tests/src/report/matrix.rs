@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::RunReport;
 use crate::faults::Fault;
-use crate::strategy::Strategy;
+use crate::scenario::strategy::Strategy;
 
 /// The rows of a run as a table of two dimensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(super) enum Cell {
 impl Matrix {
     /// `None` where there is no second strategy or no second fault: the table says it all.
     pub(super) fn of(runs: &[RunReport]) -> Option<Self> {
-        let (strategies, faults) = crate::matrix::axes(runs);
+        let (strategies, faults) = crate::report::matrix_markdown::axes(runs);
         if strategies.len() < 2 || faults.len() < 2 {
             return None;
         }

@@ -4,15 +4,17 @@
 
 pub mod baseline;
 mod charts;
-pub mod course;
 pub mod html;
 pub mod json;
 pub mod markdown;
 mod matrix;
+pub mod matrix_markdown;
 #[cfg(test)]
 pub(crate) mod sample;
-mod star;
+mod summary;
 pub mod terminal;
+pub mod timeline;
+pub mod verdict;
 
 use std::io;
 use std::path::Path;
@@ -23,11 +25,11 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::audit::{Findings, Violation};
 use crate::faults::{Fault, Struck};
-use crate::plan::Plan;
-use crate::strategy::Strategy;
-use crate::verdict::Verdict;
+use crate::report::verdict::Verdict;
+use crate::scenario::plan::Plan;
+use crate::scenario::strategy::Strategy;
 use baseline::{Baseline, Comparison};
-use course::Course;
+use timeline::Course;
 
 /// Raised when a reader of `report.json` would have to change.
 pub const SCHEMA: u32 = 1;
@@ -108,7 +110,7 @@ pub struct RunReport {
     pub units_sold: i64,
     /// Σ `available`.
     pub stock_left: i64,
-    /// See [`crate::oversold`].
+    /// See [`crate::audit::oversold`].
     pub units_oversold: u64,
     /// Breaks in the ledger's chain.
     pub lost_updates: usize,

@@ -2,13 +2,13 @@
 
 use time::OffsetDateTime;
 
-use super::course::{Answers, Course, Moment, Refused};
+use super::timeline::{Answers, Course, Moment, Refused};
 use super::{AuditReport, Latency, LockWait, Report, RunReport};
+use crate::cluster::stack::Shape;
 use crate::faults::{Fault, Struck};
-use crate::plan::{Arrivals, Cell, Load, Plan};
-use crate::stack::Shape;
-use crate::strategy::Strategy;
-use crate::verdict::Verdict;
+use crate::report::verdict::Verdict;
+use crate::scenario::plan::{Arrivals, Cell, Load, Plan};
+use crate::scenario::strategy::Strategy;
 
 /// So many units there are in every row.
 const STOCK: i64 = 100;
@@ -16,7 +16,7 @@ const STOCK: i64 = 100;
 /// The story, and two rows more: enough for a matrix in which one field was not run.
 pub(super) fn report() -> Report {
     let more = [(Strategy::Off, Fault::PauseInventory), (Strategy::RedlockFenced, Fault::PauseOrder)];
-    let rows = crate::plan::STORY.iter().map(|row| (row.strategy, row.fault)).chain(more);
+    let rows = crate::scenario::plan::STORY.iter().map(|row| (row.strategy, row.fault)).chain(more);
     let runs: Vec<_> = rows.map(|(strategy, fault)| run(strategy, fault)).collect();
     let cell = |run: &RunReport| Cell {
         fault: run.fault,

@@ -1,15 +1,15 @@
 //! Every fault, on a small stack of its own, really strikes, and is over when it says so: the fenced strategy sells out
 //! under it, oversells nothing, and its books pass. What each strategy comes to under each fault is the matrix's affair.
 
-pub(crate) mod ground;
+pub(crate) mod environment;
 
 use load_tests::faults::Fault;
-use load_tests::plan::Arrivals;
 use load_tests::report::RunReport;
-use load_tests::strategy::Strategy;
-use load_tests::verdict::Verdict;
+use load_tests::report::verdict::Verdict;
+use load_tests::scenario::plan::Arrivals;
+use load_tests::scenario::strategy::Strategy;
 
-use self::ground::{run, sale};
+use self::environment::{run, sale};
 
 /// Runs one cell under the fault; it fired, and nobody who promised not to oversell did.
 async fn survives(fault: Fault, strikes: usize) -> Vec<RunReport> {

@@ -7,8 +7,8 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::audit::{Evidence, Reservation};
-use crate::history::Operation;
-use crate::outcome::{Expected, expected};
+use crate::workload::history::Operation;
+use crate::workload::outcome::{Expected, expected};
 
 /// 7. 201 ⇒ exactly one row; a definite failure ⇒ none; anything else ⇒ none or one; no row without a request.
 ///
@@ -73,8 +73,8 @@ fn disagreement(operation: &Operation, rows: &[&Reservation]) -> Option<String> 
 mod tests {
     use uuid::Uuid;
 
-    use crate::audit::checks::forged::{history, honest, only_with};
-    use crate::history::{Answer, Operation};
+    use crate::audit::checks::corruption::{history, honest, only_with};
+    use crate::workload::history::{Answer, Operation};
 
     fn told(operation: &mut Operation, status: Option<u16>, code: Option<&str>) {
         let order_id = operation.answered.as_ref().and_then(|(_, answer)| answer.order_id);

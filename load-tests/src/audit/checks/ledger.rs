@@ -55,7 +55,7 @@ impl Books {
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::checks::forged::{honest, only};
+    use crate::audit::checks::corruption::{honest, only};
 
     #[test]
     fn a_fence_that_goes_back_breaks_item_5() {

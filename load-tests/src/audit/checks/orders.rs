@@ -68,7 +68,7 @@ mod tests {
     use uuid::Uuid;
 
     use crate::audit::Reservation;
-    use crate::audit::checks::forged::{honest, only};
+    use crate::audit::checks::corruption::{honest, only};
 
     #[test]
     fn two_reservations_of_one_order_break_item_4() {

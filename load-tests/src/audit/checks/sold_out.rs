@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::Judged;
 use super::search::{Effect, Limit, Op, Search, explains};
 use crate::audit::{Books, Evidence};
-use crate::history::Operation;
-use crate::outcome::{Expected, Outcome, expected};
+use crate::workload::history::Operation;
+use crate::workload::outcome::{Expected, Outcome, expected};
 
 /// A search that takes longer, or visits more states, has not decided.
 const LIMIT: Limit = Limit { time: Duration::from_secs(5), states: 100_000 };

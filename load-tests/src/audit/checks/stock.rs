@@ -1,7 +1,7 @@
 //! Items 1 to 3: what the stock row says against what was promised out of it.
 
 use crate::audit::Evidence;
-use crate::oversold;
+use crate::audit::oversold;
 
 /// 1. Σ live units ≤ units there are, per SKU; from the reservations now, and from the ledger at any time.
 pub(in crate::audit) fn live_units_exist(evidence: &Evidence<'_>) -> Vec<String> {
@@ -50,7 +50,7 @@ pub(in crate::audit) fn available_within_bounds(evidence: &Evidence<'_>) -> Vec<
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::checks::forged::{honest, only};
+    use crate::audit::checks::corruption::{honest, only};
 
     #[test]
     fn more_promised_than_there_is_breaks_item_1() {

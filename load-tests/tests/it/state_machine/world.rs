@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use load_tests::target::Databases;
+use load_tests::cluster::target::Databases;
 use reqwest::{Client, RequestBuilder};
 use testbed::{Postgres, PostgresOptions, Process, ProcessSpec, RedisNode};
 use tokio::sync::Mutex;

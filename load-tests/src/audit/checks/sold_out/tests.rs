@@ -4,8 +4,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
-use crate::audit::checks::forged::honest;
-use crate::history::{Answer, Invocation};
+use crate::audit::checks::corruption::honest;
+use crate::workload::history::{Answer, Invocation};
 
 /// One attempt on a SKU of which [`honest`] had three units at first.
 fn attempt(key: &str, from: u64, answer: Option<(u64, u16, Option<&str>)>) -> Operation {

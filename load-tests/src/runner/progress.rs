@@ -1,0 +1,159 @@
+//! What is shown while a cell runs: a live line on a terminal, plain lines otherwise. All of it on standard error.
+//!
+//! Absence: nothing here is a result.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::faults::Fault;
+use crate::report::RunReport;
+use crate::scenario::plan::{Arrivals, Cell, Plan};
+use crate::workload::history::Tally;
+
+const REFRESH: Duration = Duration::from_millis(100);
+
+/// Tells how a run goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    plan: &'a Plan,
+    began: Instant,
+}
+
+impl<'a> Progress<'a> {
+    /// Of a run that begins now.
+    pub fn of(plan: &'a Plan) -> Self {
+        Self { plan, began: Instant::now() }
+    }
+
+    /// One sentence about what happens now.
+    pub fn say(self, sentence: &str) {
+        eprintln!("{sentence}");
+    }
+
+    /// Shows a cell until its attack is over. Never resolves before.
+    ///
+    /// # Cancel safety: the line is taken away.
+    pub async fn follow(self, number: usize, cell: &Cell, attempts: u64, tallies: Vec<watch::Receiver<Tally>>) {
+        let title = self.title(number, cell);
+        let all = attempts * tallies.len() as u64;
+        let bar = ProgressBar::new(all);
+        if bar.is_hidden() {
+            eprintln!("{title}: {all} orders{}", self.left(number));
+        } else {
+            let template = "{prefix:<40} {bar:24} {pos:>6}/{len} orders  {msg}";
+            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_prefix(title.clone());
+        }
+        let mut ticks = interval(REFRESH);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (_taken_away, began) = (TakenAway(bar.clone()), Instant::now());
+        loop {
+            ticks.tick().await;
+            let mut now = Tally::default();
+            for tally in &tallies {
+                now.add(&tally.borrow());
+            }
+            bar.set_position(now.ended);
+            let a_second = per_second(now.ended, began.elapsed());
+            bar.set_message(format!("{a_second:.0}/s  {}{}", counts(now), self.left(number)));
+        }
+    }
+
+    /// One line about a row that has ended.
+    pub fn ended(self, number: usize, row: &RunReport) {
+        let (cells, accepted, over) = (self.plan.cells.len(), row.accepted, row.units_oversold);
+        let fired =
+            if row.fault == Fault::None { String::new() } else { format!(", struck {} times", row.faults_fired) };
+        eprintln!("{number}/{cells}  {} · {}: {accepted} accepted, {over} oversold{fired}", row.strategy, row.fault);
+    }
+
+    fn title(self, number: usize, cell: &Cell) -> String {
+        let who = match cell.strategies.as_slice() {
+            [one] => one.to_string(),
+            several => format!("{} strategies", several.len()),
+        };
+        format!("{number}/{}  {who} · {}", self.plan.cells.len(), cell.fault)
+    }
+
+    /// As long as the cells before took, so long the ones to come, each for its sale.
+    fn left(self, number: usize) -> String {
+        let (done, to_come) = before_and_after(self.plan, number);
+        if done.is_zero() {
+            return String::new();
+        }
+        let left = self.began.elapsed().mul_f64(to_come.as_secs_f64() / done.as_secs_f64()).as_secs();
+        format!("  about {}:{:02} left", left / 60, left % 60)
+    }
+}
+
+/// How long the sales of the cells that ran before this one took, and how long the others will: planned where they are
+/// planned, and equal where customers decide.
+fn before_and_after(plan: &Plan, number: usize) -> (Duration, Duration) {
+    let lasts = |number: &usize| match plan.cells[number - 1].arrivals {
+        Arrivals::Closed => Duration::from_secs(1),
+        Arrivals::Open { window } => window,
+    };
+    let order: Vec<_> = plan.numbers(false).into_iter().chain(plan.numbers(true)).collect();
+    let at = order.iter().position(|other| *other == number).unwrap_or_default();
+    (order[..at].iter().map(lasts).sum(), order[at..].iter().map(lasts).sum())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "orders of one cell")]
+fn per_second(orders: u64, elapsed: Duration) -> f64 {
+    orders as f64 / elapsed.as_secs_f64().max(0.001)
+}
+
+struct TakenAway(ProgressBar);
+
+impl Drop for TakenAway {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn counts(tally: Tally) -> String {
+    let mut text = format!("{} sold, {} sold out", tally.accepted, tally.sold_out);
+    let troubles = [
+        (tally.lock_timeouts, "lock timeouts"),
+        (tally.unavailable, "unavailable"),
+        (tally.unexplained + tally.silence, "unexplained"),
+        (tally.tried_again, "tried again"),
+    ];
+    for (count, name) in troubles.into_iter().filter(|(count, _)| *count > 0) {
+        text += &format!(", {count} {name}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_sale_counts_for_more_than_a_short_one_and_proxied_cells_run_last() {
+        let cell = |fault, seconds| Cell {
+            fault,
+            strategies: Vec::new(),
+            arrivals: Arrivals::Open { window: Duration::from_secs(seconds) },
+            strikes: 0,
+        };
+        let cells = [(Fault::PartitionRedis, 5), (Fault::None, 20), (Fault::PauseInventory, 110)];
+        let cells = cells.map(|(fault, seconds)| cell(fault, seconds)).to_vec();
+        let plan = Plan { cells, ..crate::report::sample::plan() };
+        let seconds = |number| {
+            let (done, to_come) = before_and_after(&plan, number);
+            (done.as_secs(), to_come.as_secs())
+        };
+        assert_eq!([seconds(2), seconds(3), seconds(1)], [(0, 135), (20, 115), (130, 5)]);
+    }
+
+    #[test]
+    fn trouble_is_shown_only_where_there_is_some() {
+        let calm = Tally { accepted: 3, sold_out: 2, ..Tally::default() };
+        assert_eq!(counts(calm), "3 sold, 2 sold out");
+        assert_eq!(counts(Tally { lock_timeouts: 1, ..calm }), "3 sold, 2 sold out, 1 lock timeouts");
+    }
+}

@@ -1,0 +1,149 @@
+//! Runs that are written down: `load-tests/scenarios/*.toml`. The matrix is one of them and comes with the program.
+//!
+//! Invariant: what is in a file and is not understood is refused, never passed over.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use crate::cluster::stack::Shape;
+use crate::faults::Fault;
+use crate::scenario::plan::{Arrivals, Cell, Load};
+use crate::scenario::strategy::Strategy;
+
+const MATRIX: &str = include_str!("../../scenarios/matrix.toml");
+const MATRIX_QUICK: &str = include_str!("../../scenarios/matrix-quick.toml");
+
+/// A file. What each field means is said in `scenarios/matrix.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    strategies: Vec<Strategy>,
+    load: LoadSection,
+    stack: StackSection,
+    fault: Vec<FaultSection>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoadSection {
+    users: u64,
+    iterations: u64,
+    skus: u64,
+    stock: u64,
+    #[serde(default)]
+    skew: f64,
+    window_s: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StackSection {
+    redis_nodes: Option<usize>,
+    replicas: Option<usize>,
+    lease_ms: Option<u64>,
+    wait_ms: Option<u64>,
+    payment_ms: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FaultSection {
+    name: Fault,
+    #[serde(default)]
+    strikes: usize,
+    window_s: Option<u64>,
+    strategies: Option<Vec<Strategy>>,
+}
+
+impl Scenario {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or says something that means nothing here.
+    pub fn read(file: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        Self::understand(&text).with_context(|| format!("{} is not understood", file.display()))
+    }
+
+    /// Every strategy under every fault.
+    ///
+    /// # Panics
+    /// Never: a test reads both files.
+    pub fn matrix(quick: bool) -> Self {
+        Self::understand(if quick { MATRIX_QUICK } else { MATRIX })
+            .expect("the files that come with the program are read in a test")
+    }
+
+    fn understand(text: &str) -> anyhow::Result<Self> {
+        let scenario: Self = toml::from_str(text)?;
+        let LoadSection { users, iterations, skus, stock, .. } = scenario.load;
+        anyhow::ensure!(users * iterations * skus * stock > 0, "users, iterations, skus and stock are at least 1");
+        anyhow::ensure!(stock >= skus, "{stock} units do not go round {skus} SKUs");
+        Ok(scenario)
+    }
+
+    /// One cell a fault.
+    pub fn cells(&self) -> Vec<Cell> {
+        let cell = |section: &FaultSection| Cell {
+            fault: section.name,
+            strategies: section.strategies.clone().unwrap_or_else(|| self.strategies.clone()),
+            arrivals: match section.window_s.or(self.load.window_s) {
+                Some(seconds) => Arrivals::Open { window: Duration::from_secs(seconds) },
+                None => Arrivals::Closed,
+            },
+            strikes: section.strikes,
+        };
+        self.fault.iter().map(cell).collect()
+    }
+
+    /// How each row is loaded.
+    pub fn load(&self) -> Load {
+        let LoadSection { users, iterations, skus, stock, skew, .. } = self.load;
+        Load { users, iterations, skus, stock, skew }
+    }
+
+    /// What it runs on; what is left open is as in `preset`.
+    pub fn shape(&self, preset: &Shape) -> Shape {
+        let ms = |given: Option<u64>, preset| given.map_or(preset, Duration::from_millis);
+        let stack = &self.stack;
+        Shape {
+            redis_nodes: stack.redis_nodes.unwrap_or(preset.redis_nodes),
+            replicas: stack.replicas.unwrap_or(preset.replicas),
+            lease: ms(stack.lease_ms, preset.lease),
+            wait: ms(stack.wait_ms, preset.wait),
+            payment: ms(stack.payment_ms, preset.payment),
+            ..preset.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::plan::DEMAND;
+
+    #[test]
+    fn every_file_that_comes_with_the_program_can_show_overselling() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let files = std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
+        let mut count = 0;
+        for file in files {
+            let scenario = Scenario::read(&file).expect("a scenario");
+            let load = scenario.load();
+            assert!(load.attempts() >= DEMAND * load.stock, "{}", file.display());
+            assert!(scenario.cells().iter().all(|cell| cell.fault == Fault::None || cell.strikes > 0));
+            count += 1;
+        }
+        assert!(count >= 3, "{count} scenarios");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        let quick = MATRIX_QUICK.replace("[stack]", "[stack]\nlase_ms = 5");
+        let error = format!("{:#}", Scenario::understand(&quick).expect_err("a slip"));
+        assert!(error.contains("lase_ms"), "{error}");
+    }
+}

@@ -1,0 +1,6 @@
+//! What is to be run. No I/O.
+
+pub mod file;
+pub mod plan;
+pub mod strategy;
+pub mod theory;

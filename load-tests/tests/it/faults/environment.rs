@@ -1,0 +1,57 @@
+//! A small stack of our own, and one cell on it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use load_tests::cluster::stack::{Shape, Stack};
+use load_tests::faults::Fault;
+use load_tests::interrupt::Interrupt;
+use load_tests::report::RunReport;
+use load_tests::runner::cell::{self, Take};
+use load_tests::runner::environment::Ground;
+use load_tests::runner::progress::Progress;
+use load_tests::scenario::plan::{Arrivals, Cell, Load, Plan};
+use load_tests::scenario::strategy::Strategy;
+
+/// Few units, long payments: whatever strikes finds somebody between read and write.
+pub(crate) fn sale(fault: Fault, strategies: &[Strategy], strikes: usize) -> Plan {
+    let arrivals = Arrivals::Open { window: Duration::from_secs(6) };
+    Plan {
+        cells: vec![Cell { fault, strategies: strategies.to_vec(), arrivals, strikes }],
+        load: Load { users: 8, iterations: 8, skus: 1, stock: 16, skew: 0.0 },
+        shape: shape(),
+        left_out: Vec::new(),
+        seed: 7,
+    }
+}
+
+pub(crate) fn shape() -> Shape {
+    Shape {
+        redis_nodes: 3,
+        replicas: 2,
+        lease: Duration::from_millis(800),
+        wait: Duration::from_secs(4),
+        payment: Duration::from_millis(150),
+        proxied: false,
+        etcd: false,
+        zookeeper: false,
+    }
+}
+
+pub(crate) async fn run(plan: &Plan) -> Vec<RunReport> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack =
+        Stack::start(&plan.shape(plan.cells[0].fault.needs_proxies()), &binaries(), None).await.expect("a stack");
+    let ground = Ground::own(&stack, folder.path()).await.expect("a ground");
+    let rows =
+        cell::run(&ground, plan, Take::first(plan, 1), Progress::of(plan), &Interrupt::never()).await.expect("a cell");
+    drop(ground);
+    stack.shut_down().await;
+    rows
+}
+
+/// Tests run from `target/<profile>/deps`; the services lie one folder up.
+pub(crate) fn binaries() -> PathBuf {
+    let test = std::env::current_exe().expect("our own path");
+    test.ancestors().nth(2).expect("target/<profile>").to_owned()
+}
