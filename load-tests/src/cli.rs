@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum as _, error::ErrorKind};
 
-use crate::cluster::stack::{LAB_TOKEN, Shape};
+use crate::cluster::stack::{LAB_TOKEN, StackConfig};
 use crate::faults::Fault;
 use crate::runner::cost::Cost;
-use crate::runner::soak::{self, SoakPlan, Without};
+use crate::runner::soak::{self, ProtocolMutation, SoakPlan};
 use crate::scenario::file::Scenario;
 use crate::scenario::plan::{Arrivals, Load, Plan, cells};
 use crate::scenario::strategy::Strategy;
@@ -82,7 +82,7 @@ pub struct RunArgs {
     pub open: Option<u64>,
     /// How often a fault strikes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
-    pub strikes: Option<u64>,
+    pub injections: Option<u64>,
     /// Smaller numbers: under a minute, stack included; under ten with --matrix
     #[arg(long)]
     pub quick: bool,
@@ -103,16 +103,16 @@ pub struct RunArgs {
     pub inventory_token: String,
     /// What the stack is made of; with --target, what it was started with.
     #[command(flatten)]
-    pub shape: ShapeArgs,
+    pub stack_config: StackConfigArgs,
 }
 
 /// What a stack is made of.
 #[derive(Debug, Clone, Args)]
-pub struct ShapeArgs {
+pub struct StackConfigArgs {
     /// Lock nodes, an odd number
     #[arg(long, value_name = "N", value_parser = odd)]
     pub redis_nodes: Option<usize>,
-    /// Replicas of each service, at least 2: a mutex inside one process must not make the result look right
+    /// LabClient of each service, at least 2: a mutex inside one process must not make the result look right
     #[arg(long, value_name = "N", value_parser = replicas)]
     pub replicas: Option<usize>,
     /// How long a lock lives
@@ -134,7 +134,7 @@ pub struct StackArgs {
     pub json: bool,
     /// What it is made of.
     #[command(flatten)]
-    pub shape: ShapeArgs,
+    pub stack_config: StackConfigArgs,
 }
 
 /// Options of `audit`.
@@ -162,7 +162,7 @@ pub struct SoakArgs {
     pub users: u64,
     /// Lab only: take something out of the soak's own throw-away database, to see that the soak would notice
     #[arg(long = "break", value_enum, value_name = "WHAT")]
-    pub without: Option<Without>,
+    pub without: Option<ProtocolMutation>,
     /// Decides which faults strike, when and whom [default: a new one]
     #[arg(long)]
     pub seed: Option<u64>,
@@ -171,7 +171,7 @@ pub struct SoakArgs {
     pub report: PathBuf,
     /// What the stack is made of.
     #[command(flatten)]
-    pub shape: ShapeArgs,
+    pub stack_config: StackConfigArgs,
 }
 
 /// Options of `serve`.
@@ -185,7 +185,7 @@ pub struct ServeArgs {
     pub target: Vec<String>,
     /// What the stack is made of, where one is brought up.
     #[command(flatten)]
-    pub shape: ShapeArgs,
+    pub stack_config: StackConfigArgs,
 }
 
 /// Options of `cost`.
@@ -208,11 +208,11 @@ pub struct CostArgs {
     pub report: PathBuf,
     /// What the stack is made of.
     #[command(flatten)]
-    pub shape: ShapeArgs,
+    pub stack_config: StackConfigArgs,
 }
 
 /// What a stack is made of where nothing else is said.
-pub(crate) const SHAPE: Shape = Shape {
+pub(crate) const DEFAULT_STACK: StackConfig = StackConfig {
     redis_nodes: 5,
     replicas: 2,
     lease: Duration::from_millis(600),
@@ -223,16 +223,16 @@ pub(crate) const SHAPE: Shape = Shape {
     zookeeper: false,
 };
 
-impl ShapeArgs {
+impl StackConfigArgs {
     /// What was left open is filled in.
-    pub fn shape(&self) -> Shape {
-        self.over(&SHAPE)
+    pub fn stack_config(&self) -> StackConfig {
+        self.over(&DEFAULT_STACK)
     }
 
     /// What was left open is taken from `preset`.
-    pub fn over(&self, preset: &Shape) -> Shape {
+    pub fn over(&self, preset: &StackConfig) -> StackConfig {
         let ms = |given: Option<u64>, preset| given.map_or(preset, Duration::from_millis);
-        Shape {
+        StackConfig {
             redis_nodes: self.redis_nodes.unwrap_or(preset.redis_nodes),
             replicas: self.replicas.unwrap_or(preset.replicas),
             lease: ms(self.lease_ms, preset.lease),
@@ -272,12 +272,12 @@ impl RunArgs {
 
     fn plan_of_flags(&self) -> Plan {
         let preset = if self.quick { QUICK } else { FULL };
-        let strikes = self.strikes(preset.strikes);
+        let injections = self.injections(preset.injections);
         let arrivals = self.open.map_or(Arrivals::Closed, open);
         Plan {
-            cells: cells(&self.strategies, &self.faults, arrivals, strikes),
+            cells: cells(&self.strategies, &self.faults, arrivals, injections),
             load: self.load(&preset.load),
-            shape: self.shape.shape(),
+            stack_config: self.stack_config.stack_config(),
             left_out: Vec::new(),
             seed: self.seed(),
         }
@@ -289,14 +289,14 @@ impl RunArgs {
         cells.retain(|cell| self.faults.is_empty() || self.faults.contains(&cell.fault));
         for cell in &mut cells {
             cell.strategies.retain(|strategy| self.strategies.is_empty() || self.strategies.contains(strategy));
-            cell.strikes = self.strikes(cell.strikes);
+            cell.injections = self.injections(cell.injections);
             cell.arrivals = self.open.map_or(cell.arrivals, open);
         }
         cells.retain(|cell| !cell.strategies.is_empty());
         Plan {
             cells,
             load: self.load(&scenario.load()),
-            shape: self.shape.over(&scenario.shape(&SHAPE)),
+            stack_config: self.stack_config.over(&scenario.stack_config(&DEFAULT_STACK)),
             left_out: Vec::new(),
             seed: self.seed(),
         }
@@ -307,8 +307,8 @@ impl RunArgs {
         Load { skew: self.skew.unwrap_or(load.skew), ..load }
     }
 
-    fn strikes(&self, preset: usize) -> usize {
-        self.strikes.and_then(|strikes| usize::try_from(strikes).ok()).unwrap_or(preset)
+    fn injections(&self, preset: usize) -> usize {
+        self.injections.and_then(|injections| usize::try_from(injections).ok()).unwrap_or(preset)
     }
 
     fn seed(&self) -> u64 {
@@ -322,7 +322,15 @@ impl CostArgs {
         let strategies = if self.strategies.is_empty() { Strategy::value_variants().to_vec() } else { self.strategies };
         let (lasting, seed) = (Duration::from_secs(self.seconds), self.seed.unwrap_or_else(any_seed));
         let runs = usize::try_from(self.runs).unwrap_or(1);
-        Cost { strategies, lasting, runs, shape: self.shape.shape(), seed, binaries, folder: self.report }
+        Cost {
+            strategies,
+            lasting,
+            runs,
+            stack_config: self.stack_config.stack_config(),
+            seed,
+            binaries,
+            folder: self.report,
+        }
     }
 }
 
@@ -335,7 +343,7 @@ impl SoakArgs {
             users: self.users,
             without: self.without,
             seed: self.seed.unwrap_or_else(any_seed),
-            shape: self.shape.over(&soak::shape(&SHAPE)),
+            stack_config: self.stack_config.over(&soak::stack_config(&DEFAULT_STACK)),
         }
     }
 }
@@ -356,11 +364,12 @@ pub fn usage(message: &str) -> clap::Error {
 
 struct Preset {
     load: Load,
-    strikes: usize,
+    injections: usize,
 }
 
-const QUICK: Preset = Preset { load: Load { users: 32, iterations: 0, skus: 4, stock: 800, skew: 0.0 }, strikes: 6 };
-const FULL: Preset = Preset { load: Load { users: 64, iterations: 0, skus: 8, stock: 2400, skew: 0.0 }, strikes: 12 };
+const QUICK: Preset = Preset { load: Load { users: 32, iterations: 0, skus: 4, stock: 800, skew: 0.0 }, injections: 6 };
+const FULL: Preset =
+    Preset { load: Load { users: 64, iterations: 0, skus: 8, stock: 2400, skew: 0.0 }, injections: 12 };
 
 fn at_least_one(most: u64) -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=most)

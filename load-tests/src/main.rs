@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use load_tests::audit::{Auditor, Quiet, Statement, until_quiet};
+use load_tests::audit::{Auditor, Quiescence, Statement, wait_until_quiescent};
 use load_tests::cli::{AuditArgs, Cli, Command, CostArgs, RunArgs, ServeArgs, SoakArgs, StackArgs};
 use load_tests::cluster::stack::Stack;
 use load_tests::cluster::target::{Databases, Target};
@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 const BROKEN: u8 = 1;
 const COULD_NOT: u8 = 3;
-/// How long books may take to come to rest before somebody else's databases are audited.
+/// How long snapshot may take to come to rest before somebody else's databases are audited.
 const QUIET_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[tokio::main]
@@ -57,7 +57,7 @@ async fn run(args: RunArgs) -> anyhow::Result<u8> {
         words => Some(Target::find(words, &args.inventory_token).await?),
     };
     if let Some(target) = &target {
-        (plan.shape.redis_nodes, plan.shape.replicas) = (target.redis.len(), target.orders.len());
+        (plan.stack_config.redis_nodes, plan.stack_config.replicas) = (target.redis.len(), target.orders.len());
     }
     // Before the run: it may lie where the new report goes.
     let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
@@ -83,9 +83,9 @@ async fn cost(args: CostArgs) -> anyhow::Result<u8> {
 
 async fn stack(args: StackArgs) -> anyhow::Result<u8> {
     let interrupt = Interrupt::listen().context("signals cannot be listened to")?;
-    let (shape, binaries) = (args.shape.shape(), beside_this()?);
+    let (stack_config, binaries) = (args.stack_config.stack_config(), beside_this()?);
     let stack = tokio::select! {
-        stack = Stack::start(&shape, &binaries, None) => stack.context("the stack did not come up")?,
+        stack = Stack::start(&stack_config, &binaries, None) => stack.context("the stack did not come up")?,
         _ = interrupt.asked() => return Ok(0),
     };
     if args.json {
@@ -103,9 +103,9 @@ async fn serve(args: ServeArgs) -> anyhow::Result<u8> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("{} is not free", args.listen))?;
     let page = listener.local_addr().context("the live page has no address")?;
     let (target, stack) = if args.target.is_empty() {
-        let (shape, binaries) = (args.shape.shape(), beside_this()?);
+        let (stack_config, binaries) = (args.stack_config.stack_config(), beside_this()?);
         let stack = tokio::select! {
-            stack = Stack::start(&shape, &binaries, None) => stack.context("the stack did not come up")?,
+            stack = Stack::start(&stack_config, &binaries, None) => stack.context("the stack did not come up")?,
             _ = interrupt.asked() => return Ok(0),
         };
         (stack.target.clone(), Some(stack))
@@ -141,7 +141,7 @@ fn describe(target: &Target) {
 
 async fn audit(args: AuditArgs) -> anyhow::Result<u8> {
     let auditor = Auditor::connect(&Databases::among(&args.postgres).await?).await?;
-    if let Quiet::No(what) = until_quiet(&auditor, None, QUIET_WITHIN).await? {
+    if let Quiescence::NotReached(what) = wait_until_quiescent(&auditor, None, QUIET_WITHIN).await? {
         anyhow::bail!("an audit while something is in flight proves nothing: {what}");
     }
     let statement = Statement::take(&auditor, &args.history).await?;

@@ -12,7 +12,7 @@ mod corruption;
 
 /// What a check that may give up has to say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Judged {
+pub(super) struct CheckResult {
     /// What must not be.
     pub(super) found: Vec<String>,
     /// What it could not decide. Never a pass.

@@ -1,4 +1,4 @@
-//! A glance at the books while everybody is at work: sums, for a live page. It is no audit.
+//! A live_stats at the snapshot while everybody is at work: sums, for a live page. It is no audit.
 //!
 //! Invariant: units are summed over the ledger, never read from `available`.
 
@@ -6,9 +6,9 @@ use sqlx::FromRow;
 
 use super::reader::Auditor;
 
-/// What the books say right now. The two databases are not read at the same instant.
+/// What the snapshot say right now. The two databases are not read at the same instant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Glance {
+pub struct LiveStats {
     /// Units there are, over all SKUs.
     pub stock: i64,
     /// Units somebody holds or has bought.
@@ -41,7 +41,7 @@ impl Auditor {
     ///
     /// # Errors
     /// A database is not reached.
-    pub async fn glance(&self) -> Result<Glance, sqlx::Error> {
+    pub async fn live_stats(&self) -> Result<LiveStats, sqlx::Error> {
         let units = "with sku as (select coalesce(sum(delta) filter (where kind = 'put'), 0) as there,
                                          coalesce(-sum(delta) filter (where kind <> 'put'), 0) as sold
                                     from stock_ledger group by sku)
@@ -53,6 +53,6 @@ impl Auditor {
         let Units { stock, sold, oversold } = sqlx::query_as(units).fetch_one(&self.inventory).await?;
         let Refusals { claims, writes } = sqlx::query_as(refusals).fetch_one(&self.inventory).await?;
         let orders = sqlx::query_scalar(orders).fetch_one(&self.order).await?;
-        Ok(Glance { stock, sold, oversold, claims_refused: claims, writes_refused: writes, orders })
+        Ok(LiveStats { stock, sold, oversold, claims_refused: claims, writes_refused: writes, orders })
     }
 }

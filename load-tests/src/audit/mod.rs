@@ -1,6 +1,6 @@
-//! The auditor: reads the books of both services, and the history of an attack if there is one, and lists what must not be.
+//! The auditor: reads the snapshot of both services, and the history of an attack if there is one, and lists what must not be.
 //!
-//! Invariant: it only reads, and it is asked once nothing is stopped and nothing in flight (`quiet`).
+//! Invariant: it only reads, and it is asked once nothing is stopped and nothing in flight (`quiescence`).
 //! Absence: it trusts no counter, neither the attack's nor a service's.
 
 mod checks;
@@ -13,10 +13,10 @@ mod statement;
 
 use std::fmt;
 
-pub use live_stats::Glance;
-pub use quiescence::{Quiet, until_quiet};
+pub use live_stats::LiveStats;
+pub use quiescence::{Quiescence, wait_until_quiescent};
 pub use reader::{Auditor, Scope};
-pub use snapshot::{Books, LedgerRow, Order, Refusal, Reservation, ReservationLine, StockRow};
+pub use snapshot::{DbSnapshot, LedgerRow, Order, Refusal, Reservation, ReservationLine, StockRow};
 pub use statement::{ItemStatement, Read, State, Statement};
 
 use crate::workload::history::Operation;
@@ -69,7 +69,7 @@ pub struct Item {
     pub rule: &'static str,
     /// It is about stock, which a strategy without a promise is expected to spoil. The others hold for every strategy.
     pub about_stock: bool,
-    /// It compares the books with what customers asked and heard, so it needs a history.
+    /// It compares the snapshot with what customers asked and heard, so it needs a history.
     pub needs_history: bool,
     check: Check,
 }
@@ -80,14 +80,14 @@ enum Check {
     /// Always decided.
     Exact(fn(&Evidence<'_>) -> Vec<String>),
     /// It may come to a search that gives up.
-    Search(fn(&Evidence<'_>) -> checks::Judged),
+    Search(fn(&Evidence<'_>) -> checks::CheckResult),
 }
 
 /// What the checks look at.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
     /// Both databases.
-    pub books: &'a Books,
+    pub snapshot: &'a DbSnapshot,
     /// What the attack asked and heard; absent when somebody else's databases are audited.
     pub history: Option<&'a [Operation]>,
 }
@@ -138,7 +138,7 @@ pub const ITEMS: [Item; 10] = [
     },
     Item {
         number: 7,
-        rule: "the books agree with every answer that was given, and with nothing else",
+        rule: "the snapshot agree with every answer that was given, and with nothing else",
         about_stock: false,
         needs_history: true,
         check: Check::Exact(checks::answers::agree_with_the_books),

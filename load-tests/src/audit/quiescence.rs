@@ -1,4 +1,4 @@
-//! Waiting until nothing is in flight, so that the books hold still while they are read.
+//! Waiting until nothing is in flight, so that the snapshot hold still while they are read.
 //!
 //! Nothing in flight means: the order service has no order of which it does not know the end, and no payment open;
 //! inventory's lab has no parked write without an outcome; and Postgres runs no statement for either service.
@@ -12,46 +12,52 @@ use anyhow::Context as _;
 use tokio::time::{Instant, sleep};
 
 use super::reader::Auditor;
-use crate::cluster::lab_client::Replicas;
+use crate::cluster::lab_client::LabClient;
 
-/// Between two looks. There is no event to wait for: the books belong to other processes.
+/// Between two looks. There is no event to wait for: the snapshot belong to other processes.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
-/// So many quiet looks in a row: one could fall between two statements of the same order.
+/// So many quiescence looks in a row: one could fall between two statements of the same order.
 const LOOKS: u32 = 2;
 
 /// How the wait ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Quiet {
+pub enum Quiescence {
     /// Nothing is in flight.
-    Yes,
+    Reached,
     /// Something still was when the wait was over; told for the report.
-    No(String),
+    NotReached(String),
 }
 
 /// Waits until nothing is in flight, at most for `limit`.
 ///
 /// # Errors
 /// A database or inventory is not reached.
-pub async fn until_quiet(auditor: &Auditor, inventory: Option<&Replicas>, limit: Duration) -> anyhow::Result<Quiet> {
+pub async fn wait_until_quiescent(
+    auditor: &Auditor,
+    inventory: Option<&LabClient>,
+    limit: Duration,
+) -> anyhow::Result<Quiescence> {
     let deadline = Instant::now() + limit;
-    let mut quiet = 0;
+    let mut quiescence = 0;
     loop {
         match in_flight(auditor, inventory).await? {
-            None => quiet += 1,
-            Some(_) => quiet = 0,
+            None => quiescence += 1,
+            Some(_) => quiescence = 0,
         }
-        if quiet == LOOKS {
-            return Ok(Quiet::Yes);
+        if quiescence == LOOKS {
+            return Ok(Quiescence::Reached);
         }
         if Instant::now() >= deadline {
             let what = in_flight(auditor, inventory).await?;
-            return Ok(what.map_or(Quiet::Yes, |what| Quiet::No(format!("{what} after {limit:?}"))));
+            return Ok(
+                what.map_or(Quiescence::Reached, |what| Quiescence::NotReached(format!("{what} after {limit:?}")))
+            );
         }
         sleep(LOOK_AGAIN).await;
     }
 }
 
-async fn in_flight(auditor: &Auditor, inventory: Option<&Replicas>) -> anyhow::Result<Option<String>> {
+async fn in_flight(auditor: &Auditor, inventory: Option<&LabClient>) -> anyhow::Result<Option<String>> {
     if let Some(inventory) = inventory {
         for replica in 0..inventory.count() {
             let parked = inventory.parked(replica).await?;

@@ -11,7 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::snapshot::{Books, LedgerRow, Order, Refusal, Reservation, ReservationLine, StockRow};
+use super::snapshot::{DbSnapshot, LedgerRow, Order, Refusal, Reservation, ReservationLine, StockRow};
 use crate::cluster::target::Databases;
 
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
@@ -63,14 +63,14 @@ impl Auditor {
         })
     }
 
-    /// Reads the books. Ask when nothing is in flight: the two databases are not read at the same instant.
+    /// Reads the snapshot. Ask when nothing is in flight: the two databases are not read at the same instant.
     ///
     /// # Errors
     /// A database is not reached, or not ours.
-    pub async fn read(&self, scope: &Scope) -> anyhow::Result<Books> {
+    pub async fn read(&self, scope: &Scope) -> anyhow::Result<DbSnapshot> {
         let skus = scope.skus();
         let read = async {
-            Ok::<_, sqlx::Error>(Books {
+            Ok::<_, sqlx::Error>(DbSnapshot {
                 stock: self.stock(skus).await?,
                 ledger: self.ledger(skus).await?,
                 reservations: self.reservations(skus).await?,
@@ -78,7 +78,7 @@ impl Auditor {
                 refusals: self.refusals(skus).await?,
             })
         };
-        read.await.context("the books could not be read")
+        read.await.context("the snapshot could not be read")
     }
 
     /// The last row of the ledger, 0 if there is none.

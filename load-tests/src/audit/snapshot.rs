@@ -1,4 +1,4 @@
-//! The books as they were read: plain data, so that a test can forge them.
+//! The snapshot as they were read: plain data, so that a test can forge them.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// Both databases, as far as they were in scope.
 #[derive(Debug, Clone, Default)]
-pub struct Books {
+pub struct DbSnapshot {
     /// Stock as it stands.
     pub stock: Vec<StockRow>,
     /// In the order of `seq`.
@@ -122,7 +122,7 @@ impl Order {
     }
 }
 
-impl Books {
+impl DbSnapshot {
     /// Σ live units per SKU, from the reservations.
     pub fn live_units(&self) -> HashMap<&str, i64> {
         let mut live = HashMap::new();

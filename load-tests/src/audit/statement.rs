@@ -72,26 +72,26 @@ impl Statement {
     /// # Errors
     /// A database cannot be read, or a file is no history.
     pub async fn take(auditor: &Auditor, histories: &[PathBuf]) -> anyhow::Result<Self> {
-        let books = auditor.read(&Scope::Everything).await?;
+        let snapshot = auditor.read(&Scope::Everything).await?;
         let mut read = Read {
-            skus: books.stock.len(),
-            ledger_rows: books.ledger.len(),
-            reservations: books.reservations.len(),
-            orders: books.orders.len(),
+            skus: snapshot.stock.len(),
+            ledger_rows: snapshot.ledger.len(),
+            reservations: snapshot.reservations.len(),
+            orders: snapshot.orders.len(),
             requests: 0,
         };
         let mut findings = Findings::default();
         for item in ITEMS.iter().filter(|item| !item.needs_history) {
-            findings.add(item.findings(&Evidence { books: &books, history: None }));
+            findings.add(item.findings(&Evidence { snapshot: &snapshot, history: None }));
         }
         for path in histories {
             let history = history::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
             read.requests += history.len();
             // A row of an experiment has SKUs of its own; others' orders are no business of its customers.
             let skus: BTreeSet<_> = history.iter().map(|operation| operation.invocation.sku.clone()).collect();
-            let books = auditor.read(&Scope::Skus(skus.into_iter().collect())).await?;
+            let snapshot = auditor.read(&Scope::Skus(skus.into_iter().collect())).await?;
             for item in ITEMS.iter().filter(|item| item.needs_history) {
-                findings.add(item.findings(&Evidence { books: &books, history: Some(&history) }));
+                findings.add(item.findings(&Evidence { snapshot: &snapshot, history: Some(&history) }));
             }
         }
         Ok(Self::of(&findings, read, !histories.is_empty()))

@@ -16,7 +16,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A write during which a replica of inventory was stopped.
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
-pub struct Parked {
+pub struct PausedRequest {
     /// Counts from 0 in each replica.
     pub id: usize,
     /// What armed it.
@@ -31,19 +31,19 @@ pub struct Parked {
 
 #[derive(Debug, Deserialize)]
 struct Pauses {
-    parked: Vec<Parked>,
+    parked: Vec<PausedRequest>,
 }
 
 /// Every replica of one service. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Replicas {
+pub struct LabClient {
     service: &'static str,
     http: Client,
     urls: Vec<String>,
     token: String,
 }
 
-impl Replicas {
+impl LabClient {
     /// Connects to nothing yet. Order asks for no token.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Replicas {
     ///
     /// # Errors
     /// The lab is off, or the replica did not answer.
-    pub async fn parked(&self, replica: usize) -> anyhow::Result<Vec<Parked>> {
+    pub async fn parked(&self, replica: usize) -> anyhow::Result<Vec<PausedRequest>> {
         let response = self.accepted(self.http.get(self.url(replica, "lab/pauses")), "asking for pauses").await?;
         let pauses: Pauses = response.json().await.context("the pauses were not understood")?;
         Ok(pauses.parked)

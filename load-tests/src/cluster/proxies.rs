@@ -10,11 +10,11 @@ use futures_util::future::try_join_all;
 use testbed::Proxy;
 use url::Url;
 
-use super::stack::Yard;
+use super::stack::Servers;
 
 /// Every proxy, by what stands behind it.
 #[derive(Debug)]
-pub struct Routes {
+pub struct Proxies {
     /// Customers to each replica of order.
     pub orders: Vec<Proxy>,
     /// Order, all replicas, to each lock node.
@@ -25,10 +25,10 @@ pub struct Routes {
     pub order_postgres: Vec<Proxy>,
 }
 
-impl Routes {
-    pub(super) async fn start(yard: &mut Yard, replicas: usize) -> anyhow::Result<Self> {
-        let postgres = yard.postgres.get_mut().addr();
-        let nodes: Vec<SocketAddr> = yard.redis.iter_mut().map(|node| node.get_mut().addr()).collect();
+impl Proxies {
+    pub(super) async fn start(servers: &mut Servers, replicas: usize) -> anyhow::Result<Self> {
+        let postgres = servers.postgres.get_mut().addr();
+        let nodes: Vec<SocketAddr> = servers.redis.iter_mut().map(|node| node.get_mut().addr()).collect();
         let to = |addrs: Vec<SocketAddr>| try_join_all(addrs.into_iter().map(Proxy::start));
         Ok(Self {
             orders: Vec::new(),

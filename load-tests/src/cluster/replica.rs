@@ -15,13 +15,13 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// A replica that runs, or is down for a moment.
 #[derive(Debug)]
-pub struct Service {
+pub struct Replica {
     spec: ProcessSpec,
     url: String,
     process: Mutex<Arc<Process>>,
 }
 
-impl Service {
+impl Replica {
     /// Starts it on a free port; `listen` is the variable that tells it where, and where it comes back.
     ///
     /// # Errors

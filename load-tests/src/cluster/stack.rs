@@ -15,9 +15,9 @@ use testbed::{Etcd, Folder, Mode, Postgres, PostgresOptions, RedisNode, Zookeepe
 use tokio::sync::Mutex;
 
 use super::launch::{Launch, Programs};
-pub use super::proxies::Routes;
-use crate::cluster::control::{Control, Controls};
-use crate::cluster::replica::Service;
+pub use super::proxies::Proxies;
+use crate::cluster::process::{ReplicaProcess, ReplicaProcesses};
+use crate::cluster::replica::Replica;
 use crate::cluster::target::{Databases, Target};
 
 /// Good for the lab only; the services refuse it elsewhere.
@@ -32,7 +32,7 @@ const AUDITOR: [&str; 3] = [
 
 /// What a stack is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shape {
+pub struct StackConfig {
     /// How many lock nodes, an odd number.
     pub redis_nodes: usize,
     /// How many replicas of each service, two or more.
@@ -53,13 +53,13 @@ pub struct Shape {
 
 /// The servers of a stack, for whoever breaks them. One at a time.
 #[derive(Debug)]
-pub struct Yard {
+pub struct Servers {
     /// The lock nodes, the one of strategy `redis` first.
     pub redis: Vec<Mutex<RedisNode>>,
     /// Both databases.
     pub postgres: Mutex<Postgres>,
     /// Where connections can be broken, if proxies were asked for.
-    pub routes: Option<Routes>,
+    pub proxies: Option<Proxies>,
     pub(super) etcd: Option<Etcd>,
     pub(super) zookeeper: Option<Zookeeper>,
 }
@@ -72,9 +72,9 @@ pub struct Stack {
     /// As `target.postgres`, logged in as somebody who can only read.
     pub audit: Databases,
     /// Its servers. Dropped after the services.
-    pub yard: Yard,
-    orders: Vec<Arc<Service>>,
-    inventory: Vec<Arc<Service>>,
+    pub servers: Servers,
+    orders: Vec<Arc<Replica>>,
+    inventory: Vec<Arc<Replica>>,
     _logs: Option<Folder>,
 }
 
@@ -85,35 +85,36 @@ impl Stack {
     /// A server or a service is missing or does not come up; the chain ends with its log.
     ///
     /// # Cancel safety: what was started is ended.
-    pub async fn start(shape: &Shape, binaries: &Path, logs: Option<&Path>) -> anyhow::Result<Self> {
+    pub async fn start(stack_config: &StackConfig, binaries: &Path, logs: Option<&Path>) -> anyhow::Result<Self> {
         let programs = Programs::beside(binaries)?;
         let folder = if logs.is_none() { Some(Folder::new("logs")?) } else { None };
         let logs = logs.map(Path::to_path_buf).or_else(|| folder.as_ref().map(|f| f.path().to_path_buf()));
         let logs = logs.unwrap_or_default();
 
-        let mut yard = Yard::start(shape).await?;
-        let postgres = yard.postgres.get_mut();
+        let mut servers = Servers::start(stack_config).await?;
+        let postgres = servers.postgres.get_mut();
         let databases = Databases {
             inventory: postgres.create_database("inventory").await?,
             order: postgres.create_database("orders").await?,
         };
-        if shape.proxied {
-            yard.routes = Some(Routes::start(&mut yard, shape.replicas).await?);
+        if stack_config.proxied {
+            servers.proxies = Some(Proxies::start(&mut servers, stack_config.replicas).await?);
         }
-        let nodes = yard.redis_urls();
-        let launch = Launch { shape, programs: &programs, logs: &logs, databases: &databases, yard: &yard };
-        let inventory = try_join_all((0..shape.replicas).map(|n| launch.inventory(n, &nodes))).await?;
+        let nodes = servers.redis_urls();
+        let launch =
+            Launch { stack_config, programs: &programs, logs: &logs, databases: &databases, servers: &servers };
+        let inventory = try_join_all((0..stack_config.replicas).map(|n| launch.inventory(n, &nodes))).await?;
         let inventory_urls: Vec<_> = inventory.iter().map(|service| service.url().to_owned()).collect();
-        let orders = try_join_all((0..shape.replicas).map(|n| launch.order(n, &inventory_urls, &nodes))).await?;
+        let orders = try_join_all((0..stack_config.replicas).map(|n| launch.order(n, &inventory_urls, &nodes))).await?;
         let mut order_urls: Vec<_> = orders.iter().map(|service| service.url().to_owned()).collect();
-        if let Some(routes) = &mut yard.routes {
-            order_urls = routes.before_orders(&order_urls).await?;
+        if let Some(proxies) = &mut servers.proxies {
+            order_urls = proxies.before_orders(&order_urls).await?;
         }
         let audit = admit_auditor(&databases).await?;
 
         let mut pids: Vec<_> =
             orders.iter().chain(&inventory).map(|s| (s.name().to_owned(), s.process().pid())).collect();
-        pids.extend(yard.pids());
+        pids.extend(servers.pids());
         let target = Target {
             orders: order_urls,
             inventory: inventory_urls,
@@ -122,13 +123,13 @@ impl Stack {
             inventory_token: LAB_TOKEN.to_owned(),
             pids: pids.into_iter().collect(),
         };
-        Ok(Self { target, audit, orders, inventory, yard, _logs: folder })
+        Ok(Self { target, audit, orders, inventory, servers, _logs: folder })
     }
 
     /// For stopping, continuing and killing its replicas.
-    pub fn controls(&self) -> Controls {
-        let of = |services: &[Arc<Service>]| services.iter().map(Control::child).collect();
-        Controls { orders: of(&self.orders), inventory: of(&self.inventory) }
+    pub fn controls(&self) -> ReplicaProcesses {
+        let of = |services: &[Arc<Replica>]| services.iter().map(ReplicaProcess::child).collect();
+        ReplicaProcesses { orders: of(&self.orders), inventory: of(&self.inventory) }
     }
 
     /// Ends the services in good order, then the servers.
@@ -139,16 +140,16 @@ impl Stack {
     }
 }
 
-impl Yard {
-    async fn start(shape: &Shape) -> anyhow::Result<Self> {
-        let nodes = try_join_all((0..shape.redis_nodes).map(|_| RedisNode::start_in(Mode::Native)));
+impl Servers {
+    async fn start(stack_config: &StackConfig) -> anyhow::Result<Self> {
+        let nodes = try_join_all((0..stack_config.redis_nodes).map(|_| RedisNode::start_in(Mode::Native)));
         let postgres = Postgres::start_in(Mode::Native, PostgresOptions::default());
-        let etcd = async { if shape.etcd { Etcd::start_in(Mode::Native).await.map(Some) } else { Ok(None) } };
+        let etcd = async { if stack_config.etcd { Etcd::start_in(Mode::Native).await.map(Some) } else { Ok(None) } };
         let zookeeper =
-            async { if shape.zookeeper { Zookeeper::start_in(Mode::Native).await.map(Some) } else { Ok(None) } };
+            async { if stack_config.zookeeper { Zookeeper::start_in(Mode::Native).await.map(Some) } else { Ok(None) } };
         let (redis, postgres, etcd, zookeeper) = tokio::try_join!(nodes, postgres, etcd, zookeeper)?;
         let redis = redis.into_iter().map(Mutex::new).collect();
-        Ok(Self { redis, postgres: Mutex::new(postgres), routes: None, etcd, zookeeper })
+        Ok(Self { redis, postgres: Mutex::new(postgres), proxies: None, etcd, zookeeper })
     }
 
     /// The majority of the lock nodes.
@@ -157,8 +158,8 @@ impl Yard {
     }
 
     fn redis_urls(&mut self) -> Vec<String> {
-        match &self.routes {
-            Some(routes) => routes.redis_urls(),
+        match &self.proxies {
+            Some(proxies) => proxies.redis_urls(),
             None => self.redis.iter_mut().map(|node| node.get_mut().url()).collect(),
         }
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, PgConnection};
 use url::Url;
 
-use crate::cluster::control::{Control, Controls};
+use crate::cluster::process::{ReplicaProcess, ReplicaProcesses};
 
 const ASK_WITHIN: Duration = Duration::from_secs(5);
 
@@ -77,12 +77,12 @@ impl Target {
     }
 
     /// The replicas that can be stopped from here.
-    pub fn controls(&self) -> Controls {
+    pub fn controls(&self) -> ReplicaProcesses {
         let of = |kind: &str, count| {
             let names = (1..=count).map(|n| format!("{kind}-{n}"));
-            names.map_while(|name| Control::stranger(&name, *self.pids.get(&name)?)).collect()
+            names.map_while(|name| ReplicaProcess::stranger(&name, *self.pids.get(&name)?)).collect()
         };
-        Controls { orders: of("order", self.orders.len()), inventory: of("inventory", self.inventory.len()) }
+        ReplicaProcesses { orders: of("order", self.orders.len()), inventory: of("inventory", self.inventory.len()) }
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn only_replicas_with_a_process_id_can_be_stopped() {
         let controls = target().controls();
-        assert_eq!(controls.orders.iter().map(Control::pid).collect::<Vec<_>>(), [11, 12]);
+        assert_eq!(controls.orders.iter().map(ReplicaProcess::pid).collect::<Vec<_>>(), [11, 12]);
         assert!(controls.inventory.is_empty());
     }
 

@@ -3,17 +3,17 @@
 //!
 //! Fired means: both copies of an order were answered.
 
-use super::{Field, Struck};
+use super::{FaultContext, FaultEvent};
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let from_ms = field.now_ms();
-    let _twice = field.mischief.duplicates();
-    field.ended().await;
-    let of_lane = |lane: &super::LaneField| {
-        let answered_twice = lane.history.tally().borrow().duplicates;
+pub(super) async fn inject(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
+    let from_ms = context.now_ms();
+    let _twice = context.duplicates.duplicates();
+    context.ended().await;
+    let of_lane = |target: &super::FaultTarget| {
+        let answered_twice = target.history.tally().borrow().duplicates;
         let outcome = format!("{answered_twice} orders were answered twice");
-        let all = field.struck("customers".to_owned(), from_ms, answered_twice > 0, outcome);
-        Struck { strategy: Some(lane.strategy), ..all }
+        let all = context.events("customers".to_owned(), from_ms, answered_twice > 0, outcome);
+        FaultEvent { strategy: Some(target.strategy), ..all }
     };
-    Ok(field.lanes.iter().map(of_lane).collect())
+    Ok(context.targets.iter().map(of_lane).collect())
 }

@@ -3,20 +3,20 @@
 //!
 //! Fired means: the kernel reported its end while orders were on their way, and another process took its place.
 
-use super::{Field, Struck};
-use crate::scenario::plan::Strike;
+use super::{FaultContext, FaultEvent};
+use crate::scenario::plan::Injection;
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    field.each_while_busy(async |strike| kill(field, strike).await).await
+pub(super) async fn inject(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
+    context.each_while_busy(async |injection| kill(context, injection).await).await
 }
 
-async fn kill(field: &Field<'_>, strike: &Strike) -> anyhow::Result<Struck> {
-    let control = field.inventory_replica(strike)?;
+async fn kill(context: &FaultContext<'_>, injection: &Injection) -> anyhow::Result<FaultEvent> {
+    let control = context.inventory_replica(injection)?;
     let service = control.service().ok_or_else(|| anyhow::anyhow!("{} is not ours to kill", control.name()))?;
-    let (from_ms, pid) = (field.now_ms(), control.pid());
+    let (from_ms, pid) = (context.now_ms(), control.pid());
     service.kill().await?;
-    let in_flight = field.in_flight();
+    let in_flight = context.in_flight();
     service.restart().await?;
     let fired = in_flight > 0 && control.pid() != pid;
-    Ok(field.struck(control.name().to_owned(), from_ms, fired, format!("{in_flight} orders were on their way")))
+    Ok(context.events(control.name().to_owned(), from_ms, fired, format!("{in_flight} orders were on their way")))
 }

@@ -4,10 +4,11 @@
 //! it returns.
 //! Absence: no fault decides whether a row is valid; `verdict` does.
 
+mod context;
 mod duplicate_requests;
-mod field;
 mod kill_inventory;
 mod kill_order;
+mod lock_probe;
 mod lost_replies;
 mod partition_postgres;
 mod partition_redis;
@@ -19,14 +20,13 @@ mod redis_early_expiry;
 mod redis_majority_down;
 mod redis_minority_down;
 mod redis_slow;
-mod seen;
 
 use std::fmt;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-pub use field::{Field, LaneField, Pace, Struck};
+pub use context::{FaultContext, FaultEvent, FaultTarget, Pace};
 
 /// A fault, as `--faults` spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ pub enum Needs {
     Nothing,
     /// The process ids of the replicas, on this machine.
     Processes,
-    /// Replicas or servers that this process started, or the proxies between them.
+    /// LabClient or servers that this process started, or the proxies between them.
     OwnStack,
 }
 
@@ -131,23 +131,23 @@ impl Fault {
     ///
     /// # Errors
     /// The fault could not be injected at all. That a single strike missed is told in the result.
-    pub async fn strike(self, field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
+    pub async fn inject(self, context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
         match self {
             Self::None => Ok(Vec::new()),
-            Self::PauseInventory => pause_inventory::strike(field).await,
-            Self::PauseOrder => pause_order::strike(field).await,
-            Self::KillOrder => kill_order::strike(field).await,
-            Self::KillInventory => kill_inventory::strike(field).await,
-            Self::RedisMinorityDown => redis_minority_down::strike(field).await,
-            Self::RedisMajorityDown => redis_majority_down::strike(field).await,
-            Self::RedisAmnesia => redis_amnesia::strike(field).await,
-            Self::RedisEarlyExpiry => redis_early_expiry::strike(field).await,
-            Self::RedisSlow => redis_slow::strike(field).await,
-            Self::PartitionRedis => partition_redis::strike(field).await,
-            Self::PartitionPostgres => partition_postgres::strike(field).await,
-            Self::PostgresRestart => postgres_restart::strike(field).await,
-            Self::DuplicateRequests => duplicate_requests::strike(field).await,
-            Self::LostReplies => lost_replies::strike(field).await,
+            Self::PauseInventory => pause_inventory::inject(context).await,
+            Self::PauseOrder => pause_order::inject(context).await,
+            Self::KillOrder => kill_order::inject(context).await,
+            Self::KillInventory => kill_inventory::inject(context).await,
+            Self::RedisMinorityDown => redis_minority_down::inject(context).await,
+            Self::RedisMajorityDown => redis_majority_down::inject(context).await,
+            Self::RedisAmnesia => redis_amnesia::inject(context).await,
+            Self::RedisEarlyExpiry => redis_early_expiry::inject(context).await,
+            Self::RedisSlow => redis_slow::inject(context).await,
+            Self::PartitionRedis => partition_redis::inject(context).await,
+            Self::PartitionPostgres => partition_postgres::inject(context).await,
+            Self::PostgresRestart => postgres_restart::inject(context).await,
+            Self::DuplicateRequests => duplicate_requests::inject(context).await,
+            Self::LostReplies => lost_replies::inject(context).await,
         }
     }
 }

@@ -13,11 +13,11 @@ use anyhow::Context as _;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::seen::{LOOK_AGAIN, locks_held, stops_itself};
-use super::{Field, LaneField, Struck};
-use crate::cluster::control::Control;
-use crate::cluster::lab_client::Parked;
-use crate::scenario::plan::Strike;
+use super::lock_probe::{LOOK_AGAIN, locks_held, stops_itself};
+use super::{FaultContext, FaultEvent, FaultTarget};
+use crate::cluster::lab_client::PausedRequest;
+use crate::cluster::process::ReplicaProcess;
+use crate::scenario::plan::Injection;
 use crate::scenario::strategy::Strategy;
 
 /// How long a continued write may take to end.
@@ -31,42 +31,48 @@ const READS_WITHIN: Duration = Duration::from_millis(60);
 /// A write that was not made stale proves nothing, so a strike is repeated.
 const MOST_TRIES: usize = 3;
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await {
+pub(super) async fn inject(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
+    let mut events = Vec::new();
+    for injection in &context.injections {
+        if !context.time_for(injection).await {
             break;
         }
-        let Some(lane) = field.lane(strike, |_| true) else { break };
+        let Some(target) = context.target(injection, |_| true) else { break };
         for attempt in 0..MOST_TRIES {
-            let paused =
-                once(field, lane, strike, attempt).await.with_context(|| format!("pause {}", strike.number + 1))?;
-            let decided = paused.as_ref().is_some_and(|struck| decides(lane.strategy, struck));
-            struck.extend(paused);
-            if decided || field.is_over() {
+            let paused = once(context, target, injection, attempt)
+                .await
+                .with_context(|| format!("pause {}", injection.number + 1))?;
+            let decided = paused.as_ref().is_some_and(|events| decides(target.strategy, events));
+            events.extend(paused);
+            if decided || context.is_over() {
                 break;
             }
         }
     }
-    Ok(struck)
+    Ok(events)
 }
 
 /// Whether the strike met what it was after. A fenced order whose own second try was faster than its paused write is
 /// told that it is done; nothing was refused then.
-fn decides(strategy: Strategy, struck: &Struck) -> bool {
-    struck.fired && (!strategy.claims() || struck.outcome == "stale_fencing_token")
+fn decides(strategy: Strategy, events: &FaultEvent) -> bool {
+    events.fired && (!strategy.claims() || events.outcome == "stale_fencing_token")
 }
 
 /// One pause; `None` if no write came.
-async fn once(field: &Field<'_>, lane: &LaneField, strike: &Strike, attempt: usize) -> anyhow::Result<Option<Struck>> {
-    let replica = (strike.replica + attempt) % field.inventory.count();
-    let control = field.controls.inventory.get(replica).context("inventory's processes are out of reach")?;
-    for sku in lane.skus_from(strike.sku + attempt) {
-        let pause = Pause { field, lane, replica, control, sku };
-        if let Some(struck) = pause.happen().await? {
-            return Ok(Some(struck));
+async fn once(
+    context: &FaultContext<'_>,
+    target: &FaultTarget,
+    injection: &Injection,
+    attempt: usize,
+) -> anyhow::Result<Option<FaultEvent>> {
+    let replica = (injection.replica + attempt) % context.inventory.count();
+    let control = context.controls.inventory.get(replica).context("inventory's processes are out of reach")?;
+    for sku in target.skus_from(injection.sku + attempt) {
+        let pause = Pause { context, target, replica, control, sku };
+        if let Some(events) = pause.happen().await? {
+            return Ok(Some(events));
         }
-        if field.is_over() {
+        if context.is_over() {
             break;
         }
     }
@@ -74,26 +80,26 @@ async fn once(field: &Field<'_>, lane: &LaneField, strike: &Strike, attempt: usi
 }
 
 struct Pause<'a> {
-    field: &'a Field<'a>,
-    lane: &'a LaneField,
+    context: &'a FaultContext<'a>,
+    target: &'a FaultTarget,
     replica: usize,
-    control: &'a Control,
+    control: &'a ReplicaProcess,
     sku: &'a str,
 }
 
 impl Pause<'_> {
-    async fn happen(&self) -> anyhow::Result<Option<Struck>> {
-        let Self { field, lane, replica, control, sku } = *self;
-        let known = field.inventory.parked(replica).await?.len();
-        if !stops_itself(field, field.inventory, replica, control, sku).await? {
+    async fn happen(&self) -> anyhow::Result<Option<FaultEvent>> {
+        let Self { context, target, replica, control, sku } = *self;
+        let known = context.inventory.parked(replica).await?.len();
+        if !stops_itself(context, context.inventory, replica, control, sku).await? {
             return Ok(None);
         }
-        let (stopped_at, from_ms) = (Instant::now(), field.now_ms());
+        let (stopped_at, from_ms) = (Instant::now(), context.now_ms());
         let stopped = control.continued_later();
-        let stale = match lane.strategy {
+        let stale = match target.strategy {
             Strategy::RedlockWriteFence => self.until_the_next_has_read(stopped_at).await?,
             Strategy::PostgresAdvisory => {
-                terminate_holders(field.postgres).await?;
+                terminate_holders(context.postgres).await?;
                 self.until_others_sold(stopped_at).await?
             }
             Strategy::Off
@@ -107,13 +113,13 @@ impl Pause<'_> {
             | Strategy::Atomic => self.until_others_sold(stopped_at).await?,
         };
         drop(stopped);
-        let to_ms = field.now_ms();
+        let to_ms = context.now_ms();
         let parked = self.outcome(known).await?;
         let ended = parked.as_ref().and_then(|parked| parked.outcome.clone());
         let outcome = ended.clone().unwrap_or_else(|| "not attempted".to_owned());
         let outcome = if stale { outcome } else { format!("{outcome}, but nobody else had come") };
-        Ok(Some(Struck {
-            strategy: Some(lane.strategy),
+        Ok(Some(FaultEvent {
+            strategy: Some(target.strategy),
             replica: control.name().to_owned(),
             sku: sku.to_owned(),
             from_ms,
@@ -127,11 +133,11 @@ impl Pause<'_> {
 
     /// Waits until the lease has lapsed and somebody else has sold; `false` if nobody did.
     async fn until_others_sold(&self, stopped_at: Instant) -> anyhow::Result<bool> {
-        let (field, sku) = (self.field, self.sku);
-        let seq = field.auditor.last_seq().await?;
-        tokio::time::sleep_until(stopped_at + field.lease).await;
+        let (context, sku) = (self.context, self.sku);
+        let seq = context.auditor.last_seq().await?;
+        tokio::time::sleep_until(stopped_at + context.lease).await;
         let others_sell = async {
-            while !field.auditor.sold_since(sku, seq).await? {
+            while !context.auditor.sold_since(sku, seq).await? {
                 sleep(LOOK_AGAIN).await;
             }
             anyhow::Ok(())
@@ -141,9 +147,9 @@ impl Pause<'_> {
 
     /// Waits until somebody else has the lock, and has read; `false` if nobody came.
     async fn until_the_next_has_read(&self, stopped_at: Instant) -> anyhow::Result<bool> {
-        let node = self.field.yard()?.redis[0].lock().await;
+        let node = self.context.servers()?.redis[0].lock().await;
         let holder = async || {
-            let held = locks_held(self.field, &node).await?;
+            let held = locks_held(self.context, &node).await?;
             anyhow::Ok(held.into_iter().find(|lock| lock.sku == self.sku).map(|lock| lock.value))
         };
         let first = holder().await?;
@@ -167,8 +173,8 @@ impl Pause<'_> {
         event: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<bool> {
         let longest =
-            if self.lane.strategy.claims() { LONGEST_PAUSE_IN_LEASES_FENCED } else { LONGEST_PAUSE_IN_LEASES };
-        let left = self.field.lease.mul_f64(longest).saturating_sub(stopped_at.elapsed());
+            if self.target.strategy.claims() { LONGEST_PAUSE_IN_LEASES_FENCED } else { LONGEST_PAUSE_IN_LEASES };
+        let left = self.context.lease.mul_f64(longest).saturating_sub(stopped_at.elapsed());
         match timeout(left, event).await {
             Ok(happened) => happened.map(|()| true),
             Err(_) => Ok(false),
@@ -176,10 +182,10 @@ impl Pause<'_> {
     }
 
     /// How the parked write ended, once it has.
-    async fn outcome(&self, known: usize) -> anyhow::Result<Option<Parked>> {
+    async fn outcome(&self, known: usize) -> anyhow::Result<Option<PausedRequest>> {
         let deadline = Instant::now() + ENDS_WITHIN;
         loop {
-            let parked = self.field.inventory.parked(self.replica).await?.into_iter().nth(known);
+            let parked = self.context.inventory.parked(self.replica).await?.into_iter().nth(known);
             let ended = parked.as_ref().is_some_and(|parked| parked.outcome.is_some());
             if ended || Instant::now() >= deadline {
                 return Ok(parked);
@@ -204,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_fenced_strike_is_decided_by_a_refusal_and_by_nothing_less() {
-        let struck = |outcome: &str| Struck {
+        let events = |outcome: &str| FaultEvent {
             strategy: None,
             replica: String::new(),
             sku: String::new(),
@@ -215,8 +221,8 @@ mod tests {
             order_id: None,
             fencing_token: None,
         };
-        assert!(decides(Strategy::RedlockFenced, &struck("stale_fencing_token")));
-        assert!(!decides(Strategy::RedlockFenced, &struck("written")));
-        assert!(decides(Strategy::Redlock, &struck("written")));
+        assert!(decides(Strategy::RedlockFenced, &events("stale_fencing_token")));
+        assert!(!decides(Strategy::RedlockFenced, &events("written")));
+        assert!(decides(Strategy::Redlock, &events("written")));
     }
 }

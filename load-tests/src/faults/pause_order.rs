@@ -11,10 +11,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::{Instant, sleep};
 
-use super::seen::{LOOK_AGAIN, stops_itself};
-use super::{Field, LaneField, Struck};
-use crate::cluster::control::Control;
-use crate::scenario::plan::Strike;
+use super::lock_probe::{LOOK_AGAIN, stops_itself};
+use super::{FaultContext, FaultEvent, FaultTarget};
+use crate::cluster::process::ReplicaProcess;
+use crate::scenario::plan::Injection;
 use crate::scenario::strategy::Strategy;
 
 /// A strategy none of whose SKUs is locked within this is left alone.
@@ -24,42 +24,50 @@ const PAUSE_IN_LEASES: (f64, f64) = (1.2, 4.0);
 /// A holder while whose pause nobody else came proves nothing, so a strike is repeated.
 const MOST_TRIES: usize = 3;
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await {
+pub(super) async fn inject(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
+    let mut events = Vec::new();
+    for injection in &context.injections {
+        if !context.time_for(injection).await {
             break;
         }
-        let Some(lane) = field.lane(strike, |_| true) else { break };
+        let Some(target) = context.target(injection, |_| true) else { break };
         for attempt in 0..MOST_TRIES {
             // Whoever's turn it is meets both kinds, one after the other. The lock of `postgres-advisory` does not lapse
             // while its session lives: nobody else would come.
-            let worst =
-                (strike.number / field.lanes.len()).is_multiple_of(2) && lane.strategy != Strategy::PostgresAdvisory;
-            let paused =
-                if worst { armed(field, lane, strike, attempt).await? } else { anywhere(field, lane, strike).await? };
-            let fired = paused.as_ref().is_some_and(|struck| struck.fired);
-            struck.extend(paused);
-            if fired || field.is_over() {
+            let worst = (injection.number / context.targets.len()).is_multiple_of(2)
+                && target.strategy != Strategy::PostgresAdvisory;
+            let paused = if worst {
+                armed(context, target, injection, attempt).await?
+            } else {
+                anywhere(context, target, injection).await?
+            };
+            let fired = paused.as_ref().is_some_and(|events| events.fired);
+            events.extend(paused);
+            if fired || context.is_over() {
                 break;
             }
         }
     }
-    Ok(struck)
+    Ok(events)
 }
 
 /// One pause before a write is sent; `None` if no write came.
-async fn armed(field: &Field<'_>, lane: &LaneField, strike: &Strike, attempt: usize) -> anyhow::Result<Option<Struck>> {
-    let replica = (strike.replica + attempt) % field.orders.count();
-    let control = field.controls.orders.get(replica).context("order's processes are out of reach")?;
-    for sku in lane.skus_from(strike.sku + attempt) {
-        if stops_itself(field, field.orders, replica, control, sku).await? {
+async fn armed(
+    context: &FaultContext<'_>,
+    target: &FaultTarget,
+    injection: &Injection,
+    attempt: usize,
+) -> anyhow::Result<Option<FaultEvent>> {
+    let replica = (injection.replica + attempt) % context.orders.count();
+    let control = context.controls.orders.get(replica).context("order's processes are out of reach")?;
+    for sku in target.skus_from(injection.sku + attempt) {
+        if stops_itself(context, context.orders, replica, control, sku).await? {
             let stopped = control.continued_later();
-            let ended = hold_still(field, lane, control, sku, "before it sent its write").await;
+            let ended = hold_still(context, target, control, sku, "before it sent its write").await;
             drop(stopped);
             return ended.map(Some);
         }
-        if field.is_over() {
+        if context.is_over() {
             break;
         }
     }
@@ -67,22 +75,26 @@ async fn armed(field: &Field<'_>, lane: &LaneField, strike: &Strike, attempt: us
 }
 
 /// One pause at any moment, of whichever replica holds a lock first; `None` if none did.
-async fn anywhere(field: &Field<'_>, lane: &LaneField, strike: &Strike) -> anyhow::Result<Option<Struck>> {
-    anyhow::ensure!(!field.controls.orders.is_empty(), "order's processes are out of reach");
+async fn anywhere(
+    context: &FaultContext<'_>,
+    target: &FaultTarget,
+    injection: &Injection,
+) -> anyhow::Result<Option<FaultEvent>> {
+    anyhow::ensure!(!context.controls.orders.is_empty(), "order's processes are out of reach");
     let deadline = Instant::now() + HOLDS_WITHIN;
-    for turn in strike.sku.. {
-        if field.is_over() || Instant::now() >= deadline {
+    for turn in injection.sku.. {
+        if context.is_over() || Instant::now() >= deadline {
             break;
         }
-        let sku = &lane.skus[turn % lane.skus.len()];
-        for step in 0..field.controls.orders.len() {
-            let control = &field.controls.orders[(strike.replica + step) % field.controls.orders.len()];
-            if holds(field, lane, control, sku).await? {
+        let sku = &target.skus[turn % target.skus.len()];
+        for step in 0..context.controls.orders.len() {
+            let control = &context.controls.orders[(injection.replica + step) % context.controls.orders.len()];
+            if holds(context, target, control, sku).await? {
                 let stopped = control.pause();
                 control.stopped().await?;
                 // It may have released in between; it cannot any more.
-                if holds(field, lane, control, sku).await? {
-                    let ended = hold_still(field, lane, control, sku, "with the lock in hand").await;
+                if holds(context, target, control, sku).await? {
+                    let ended = hold_still(context, target, control, sku, "with the lock in hand").await;
                     drop(stopped);
                     return ended.map(Some);
                 }
@@ -95,29 +107,29 @@ async fn anywhere(field: &Field<'_>, lane: &LaneField, strike: &Strike) -> anyho
 
 /// The replica is stopped; returns when it may go on.
 async fn hold_still(
-    field: &Field<'_>,
-    lane: &LaneField,
-    control: &Control,
+    context: &FaultContext<'_>,
+    target: &FaultTarget,
+    control: &ReplicaProcess,
     sku: &str,
     when: &str,
-) -> anyhow::Result<Struck> {
-    let (stopped_at, from_ms) = (Instant::now(), field.now_ms());
-    let seq = field.auditor.last_seq().await?;
-    sleep(field.lease.mul_f64(PAUSE_IN_LEASES.0)).await;
-    let longest = field.lease.mul_f64(PAUSE_IN_LEASES.1);
-    let mut sold = field.auditor.sold_since(sku, seq).await?;
+) -> anyhow::Result<FaultEvent> {
+    let (stopped_at, from_ms) = (Instant::now(), context.now_ms());
+    let seq = context.auditor.last_seq().await?;
+    sleep(context.lease.mul_f64(PAUSE_IN_LEASES.0)).await;
+    let longest = context.lease.mul_f64(PAUSE_IN_LEASES.1);
+    let mut sold = context.auditor.sold_since(sku, seq).await?;
     while !sold && stopped_at.elapsed() < longest {
         sleep(LOOK_AGAIN).await;
-        sold = field.auditor.sold_since(sku, seq).await?;
+        sold = context.auditor.sold_since(sku, seq).await?;
     }
     let outcome = if sold { "others sold meanwhile" } else { "nobody else sold" };
     let outcome = format!("stopped {when}; {outcome}");
-    Ok(Struck {
-        strategy: Some(lane.strategy),
+    Ok(FaultEvent {
+        strategy: Some(target.strategy),
         replica: control.name().to_owned(),
         sku: sku.to_owned(),
         from_ms,
-        to_ms: field.now_ms(),
+        to_ms: context.now_ms(),
         fired: sold,
         outcome,
         order_id: None,
@@ -127,10 +139,15 @@ async fn hold_still(
 
 /// Whether this replica holds the lock of `sku`: order calls itself `order-PID` on the lock nodes. Where there is no such
 /// node, or no lock, it is enough that orders are on their way.
-async fn holds(field: &Field<'_>, lane: &LaneField, control: &Control, sku: &str) -> anyhow::Result<bool> {
-    let node = field.yard.filter(|_| lane.strategy.locks_at_redis()).and_then(|yard| yard.redis.first());
+async fn holds(
+    context: &FaultContext<'_>,
+    target: &FaultTarget,
+    control: &ReplicaProcess,
+    sku: &str,
+) -> anyhow::Result<bool> {
+    let node = context.servers.filter(|_| target.strategy.locks_at_redis()).and_then(|servers| servers.redis.first());
     let Some(node) = node else {
-        return Ok(lane.history.in_flight() > 0);
+        return Ok(target.history.in_flight() > 0);
     };
     let value = node.lock().await.command(&["GET", &format!("lock:sku:{sku}")]).await?;
     Ok(owned_by(&value, control.pid()))

@@ -3,16 +3,16 @@
 //!
 //! Fired means: another process answers on the same port, and orders were on their way when the first one ended.
 
-use super::{Field, Struck};
+use super::{FaultContext, FaultEvent};
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    field.each_while_busy(async |_| crash(field).await).await
+pub(super) async fn inject(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
+    context.each_while_busy(async |_| crash(context).await).await
 }
 
-async fn crash(field: &Field<'_>) -> anyhow::Result<Struck> {
-    let mut postgres = field.yard()?.postgres.lock().await;
-    let (from_ms, pid, in_flight) = (field.now_ms(), postgres.pid(), field.in_flight());
+async fn crash(context: &FaultContext<'_>) -> anyhow::Result<FaultEvent> {
+    let mut postgres = context.servers()?.postgres.lock().await;
+    let (from_ms, pid, in_flight) = (context.now_ms(), postgres.pid(), context.in_flight());
     postgres.restart_immediate().await?;
     let fired = in_flight > 0 && postgres.pid() != pid;
-    Ok(field.struck("postgres".to_owned(), from_ms, fired, format!("{in_flight} orders were on their way")))
+    Ok(context.events("postgres".to_owned(), from_ms, fired, format!("{in_flight} orders were on their way")))
 }

@@ -9,8 +9,8 @@
 
 use tokio::time::{Instant, sleep};
 
-use super::seen::{LOOK_AGAIN, locks_held};
-use super::{Field, Struck};
+use super::lock_probe::{LOOK_AGAIN, locks_held};
+use super::{FaultContext, FaultEvent};
 
 /// Deletes the key, and calls whoever waits for it at this node, as its expiry would make them look again.
 const EXPIRE: &str = "local gone = redis.call('DEL', KEYS[1])
@@ -20,25 +20,25 @@ return gone";
 /// Locks of every strategy should have been seen by then.
 const SEEN_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await {
+pub(super) async fn inject(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
+    let mut events = Vec::new();
+    for injection in &context.injections {
+        if !context.time_for(injection).await {
             break;
         }
-        struck.extend(expire(field).await?);
+        events.extend(expire(context).await?);
     }
-    Ok(struck)
+    Ok(events)
 }
 
-async fn expire(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let node = field.yard()?.redis[0].lock().await;
-    let (from_ms, deadline) = (field.now_ms(), Instant::now() + SEEN_WITHIN);
+async fn expire(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
+    let node = context.servers()?.redis[0].lock().await;
+    let (from_ms, deadline) = (context.now_ms(), Instant::now() + SEEN_WITHIN);
     let mut expired: Vec<String> = Vec::new();
-    let hit = |expired: &[String], lane: &super::LaneField| lane.skus.iter().any(|sku| expired.contains(sku));
-    let wanted = |lane: &&super::LaneField| lane.strategy.locks_at_redis();
-    while !field.is_over() && Instant::now() < deadline {
-        let mut locks = locks_held(field, &node).await?;
+    let hit = |expired: &[String], target: &super::FaultTarget| target.skus.iter().any(|sku| expired.contains(sku));
+    let wanted = |target: &&super::FaultTarget| target.strategy.locks_at_redis();
+    while !context.is_over() && Instant::now() < deadline {
+        let mut locks = locks_held(context, &node).await?;
         locks.retain(|lock| !expired.contains(&lock.sku));
         for lock in locks {
             let (key, wait) = (format!("lock:sku:{}", lock.sku), format!("wait:sku:{}", lock.sku));
@@ -46,17 +46,17 @@ async fn expire(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
                 expired.push(lock.sku);
             }
         }
-        if field.lanes.iter().filter(wanted).all(|lane| hit(&expired, lane)) {
+        if context.targets.iter().filter(wanted).all(|target| hit(&expired, target)) {
             break;
         }
         sleep(LOOK_AGAIN).await;
     }
     let outcome = format!("{} locks expired early", expired.len());
-    let all = field.struck("redis-1".to_owned(), from_ms, !expired.is_empty(), outcome);
-    let of_lane = |lane: &super::LaneField| {
-        let sku = lane.skus.iter().find(|sku| expired.contains(sku)).cloned();
-        let fired = if lane.strategy.locks_at_redis() { sku.is_some() } else { all.fired };
-        Struck { strategy: Some(lane.strategy), sku: sku.unwrap_or_default(), fired, ..all.clone() }
+    let all = context.events("redis-1".to_owned(), from_ms, !expired.is_empty(), outcome);
+    let of_lane = |target: &super::FaultTarget| {
+        let sku = target.skus.iter().find(|sku| expired.contains(sku)).cloned();
+        let fired = if target.strategy.locks_at_redis() { sku.is_some() } else { all.fired };
+        FaultEvent { strategy: Some(target.strategy), sku: sku.unwrap_or_default(), fired, ..all.clone() }
     };
-    Ok(field.lanes.iter().map(of_lane).collect())
+    Ok(context.targets.iter().map(of_lane).collect())
 }

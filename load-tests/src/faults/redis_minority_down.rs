@@ -4,8 +4,10 @@
 //! Fired means: every one of them refused a connection, and an order ended meanwhile.
 
 use super::redis_majority_down::take_down;
-use super::{Field, Struck};
+use super::{FaultContext, FaultEvent};
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    field.each_while_busy(async |strike| take_down(field, strike, field.yard()?.quorum() - 1).await).await
+pub(super) async fn inject(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
+    context
+        .each_while_busy(async |injection| take_down(context, injection, context.servers()?.quorum() - 1).await)
+        .await
 }

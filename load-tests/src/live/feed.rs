@@ -32,8 +32,8 @@ pub struct Moment {
     pub writes_refused: i64,
     /// Every replica.
     pub replicas: Vec<Replica>,
-    /// The books could be read; where not, the numbers are the last ones.
-    pub books: bool,
+    /// The snapshot could be read; where not, the numbers are the last ones.
+    pub snapshot: bool,
     /// What it means, in one sentence.
     pub verdict: String,
 }
@@ -47,21 +47,21 @@ pub struct Replica {
     pub answers: bool,
 }
 
-/// Cheap to clone; every clone is the same board.
+/// Cheap to clone; every clone is the same feed.
 #[derive(Debug, Clone)]
-pub struct Board {
+pub struct EventFeed {
     moments: Arc<Mutex<VecDeque<Moment>>>,
     /// The number of the last moment; `None` once no more will come.
     last: watch::Sender<Option<u64>>,
 }
 
-impl Default for Board {
+impl Default for EventFeed {
     fn default() -> Self {
         Self { moments: Arc::default(), last: watch::channel(Some(0)).0 }
     }
 }
 
-impl Board {
+impl EventFeed {
     /// Puts up what comes next; it is numbered here.
     pub fn put(&self, mut moment: Moment) {
         let mut moments = self.lock();
@@ -112,7 +112,7 @@ mod tests {
             claims_refused: 0,
             writes_refused: 0,
             replicas: Vec::new(),
-            books: true,
+            snapshot: true,
             verdict: String::new(),
         }
     }
@@ -123,28 +123,28 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_comes_late_is_told_what_was_and_then_what_comes() {
-        let board = Board::default();
-        board.put(moment());
-        board.put(moment());
-        assert_eq!(numbers(board.after(0).await), Some(vec![1, 2]));
-        let (waits, ()) = tokio::join!(board.after(2), async { board.put(moment()) });
+        let feed = EventFeed::default();
+        feed.put(moment());
+        feed.put(moment());
+        assert_eq!(numbers(feed.after(0).await), Some(vec![1, 2]));
+        let (waits, ()) = tokio::join!(feed.after(2), async { feed.put(moment()) });
         assert_eq!(numbers(waits), Some(vec![3]));
     }
 
     #[tokio::test]
     async fn a_closed_board_lets_everybody_go() {
-        let board = Board::default();
-        let (waits, ()) = tokio::join!(board.after(0), async { board.close() });
+        let feed = EventFeed::default();
+        let (waits, ()) = tokio::join!(feed.after(0), async { feed.close() });
         assert_eq!(waits, None);
-        board.put(moment());
-        assert_eq!(board.after(0).await, None);
+        feed.put(moment());
+        assert_eq!(feed.after(0).await, None);
     }
 
     #[tokio::test]
     async fn what_is_too_old_is_forgotten() {
-        let board = Board::default();
-        (0..KEPT + 5).for_each(|_| board.put(moment()));
-        let kept = numbers(board.after(0).await).expect("moments");
+        let feed = EventFeed::default();
+        (0..KEPT + 5).for_each(|_| feed.put(moment()));
+        let kept = numbers(feed.after(0).await).expect("moments");
         assert_eq!((kept.len(), kept[0]), (KEPT, 6));
     }
 }

@@ -21,12 +21,12 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-pub use feed::{Board, Moment, Replica};
+pub use feed::{EventFeed, Moment, Replica};
 pub use watcher::Watcher;
 
-use crate::audit::{Auditor, Quiet, Statement, until_quiet};
+use crate::audit::{Auditor, Quiescence, Statement, wait_until_quiescent};
 
-/// How long the books may take to come to rest before an audit is refused.
+/// How long the snapshot may take to come to rest before an audit is refused.
 const QUIET_WITHIN: Duration = Duration::from_secs(10);
 const PAGE: &str = include_str!("page.html");
 /// The page is all there is: its own style and script, and this server to listen to.
@@ -36,7 +36,7 @@ const POLICY: &str =
 #[derive(Debug, Clone)]
 struct Live {
     auditor: Auditor,
-    board: Board,
+    feed: EventFeed,
 }
 
 /// Serves until `ended` resolves; open pages are let go.
@@ -48,9 +48,9 @@ pub async fn serve(
     watcher: Watcher,
     ended: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let board = Board::default();
-    let live = Live { auditor: watcher.auditor.clone(), board: board.clone() };
-    let (closed_with_it, shown) = (board.clone(), board);
+    let feed = EventFeed::default();
+    let live = Live { auditor: watcher.auditor.clone(), feed: feed.clone() };
+    let (closed_with_it, shown) = (feed.clone(), feed);
     let ended = async move {
         ended.await;
         // Pages would keep their stream open for ever.
@@ -75,24 +75,24 @@ async fn page() -> impl IntoResponse {
     ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(PAGE))
 }
 
-/// Everything the board has, then everything that comes.
+/// Everything the feed has, then everything that comes.
 async fn events(State(live): State<Live>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let after = |(board, seen): (Board, u64)| async move {
-        let moments = board.after(seen).await?;
+    let after = |(feed, seen): (EventFeed, u64)| async move {
+        let moments = feed.after(seen).await?;
         let seen = moments.last().map_or(seen, |moment| moment.number);
-        Some((stream::iter(moments), (board, seen)))
+        Some((stream::iter(moments), (feed, seen)))
     };
-    let moments = stream::unfold((live.board, 0), after).flatten();
+    let moments = stream::unfold((live.feed, 0), after).flatten();
     // A moment that cannot be written as JSON is one that is missing.
     let events = moments.filter_map(|moment| async move { Event::default().json_data(moment).ok().map(Ok) });
     Sse::new(events).keep_alive(KeepAlive::default())
 }
 
-/// Audits the books as they are. While something is in flight an audit proves nothing, and is refused.
+/// Audits the snapshot as they are. While something is in flight an audit proves nothing, and is refused.
 async fn audit(State(live): State<Live>) -> Response {
-    match until_quiet(&live.auditor, None, QUIET_WITHIN).await {
-        Ok(Quiet::Yes) => {}
-        Ok(Quiet::No(what)) => return problem("books_in_motion", &what),
+    match wait_until_quiescent(&live.auditor, None, QUIET_WITHIN).await {
+        Ok(Quiescence::Reached) => {}
+        Ok(Quiescence::NotReached(what)) => return problem("books_in_motion", &what),
         Err(error) => return unreachable(&error),
     }
     match Statement::take(&live.auditor, &[]).await {
@@ -110,7 +110,7 @@ fn unreachable(error: &anyhow::Error) -> Response {
 fn problem(code: &str, detail: &str) -> Response {
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let body = json!({
-        "type": "about:blank", "title": "The books cannot be audited now", "status": status.as_u16(),
+        "type": "about:blank", "title": "The snapshot cannot be audited now", "status": status.as_u16(),
         "detail": detail, "code": code, "retryable": true,
     });
     let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::RETRY_AFTER, "1")];

@@ -1,4 +1,4 @@
-//! Looks at the books and at every replica, again and again, and puts up what it sees.
+//! Looks at the snapshot and at every replica, again and again, and puts up what it sees.
 //!
 //! Invariant: a database or a replica that does not answer is something it shows, not something that ends it.
 
@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use reqwest::Client;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::feed::{Board, Moment, Replica};
-use crate::audit::{Auditor, Glance};
+use super::feed::{EventFeed, Moment, Replica};
+use crate::audit::{Auditor, LiveStats};
 use crate::cluster::target::Target;
 
 /// Between two looks.
@@ -21,7 +21,7 @@ const ALIVE_WITHIN: Duration = Duration::from_millis(400);
 /// Watches one stack.
 #[derive(Debug)]
 pub struct Watcher {
-    /// Reads the books.
+    /// Reads the snapshot.
     pub auditor: Auditor,
     http: Client,
     /// Names and addresses.
@@ -29,7 +29,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Of this stack; `auditor` reads its books.
+    /// Of this stack; `auditor` reads its snapshot.
     ///
     /// # Errors
     /// The HTTP client cannot be built.
@@ -44,23 +44,23 @@ impl Watcher {
     /// Never ends by itself.
     ///
     /// # Cancel safety: it may be dropped at any time.
-    pub async fn watch(&self, board: &Board) -> Infallible {
+    pub async fn watch(&self, feed: &EventFeed) -> Infallible {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let began = Instant::now();
-        let (mut known, mut looked_at) = (None::<Glance>, began);
+        let (mut known, mut looked_at) = (None::<LiveStats>, began);
         loop {
             looks.tick().await;
-            let (seen, replicas) = tokio::join!(self.auditor.glance(), self.replicas());
+            let (seen, replicas) = tokio::join!(self.auditor.live_stats(), self.replicas());
             let now = Instant::now();
-            let books = seen.is_ok();
+            let snapshot = seen.is_ok();
             if let Err(error) = &seen {
-                tracing::debug!("the books could not be read: {error}");
+                tracing::debug!("the snapshot could not be read: {error}");
             }
             let before = known.unwrap_or_default();
             let seen = seen.unwrap_or(before);
             let orders = known.map_or(0, |known| seen.orders - known.orders);
-            board.put(Moment {
+            feed.put(Moment {
                 number: 0,
                 at_ms: u64::try_from((now - began).as_millis()).unwrap_or(u64::MAX),
                 stock: seen.stock,
@@ -70,10 +70,10 @@ impl Watcher {
                 claims_refused: seen.claims_refused,
                 writes_refused: seen.writes_refused,
                 replicas,
-                books,
-                verdict: verdict(&seen, books),
+                snapshot,
+                verdict: verdict(&seen, snapshot),
             });
-            if books {
+            if snapshot {
                 (known, looked_at) = (Some(seen), now);
             }
         }
@@ -88,9 +88,9 @@ impl Watcher {
     }
 }
 
-fn verdict(seen: &Glance, books: bool) -> String {
-    match (books, seen.oversold, seen.stock) {
-        (false, ..) => "The books cannot be read.".to_owned(),
+fn verdict(seen: &LiveStats, snapshot: bool) -> String {
+    match (snapshot, seen.oversold, seen.stock) {
+        (false, ..) => "The snapshot cannot be read.".to_owned(),
         (true, 1.., _) => format!("OVERSOLD: {} units were sold that are not there.", seen.oversold),
         (true, _, 0) => "There is no stock yet.".to_owned(),
         (true, _, stock) => format!("Nothing is oversold: {} of {stock} units are sold.", seen.sold),
@@ -109,10 +109,10 @@ mod tests {
 
     #[test]
     fn the_sentence_says_oversold_if_and_only_if_a_unit_is() {
-        let seen = |sold, oversold| verdict(&Glance { stock: 10, sold, oversold, ..Glance::default() }, true);
+        let seen = |sold, oversold| verdict(&LiveStats { stock: 10, sold, oversold, ..LiveStats::default() }, true);
         assert_eq!(seen(10, 0), "Nothing is oversold: 10 of 10 units are sold.");
         assert_eq!(seen(11, 1), "OVERSOLD: 1 units were sold that are not there.");
-        assert_eq!(verdict(&Glance::default(), true), "There is no stock yet.");
-        assert_eq!(verdict(&Glance::default(), false), "The books cannot be read.");
+        assert_eq!(verdict(&LiveStats::default(), true), "There is no stock yet.");
+        assert_eq!(verdict(&LiveStats::default(), false), "The snapshot cannot be read.");
     }
 }

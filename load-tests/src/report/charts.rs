@@ -18,7 +18,7 @@ use super::RunReport;
 #[cfg(doc)]
 use super::matrix::Cell;
 use super::matrix::Matrix;
-use super::timeline::{Course, Moment};
+use super::timeline::{Moment, Timeline};
 
 /// In the units of the SVG; the page scales it. Narrow, so that a phone shows the letters large enough.
 const WIDTH: f64 = 380.0;
@@ -37,26 +37,26 @@ const MARKS: usize = 24;
 
 /// Units sold against the units there were, what was oversold marked, faults and refused tokens on the time axis.
 pub(super) fn units(run: &RunReport) -> String {
-    let (stock, course) = (float(run.initial_stock), &run.course);
-    let most = course.moments.iter().map(|moment| moment.sold).max().unwrap_or_default();
+    let (stock, timeline) = (float(run.initial_stock), &run.timeline);
+    let most = timeline.moments.iter().map(|moment| moment.sold).max().unwrap_or_default();
     let top = float(most).max(stock) * 1.12;
     let real = |moment: &Moment| (seconds(moment.at_ms), float(moment.sold - moment.oversold));
     let all = |moment: &Moment| (seconds(moment.at_ms), float(moment.sold));
     // The area of all units lies behind that of the real ones: what is left of it is what was oversold.
     let mut plots: Vec<Plot> = Vec::new();
     if run.units_oversold > 0 {
-        plots.push(area(course.moments.iter().map(all), "var(--over)", 0.85).into());
+        plots.push(area(timeline.moments.iter().map(all), "var(--over)", 0.85).into());
     }
-    let sold = area(course.moments.iter().map(real), "var(--sold)", 1.0);
+    let sold = area(timeline.moments.iter().map(real), "var(--sold)", 1.0);
     plots.push(sold.with_color("var(--sold-fill)").into());
-    plots.push(line(course.moments.iter().map(real), "var(--sold)").into());
-    let grew: Vec<_> = course.moments.windows(2).filter(|pair| pair[1].oversold > pair[0].oversold).collect();
+    plots.push(line(timeline.moments.iter().map(real), "var(--sold)").into());
+    let grew: Vec<_> = timeline.moments.windows(2).filter(|pair| pair[1].oversold > pair[0].oversold).collect();
     if grew.len() <= MARKS {
         let marks = grew.iter().map(|pair| (seconds(pair[1].at_ms), float(pair[1].sold)));
         plots.push(marked(marks, "var(--over)", MarkerShape::Cross, 7.0).into());
     }
-    let refused = course.refused.iter().filter(|refused| refused.step == "write").map(|refused| {
-        let sold_then = course.moments.iter().rev().find(|moment| moment.at_ms <= refused.at_ms);
+    let refused = timeline.refused.iter().filter(|refused| refused.step == "write").map(|refused| {
+        let sold_then = timeline.moments.iter().rev().find(|moment| moment.at_ms <= refused.at_ms);
         (seconds(refused.at_ms), float(sold_then.map_or(0, |moment| moment.sold)))
     });
     plots.push(marked(refused, "var(--refused)", MarkerShape::Diamond, 6.0).into());
@@ -68,7 +68,7 @@ pub(super) fn units(run: &RunReport) -> String {
 
 /// Orders answered per second, over time.
 pub(super) fn rate(run: &RunReport) -> String {
-    let rates = rates(&run.course);
+    let rates = rates(&run.timeline);
     let top = rates.iter().map(|(_, rate)| *rate).fold(1.0, f64::max) * 1.12;
     let plots = vec![
         area(rates.iter().copied(), "var(--rate)", 0.25).into(),
@@ -80,7 +80,7 @@ pub(super) fn rate(run: &RunReport) -> String {
 
 /// How many answers took how long.
 pub(super) fn latency(run: &RunReport) -> String {
-    let bars = &run.course.latency;
+    let bars = &run.timeline.latency;
     let first = bars.iter().position(|bar| bar.count > 0).unwrap_or_default();
     let last = bars.iter().rposition(|bar| bar.count > 0).unwrap_or_default();
     let mut chart = BarPlot::new().with_width(0.9);
@@ -170,9 +170,9 @@ pub(super) fn row_name(run: &RunReport) -> String {
     format!("{} · {}", run.strategy, run.fault)
 }
 
-fn rates(course: &Course) -> Vec<(f64, f64)> {
+fn rates(timeline: &Timeline) -> Vec<(f64, f64)> {
     // Four moments at a time: a rate over a hundredth of a short row is noise.
-    let every_fourth: Vec<_> = course.moments.iter().step_by(4).collect();
+    let every_fourth: Vec<_> = timeline.moments.iter().step_by(4).collect();
     let rate = |pair: &[&Moment]| {
         let (from, to) = (seconds(pair[0].at_ms), seconds(pair[1].at_ms));
         let answered = float(pair[1].answered - pair[0].answered);
@@ -182,10 +182,10 @@ fn rates(course: &Course) -> Vec<(f64, f64)> {
 }
 
 fn over_time(run: &RunReport, top: f64) -> Layout {
-    let end = seconds(run.course.length_ms()).max(0.001);
+    let end = seconds(run.timeline.length_ms()).max(0.001);
     let mut layout = dressed(Layout::new((0.0, end), (0.0, top)), HEIGHT).with_x_label("seconds");
-    for strike in run.strikes.iter().filter(|strike| strike.fired) {
-        let (from, to) = (seconds(strike.from_ms), seconds(strike.to_ms));
+    for injection in run.fault_events.iter().filter(|injection| injection.fired) {
+        let (from, to) = (seconds(injection.from_ms), seconds(injection.to_ms));
         // A strike that was over at once is seen as well.
         let region = ShadedRegion::vertical(from, to.max(from + end / 300.0).min(end));
         layout = layout.with_shaded_region(region.with_color("var(--fault)").with_opacity(0.3));
@@ -195,19 +195,19 @@ fn over_time(run: &RunReport, top: f64) -> Layout {
 
 fn dressed(layout: Layout, height: f64) -> Layout {
     let ink = || "var(--ink)".to_owned();
-    let quiet = || "var(--quiet)".to_owned();
+    let muted = || "var(--muted)".to_owned();
     let theme = Theme {
         background: "none".into(),
-        axis_color: quiet(),
+        axis_color: muted(),
         grid_color: "var(--grid)".into(),
-        tick_color: quiet(),
+        tick_color: muted(),
         text_color: ink(),
         legend_bg: "none".into(),
-        legend_border: quiet(),
-        pie_leader: quiet(),
+        legend_border: muted(),
+        pie_leader: muted(),
         box_median: ink(),
-        violin_border: quiet(),
-        colorbar_border: quiet(),
+        violin_border: muted(),
+        colorbar_border: muted(),
         font_family: Some("inherit".into()),
         show_grid: true,
     };
@@ -223,8 +223,12 @@ fn line(points: impl Iterator<Item = (f64, f64)>, colour: &str) -> LinePlot {
     LinePlot::new().with_data(points.collect::<Vec<_>>()).with_color(colour).with_stroke_width(2.0)
 }
 
-fn marked(points: impl Iterator<Item = (f64, f64)>, colour: &str, shape: MarkerShape, size: f64) -> ScatterPlot {
-    ScatterPlot::new().with_data(points.collect::<Vec<_>>()).with_color(colour).with_marker(shape).with_size(size)
+fn marked(points: impl Iterator<Item = (f64, f64)>, colour: &str, stack_config: MarkerShape, size: f64) -> ScatterPlot {
+    ScatterPlot::new()
+        .with_data(points.collect::<Vec<_>>())
+        .with_color(colour)
+        .with_marker(stack_config)
+        .with_size(size)
 }
 
 /// As it stands in a page: it takes the width it is given, and says to a screen reader what it shows.

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::baseline::Change;
 use super::matrix::Matrix;
-use super::summary::Star;
+use super::summary::Summary;
 use super::{COLUMNS, Report, RunReport, cells, charts};
 use crate::scenario::strategy::Strategy;
 
@@ -44,7 +44,7 @@ pub fn text(report: &Report) -> Result<String, minijinja::Error> {
         state: State::of(report),
         headline: report.verdict.headline(),
         sentences: report.verdict.sentences(),
-        star: Star::of(report),
+        summary: Summary::of(report),
         columns: COLUMNS,
         rows: runs.iter().map(Row::of).collect(),
         earlier: report.comparison.as_ref().map(|comparison| comparison.earlier.as_str()),
@@ -65,7 +65,7 @@ struct Page<'a> {
     state: State,
     headline: String,
     sentences: Vec<String>,
-    star: Star,
+    summary: Summary,
     columns: [&'static str; COLUMNS.len()],
     rows: Vec<Row>,
     earlier: Option<&'a str>,

@@ -69,7 +69,7 @@ fn compared(report: &Report) -> String {
 
 fn details(run: &RunReport) -> String {
     let mut text = String::new();
-    if run.audit.passed && run.strikes.is_empty() {
+    if run.audit.passed && run.fault_events.is_empty() {
         return text;
     }
     let _ = write!(text, "\n## {} / {}\n\n", run.strategy, run.fault);
@@ -79,14 +79,14 @@ fn details(run: &RunReport) -> String {
     for unknown in &run.audit.unknown {
         let _ = writeln!(text, "- audit, not decided, item {unknown}");
     }
-    for strike in &run.strikes {
-        let (replica, sku, outcome) = (&strike.replica, &strike.sku, &strike.outcome);
-        let counted = if strike.fired { "" } else { " (not counted)" };
+    for injection in &run.fault_events {
+        let (replica, sku, outcome) = (&injection.replica, &injection.sku, &injection.outcome);
+        let counted = if injection.fired { "" } else { " (not counted)" };
         let _ = writeln!(
             text,
             "- {replica} from {} ms to {} ms{}: {outcome}{counted}",
-            strike.from_ms,
-            strike.to_ms,
+            injection.from_ms,
+            injection.to_ms,
             if sku.is_empty() { String::new() } else { format!(" in the sale of {sku}") },
         );
     }

@@ -24,15 +24,15 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::audit::{Findings, Violation};
-use crate::faults::{Fault, Struck};
+use crate::faults::{Fault, FaultEvent};
 use crate::report::verdict::Verdict;
 use crate::scenario::plan::Plan;
 use crate::scenario::strategy::Strategy;
 use baseline::{Baseline, Comparison};
-use timeline::Course;
+use timeline::Timeline;
 
 /// Raised when a reader of `report.json` would have to change.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// `report.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -74,7 +74,7 @@ pub struct Settings {
     pub lease_ms: u128,
     /// How long an order waits for its lock.
     pub wait_ms: u128,
-    /// How long the payment takes.
+    /// How long the payment repetitions.
     pub payment_ms: u128,
     /// Customers at the same time.
     pub users: u64,
@@ -156,13 +156,13 @@ pub struct RunReport {
     /// Of these, 503 and 429.
     pub tried_again_unavailable: u64,
     /// How many times the row was run: again if it was void and broke no promise; only the last time is told.
-    pub take: u32,
+    pub repetition: u32,
     /// What was still in flight when the audit could wait no longer.
     pub unsettled: Option<String>,
     /// Every strike of the fault.
-    pub strikes: Vec<Struck>,
+    pub fault_events: Vec<FaultEvent>,
     /// How it went over time, for charts.
-    pub course: Course,
+    pub timeline: Timeline,
     /// Requests and answers, beside this file.
     pub history: String,
 }
@@ -212,11 +212,11 @@ impl Report {
     /// Puts together what was found; `runs` may be fewer than were planned.
     pub fn new(plan: &Plan, started_at: OffsetDateTime, runs: Vec<RunReport>, verdict: Verdict) -> Self {
         let settings = Settings {
-            redis_nodes: plan.shape.redis_nodes,
-            replicas: plan.shape.replicas,
-            lease_ms: plan.shape.lease.as_millis(),
-            wait_ms: plan.shape.wait.as_millis(),
-            payment_ms: plan.shape.payment.as_millis(),
+            redis_nodes: plan.stack_config.redis_nodes,
+            replicas: plan.stack_config.replicas,
+            lease_ms: plan.stack_config.lease.as_millis(),
+            wait_ms: plan.stack_config.wait.as_millis(),
+            payment_ms: plan.stack_config.payment.as_millis(),
             users: plan.load.users,
             iterations: plan.load.iterations,
             skus: plan.load.skus,

@@ -2,10 +2,10 @@
 
 use time::OffsetDateTime;
 
-use super::timeline::{Answers, Course, Moment, Refused};
+use super::timeline::{Answers, Moment, Refused, Timeline};
 use super::{AuditReport, Latency, LockWait, Report, RunReport};
-use crate::cluster::stack::Shape;
-use crate::faults::{Fault, Struck};
+use crate::cluster::stack::StackConfig;
+use crate::faults::{Fault, FaultEvent};
 use crate::report::verdict::Verdict;
 use crate::scenario::plan::{Arrivals, Cell, Load, Plan};
 use crate::scenario::strategy::Strategy;
@@ -22,7 +22,7 @@ pub(super) fn report() -> Report {
         fault: run.fault,
         strategies: vec![run.strategy],
         arrivals: Arrivals::Closed,
-        strikes: 3,
+        injections: 3,
     };
     let plan = Plan { cells: runs.iter().map(cell).collect(), ..plan() };
     let verdict = Verdict::of(&runs, None);
@@ -35,7 +35,7 @@ pub(crate) fn plan() -> Plan {
     Plan {
         cells: Vec::new(),
         load: Load { users: 16, iterations: 25, skus: 2, stock: 100, skew: 0.0 },
-        shape: Shape {
+        stack_config: StackConfig {
             redis_nodes: 5,
             replicas: 2,
             lease: ms(600),
@@ -57,8 +57,8 @@ pub(crate) fn run(strategy: Strategy, fault: Fault) -> RunReport {
         (Strategy::Redlock, Fault::PauseInventory) => 4,
         _ => 0,
     };
-    let strikes = if fault == Fault::None { Vec::new() } else { (1..=3).map(strike).collect() };
-    let refused = if strategy.claims() && fault.makes_writes_stale() { strikes.len() } else { 0 };
+    let fault_events = if fault == Fault::None { Vec::new() } else { (1..=3).map(fault_event).collect() };
+    let refused = if strategy.claims() && fault.makes_writes_stale() { fault_events.len() } else { 0 };
     let violations =
         if oversold > 0 { vec!["1: a: 400 units are promised & <100> are there".to_owned()] } else { Vec::new() };
     RunReport {
@@ -78,7 +78,7 @@ pub(crate) fn run(strategy: Strategy, fault: Fault) -> RunReport {
         stale_writes_refused: refused,
         payments_voided: refused,
         unexplained_errors: 0,
-        faults_fired: strikes.len(),
+        faults_fired: fault_events.len(),
         duration_seconds: 8.0,
         orders_per_second: 50.0,
         latency_ms: Latency { p50: 12.0, p95: 40.0, p99: 80.0, max: 900.0 },
@@ -91,16 +91,16 @@ pub(crate) fn run(strategy: Strategy, fault: Fault) -> RunReport {
         payment_ms: 2,
         tried_again: 0,
         tried_again_unavailable: 0,
-        take: 1,
+        repetition: 1,
         unsettled: None,
-        strikes,
-        course: course(oversold, refused),
+        fault_events,
+        timeline: timeline(oversold, refused),
         history: String::new(),
     }
 }
 
-fn strike(number: u64) -> Struck {
-    Struck {
+fn fault_event(number: u64) -> FaultEvent {
+    FaultEvent {
         strategy: None,
         replica: format!("inventory-{}", number % 2 + 1),
         sku: "a".into(),
@@ -113,7 +113,7 @@ fn strike(number: u64) -> Struck {
     }
 }
 
-fn course(oversold: i64, refused: usize) -> Course {
+fn timeline(oversold: i64, refused: usize) -> Timeline {
     let moment = |number: u64| {
         let share = i64::try_from(number).expect("few");
         let sold = (STOCK * share / 70).min(STOCK + oversold * share / 100);
@@ -130,7 +130,7 @@ fn course(oversold: i64, refused: usize) -> Course {
     };
     let refused = (1..=refused as u64).map(|number| Refused { at_ms: number * 2_000 + 720, step: "write".into() });
     let latency = [(Some(5.0), 40), (Some(7.0), 120), (Some(10.0), 150), (Some(20.0), 60), (Some(30.0), 25), (None, 5)];
-    Course {
+    Timeline {
         moments: (0..=100).map(moment).collect(),
         refused: refused.collect(),
         latency: latency.into_iter().map(|(within_ms, count)| Answers { within_ms, count }).collect(),

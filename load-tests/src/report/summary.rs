@@ -10,8 +10,8 @@ use crate::scenario::strategy::Strategy;
 
 /// The four parts.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
-pub(super) struct Star {
-    /// Without a lock.
+pub(super) struct Summary {
+    /// ProtocolMutation a lock.
     pub(super) situation: Part,
     /// What had to be done at the same time.
     pub(super) task: Part,
@@ -30,7 +30,7 @@ pub(super) struct Part {
     pub(super) sentence: String,
 }
 
-impl Star {
+impl Summary {
     /// From what was measured.
     pub(super) fn of(report: &Report) -> Self {
         Self { situation: situation(&report.runs), task: task(report), action: action(report), result: result(report) }

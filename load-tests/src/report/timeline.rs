@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::audit::{Books, LedgerRow};
+use crate::audit::{DbSnapshot, LedgerRow};
 use crate::workload::history::Operation;
 
 /// A chart is some hundred pixels wide.
@@ -37,9 +37,9 @@ const BOUNDS: [f64; 19] = [
     f64::INFINITY,
 ];
 
-/// The course of a row.
+/// The timeline of a row.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Course {
+pub struct Timeline {
     /// Evenly spaced, the first at 0.
     pub moments: Vec<Moment>,
     /// Stale tokens that were refused.
@@ -95,14 +95,18 @@ impl Clocks {
     }
 }
 
-impl Course {
-    /// Puts together what the books and the history tell.
-    pub fn of(history: &[Operation], books: &Books, clocks: Clocks) -> Self {
-        let refused = books
+impl Timeline {
+    /// Puts together what the snapshot and the history tell.
+    pub fn of(history: &[Operation], snapshot: &DbSnapshot, clocks: Clocks) -> Self {
+        let refused = snapshot
             .refusals
             .iter()
             .map(|refusal| Refused { at_ms: ms(clocks.in_row(refusal.at)), step: refusal.step.clone() });
-        Self { moments: moments(history, &books.ledger, clocks), refused: refused.collect(), latency: latency(history) }
+        Self {
+            moments: moments(history, &snapshot.ledger, clocks),
+            refused: refused.collect(),
+            latency: latency(history),
+        }
     }
 
     /// Milliseconds from the first moment to the last.
@@ -234,15 +238,15 @@ mod tests {
             order_id: None,
             at: NOON + Duration::from_secs(3),
         }];
-        let books = Books { ledger, refusals, ..Books::default() };
-        let course = Course::of(&[answered(0, 9_990, Some(201)), answered(0, 10_000, None)], &books, clocks());
-        assert_eq!(course.length_ms(), 10_000);
-        let at = |ms: u64| course.moments.iter().find(|moment| moment.at_ms == ms).expect("a moment");
+        let snapshot = DbSnapshot { ledger, refusals, ..DbSnapshot::default() };
+        let timeline = Timeline::of(&[answered(0, 9_990, Some(201)), answered(0, 10_000, None)], &snapshot, clocks());
+        assert_eq!(timeline.length_ms(), 10_000);
+        let at = |ms: u64| timeline.moments.iter().find(|moment| moment.at_ms == ms).expect("a moment");
         assert_eq!((at(2_900).sold, at(2_900).oversold), (0, 0));
         assert_eq!((at(3_000).sold, at(3_000).oversold), (1, 0));
         assert_eq!((at(5_000).sold, at(5_000).oversold), (3, 2));
         assert_eq!((at(10_000).sold, at(10_000).oversold, at(10_000).answered), (4, 2, 1));
-        assert_eq!(course.refused, [Refused { at_ms: 4_000, step: "write".into() }]);
+        assert_eq!(timeline.refused, [Refused { at_ms: 4_000, step: "write".into() }]);
     }
 
     #[test]
@@ -260,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_row_in_which_nothing_happened_has_a_course_too() {
-        let course = Course::of(&[], &Books::default(), clocks());
-        assert!(course.moments.iter().all(|moment| *moment == Moment::default()));
+        let timeline = Timeline::of(&[], &DbSnapshot::default(), clocks());
+        assert!(timeline.moments.iter().all(|moment| *moment == Moment::default()));
     }
 }

@@ -107,11 +107,11 @@ fn summary(run: &RunReport) -> String {
         1 => ", and 1 stale write was refused".to_owned(),
         refused => format!(", and {refused} stale writes were refused"),
     };
-    let take = match run.take {
+    let repetition = match run.repetition {
         1 => String::new(),
-        take => format!(" (take {take}: the one before showed nothing, either way)"),
+        repetition => format!(" (repetition {repetition}: the one before showed nothing, either way)"),
     };
-    format!("{name}: {over} of {stock} units oversold{refused}{take}.")
+    format!("{name}: {over} of {stock} units oversold{refused}{repetition}.")
 }
 
 /// Why a row could not have shown overselling, or did not show what it is there for.
@@ -135,7 +135,7 @@ fn void(run: &RunReport) -> Vec<String> {
         off_shows,
         format!("{} of {stock} units oversold is less than the stock, so the load was too light", run.units_oversold),
     );
-    unless(run.fault == Fault::None || run.faults_fired > 0, "the fault never struck".to_owned());
+    unless(run.fault == Fault::None || run.faults_fired > 0, "the fault never events".to_owned());
     if run.fault.makes_writes_stale() && run.faults_fired > 0 {
         let refused = !run.strategy.claims() || run.paused_writes_refused > 0;
         unless(refused, "no write of a paused replica was refused, so the fence was not tested".to_owned());
@@ -159,7 +159,7 @@ fn broken(run: &RunReport) -> Vec<String> {
     if promised && run.units_oversold > 0 {
         broken.push(format!("{name} oversold {} units", run.units_oversold));
     }
-    // Books that were not at rest prove nothing about the rest of the audit; the row is void.
+    // DbSnapshot that were not at rest prove nothing about the rest of the audit; the row is void.
     if run.unsettled.is_some() {
         return broken;
     }

@@ -13,25 +13,25 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use crate::cluster::stack::{Shape, Stack};
+use crate::cluster::stack::{Stack, StackConfig};
 use crate::interrupt::Interrupt;
-use crate::runner::environment::Ground;
+use crate::runner::environment::Environment;
 use crate::runner::sale::Sale;
-use crate::scenario::plan::{Load, answer_limit, shape_for};
+use crate::scenario::plan::{Load, answer_limit, stack_config_for};
 use crate::scenario::strategy::Strategy;
 use crate::workload::history::Operation;
 use crate::workload::outcome::Outcome;
-use crate::workload::{Attack, Mischief};
+use crate::workload::{Attack, DuplicateMode};
 
 /// With more customers, and the same SKUs.
-const CROWDS: [Point; 4] = [
+const CLIENT_COUNTS: [Point; 4] = [
     Point { users: 1, skus: 10 },
     Point { users: 8, skus: 10 },
     Point { users: 64, skus: 10 },
     Point { users: 256, skus: 10 },
 ];
 /// With more SKUs, and the same customers.
-const SHELVES: [Point; 3] =
+const SKU_COUNTS: [Point; 3] =
     [Point { users: 64, skus: 1 }, Point { users: 64, skus: 10 }, Point { users: 64, skus: 1_000 }];
 /// Connections are made and caches filled.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ pub struct Cost {
     /// How often each point is measured.
     pub runs: usize,
     /// What it runs on.
-    pub shape: Shape,
+    pub stack_config: StackConfig,
     /// Decides who asks for what.
     pub seed: u64,
     /// Where the service binaries are.
@@ -88,9 +88,9 @@ impl Cost {
     /// It could not be run.
     pub async fn run(&self, interrupt: &Interrupt) -> anyhow::Result<()> {
         std::fs::create_dir_all(&self.folder).with_context(|| self.folder.display().to_string())?;
-        let shape = shape_for(&self.shape, &self.strategies, false);
+        let stack_config = stack_config_for(&self.stack_config, &self.strategies, false);
         let stack = tokio::select! {
-            stack = Stack::start(&shape, &self.binaries, None) => stack.context("the stack did not come up")?,
+            stack = Stack::start(&stack_config, &self.binaries, None) => stack.context("the stack did not come up")?,
             _ = interrupt.asked() => return Ok(()),
         };
         let measured = self.measure(&stack, interrupt).await;
@@ -102,17 +102,19 @@ impl Cost {
     }
 
     async fn measure(&self, stack: &Stack, interrupt: &Interrupt) -> anyhow::Result<Vec<Measured>> {
-        let points: Vec<_> =
-            CROWDS.into_iter().chain(SHELVES.into_iter().filter(|one| !CROWDS.contains(one))).collect();
+        let points: Vec<_> = CLIENT_COUNTS
+            .into_iter()
+            .chain(SKU_COUNTS.into_iter().filter(|one| !CLIENT_COUNTS.contains(one)))
+            .collect();
         let (all, began, mut measured) = (points.len() * self.runs * self.strategies.len(), Instant::now(), Vec::new());
         for point in points {
-            let ground = Ground::own(stack, &self.folder).await?;
+            let environment = Environment::own_stack(stack, &self.folder).await?;
             for run in 1..=self.runs {
                 for &strategy in &self.strategies {
                     if interrupt.by().is_some() {
                         return Ok(measured);
                     }
-                    let figures = self.once(&ground, point, strategy, run, interrupt).await?;
+                    let figures = self.once(&environment, point, strategy, run, interrupt).await?;
                     if interrupt.by().is_none() {
                         measured.push(Measured { point, strategy, figures });
                         let left = began.elapsed() * count(all - measured.len()) / count(measured.len());
@@ -127,7 +129,7 @@ impl Cost {
 
     async fn once(
         &self,
-        ground: &Ground<'_>,
+        environment: &Environment<'_>,
         point: Point,
         strategy: Strategy,
         run: usize,
@@ -136,10 +138,16 @@ impl Cost {
         let load = self.load(point);
         let name = format!("{strategy}-{run}");
         let file = format!("history-{}-{}-{name}.jsonl", point.users, point.skus);
-        let sale = Sale::open(ground, strategy, &name, &load.stocks(self.seed), file).await?;
-        let lane = sale.lane(&load.demand(self.seed));
-        let limit = answer_limit(&self.shape);
-        let attack = Attack::new(&ground.target.orders, vec![lane], limit, Arc::new(Mischief::default()), interrupt)?;
+        let sale = Sale::open(environment, strategy, &name, &load.stocks(self.seed), file).await?;
+        let workload = sale.workload(&load.demand(self.seed));
+        let limit = answer_limit(&self.stack_config);
+        let attack = Attack::new(
+            &environment.target.orders,
+            vec![workload],
+            limit,
+            Arc::new(DuplicateMode::default()),
+            interrupt,
+        )?;
         let from = sale.history.now() + WARM_UP;
         attack.crowd(point.users, Instant::now() + WARM_UP + self.lasting).await;
         let operations = sale.history.finish().with_context(|| format!("{} cannot be written", sale.file))?;
@@ -166,12 +174,12 @@ impl Cost {
             self.lasting.as_secs(),
             WARM_UP.as_secs(),
             self.runs,
-            self.shape.payment.as_millis()
+            self.stack_config.payment.as_millis()
         );
-        let _ = writeln!(text, "## More customers, {} SKUs\n", CROWDS[0].skus);
-        text += &self.table(measured, &CROWDS, |point| counted(point.users, "customer"));
-        let _ = writeln!(text, "\n## More SKUs, {} customers\n", SHELVES[0].users);
-        text += &self.table(measured, &SHELVES, |point| counted(point.skus, "SKU"));
+        let _ = writeln!(text, "## More customers, {} SKUs\n", CLIENT_COUNTS[0].skus);
+        text += &self.table(measured, &CLIENT_COUNTS, |point| counted(point.users, "customer"));
+        let _ = writeln!(text, "\n## More SKUs, {} customers\n", SKU_COUNTS[0].users);
+        text += &self.table(measured, &SKU_COUNTS, |point| counted(point.skus, "SKU"));
         text
     }
 
@@ -256,7 +264,7 @@ mod tests {
             strategies: vec![Strategy::Off, Strategy::Atomic],
             lasting: Duration::from_secs(4),
             runs: 1,
-            shape: crate::cli::SHAPE,
+            stack_config: crate::cli::DEFAULT_STACK,
             seed: 1,
             binaries: PathBuf::new(),
             folder: PathBuf::new(),
@@ -297,7 +305,7 @@ mod tests {
 
     #[test]
     fn every_order_is_for_a_unit_that_is_there() {
-        for point in CROWDS.into_iter().chain(SHELVES) {
+        for point in CLIENT_COUNTS.into_iter().chain(SKU_COUNTS) {
             let load = cost().load(point);
             let mut asked = vec![0; usize::try_from(point.skus).expect("few")];
             load.demand(1).iter().for_each(|&sku| asked[usize::try_from(sku).expect("few")] += 1);

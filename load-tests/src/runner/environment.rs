@@ -7,25 +7,25 @@ use std::path::Path;
 use time::OffsetDateTime;
 
 use crate::audit::Auditor;
-use crate::cluster::control::Controls;
-use crate::cluster::lab_client::Replicas;
-use crate::cluster::stack::{Stack, Yard};
+use crate::cluster::lab_client::LabClient;
+use crate::cluster::process::ReplicaProcesses;
+use crate::cluster::stack::{Servers, Stack};
 use crate::cluster::target::Target;
 
 /// What sales are held on.
 #[derive(Debug)]
-pub struct Ground<'a> {
+pub struct Environment<'a> {
     /// Addresses.
     pub target: &'a Target,
     /// Where stock is put, and whose writes can be stopped as they begin.
-    pub inventory: Replicas,
+    pub inventory: LabClient,
     /// Whose writes can be stopped before they are sent.
-    pub orders: Replicas,
+    pub orders: LabClient,
     /// Processes that can be stopped.
-    pub controls: Controls,
+    pub controls: ReplicaProcesses,
     /// Servers that are ours.
-    pub yard: Option<&'a Yard>,
-    /// Reads the books.
+    pub servers: Option<&'a Servers>,
+    /// Reads the snapshot.
     pub auditor: Auditor,
     /// Where histories go.
     pub folder: &'a Path,
@@ -33,37 +33,50 @@ pub struct Ground<'a> {
     pub prefix: String,
 }
 
-impl<'a> Ground<'a> {
+impl<'a> Environment<'a> {
     /// A stack of our own: all of it can be broken, and the auditor goes around the proxies.
     ///
     /// # Errors
     /// The databases do not answer.
-    pub async fn own(stack: &'a Stack, folder: &'a Path) -> anyhow::Result<Self> {
+    pub async fn own_stack(stack: &'a Stack, folder: &'a Path) -> anyhow::Result<Self> {
         let auditor = Auditor::connect(&stack.audit).await?;
-        Ok(Self { controls: stack.controls(), yard: Some(&stack.yard), ..Self::of(&stack.target, auditor, folder)? })
+        Ok(Self {
+            controls: stack.controls(),
+            servers: Some(&stack.servers),
+            ..Self::of(&stack.target, auditor, folder)?
+        })
     }
 
     /// Somebody else's stack.
     ///
     /// # Errors
     /// The databases do not answer.
-    pub async fn strange(target: &'a Target, folder: &'a Path) -> anyhow::Result<Self> {
+    pub async fn external(target: &'a Target, folder: &'a Path) -> anyhow::Result<Self> {
         let auditor = Auditor::connect(&target.postgres).await?;
         Ok(Self { controls: target.controls(), ..Self::of(target, auditor, folder)? })
     }
 
     fn of(target: &'a Target, auditor: Auditor, folder: &'a Path) -> anyhow::Result<Self> {
-        let inventory = Replicas::new("inventory", &target.inventory, &target.inventory_token)?;
-        let orders = Replicas::new("order", &target.orders, "")?;
+        let inventory = LabClient::new("inventory", &target.inventory, &target.inventory_token)?;
+        let orders = LabClient::new("order", &target.orders, "")?;
         let prefix = format!("r{:x}", OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000);
-        Ok(Self { target, inventory, orders, controls: Controls::default(), yard: None, auditor, folder, prefix })
+        Ok(Self {
+            target,
+            inventory,
+            orders,
+            controls: ReplicaProcesses::default(),
+            servers: None,
+            auditor,
+            folder,
+            prefix,
+        })
     }
 
     /// Nobody stays stopped, nothing stays broken.
-    pub fn mend(&self) {
+    pub fn restore(&self) {
         self.controls.resume_all();
-        if let Some(routes) = self.yard.and_then(|yard| yard.routes.as_ref()) {
-            routes.heal();
+        if let Some(proxies) = self.servers.and_then(|servers| servers.proxies.as_ref()) {
+            proxies.heal();
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use time::OffsetDateTime;
 
-use crate::cluster::stack::{Shape, Stack};
+use crate::cluster::stack::{Stack, StackConfig};
 use crate::cluster::target::Target;
 use crate::faults::{Fault, Needs};
 use crate::interrupt::Interrupt;
@@ -15,13 +15,13 @@ use crate::report::baseline::Baseline;
 use crate::report::matrix_markdown;
 use crate::report::verdict::{Verdict, shows_nothing};
 use crate::report::{self, Report, RunReport};
-use crate::runner::cell::{self, Take};
-use crate::runner::environment::Ground;
+use crate::runner::cell::{self, CellRun};
+use crate::runner::environment::Environment;
 use crate::runner::progress::Progress;
 use crate::scenario::plan::Plan;
 
 /// So many times a row is run until it shows anything, this way or that.
-const MOST_TAKES: u32 = 3;
+const MAX_REPETITIONS: u32 = 3;
 
 /// What to run, where, and where to tell.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Experiment {
             Some(target) => experiment.on_target(target, interrupt, progress).await,
             None => experiment.on_own_stack(interrupt, progress).await,
         };
-        let Ran { runs, missing } = ran?;
+        let CellResults { runs, missing } = ran?;
         let verdict = Verdict::of(&runs, interrupt.by()).without(missing);
         let Self { plan, folder, baseline, .. } = experiment;
         let report = Report::new(&plan, started_at, runs, verdict).against(baseline.as_ref());
@@ -64,7 +64,7 @@ impl Experiment {
         Ok(report.verdict)
     }
 
-    /// What cannot be had on this ground is left out, by name. On a stack of our own everything can be had.
+    /// What cannot be had on this environment is left out, by name. On a stack of our own everything can be had.
     fn leave_out(&mut self) -> anyhow::Result<()> {
         let Some(target) = &self.target else { return Ok(()) };
         let controls = target.controls();
@@ -88,12 +88,12 @@ impl Experiment {
         Ok(())
     }
 
-    async fn on_own_stack(&self, interrupt: &Interrupt, progress: Progress<'_>) -> anyhow::Result<Ran> {
-        let mut ran = Ran::default();
+    async fn on_own_stack(&self, interrupt: &Interrupt, progress: Progress<'_>) -> anyhow::Result<CellResults> {
+        let mut ran = CellResults::default();
         for proxied in [false, true] {
             let numbers = self.plan.numbers(proxied);
             if !numbers.is_empty() && interrupt.by().is_none() {
-                let more = self.on_stack(&self.plan.shape(proxied), &numbers, interrupt, progress).await?;
+                let more = self.on_stack(&self.plan.stack_config(proxied), &numbers, interrupt, progress).await?;
                 ran.runs.extend(more.runs);
                 ran.missing.extend(more.missing);
             }
@@ -104,50 +104,55 @@ impl Experiment {
     /// Brings a stack up for these cells.
     async fn on_stack(
         &self,
-        shape: &Shape,
+        stack_config: &StackConfig,
         numbers: &[usize],
         interrupt: &Interrupt,
         progress: Progress<'_>,
-    ) -> anyhow::Result<Ran> {
-        let (nodes, replicas) = (shape.redis_nodes, shape.replicas);
-        let between = if shape.proxied { ", proxies between them" } else { "" };
+    ) -> anyhow::Result<CellResults> {
+        let (nodes, replicas) = (stack_config.redis_nodes, stack_config.replicas);
+        let between = if stack_config.proxied { ", proxies between them" } else { "" };
         progress
             .say(&format!("Starting Postgres, {nodes} Redis nodes and {replicas} replicas of each service{between}"));
         let logs = self.folder.join("logs");
         let stack = tokio::select! {
-            stack = Stack::start(shape, &self.binaries, Some(&logs)) => stack.context("the stack did not come up")?,
-            _ = interrupt.asked() => return Ok(Ran::default()),
+            stack = Stack::start(stack_config, &self.binaries, Some(&logs)) => stack.context("the stack did not come up")?,
+            _ = interrupt.asked() => return Ok(CellResults::default()),
         };
-        let ran = match Ground::own(&stack, &self.folder).await {
-            Ok(ground) => Ok(self.cells(&ground, numbers, interrupt, progress).await),
+        let ran = match Environment::own_stack(&stack, &self.folder).await {
+            Ok(environment) => Ok(self.cells(&environment, numbers, interrupt, progress).await),
             Err(error) => Err(error),
         };
         stack.shut_down().await;
         ran
     }
 
-    async fn on_target(&self, target: &Target, interrupt: &Interrupt, progress: Progress<'_>) -> anyhow::Result<Ran> {
-        let ground = Ground::strange(target, &self.folder).await?;
+    async fn on_target(
+        &self,
+        target: &Target,
+        interrupt: &Interrupt,
+        progress: Progress<'_>,
+    ) -> anyhow::Result<CellResults> {
+        let environment = Environment::external(target, &self.folder).await?;
         let all: Vec<_> = (1..=self.plan.cells.len()).collect();
-        Ok(self.cells(&ground, &all, interrupt, progress).await)
+        Ok(self.cells(&environment, &all, interrupt, progress).await)
     }
 
     /// A cell that cannot be run makes the run void; what was seen in the others is told all the same.
     async fn cells(
         &self,
-        ground: &Ground<'_>,
+        environment: &Environment<'_>,
         numbers: &[usize],
         interrupt: &Interrupt,
         progress: Progress<'_>,
-    ) -> Ran {
-        let mut ran = Ran::default();
+    ) -> CellResults {
+        let mut ran = CellResults::default();
         for &number in numbers {
             if interrupt.by().is_some() {
                 break;
             }
             let mut rows = Vec::new();
             let fault = self.plan.cells[number - 1].fault;
-            if let Err(error) = self.until_it_shows(ground, number, interrupt, progress, &mut rows).await {
+            if let Err(error) = self.until_it_shows(environment, number, interrupt, progress, &mut rows).await {
                 ran.missing.push(format!("under {fault} nothing could be run: {error:#}"));
             }
             ran.runs.extend(rows);
@@ -158,16 +163,18 @@ impl Experiment {
     /// Runs a cell, and again those of its rows that showed nothing, either way: a pause that met nobody is no result.
     async fn until_it_shows(
         &self,
-        ground: &Ground<'_>,
+        environment: &Environment<'_>,
         number: usize,
         interrupt: &Interrupt,
         progress: Progress<'_>,
         rows: &mut Vec<RunReport>,
     ) -> anyhow::Result<()> {
         let planned = &self.plan.cells[number - 1];
-        let (mut cell, mut take) = (planned.clone(), 1);
+        let (mut cell, mut repetition) = (planned.clone(), 1);
         loop {
-            let found = cell::run(ground, &self.plan, Take { number, take, cell: &cell }, progress, interrupt).await?;
+            let found =
+                cell::run(environment, &self.plan, CellRun { number, repetition, cell: &cell }, progress, interrupt)
+                    .await?;
             for row in found {
                 match rows.iter_mut().find(|earlier| earlier.strategy == row.strategy) {
                     Some(earlier) => *earlier = row,
@@ -175,25 +182,25 @@ impl Experiment {
                 }
             }
             let void: Vec<_> = rows.iter().filter(|row| shows_nothing(row)).map(|row| row.strategy).collect();
-            if void.is_empty() || take == MOST_TAKES || interrupt.by().is_some() {
+            if void.is_empty() || repetition == MAX_REPETITIONS || interrupt.by().is_some() {
                 return Ok(());
             }
             let names: Vec<_> = void.iter().map(ToString::to_string).collect();
             progress.say(&format!("Void, so once more under {}: {}", cell.fault, names.join(", ")));
-            (cell, take) = (planned.with_only(void), take + 1);
+            (cell, repetition) = (planned.with_only(void), repetition + 1);
         }
     }
 }
 
 /// What came of the cells.
 #[derive(Debug, Default)]
-struct Ran {
+struct CellResults {
     runs: Vec<RunReport>,
     /// Those that could not be run, and why.
     missing: Vec<String>,
 }
 
-/// Makes the folder, and takes away what an earlier run wrote: its history must not be taken for this one's.
+/// Makes the folder, and repetitions away what an earlier run wrote: its history must not be taken for this one's.
 fn clear(folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     for entry in std::fs::read_dir(folder)? {

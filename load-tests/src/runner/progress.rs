@@ -66,7 +66,7 @@ impl<'a> Progress<'a> {
     pub fn ended(self, number: usize, row: &RunReport) {
         let (cells, accepted, over) = (self.plan.cells.len(), row.accepted, row.units_oversold);
         let fired =
-            if row.fault == Fault::None { String::new() } else { format!(", struck {} times", row.faults_fired) };
+            if row.fault == Fault::None { String::new() } else { format!(", events {} times", row.faults_fired) };
         eprintln!("{number}/{cells}  {} · {}: {accepted} accepted, {over} oversold{fired}", row.strategy, row.fault);
     }
 
@@ -138,7 +138,7 @@ mod tests {
             fault,
             strategies: Vec::new(),
             arrivals: Arrivals::Open { window: Duration::from_secs(seconds) },
-            strikes: 0,
+            injections: 0,
         };
         let cells = [(Fault::PartitionRedis, 5), (Fault::None, 20), (Fault::PauseInventory, 110)];
         let cells = cells.map(|(fault, seconds)| cell(fault, seconds)).to_vec();

@@ -1,13 +1,13 @@
-//! One row of the table: what the books, the history and the strikes of one strategy come to.
+//! One row of the table: what the snapshot, the history and the strikes of one strategy come to.
 //!
-//! Absence: nothing is run here; `cell` does that, and reads the books once nothing is in flight.
+//! Absence: nothing is run here; `cell` does that, and reads the snapshot once nothing is in flight.
 
 use hdrhistogram::Histogram;
 
 use crate::audit::oversold;
-use crate::audit::{self, Books, Evidence, Quiet};
-use crate::faults::Struck;
-use crate::report::timeline::{Clocks, Course};
+use crate::audit::{self, DbSnapshot, Evidence, Quiescence};
+use crate::faults::FaultEvent;
+use crate::report::timeline::{Clocks, Timeline};
 use crate::report::{AuditReport, Latency, LockWait, RunReport};
 use crate::scenario::plan::{Plan, RowPlan};
 use crate::workload::history::{Operation, Tally};
@@ -17,19 +17,19 @@ const LONGEST_US: u64 = 600_000_000;
 
 /// Everything a row brought to light.
 #[derive(Debug)]
-pub struct Found<'a> {
+pub struct RowMeasurements<'a> {
     /// The run.
     pub plan: &'a Plan,
     /// Which row.
     pub row: RowPlan,
     /// How many times it was run, this one counted.
-    pub take: u32,
+    pub repetition: u32,
     /// What was sold, and how many units there were of all of them.
     pub skus: &'a [String],
     /// How many units there were.
     pub stock: u64,
-    /// The books of these SKUs.
-    pub books: &'a Books,
+    /// The snapshot of these SKUs.
+    pub snapshot: &'a DbSnapshot,
     /// What was asked and answered.
     pub operations: &'a [Operation],
     /// What time it was when they were read.
@@ -37,18 +37,18 @@ pub struct Found<'a> {
     /// How the answers were counted.
     pub tally: Tally,
     /// The strikes that concern this row.
-    pub struck: Vec<Struck>,
-    /// Whether nothing was in flight when the books were read.
-    pub quiet: &'a Quiet,
+    pub events: Vec<FaultEvent>,
+    /// Whether nothing was in flight when the snapshot were read.
+    pub quiescence: &'a Quiescence,
     /// Where the history lies.
     pub file: String,
 }
 
-impl Found<'_> {
+impl RowMeasurements<'_> {
     /// The row.
     pub fn report(self) -> RunReport {
-        let Self { plan, row, books, operations, tally, .. } = self;
-        let evidence = Evidence { books, history: Some(operations) };
+        let Self { plan, row, snapshot, operations, tally, .. } = self;
+        let evidence = Evidence { snapshot, history: Some(operations) };
         let findings = audit::audit(&evidence);
         let (duration_seconds, latency_ms, lock_wait_ms) = times(operations);
         RunReport {
@@ -57,18 +57,18 @@ impl Found<'_> {
             initial_stock: self.stock,
             attempts: operations.len() as u64,
             accepted: tally.accepted,
-            units_sold: books.live_units().values().sum(),
-            stock_left: books.stock.iter().map(|row| row.available).sum(),
-            units_oversold: oversold::units(&books.ledger),
-            lost_updates: books.lost_updates(),
+            units_sold: snapshot.live_units().values().sum(),
+            stock_left: snapshot.stock.iter().map(|row| row.available).sum(),
+            units_oversold: oversold::units(&snapshot.ledger),
+            lost_updates: snapshot.lost_updates(),
             sold_out: tally.sold_out,
             lock_timeouts: tally.lock_timeouts,
             unavailable: tally.unavailable,
-            stale_claims_refused: books.refused_at("claim").count(),
-            stale_writes_refused: books.refused_at("write").count(),
-            payments_voided: books.orders.iter().filter(|order| order.payment.as_deref() == Some("voided")).count(),
+            stale_claims_refused: snapshot.refused_at("claim").count(),
+            stale_writes_refused: snapshot.refused_at("write").count(),
+            payments_voided: snapshot.orders.iter().filter(|order| order.payment.as_deref() == Some("voided")).count(),
             unexplained_errors: tally.unexplained + tally.silence,
-            faults_fired: self.struck.iter().filter(|struck| struck.fired).count(),
+            faults_fired: self.events.iter().filter(|events| events.fired).count(),
             duration_seconds,
             orders_per_second: per_second(tally.ended - tally.silence, duration_seconds),
             latency_ms,
@@ -78,16 +78,16 @@ impl Found<'_> {
             skus: self.skus.len(),
             skus_sold_out: self.sold_out(),
             paused_writes_refused: self.paused_writes_refused(),
-            unsettled: match self.quiet {
-                Quiet::Yes => None,
-                Quiet::No(what) => Some(what.clone()),
+            unsettled: match self.quiescence {
+                Quiescence::Reached => None,
+                Quiescence::NotReached(what) => Some(what.clone()),
             },
-            payment_ms: u64::try_from(plan.shape.payment.as_millis()).unwrap_or(u64::MAX),
+            payment_ms: u64::try_from(plan.stack_config.payment.as_millis()).unwrap_or(u64::MAX),
             tried_again: tally.tried_again,
             tried_again_unavailable: tally.tried_again_unavailable,
-            take: self.take,
-            strikes: self.struck,
-            course: Course::of(operations, books, self.clocks),
+            repetition: self.repetition,
+            fault_events: self.events,
+            timeline: Timeline::of(operations, snapshot, self.clocks),
             history: self.file,
         }
     }
@@ -95,22 +95,22 @@ impl Found<'_> {
     /// SKUs of which at least as many units were sold as there were. `available` cannot tell: without a lock it may
     /// still show units when several times as many were sold.
     fn sold_out(&self) -> usize {
-        let live = self.books.live_units();
+        let live = self.snapshot.live_units();
         let sold = |sku: &str| live.get(sku).copied().unwrap_or_default();
-        self.books.stock.iter().filter(|row| sold(&row.sku) >= row.on_hand).count()
+        self.snapshot.stock.iter().filter(|row| sold(&row.sku) >= row.on_hand).count()
     }
 
     /// Refused writes that belong to a pause: same order, same token. A fenced order writes only after its claim
     /// succeeded, and the refusal names a newer claim.
     fn paused_writes_refused(&self) -> usize {
-        let refused = |struck: &&Struck| {
+        let refused = |events: &&FaultEvent| {
             let same = |refusal: &&audit::Refusal| {
-                refusal.order_id == struck.order_id && Some(refusal.token) == struck.fencing_token
+                refusal.order_id == events.order_id && Some(refusal.token) == events.fencing_token
             };
-            struck.fired
-                && self.books.refused_at("write").any(|refusal| same(&refusal) && refusal.current > refusal.token)
+            events.fired
+                && self.snapshot.refused_at("write").any(|refusal| same(&refusal) && refusal.current > refusal.token)
         };
-        self.struck.iter().filter(refused).count()
+        self.events.iter().filter(refused).count()
     }
 }
 

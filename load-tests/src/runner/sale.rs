@@ -7,10 +7,10 @@ use std::sync::atomic::AtomicUsize;
 
 use anyhow::Context as _;
 
-use crate::faults::LaneField;
-use crate::runner::environment::Ground;
+use crate::faults::FaultTarget;
+use crate::runner::environment::Environment;
 use crate::scenario::strategy::Strategy;
-use crate::workload::Lane;
+use crate::workload::Workload;
 use crate::workload::history::History;
 
 /// One strategy's sale.
@@ -24,7 +24,7 @@ pub struct Sale {
     pub skus: Vec<String>,
     /// Units of all of it.
     pub stock: u64,
-    /// The history's name, in the ground's folder.
+    /// The history's name, in the environment's folder.
     pub file: String,
     /// What was asked and answered.
     pub history: Arc<History>,
@@ -36,26 +36,26 @@ impl Sale {
     /// # Errors
     /// Inventory does not take it, or the history cannot be written.
     pub async fn open(
-        ground: &Ground<'_>,
+        environment: &Environment<'_>,
         strategy: Strategy,
         name: &str,
         stocks: &[u64],
         file: String,
     ) -> anyhow::Result<Self> {
-        let prefix = format!("{}-{name}", ground.prefix);
+        let prefix = format!("{}-{name}", environment.prefix);
         let skus: Vec<String> = (0..stocks.len()).map(|sku| format!("{prefix}-{sku}")).collect();
         for (sku, stock) in skus.iter().zip(stocks) {
-            ground.inventory.put_stock(sku, *stock).await?;
+            environment.inventory.put_stock(sku, *stock).await?;
         }
         let history =
-            History::begin(&ground.folder.join(&file)).with_context(|| format!("{file} cannot be written"))?;
+            History::begin(&environment.folder.join(&file)).with_context(|| format!("{file} cannot be written"))?;
         Ok(Self { strategy, prefix, skus, stock: stocks.iter().sum(), file, history: Arc::new(history) })
     }
 
     /// As customers see it, who want these SKUs, by number, one after the other.
-    pub fn lane(&self, demand: &[u64]) -> Lane {
+    pub fn workload(&self, demand: &[u64]) -> Workload {
         let sku = |sku: &u64| usize::try_from(*sku).ok().and_then(|sku| self.skus.get(sku).cloned());
-        Lane {
+        Workload {
             strategy: self.strategy,
             prefix: self.prefix.clone(),
             demand: demand.iter().filter_map(sku).collect(),
@@ -65,7 +65,7 @@ impl Sale {
     }
 
     /// As faults see it.
-    pub fn field(&self) -> LaneField {
-        LaneField { strategy: self.strategy, skus: self.skus.clone(), history: Arc::clone(&self.history) }
+    pub fn fault_target(&self) -> FaultTarget {
+        FaultTarget { strategy: self.strategy, skus: self.skus.clone(), history: Arc::clone(&self.history) }
     }
 }

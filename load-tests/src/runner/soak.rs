@@ -14,12 +14,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-pub use self::protocol_mutation::Without;
+pub use self::protocol_mutation::ProtocolMutation;
 use self::report::SoakReport;
 use self::round::Round;
-use crate::cluster::stack::{Shape, Stack};
+use crate::cluster::stack::{Stack, StackConfig};
 use crate::interrupt::Interrupt;
-use crate::runner::environment::Ground;
+use crate::runner::environment::Environment;
 use crate::scenario::strategy::{Backend, Strategy};
 
 /// One sale and its audit.
@@ -35,11 +35,11 @@ pub struct SoakPlan {
     /// Customers at the same time.
     pub users: u64,
     /// What is taken out of the database beforehand, to see that the soak would notice.
-    pub without: Option<Without>,
+    pub without: Option<ProtocolMutation>,
     /// Decides which faults strike, when and whom.
     pub seed: u64,
     /// What it runs on.
-    pub shape: Shape,
+    pub stack_config: StackConfig,
 }
 
 /// A soak, and where to tell of it.
@@ -55,9 +55,9 @@ pub struct Soak {
 
 /// What a soak runs on where nothing else is said: a payment that leaves room between read and write, a lock that is not
 /// waited for too long, proxies on every line.
-pub fn shape(preset: &Shape) -> Shape {
+pub fn stack_config(preset: &StackConfig) -> StackConfig {
     let ms = Duration::from_millis;
-    Shape { payment: ms(10), wait: ms(3_000), proxied: true, ..preset.clone() }
+    StackConfig { payment: ms(10), wait: ms(3_000), proxied: true, ..preset.clone() }
 }
 
 impl Soak {
@@ -69,20 +69,23 @@ impl Soak {
         let Self { plan, binaries, folder } = self;
         report::clear(&folder).with_context(|| format!("{} cannot be written", folder.display()))?;
         let backend = plan.strategy.backend();
-        let shape =
-            Shape { etcd: backend == Backend::Etcd, zookeeper: backend == Backend::Zookeeper, ..plan.shape.clone() };
+        let stack_config = StackConfig {
+            etcd: backend == Backend::Etcd,
+            zookeeper: backend == Backend::Zookeeper,
+            ..plan.stack_config.clone()
+        };
         let mut report = SoakReport::new(&plan);
         let logs = folder.join("logs");
         let stack = tokio::select! {
-            stack = Stack::start(&shape, &binaries, Some(&logs)) => stack.context("the stack did not come up")?,
+            stack = Stack::start(&stack_config, &binaries, Some(&logs)) => stack.context("the stack did not come up")?,
             _ = interrupt.asked() => return Ok(report),
         };
         if let Some(without) = plan.without {
             without.take_out(&stack.target.postgres.inventory).await?;
         }
-        let ground = Ground::own(&stack, &folder).await?;
+        let environment = Environment::own_stack(&stack, &folder).await?;
         println!("{}", report.headline());
-        let ran = minutes(&ground, &plan, interrupt, &mut report).await;
+        let ran = minutes(&environment, &plan, interrupt, &mut report).await;
         stack.shut_down().await;
         ran?;
         report.write(&folder).with_context(|| format!("the report cannot be written to {}", folder.display()))?;
@@ -92,7 +95,7 @@ impl Soak {
 }
 
 async fn minutes(
-    ground: &Ground<'_>,
+    environment: &Environment<'_>,
     plan: &SoakPlan,
     interrupt: &Interrupt,
     report: &mut SoakReport,
@@ -101,12 +104,12 @@ async fn minutes(
     let mut number = 0;
     while Instant::now() < over && interrupt.by().is_none() && report.is_clean() {
         number += 1;
-        let round = Round { ground, plan, number, interrupt };
+        let round = Round { environment, plan, number, interrupt };
         let minute = round.run().await.with_context(|| format!("minute {number} could not be run"))?;
         println!("{}", minute.line());
         report.add(minute);
         // After every minute, so that a machine that goes down leaves what was seen.
-        report.write(ground.folder)?;
+        report.write(environment.folder)?;
     }
     Ok(())
 }

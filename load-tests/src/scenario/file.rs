@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use crate::cluster::stack::Shape;
+use crate::cluster::stack::StackConfig;
 use crate::faults::Fault;
 use crate::scenario::plan::{Arrivals, Cell, Load};
 use crate::scenario::strategy::Strategy;
@@ -53,7 +53,7 @@ struct StackSection {
 struct FaultSection {
     name: Fault,
     #[serde(default)]
-    strikes: usize,
+    injections: usize,
     window_s: Option<u64>,
     strategies: Option<Vec<Strategy>>,
 }
@@ -94,7 +94,7 @@ impl Scenario {
                 Some(seconds) => Arrivals::Open { window: Duration::from_secs(seconds) },
                 None => Arrivals::Closed,
             },
-            strikes: section.strikes,
+            injections: section.injections,
         };
         self.fault.iter().map(cell).collect()
     }
@@ -106,10 +106,10 @@ impl Scenario {
     }
 
     /// What it runs on; what is left open is as in `preset`.
-    pub fn shape(&self, preset: &Shape) -> Shape {
+    pub fn stack_config(&self, preset: &StackConfig) -> StackConfig {
         let ms = |given: Option<u64>, preset| given.map_or(preset, Duration::from_millis);
         let stack = &self.stack;
-        Shape {
+        StackConfig {
             redis_nodes: stack.redis_nodes.unwrap_or(preset.redis_nodes),
             replicas: stack.replicas.unwrap_or(preset.replicas),
             lease: ms(stack.lease_ms, preset.lease),
@@ -134,7 +134,7 @@ mod tests {
             let scenario = Scenario::read(&file).expect("a scenario");
             let load = scenario.load();
             assert!(load.attempts() >= DEMAND * load.stock, "{}", file.display());
-            assert!(scenario.cells().iter().all(|cell| cell.fault == Fault::None || cell.strikes > 0));
+            assert!(scenario.cells().iter().all(|cell| cell.fault == Fault::None || cell.injections > 0));
             count += 1;
         }
         assert!(count >= 3, "{count} scenarios");

@@ -10,7 +10,7 @@ use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_distr::{Distribution as _, Zipf};
 
-use crate::cluster::stack::Shape;
+use crate::cluster::stack::StackConfig;
 use crate::faults::Fault;
 use crate::scenario::strategy::{Backend, Strategy};
 
@@ -79,7 +79,7 @@ pub struct Cell {
     /// When orders come.
     pub arrivals: Arrivals,
     /// How often the fault is meant to strike.
-    pub strikes: usize,
+    pub injections: usize,
 }
 
 /// A whole run.
@@ -90,7 +90,7 @@ pub struct Plan {
     /// The same for every row.
     pub load: Load,
     /// What it runs on.
-    pub shape: Shape,
+    pub stack_config: StackConfig,
     /// Faults that were asked for and cannot be had.
     pub left_out: Vec<Fault>,
     /// Decides everything random.
@@ -106,16 +106,16 @@ pub const STORY: [RowPlan; 4] = [
 ];
 
 /// The cells that were asked for: the story, one row after the other, or under every fault named all strategies named.
-pub fn cells(strategies: &[Strategy], faults: &[Fault], arrivals: Arrivals, strikes: usize) -> Vec<Cell> {
+pub fn cells(strategies: &[Strategy], faults: &[Fault], arrivals: Arrivals, injections: usize) -> Vec<Cell> {
     if strategies.is_empty() && faults.is_empty() {
         let row =
-            |&RowPlan { strategy, fault }: &RowPlan| Cell { fault, strategies: vec![strategy], arrivals, strikes };
+            |&RowPlan { strategy, fault }: &RowPlan| Cell { fault, strategies: vec![strategy], arrivals, injections };
         return STORY.iter().map(row).collect();
     }
     let strategies =
         if strategies.is_empty() { &[Strategy::Off, Strategy::Redlock, Strategy::RedlockFenced] } else { strategies };
     let faults = if faults.is_empty() { &[Fault::None] } else { faults };
-    faults.iter().map(|&fault| Cell { fault, strategies: strategies.to_vec(), arrivals, strikes }).collect()
+    faults.iter().map(|&fault| Cell { fault, strategies: strategies.to_vec(), arrivals, injections }).collect()
 }
 
 impl Cell {
@@ -134,8 +134,8 @@ impl Cell {
             }
             Arrivals::Closed => Arrivals::Closed,
         };
-        let strikes = (2 * self.strikes * some).div_ceil(all).min(self.strikes);
-        Self { fault: self.fault, strategies, arrivals, strikes }
+        let injections = (2 * self.injections * some).div_ceil(all).min(self.injections);
+        Self { fault: self.fault, strategies, arrivals, injections }
     }
 }
 
@@ -171,8 +171,8 @@ impl Plan {
     }
 
     /// The stack that these cells need.
-    pub fn shape(&self, proxied: bool) -> Shape {
-        shape_for(&self.shape, &self.strategies(), proxied)
+    pub fn stack_config(&self, proxied: bool) -> StackConfig {
+        stack_config_for(&self.stack_config, &self.strategies(), proxied)
     }
 
     /// The numbers of the cells, from 1, that need proxies, or that need none.
@@ -191,9 +191,14 @@ impl Plan {
 }
 
 /// The stack that these strategies need; proxies cost everybody time, so they stand only where something is broken.
-pub fn shape_for(shape: &Shape, strategies: &[Strategy], proxied: bool) -> Shape {
+pub fn stack_config_for(stack_config: &StackConfig, strategies: &[Strategy], proxied: bool) -> StackConfig {
     let locks_with = |backend| strategies.iter().any(|strategy| strategy.backend() == backend);
-    Shape { proxied, etcd: locks_with(Backend::Etcd), zookeeper: locks_with(Backend::Zookeeper), ..shape.clone() }
+    StackConfig {
+        proxied,
+        etcd: locks_with(Backend::Etcd),
+        zookeeper: locks_with(Backend::Zookeeper),
+        ..stack_config.clone()
+    }
 }
 
 impl Load {
@@ -266,7 +271,7 @@ impl Load {
 
 /// When a fault strikes and whom.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Strike {
+pub struct Injection {
     /// Counts from 0.
     pub number: usize,
     /// After this part of the sale.
@@ -278,7 +283,7 @@ pub struct Strike {
 }
 
 /// The schedule of a cell's fault, in order.
-pub fn strikes(seed: u64, count: usize, arrivals: Arrivals) -> Vec<Strike> {
+pub fn injections(seed: u64, count: usize, arrivals: Arrivals) -> Vec<Injection> {
     let mut random = StdRng::seed_from_u64(seed ^ 0x0057_1213);
     let scale = match arrivals {
         Arrivals::Closed => 1.0,
@@ -286,13 +291,13 @@ pub fn strikes(seed: u64, count: usize, arrivals: Arrivals) -> Vec<Strike> {
     };
     let mut after: Vec<f64> = (0..count).map(|_| random.random_range(STRIKES_WITHIN) * scale).collect();
     after.sort_unstable_by(f64::total_cmp);
-    let strike = |(number, after)| Strike {
+    let injection = |(number, after)| Injection {
         number,
         after,
         replica: random.random_range(0..1 << 16),
         sku: random.random_range(0..1 << 16),
     };
-    after.into_iter().enumerate().map(strike).collect()
+    after.into_iter().enumerate().map(injection).collect()
 }
 
 /// A part of a number, cut.
@@ -307,8 +312,8 @@ fn real(number: u64) -> f64 {
 }
 
 /// Longer than any order may take, and then some: an attempt without an answer by then is silence.
-pub fn answer_limit(shape: &Shape) -> Duration {
-    2 * (shape.wait + shape.lease) + Duration::from_secs(5)
+pub fn answer_limit(stack_config: &StackConfig) -> Duration {
+    2 * (stack_config.wait + stack_config.lease) + Duration::from_secs(5)
 }
 
 #[cfg(test)]

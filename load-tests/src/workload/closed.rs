@@ -14,7 +14,7 @@ use super::request::{Via, place};
 
 pub(super) async fn run(attack: Arc<Attack>, users: u64, iterations: u64) -> anyhow::Result<()> {
     let interrupt = attack.interrupt.clone();
-    let (users, iterations) = (users * attack.lanes.len() as u64, iterations.to_string());
+    let (users, iterations) = (users * attack.workloads.len() as u64, iterations.to_string());
     let users = users.to_string();
     let arguments = [
         "--host",
@@ -50,13 +50,13 @@ pub(super) async fn run(attack: Arc<Attack>, users: u64, iterations: u64) -> any
     attacked.map(drop).context("the attack could not run")
 }
 
-/// The customers of all lanes stand in one row: every lane has equally many.
+/// The customers of all workloads stand in one row: every workload has equally many.
 async fn next(attack: &Attack, user: &mut GooseUser) -> TransactionResult {
-    let lane = &attack.lanes[user.weighted_users_index % attack.lanes.len()];
+    let workload = &attack.workloads[user.weighted_users_index % attack.workloads.len()];
     if attack.interrupt.by().is_none()
-        && let Some(number) = lane.take_number()
+        && let Some(number) = workload.take_number()
     {
-        place(attack, lane, number, None, &mut Via::Goose(user)).await;
+        place(attack, workload, number, None, &mut Via::Goose(user)).await;
     }
     Ok(())
 }

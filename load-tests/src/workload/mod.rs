@@ -27,11 +27,11 @@ pub struct Attack {
     /// Every replica of order; asked in turn.
     pub orders: Vec<String>,
     /// Each strategy's part.
-    pub lanes: Vec<Lane>,
+    pub workloads: Vec<Workload>,
     /// How long an answer is waited for.
     pub answer_limit: Duration,
     /// What customers are up to.
-    pub mischief: Arc<Mischief>,
+    pub duplicates: Arc<DuplicateMode>,
     /// Asks the attack to end early.
     pub interrupt: Interrupt,
     http: Client,
@@ -39,7 +39,7 @@ pub struct Attack {
 
 /// One strategy's part of an attack.
 #[derive(Debug)]
-pub struct Lane {
+pub struct Workload {
     /// Sent with every order.
     pub strategy: Strategy,
     /// Keys begin with it; unique to the row.
@@ -54,19 +54,19 @@ pub struct Lane {
 
 /// What customers do beside ordering.
 #[derive(Debug, Default)]
-pub struct Mischief {
+pub struct DuplicateMode {
     twice: AtomicBool,
 }
 
 /// Customers send their orders twice until this is dropped.
 #[derive(Debug)]
-pub struct Twice<'a>(&'a Mischief);
+pub struct DuplicateGuard<'a>(&'a DuplicateMode);
 
-impl Mischief {
+impl DuplicateMode {
     /// From now on, every other order is sent twice at the same moment.
-    pub fn duplicates(&self) -> Twice<'_> {
+    pub fn duplicates(&self) -> DuplicateGuard<'_> {
         self.twice.store(true, Ordering::Relaxed);
-        Twice(self)
+        DuplicateGuard(self)
     }
 
     fn sends_twice(&self, number: usize) -> bool {
@@ -74,7 +74,7 @@ impl Mischief {
     }
 }
 
-impl Drop for Twice<'_> {
+impl Drop for DuplicateGuard<'_> {
     fn drop(&mut self) {
         self.0.twice.store(false, Ordering::Relaxed);
     }
@@ -87,18 +87,18 @@ impl Attack {
     /// There is nobody to attack, or the HTTP client cannot be built.
     pub fn new(
         orders: &[String],
-        lanes: Vec<Lane>,
+        workloads: Vec<Workload>,
         answer_limit: Duration,
-        mischief: Arc<Mischief>,
+        duplicates: Arc<DuplicateMode>,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Self> {
         anyhow::ensure!(!orders.is_empty(), "there is no order service to attack");
         let http = Client::builder().no_proxy().http1_only().tcp_nodelay(true).retry(reqwest::retry::never()).build();
         let http = http.context("the customers' HTTP client")?;
-        Ok(Self { orders: orders.to_vec(), lanes, answer_limit, mischief, interrupt: interrupt.clone(), http })
+        Ok(Self { orders: orders.to_vec(), workloads, answer_limit, duplicates, interrupt: interrupt.clone(), http })
     }
 
-    /// So many customers of each lane order so many times, each after their last order was answered. By goose.
+    /// So many customers of each workload order so many times, each after their last order was answered. By goose.
     ///
     /// # Errors
     /// Goose could not run. What went wrong with an order is in its history.
@@ -106,18 +106,18 @@ impl Attack {
         closed::run(Arc::new(self), users, iterations).await
     }
 
-    /// Each order of each lane is sent when it is due, whatever became of the ones before; `due` since `began`.
+    /// Each order of each workload is sent when it is due, whatever became of the ones before; `due` since `began`.
     pub async fn open(self, began: Instant, due: &[Duration]) {
         open::arrive(&Arc::new(self), began, due).await;
     }
 
-    /// So many customers of each lane order again and again until `until`.
+    /// So many customers of each workload order again and again until `until`.
     pub async fn crowd(self, users: u64, until: Instant) {
         open::crowd(&Arc::new(self), users, until).await;
     }
 }
 
-impl Lane {
+impl Workload {
     fn take_number(&self) -> Option<usize> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         (number < self.demand.len()).then_some(number)

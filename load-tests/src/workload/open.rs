@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Attack;
 use super::request::{Via, place};
 
-/// Order `n` of every lane is due at `due[n]`.
+/// Order `n` of every workload is due at `due[n]`.
 pub(super) async fn arrive(attack: &Arc<Attack>, began: Instant, due: &[Duration]) {
     let mut customers = JoinSet::new();
     for at in due {
@@ -19,13 +19,13 @@ pub(super) async fn arrive(attack: &Arc<Attack>, began: Instant, due: &[Duration
             () = sleep_until(began + *at) => {}
             _ = attack.interrupt.asked() => break,
         }
-        for lane in 0..attack.lanes.len() {
+        for workload in 0..attack.workloads.len() {
             let (attack, at) = (Arc::clone(attack), *at);
             customers.spawn(async move {
-                let lane = &attack.lanes[lane];
-                if let Some(number) = lane.take_number() {
-                    let meant = lane.history.now().saturating_sub((began + at).elapsed());
-                    place(&attack, lane, number, Some(meant), &mut Via::Client(&attack.http)).await;
+                let workload = &attack.workloads[workload];
+                if let Some(number) = workload.take_number() {
+                    let meant = workload.history.now().saturating_sub((began + at).elapsed());
+                    place(&attack, workload, number, Some(meant), &mut Via::Client(&attack.http)).await;
                 }
             });
         }
@@ -39,11 +39,11 @@ pub(super) async fn crowd(attack: &Arc<Attack>, users: u64, until: Instant) {
     for user in 0..users {
         let attack = Arc::clone(attack);
         customers.spawn(async move {
-            let lanes = attack.lanes.len() as u64;
-            let lane = &attack.lanes[usize::try_from(user % lanes).unwrap_or_default()];
+            let workloads = attack.workloads.len() as u64;
+            let workload = &attack.workloads[usize::try_from(user % workloads).unwrap_or_default()];
             while Instant::now() < until && attack.interrupt.by().is_none() {
-                let Some(number) = lane.take_number() else { break };
-                place(&attack, lane, number, None, &mut Via::Client(&attack.http)).await;
+                let Some(number) = workload.take_number() else { break };
+                place(&attack, workload, number, None, &mut Via::Client(&attack.http)).await;
             }
         });
     }

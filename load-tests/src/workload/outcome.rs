@@ -25,7 +25,7 @@ pub enum Outcome {
     Silence,
 }
 
-/// What the books must show for an attempt, given its answer.
+/// What the snapshot must show for an attempt, given its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     /// Exactly one reservation.
@@ -50,7 +50,7 @@ impl Outcome {
     }
 }
 
-/// What the contract says about the books after an answer; `None` is silence.
+/// What the contract says about the snapshot after an answer; `None` is silence.
 ///
 /// `idempotency_in_progress` is the one 4xx that is no definite failure: somebody else is still at work on the order.
 pub fn expected(status: Option<u16>, code: Option<&str>) -> Expected {

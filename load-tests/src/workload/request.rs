@@ -11,7 +11,7 @@ use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{Attack, Lane};
+use super::{Attack, Workload};
 use crate::workload::history::{Answer, Invocation};
 use crate::workload::outcome::{Expected, Outcome, expected};
 
@@ -49,13 +49,19 @@ impl Via<'_> {
     }
 }
 
-/// Places order `number` of a lane. `meant` is when it should have been sent, since the row began, if not just now.
-pub(super) async fn place(attack: &Attack, lane: &Lane, number: usize, meant: Option<Duration>, via: &mut Via<'_>) {
-    let order = Order { attack, lane, number, key: format!("{}-{number}", lane.prefix) };
-    let (sku, to) = (lane.demand[number].clone(), order.replica(0).to_owned());
+/// Places order `number` of a workload. `meant` is when it should have been sent, since the row began, if not just now.
+pub(super) async fn place(
+    attack: &Attack,
+    workload: &Workload,
+    number: usize,
+    meant: Option<Duration>,
+    via: &mut Via<'_>,
+) {
+    let order = Order { attack, workload, number, key: format!("{}-{number}", workload.prefix) };
+    let (sku, to) = (workload.demand[number].clone(), order.replica(0).to_owned());
     let invocation = Invocation { key: order.key.clone(), sku, quantity: 1, to };
-    let meant = meant.unwrap_or_else(|| lane.history.now());
-    let operation = lane.history.invoked_at(meant, invocation);
+    let meant = meant.unwrap_or_else(|| workload.history.now());
+    let operation = workload.history.invoked_at(meant, invocation);
     let mut unsure = false;
     for attempt in 1..=MOST_TRIES {
         let answer = order.once(attempt as usize - 1, via).await;
@@ -63,10 +69,10 @@ pub(super) async fn place(attack: &Attack, lane: &Lane, number: usize, meant: Op
         if attempt == MOST_TRIES || attack.interrupt.by().is_some() || !worth_another_try(&answer) {
             // "Too much to do" says nothing about an earlier try that nobody heard of.
             let knows = !(unsure && answer.status == Some(429));
-            return lane.history.answered(operation, if knows { answer } else { silence() });
+            return workload.history.answered(operation, if knows { answer } else { silence() });
         }
         unsure |= uncertain;
-        lane.history.tried_again(operation, &answer);
+        workload.history.tried_again(operation, &answer);
         let pause = FIRST_PAUSE.saturating_mul(1 << (attempt - 1).min(10)).min(LONGEST_PAUSE);
         let part = rand::rng().random_range(0.5..1.0);
         sleep(pause.mul_f64(part)).await;
@@ -75,7 +81,7 @@ pub(super) async fn place(attack: &Attack, lane: &Lane, number: usize, meant: Op
 
 struct Order<'a> {
     attack: &'a Attack,
-    lane: &'a Lane,
+    workload: &'a Workload,
     number: usize,
     key: String,
 }
@@ -88,23 +94,24 @@ impl Order<'_> {
 
     async fn once(&self, attempt: usize, via: &mut Via<'_>) -> Answer {
         let request = self.request(via.client(), attempt);
-        if !(attempt == 0 && self.attack.mischief.sends_twice(self.number)) {
+        if !(attempt == 0 && self.attack.duplicates.sends_twice(self.number)) {
             return heard(via.send(request).await).await.0;
         }
         let second = async { heard(self.request(&self.attack.http, attempt + 1).send().await.ok()).await };
         let (first, second) = tokio::join!(async { heard(via.send(request).await).await }, second);
         if first.0.status.is_some() && second.0.status.is_some() {
-            self.lane.history.answered_twice();
+            self.workload.history.answered_twice();
         }
         the_better_of(first, second)
     }
 
     fn request(&self, client: &Client, attempt: usize) -> RequestBuilder {
-        let sku = &self.lane.demand[self.number];
+        let sku = &self.workload.demand[self.number];
         let customer = format!("customer-{}", self.number);
         let body = json!({ "customer": customer, "lines": [{ "sku": sku, "quantity": 1 }] });
         let request = client.post(format!("{}/v1/orders", self.replica(attempt)));
-        let request = request.header("idempotency-key", &self.key).header("lock-strategy", self.lane.strategy.name());
+        let request =
+            request.header("idempotency-key", &self.key).header("lock-strategy", self.workload.strategy.name());
         request.timeout(self.attack.answer_limit).json(&body)
     }
 }

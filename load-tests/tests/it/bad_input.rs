@@ -1,5 +1,5 @@
 //! Whatever a client sends that is wrong gets its status and its code, changes
-//! nothing, and harms nobody: the processes live on, and the books are clean.
+//! nothing, and harms nobody: the processes live on, and the snapshot are clean.
 //! Here are orders, as anybody may send them; `guards` has what only inventory
 //! sees. Only refusals: what must succeed is tested where it is made.
 

@@ -1,5 +1,5 @@
 //! Every fault, on a small stack of its own, really strikes, and is over when it says so: the fenced strategy sells out
-//! under it, oversells nothing, and its books pass. What each strategy comes to under each fault is the matrix's affair.
+//! under it, oversells nothing, and its snapshot pass. What each strategy comes to under each fault is the matrix's affair.
 
 pub(crate) mod environment;
 
@@ -12,10 +12,10 @@ use load_tests::scenario::strategy::Strategy;
 use self::environment::{run, sale};
 
 /// Runs one cell under the fault; it fired, and nobody who promised not to oversell did.
-async fn survives(fault: Fault, strikes: usize) -> Vec<RunReport> {
-    let rows = run(&sale(fault, &[Strategy::RedlockFenced], strikes)).await;
+async fn survives(fault: Fault, injections: usize) -> Vec<RunReport> {
+    let rows = run(&sale(fault, &[Strategy::RedlockFenced], injections)).await;
     let row = &rows[0];
-    assert!(row.faults_fired > 0, "{fault} never fired: {:?}", row.strikes);
+    assert!(row.faults_fired > 0, "{fault} never fired: {:?}", row.fault_events);
     assert_eq!(row.units_oversold, 0, "{row:?}");
     assert!(row.audit.passed, "{:?}", row.audit.violations);
     assert_eq!(row.unsettled, None);
@@ -26,14 +26,19 @@ async fn survives(fault: Fault, strikes: usize) -> Vec<RunReport> {
 #[tokio::test]
 async fn a_paused_inventory_replica_has_its_stale_write_refused() {
     let rows = survives(Fault::PauseInventory, 2).await;
-    assert!(rows[0].paused_writes_refused > 0, "{:?}", rows[0].strikes);
+    assert!(rows[0].paused_writes_refused > 0, "{:?}", rows[0].fault_events);
 }
 
 #[tokio::test]
 async fn a_paused_order_replica_sells_nothing_twice() {
     let rows = survives(Fault::PauseOrder, 2).await;
-    let sent = rows[0].strikes.iter().any(|struck| struck.fired && struck.outcome.contains("before it sent its write"));
-    assert!(sent && rows[0].stale_writes_refused > 0, "the look at the lease is not the fence: {:?}", rows[0].strikes);
+    let sent =
+        rows[0].fault_events.iter().any(|events| events.fired && events.outcome.contains("before it sent its write"));
+    assert!(
+        sent && rows[0].stale_writes_refused > 0,
+        "the look at the lease is not the fence: {:?}",
+        rows[0].fault_events
+    );
 }
 
 #[tokio::test]

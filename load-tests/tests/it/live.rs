@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use load_tests::audit::Auditor;
-use load_tests::cluster::lab_client::Replicas;
-use load_tests::cluster::stack::{Shape, Stack};
+use load_tests::cluster::lab_client::LabClient;
+use load_tests::cluster::stack::{Stack, StackConfig};
 use load_tests::live::{Watcher, serve};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ struct Page {
 impl Page {
     async fn open() -> Self {
         let ms = Duration::from_millis;
-        let shape = Shape {
+        let stack_config = StackConfig {
             redis_nodes: 3,
             replicas: 2,
             lease: ms(2_000),
@@ -40,7 +40,7 @@ impl Page {
         // Tests run from `target/<profile>/deps`; the services lie one folder up.
         let test = std::env::current_exe().expect("our own path");
         let binaries: PathBuf = test.ancestors().nth(2).expect("target/<profile>").into();
-        let stack = Stack::start(&shape, &binaries, None).await.expect("a stack");
+        let stack = Stack::start(&stack_config, &binaries, None).await.expect("a stack");
         let auditor = Auditor::connect(&stack.audit).await.expect("an auditor");
         let watcher = Watcher::new(&stack.target, auditor).expect("a watcher");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -65,7 +65,7 @@ impl Page {
 
     async fn put_stock(&self, sku: &str, units: u64) {
         let target = &self.stack.target;
-        let inventory = Replicas::new("inventory", &target.inventory, &target.inventory_token).expect("a client");
+        let inventory = LabClient::new("inventory", &target.inventory, &target.inventory_token).expect("a client");
         inventory.put_stock(sku, units).await.expect("stock");
     }
 

@@ -11,7 +11,7 @@ mod world;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use load_tests::audit::{Auditor, Books, Evidence, Quiet, Scope, audit, until_quiet};
+use load_tests::audit::{Auditor, DbSnapshot, Evidence, Quiescence, Scope, audit, wait_until_quiescent};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -87,15 +87,15 @@ async fn run(seed: u64, operations: usize) -> Vec<String> {
 
     let lives: Vec<_> = lives.into_iter().flatten().collect();
     let auditor = Auditor::connect(&world.databases).await.expect("the auditor");
-    let quiet = until_quiet(&auditor, None, QUIET_WITHIN).await.expect("a look");
-    if let Quiet::No(what) = quiet {
-        return vec![format!("it never became quiet: {what}")];
+    let quiescence = wait_until_quiescent(&auditor, None, QUIET_WITHIN).await.expect("a look");
+    if let Quiescence::NotReached(what) = quiescence {
+        return vec![format!("it never became quiescence: {what}")];
     }
-    let books = auditor.read(&Scope::Everything).await.expect("the books");
-    let findings = audit(&Evidence { books: &books, history: None });
+    let snapshot = auditor.read(&Scope::Everything).await.expect("the snapshot");
+    let findings = audit(&Evidence { snapshot: &snapshot, history: None });
     let mut found: Vec<_> = findings.violations.iter().map(ToString::to_string).collect();
-    found.extend(lies(&lives, &books));
-    found.extend(nothing_happened(&books, crashed, operations));
+    found.extend(lies(&lives, &snapshot));
+    found.extend(nothing_happened(&snapshot, crashed, operations));
     found
 }
 
@@ -177,20 +177,21 @@ async fn conclude(world: &World, which: usize, life: &mut Life, verb: &'static s
     }
 }
 
-/// What customers were told against what the books show.
-fn lies(lives: &[Life], books: &Books) -> Vec<String> {
-    let orders: HashMap<_, _> = books.orders.iter().map(|order| (order.idempotency_key.as_str(), order)).collect();
+/// What customers were told against what the snapshot show.
+fn lies(lives: &[Life], snapshot: &DbSnapshot) -> Vec<String> {
+    let orders: HashMap<_, _> = snapshot.orders.iter().map(|order| (order.idempotency_key.as_str(), order)).collect();
     let mut found = Vec::new();
     for life in lives {
         let order = orders.get(life.key.as_str());
-        let rows = books.reservations.iter().filter(|row| order.is_some_and(|order| order.id == row.order_id)).count();
+        let rows =
+            snapshot.reservations.iter().filter(|row| order.is_some_and(|order| order.id == row.order_id)).count();
         let yes: Vec<_> = life.placed.iter().flatten().filter(|reply| reply.status == 201).collect();
         let never = life.placed.iter().all(|reply| reply.as_ref().is_some_and(definitely_nothing));
         if !yes.is_empty() && rows != 1 {
-            found.push(format!("{}: told that it is held, the books show {rows} reservations", life.key));
+            found.push(format!("{}: told that it is held, the snapshot show {rows} reservations", life.key));
         }
         if never && rows != 0 {
-            found.push(format!("{}: told that nothing was sold, the books show {rows} reservations", life.key));
+            found.push(format!("{}: told that nothing was sold, the snapshot show {rows} reservations", life.key));
         }
         if yes.windows(2).any(|two| two[0].bytes != two[1].bytes) {
             found.push(format!("{}: two answers under one key differ", life.key));
@@ -199,7 +200,7 @@ fn lies(lives: &[Life], books: &Books) -> Vec<String> {
         for verb in &life.concluded {
             let wanted = if *verb == "confirm" { "confirmed" } else { "cancelled" };
             if status != wanted {
-                found.push(format!("{}: told that it is {wanted}, the books say {status}", life.key));
+                found.push(format!("{}: told that it is {wanted}, the snapshot say {status}", life.key));
             }
         }
         if let Some(odd) = life.placed.iter().flatten().find(|reply| reply.status == 500 || reply.status == 422) {
@@ -219,15 +220,15 @@ fn definitely_nothing(reply: &Reply) -> bool {
 }
 
 /// A run in which nothing happened proves nothing.
-fn nothing_happened(books: &Books, crashed: usize, operations: usize) -> Vec<String> {
-    let with = |status: &str| books.reservations.iter().filter(|row| row.status == status).count();
+fn nothing_happened(snapshot: &DbSnapshot, crashed: usize, operations: usize) -> Vec<String> {
+    let with = |status: &str| snapshot.reservations.iter().filter(|row| row.status == status).count();
     let seen = [
         ("held", with("held")),
         ("confirmed", with("confirmed")),
         ("cancelled", with("cancelled")),
         ("expired", with("expired")),
     ];
-    println!("reservations: {seen:?}; crashes: {crashed}; stale tokens refused: {}", books.refusals.len());
+    println!("reservations: {seen:?}; crashes: {crashed}; stale tokens refused: {}", snapshot.refusals.len());
     let mut found: Vec<_> =
         seen.iter().filter(|(_, count)| *count == 0).map(|(what, _)| format!("void: nothing was {what}")).collect();
     if crashed == 0 && operations > OPERATIONS_A_CRASH {

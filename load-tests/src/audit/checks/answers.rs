@@ -1,4 +1,4 @@
-//! Item 7: what customers were told against what the books show.
+//! Item 7: what customers were told against what the snapshot show.
 //!
 //! Why it holds for outcomes that nobody heard: such an attempt may show a row or none, and either is allowed. What is
 //! not allowed is a row for a customer who was told that there is none, no row for one who was told that there is one,
@@ -17,12 +17,13 @@ pub(in crate::audit) fn agree_with_the_books(evidence: &Evidence<'_>) -> Vec<Str
     let Some(history) = evidence.history else {
         return Vec::new();
     };
-    let books = evidence.books;
-    let key_of: HashMap<_, _> = books.orders.iter().map(|order| (order.id, order.idempotency_key.as_str())).collect();
+    let snapshot = evidence.snapshot;
+    let key_of: HashMap<_, _> =
+        snapshot.orders.iter().map(|order| (order.id, order.idempotency_key.as_str())).collect();
     let asked: HashSet<_> = history.iter().map(|operation| operation.invocation.key.as_str()).collect();
     let mut rows: HashMap<&str, Vec<&Reservation>> = HashMap::new();
     let mut found = Vec::new();
-    for reservation in &books.reservations {
+    for reservation in &snapshot.reservations {
         match key_of.get(&reservation.order_id).filter(|key| asked.contains(**key)) {
             Some(key) => rows.entry(key).or_default().push(reservation),
             None => found.push(format!(
@@ -53,7 +54,10 @@ fn disagreement(operation: &Operation, rows: &[&Reservation]) -> Option<String> 
         Expected::AtMostOne => count <= 1,
     };
     if !allowed {
-        return Some(format!("{}: the customer was told {told}, the books show {count} reservations", invocation.key));
+        return Some(format!(
+            "{}: the customer was told {told}, the snapshot show {count} reservations",
+            invocation.key
+        ));
     }
     let [row] = rows else { return None };
     let as_asked =
@@ -73,7 +77,7 @@ fn disagreement(operation: &Operation, rows: &[&Reservation]) -> Option<String> 
 mod tests {
     use uuid::Uuid;
 
-    use crate::audit::checks::corruption::{history, honest, only_with};
+    use crate::audit::checks::corruption::{history, only_with, valid};
     use crate::workload::history::{Answer, Operation};
 
     fn told(operation: &mut Operation, status: Option<u16>, code: Option<&str>) {
@@ -84,17 +88,17 @@ mod tests {
 
     #[test]
     fn a_yes_without_a_row_breaks_item_7() {
-        let (books, mut history) = (honest(), history());
+        let (snapshot, mut history) = (valid(), history());
         told(&mut history[2], Some(201), None);
-        assert_eq!(only_with(&books, &history, 7).len(), 1);
+        assert_eq!(only_with(&snapshot, &history, 7).len(), 1);
     }
 
     #[test]
     fn a_no_with_a_row_breaks_item_7() {
         for (status, code) in [(409, "out_of_stock"), (503, "lock_timeout"), (503, "lock_quorum_unavailable")] {
-            let (books, mut history) = (honest(), history());
+            let (snapshot, mut history) = (valid(), history());
             told(&mut history[0], Some(status), Some(code));
-            assert_eq!(only_with(&books, &history, 7).len(), 1, "{code}");
+            assert_eq!(only_with(&snapshot, &history, 7).len(), 1, "{code}");
         }
     }
 
@@ -102,43 +106,43 @@ mod tests {
     fn silence_and_unknown_outcomes_allow_none_or_one() {
         for (status, code) in [(None, None), (Some(503), Some("dependency_unavailable")), (Some(500), Some("internal"))]
         {
-            let (books, mut history) = (honest(), history());
+            let (snapshot, mut history) = (valid(), history());
             told(&mut history[0], status, code);
             told(&mut history[2], status, code);
             history[1].answered = history[1].answered.take().filter(|_| status.is_some());
-            assert_eq!(only_with(&books, &history, 7), Vec::<String>::new(), "{code:?}");
+            assert_eq!(only_with(&snapshot, &history, 7), Vec::<String>::new(), "{code:?}");
         }
     }
 
     #[test]
     fn silence_does_not_allow_two() {
-        let (mut books, mut history) = (honest(), history());
+        let (mut snapshot, mut history) = (valid(), history());
         told(&mut history[0], None, None);
-        let twice = crate::audit::Reservation { id: Uuid::from_u128(9), ..books.reservations[0].clone() };
-        books.reservations.push(twice);
-        assert_eq!(only_with(&books, &history, 7).len(), 1);
+        let twice = crate::audit::Reservation { id: Uuid::from_u128(9), ..snapshot.reservations[0].clone() };
+        snapshot.reservations.push(twice);
+        assert_eq!(only_with(&snapshot, &history, 7).len(), 1);
     }
 
     #[test]
     fn a_row_nobody_asked_for_breaks_item_7() {
-        let (books, mut history) = (honest(), history());
+        let (snapshot, mut history) = (valid(), history());
         history.remove(0);
-        assert!(only_with(&books, &history, 7)[0].contains("asked for by nobody"));
+        assert!(only_with(&snapshot, &history, 7)[0].contains("asked for by nobody"));
     }
 
     #[test]
     fn a_row_for_something_else_breaks_item_7() {
-        let (mut books, history) = (honest(), history());
-        books.reservations[0].lines[0].quantity = 2;
-        assert!(only_with(&books, &history, 7)[0].contains("something else"));
+        let (mut snapshot, history) = (valid(), history());
+        snapshot.reservations[0].lines[0].quantity = 2;
+        assert!(only_with(&snapshot, &history, 7)[0].contains("something else"));
     }
 
     #[test]
     fn another_order_than_the_one_told_breaks_item_7() {
-        let (books, mut history) = (honest(), history());
+        let (snapshot, mut history) = (valid(), history());
         if let Some((_, answer)) = &mut history[0].answered {
             answer.order_id = Some(Uuid::from_u128(1234));
         }
-        assert_eq!(only_with(&books, &history, 7).len(), 1);
+        assert_eq!(only_with(&snapshot, &history, 7).len(), 1);
     }
 }

@@ -1,11 +1,11 @@
 //! Items 5 and 6: what the append-only ledger says about the order of writes.
 
-use crate::audit::{Books, Evidence};
+use crate::audit::{DbSnapshot, Evidence};
 
 /// 5. Per SKU, fences never decrease along the ledger, and rows that share one were written in one transaction.
 pub(in crate::audit) fn fences_never_decrease(evidence: &Evidence<'_>) -> Vec<String> {
     let mut found = Vec::new();
-    for (sku, rows) in evidence.books.ledger_by_sku() {
+    for (sku, rows) in evidence.snapshot.ledger_by_sku() {
         let fenced: Vec<_> = rows.into_iter().filter_map(|row| Some((row, row.fence?))).collect();
         for pair in fenced.windows(2) {
             let ((earlier, old), (later, new)) = (pair[0], pair[1]);
@@ -24,17 +24,17 @@ pub(in crate::audit) fn fences_never_decrease(evidence: &Evidence<'_>) -> Vec<St
 
 /// 6. The ledger chains.
 pub(in crate::audit) fn chains(evidence: &Evidence<'_>) -> Vec<String> {
-    let mut found = lost_updates(evidence.books);
-    for row in evidence.books.ledger.iter().filter(|row| row.after != row.before + row.delta) {
+    let mut found = lost_updates(evidence.snapshot);
+    for row in evidence.snapshot.ledger.iter().filter(|row| row.after != row.before + row.delta) {
         found.push(format!("{}: row {} says {} {:+} = {}", row.sku, row.seq, row.before, row.delta, row.after));
     }
     found
 }
 
 /// Every place where a writer's *before* is not what the writer before it left: a lost update.
-pub(in crate::audit) fn lost_updates(books: &Books) -> Vec<String> {
+pub(in crate::audit) fn lost_updates(snapshot: &DbSnapshot) -> Vec<String> {
     let mut found = Vec::new();
-    for (sku, rows) in books.ledger_by_sku() {
+    for (sku, rows) in snapshot.ledger_by_sku() {
         let mut left = 0;
         for row in rows {
             if row.before != left {
@@ -46,7 +46,7 @@ pub(in crate::audit) fn lost_updates(books: &Books) -> Vec<String> {
     found
 }
 
-impl Books {
+impl DbSnapshot {
     /// How many writes were computed from a read that was no longer true.
     pub fn lost_updates(&self) -> usize {
         lost_updates(self).len()
@@ -55,37 +55,37 @@ impl Books {
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::checks::corruption::{honest, only};
+    use crate::audit::checks::corruption::{only, valid};
 
     #[test]
     fn a_fence_that_goes_back_breaks_item_5() {
-        let mut books = honest();
-        books.ledger[2].fence = Some(1);
-        assert!(only(&books, 5)[0].contains("fence 1 of row 3 comes after 2 of row 2"));
+        let mut snapshot = valid();
+        snapshot.ledger[2].fence = Some(1);
+        assert!(only(&snapshot, 5)[0].contains("fence 1 of row 3 comes after 2 of row 2"));
     }
 
     #[test]
     fn two_transactions_with_one_fence_break_item_5() {
-        let mut books = honest();
-        books.ledger[2].fence = books.ledger[1].fence;
-        assert_eq!(only(&books, 5).len(), 1);
-        books.ledger[2].transaction = books.ledger[1].transaction.clone();
-        assert_eq!(only(&books, 5), Vec::<String>::new());
+        let mut snapshot = valid();
+        snapshot.ledger[2].fence = snapshot.ledger[1].fence;
+        assert_eq!(only(&snapshot, 5).len(), 1);
+        snapshot.ledger[2].transaction = snapshot.ledger[1].transaction.clone();
+        assert_eq!(only(&snapshot, 5), Vec::<String>::new());
     }
 
     #[test]
     fn a_lost_update_breaks_item_6() {
-        let mut books = honest();
-        (books.ledger[2].before, books.ledger[2].after) = (3, 2);
-        assert_eq!(only(&books, 6).len(), 1);
-        assert_eq!(books.lost_updates(), 1);
+        let mut snapshot = valid();
+        (snapshot.ledger[2].before, snapshot.ledger[2].after) = (3, 2);
+        assert_eq!(only(&snapshot, 6).len(), 1);
+        assert_eq!(snapshot.lost_updates(), 1);
     }
 
     #[test]
     fn arithmetic_that_is_wrong_breaks_item_6_and_is_no_lost_update() {
-        let mut books = honest();
-        books.ledger[2].after = 0;
-        assert_eq!(only(&books, 6).len(), 1);
-        assert_eq!(books.lost_updates(), 0);
+        let mut snapshot = valid();
+        snapshot.ledger[2].after = 0;
+        assert_eq!(only(&snapshot, 6).len(), 1);
+        assert_eq!(snapshot.lost_updates(), 0);
     }
 }

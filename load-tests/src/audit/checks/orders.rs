@@ -5,13 +5,13 @@ use std::hash::Hash;
 
 use uuid::Uuid;
 
-use crate::audit::{Books, Evidence, Reservation};
+use crate::audit::{DbSnapshot, Evidence, Reservation};
 
 /// 4. One reservation per order, one order per idempotency key.
 pub(in crate::audit) fn one_of_each(evidence: &Evidence<'_>) -> Vec<String> {
-    let books = evidence.books;
-    let reservations = more_than_once(books.reservations.iter().map(|reservation| reservation.order_id));
-    let orders = more_than_once(books.orders.iter().map(|order| order.idempotency_key.as_str()));
+    let snapshot = evidence.snapshot;
+    let reservations = more_than_once(snapshot.reservations.iter().map(|reservation| reservation.order_id));
+    let orders = more_than_once(snapshot.orders.iter().map(|order| order.idempotency_key.as_str()));
     let reservations = reservations.map(|(order, count)| format!("order {order} has {count} reservations"));
     let orders = orders.map(|(key, count)| format!("key {key} has {count} orders"));
     reservations.chain(orders).collect()
@@ -19,8 +19,9 @@ pub(in crate::audit) fn one_of_each(evidence: &Evidence<'_>) -> Vec<String> {
 
 /// 8. A confirmed order ⇔ a confirmed reservation.
 pub(in crate::audit) fn confirmed_together(evidence: &Evidence<'_>) -> Vec<String> {
-    let reservations = by_order(evidence.books);
-    let orders: HashMap<_, _> = evidence.books.orders.iter().map(|order| (order.id, order.status.as_str())).collect();
+    let reservations = by_order(evidence.snapshot);
+    let orders: HashMap<_, _> =
+        evidence.snapshot.orders.iter().map(|order| (order.id, order.status.as_str())).collect();
     let is = |status: Option<&str>| status == Some("confirmed");
     let mut found = Vec::new();
     for (order, status) in &orders {
@@ -40,7 +41,7 @@ pub(in crate::audit) fn confirmed_together(evidence: &Evidence<'_>) -> Vec<Strin
 /// 10. Every authorised payment ended captured or voided; captured ⇔ the order stands.
 pub(in crate::audit) fn payments_settled(evidence: &Evidence<'_>) -> Vec<String> {
     let mut found = Vec::new();
-    for order in &evidence.books.orders {
+    for order in &evidence.snapshot.orders {
         let payment = order.payment.as_deref().unwrap_or("absent");
         if payment == "authorised" {
             found.push(format!("order {} is {}, its payment still open", order.id, order.status));
@@ -51,8 +52,8 @@ pub(in crate::audit) fn payments_settled(evidence: &Evidence<'_>) -> Vec<String>
     found
 }
 
-fn by_order(books: &Books) -> HashMap<Uuid, &Reservation> {
-    books.reservations.iter().map(|reservation| (reservation.order_id, reservation)).collect()
+fn by_order(snapshot: &DbSnapshot) -> HashMap<Uuid, &Reservation> {
+    snapshot.reservations.iter().map(|reservation| (reservation.order_id, reservation)).collect()
 }
 
 fn more_than_once<T: Eq + Hash>(all: impl Iterator<Item = T>) -> impl Iterator<Item = (T, usize)> {
@@ -68,54 +69,54 @@ mod tests {
     use uuid::Uuid;
 
     use crate::audit::Reservation;
-    use crate::audit::checks::corruption::{honest, only};
+    use crate::audit::checks::corruption::{only, valid};
 
     #[test]
     fn two_reservations_of_one_order_break_item_4() {
-        let mut books = honest();
-        let twice = Reservation { id: Uuid::from_u128(99), ..books.reservations[0].clone() };
-        books.reservations.push(twice);
-        assert_eq!(only(&books, 4).len(), 1);
+        let mut snapshot = valid();
+        let twice = Reservation { id: Uuid::from_u128(99), ..snapshot.reservations[0].clone() };
+        snapshot.reservations.push(twice);
+        assert_eq!(only(&snapshot, 4).len(), 1);
     }
 
     #[test]
     fn two_orders_under_one_key_break_item_4() {
-        let mut books = honest();
-        books.orders[1].idempotency_key = books.orders[0].idempotency_key.clone();
-        assert_eq!(only(&books, 4).len(), 1);
+        let mut snapshot = valid();
+        snapshot.orders[1].idempotency_key = snapshot.orders[0].idempotency_key.clone();
+        assert_eq!(only(&snapshot, 4).len(), 1);
     }
 
     #[test]
     fn a_confirmed_order_without_a_confirmed_reservation_breaks_item_8() {
-        let mut books = honest();
-        books.orders[0].status = "confirmed".into();
-        assert_eq!(only(&books, 8).len(), 1);
-        books.reservations[0].status = "confirmed".into();
-        assert_eq!(only(&books, 8), Vec::<String>::new());
-        books.orders[0].status = "held".into();
-        assert_eq!(only(&books, 8).len(), 1);
+        let mut snapshot = valid();
+        snapshot.orders[0].status = "confirmed".into();
+        assert_eq!(only(&snapshot, 8).len(), 1);
+        snapshot.reservations[0].status = "confirmed".into();
+        assert_eq!(only(&snapshot, 8), Vec::<String>::new());
+        snapshot.orders[0].status = "held".into();
+        assert_eq!(only(&snapshot, 8).len(), 1);
     }
 
     #[test]
     fn a_confirmed_reservation_nobody_ordered_breaks_item_8() {
-        let mut books = honest();
-        books.reservations[0].status = "confirmed".into();
-        books.reservations[0].order_id = Uuid::from_u128(77);
-        assert_eq!(only(&books, 8).len(), 1);
+        let mut snapshot = valid();
+        snapshot.reservations[0].status = "confirmed".into();
+        snapshot.reservations[0].order_id = Uuid::from_u128(77);
+        assert_eq!(only(&snapshot, 8).len(), 1);
     }
 
     #[test]
     fn an_open_payment_breaks_item_10() {
-        let mut books = honest();
-        books.orders[2].payment = Some("authorised".into());
-        assert!(only(&books, 10)[0].contains("still open"));
+        let mut snapshot = valid();
+        snapshot.orders[2].payment = Some("authorised".into());
+        assert!(only(&snapshot, 10)[0].contains("still open"));
     }
 
     #[test]
     fn money_for_nothing_and_goods_for_nothing_break_item_10() {
-        let mut books = honest();
-        books.orders[2].payment = Some("captured".into());
-        books.orders[0].payment = None;
-        assert_eq!(only(&books, 10).len(), 2);
+        let mut snapshot = valid();
+        snapshot.orders[2].payment = Some("captured".into());
+        snapshot.orders[0].payment = None;
+        assert_eq!(only(&snapshot, 10).len(), 2);
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Op {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
     /// So many units were there and went.
-    Take(i64),
+    CellRun(i64),
     /// Fewer than so many units were there.
     Lack(i64),
     /// So many units came.
@@ -34,7 +34,7 @@ pub(super) enum Effect {
 impl Effect {
     fn on(self, units: i64) -> Option<i64> {
         match self {
-            Self::Take(wanted) => (units >= wanted).then(|| units - wanted),
+            Self::CellRun(wanted) => (units >= wanted).then(|| units - wanted),
             Self::Lack(wanted) => (units < wanted).then_some(units),
             Self::Give(more) => Some(units + more),
         }
@@ -164,7 +164,7 @@ impl State {
     fn take_back(&mut self, at: usize) {
         let op = self.ops[at];
         match op.effect {
-            Effect::Take(units) => self.units += units,
+            Effect::CellRun(units) => self.units += units,
             Effect::Lack(_) => {}
             Effect::Give(units) => self.units -= units,
         }
@@ -221,8 +221,8 @@ mod tests {
             let (from, lasts) = (random.random_range(0..8), random.random_range(0..5));
             let units = random.random_range(1..=3);
             match random.random_range(0..10) {
-                0..4 => op(from, Some(from + lasts), Effect::Take(units)),
-                4..6 => op(from, None, Effect::Take(units)),
+                0..4 => op(from, Some(from + lasts), Effect::CellRun(units)),
+                4..6 => op(from, None, Effect::CellRun(units)),
                 6..9 => op(from, Some(from + lasts), Effect::Lack(units)),
                 _ => op(from, None, Effect::Give(units)),
             }
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_came_back_in_between_explains_a_sale_after_sold_out() {
-        let sale = |from| op(from, Some(from + 1), Effect::Take(1));
+        let sale = |from| op(from, Some(from + 1), Effect::CellRun(1));
         let sold_out = op(20, Some(21), Effect::Lack(1));
         let without = vec![sale(10), sold_out, sale(30)];
         assert_eq!(explains(1, without.clone(), AMPLE), Search::Unexplained);
@@ -259,21 +259,21 @@ mod tests {
     #[test]
     fn a_large_order_is_refused_rightly_where_a_small_one_is_served() {
         let ops =
-            vec![op(1, Some(2), Effect::Lack(3)), op(3, Some(4), Effect::Take(2)), op(5, Some(6), Effect::Lack(1))];
+            vec![op(1, Some(2), Effect::Lack(3)), op(3, Some(4), Effect::CellRun(2)), op(5, Some(6), Effect::Lack(1))];
         assert_eq!(explains(2, ops.clone(), AMPLE), Search::Explained);
         assert_eq!(explains(3, ops, AMPLE), Search::Unexplained);
     }
 
     #[test]
     fn out_of_time_or_room_is_no_answer() {
-        let ops = vec![op(1, Some(2), Effect::Take(1)), op(3, Some(4), Effect::Lack(1))];
+        let ops = vec![op(1, Some(2), Effect::CellRun(1)), op(3, Some(4), Effect::Lack(1))];
         assert_eq!(explains(1, ops.clone(), Limit { time: Duration::ZERO, ..AMPLE }), Search::GaveUp);
         assert_eq!(explains(1, ops, Limit { states: 0, ..AMPLE }), Search::GaveUp);
     }
 
     #[test]
     fn thousands_of_overlapping_orders_are_no_burden() {
-        let sales = (0..3_000).map(|n| op(n, Some(n + 40), Effect::Take(1)));
+        let sales = (0..3_000).map(|n| op(n, Some(n + 40), Effect::CellRun(1)));
         let refusals = (0..3_000).map(|n| op(3_000 + n, Some(3_040 + n), Effect::Lack(1)));
         let back = (0..10).map(|n| op(n, None, Effect::Give(1)));
         let ops: Vec<_> = sales.chain(refusals).chain(back).collect();

@@ -1,4 +1,4 @@
-//! Item 9: was every "sold out" justified? Judged from what customers asked and heard, each SKU for itself.
+//! Item 9: was every "sold out" justified? CheckResult from what customers asked and heard, each SKU for itself.
 //!
 //! A SKU of which every request wanted one unit and nothing ever came back has an exact rule in one pass. Everything
 //! else goes to [`search`](super::search), which may give up. Why the rule is exact: `docs/decisions/0060-sold-out.md`.
@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::Judged;
+use super::CheckResult;
 use super::search::{Effect, Limit, Op, Search, explains};
-use crate::audit::{Books, Evidence};
+use crate::audit::{DbSnapshot, Evidence};
 use crate::workload::history::Operation;
 use crate::workload::outcome::{Expected, Outcome, expected};
 
@@ -21,10 +21,10 @@ const LIMIT: Limit = Limit { time: Duration::from_secs(5), states: 100_000 };
 /// requests that began before D and succeeded or were never answered, and no success began after D.
 ///
 /// Nothing is checked where no history was kept.
-pub(in crate::audit) fn was_justified(evidence: &Evidence<'_>) -> Judged {
-    let mut judged = Judged::default();
+pub(in crate::audit) fn was_justified(evidence: &Evidence<'_>) -> CheckResult {
+    let mut judged = CheckResult::default();
     for (sku, requests) in requests_by_sku(evidence.history.unwrap_or_default()) {
-        let supply = Supply::of(evidence.books, sku, &requests);
+        let supply = Supply::of(evidence.snapshot, sku, &requests);
         if supply.later.is_empty() && requests.iter().all(|request| request.quantity == 1) {
             judged.found.extend(by_rule(sku, supply.first, &requests));
             continue;
@@ -110,9 +110,9 @@ struct Supply {
 
 impl Supply {
     /// The ledger knows what came back; it may have come at any time since the first request.
-    fn of(books: &Books, sku: &str, requests: &[Request]) -> Self {
+    fn of(snapshot: &DbSnapshot, sku: &str, requests: &[Request]) -> Self {
         let began = requests.iter().map(|request| request.began).min().unwrap_or_default();
-        let others = books.ledger.iter().filter(|row| row.sku == sku && row.kind != "reserve");
+        let others = snapshot.ledger.iter().filter(|row| row.sku == sku && row.kind != "reserve");
         let mut others = others.map(|row| row.delta);
         let first = others.next().unwrap_or_default();
         Self { first, later: others.map(|units| (began, units)).collect() }
@@ -143,15 +143,15 @@ fn by_rule(sku: &str, units: i64, requests: &[Request]) -> Vec<String> {
 fn ops(requests: &[Request], supply: &Supply) -> Vec<Op> {
     let asked = requests.iter().filter_map(|request| {
         let (effect, until) = match request.end {
-            End::Sold(at) => (Effect::Take(request.quantity), Some(at)),
+            End::Sold(at) => (Effect::CellRun(request.quantity), Some(at)),
             End::SoldOut(at) => (Effect::Lack(request.quantity), Some(at)),
-            End::Open => (Effect::Take(request.quantity), None),
+            End::Open => (Effect::CellRun(request.quantity), None),
             End::Refused => return None,
         };
         Some(Op { from: request.began, until, effect })
     });
     let besides = supply.later.iter().map(|&(from, units)| {
-        let effect = if units < 0 { Effect::Take(-units) } else { Effect::Give(units) };
+        let effect = if units < 0 { Effect::CellRun(-units) } else { Effect::Give(units) };
         Op { from, until: None, effect }
     });
     asked.chain(besides).collect()

@@ -1,7 +1,7 @@
 //! The page in a real Chromium: no error, no request, nothing wider than a phone.
 //!
 //! A frame beside it asks the page what it fetched and how wide it is. Chromium's own errands (updates, time) are not
-//! the page's, and are kept on this machine. Without a Chromium these tests fail: `.ci/needs chromium`.
+//! the page's, and are kept on this machine. ProtocolMutation a Chromium these tests fail: `.ci/needs chromium`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

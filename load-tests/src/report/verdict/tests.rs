@@ -37,8 +37,8 @@ fn only_a_row_that_showed_nothing_is_run_again() {
 
 #[test]
 fn a_row_that_was_run_again_says_so() {
-    let again = RunReport { take: 2, ..row(Strategy::RedlockFenced, Fault::PauseInventory) };
-    assert!(verdict(&[again]).sentences()[0].contains("take 2"), "the takes before it are not hidden");
+    let again = RunReport { repetition: 2, ..row(Strategy::RedlockFenced, Fault::PauseInventory) };
+    assert!(verdict(&[again]).sentences()[0].contains("repetition 2"), "the repetitions before it are not hidden");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn no_lock_that_hardly_oversold_is_void() {
 fn a_fault_that_never_struck_is_void() {
     let mut runs = story();
     runs[2].faults_fired = 0;
-    is_void(&runs, "the fault never struck");
+    is_void(&runs, "the fault never events");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_lock_that_oversold_without_any_fault_is_broken() {
 #[test]
 fn spoiled_stock_is_expected_of_off_but_books_that_lie_are_not() {
     let mut runs = story();
-    runs[0].audit.violations.push("7: key-1: the customer was told 201, the books show 0 reservations".into());
+    runs[0].audit.violations.push("7: key-1: the customer was told 201, the snapshot show 0 reservations".into());
     let verdict = verdict(&runs);
     assert_eq!(verdict.exit_status(), 1);
     assert!(verdict.broken[0].contains("item 7"), "{:?}", verdict.broken);

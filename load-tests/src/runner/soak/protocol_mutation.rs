@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 /// What can be taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Without {
+pub enum ProtocolMutation {
     /// Both conditions of the fenced write: that its token is the latest claimed, and that it was not written with;
     /// and the trigger that is a second belt to them
     WriteConditions,
@@ -22,7 +22,7 @@ const ONCE: &str = "and s.applied_fence < p_token ";
 /// Fences never fall, whatever a function does: with it in place, a late write is refused though no condition is left.
 const DROP_BELT: &str = "drop trigger stock_moves_forward on stock";
 
-impl Without {
+impl ProtocolMutation {
     /// For people.
     pub const fn name(self) -> &'static str {
         match self {
@@ -70,13 +70,13 @@ mod tests {
 
     #[test]
     fn the_conditions_are_found_in_the_real_migration_and_taken_out() {
-        let broken = Without::WriteConditions.broken(PROTOCOL).expect("the conditions are there");
+        let broken = ProtocolMutation::WriteConditions.broken(PROTOCOL).expect("the conditions are there");
         assert!(PROTOCOL.len() - broken.len() == LATEST.len() + ONCE.len());
-        assert!(Without::FenceCondition.broken(PROTOCOL).expect("it is there").contains(ONCE));
+        assert!(ProtocolMutation::FenceCondition.broken(PROTOCOL).expect("it is there").contains(ONCE));
     }
 
     #[test]
     fn a_function_that_is_not_as_expected_is_left_alone() {
-        assert!(Without::WriteConditions.broken("select 1").is_err());
+        assert!(ProtocolMutation::WriteConditions.broken("select 1").is_err());
     }
 }

@@ -10,11 +10,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::SoakPlan;
-use crate::faults::{Fault, Struck};
+use crate::faults::{Fault, FaultEvent};
 
 /// One minute.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Minute {
+pub(super) struct SoakInterval {
     pub(super) number: u64,
     pub(super) orders: usize,
     pub(super) accepted: u64,
@@ -23,14 +23,14 @@ pub(super) struct Minute {
     pub(super) oversold: u64,
     pub(super) stale_claims_refused: usize,
     pub(super) stale_writes_refused: usize,
-    pub(super) struck: Vec<(Fault, Struck)>,
+    pub(super) events: Vec<(Fault, FaultEvent)>,
     pub(super) violations: Vec<String>,
     pub(super) history: String,
 }
 
-impl Minute {
+impl SoakInterval {
     fn fired(&self) -> impl Iterator<Item = Fault> {
-        self.struck.iter().filter(|(_, struck)| struck.fired).map(|(fault, _)| *fault)
+        self.events.iter().filter(|(_, events)| events.fired).map(|(fault, _)| *fault)
     }
 
     /// For the terminal.
@@ -69,7 +69,7 @@ pub struct SoakReport {
     lease_ms: u128,
     payment_ms: u128,
     minutes_planned: u64,
-    minutes: Vec<Minute>,
+    minutes: Vec<SoakInterval>,
 }
 
 impl SoakReport {
@@ -80,14 +80,14 @@ impl SoakReport {
             without: plan.without.map(|without| without.name().to_owned()),
             seed: plan.seed,
             users: plan.users,
-            lease_ms: plan.shape.lease.as_millis(),
-            payment_ms: plan.shape.payment.as_millis(),
+            lease_ms: plan.stack_config.lease.as_millis(),
+            payment_ms: plan.stack_config.payment.as_millis(),
             minutes_planned: plan.minutes,
             minutes: Vec::new(),
         }
     }
 
-    pub(super) fn add(&mut self, minute: Minute) {
+    pub(super) fn add(&mut self, minute: SoakInterval) {
         self.minutes.push(minute);
     }
 
@@ -102,7 +102,7 @@ impl SoakReport {
 
     fn fired(&self) -> BTreeMap<&'static str, usize> {
         let mut fired = BTreeMap::new();
-        for fault in self.minutes.iter().flat_map(Minute::fired) {
+        for fault in self.minutes.iter().flat_map(SoakInterval::fired) {
             *fired.entry(fault.name()).or_default() += 1;
         }
         fired
@@ -199,8 +199,8 @@ pub(super) fn clear(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn minute(violations: &[&str], fired: bool) -> Minute {
-        let struck = Struck {
+    fn minute(violations: &[&str], fired: bool) -> SoakInterval {
+        let events = FaultEvent {
             strategy: None,
             replica: "postgres".to_owned(),
             sku: String::new(),
@@ -211,7 +211,7 @@ mod tests {
             order_id: None,
             fencing_token: None,
         };
-        Minute {
+        SoakInterval {
             number: 1,
             orders: 10,
             accepted: 5,
@@ -220,13 +220,13 @@ mod tests {
             oversold: 0,
             stale_claims_refused: 0,
             stale_writes_refused: 0,
-            struck: vec![(Fault::PostgresRestart, struck)],
+            events: vec![(Fault::PostgresRestart, events)],
             violations: violations.iter().map(ToString::to_string).collect(),
             history: "history-1.jsonl".to_owned(),
         }
     }
 
-    fn soak(minutes: Vec<Minute>) -> SoakReport {
+    fn soak(minutes: Vec<SoakInterval>) -> SoakReport {
         SoakReport {
             started_at: String::new(),
             strategy: "redlock-fenced".to_owned(),

@@ -10,15 +10,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::SoakPlan;
-use super::report::Minute;
+use super::report::SoakInterval;
 use crate::audit::oversold;
-use crate::audit::{self, Evidence, Quiet, Scope, until_quiet};
-use crate::faults::{Fault, Field, LaneField, Pace, Struck};
+use crate::audit::{self, Evidence, Quiescence, Scope, wait_until_quiescent};
+use crate::faults::{Fault, FaultContext, FaultEvent, FaultTarget, Pace};
 use crate::interrupt::Interrupt;
-use crate::runner::environment::Ground;
+use crate::runner::environment::Environment;
 use crate::runner::sale::Sale;
-use crate::scenario::plan::{Load, Strike, answer_limit};
-use crate::workload::{Attack, Mischief};
+use crate::scenario::plan::{Injection, Load, answer_limit};
+use crate::workload::{Attack, DuplicateMode};
 
 /// The rest of the minute is for coming to rest and for the audit.
 const SALE: Duration = Duration::from_secs(50);
@@ -35,55 +35,56 @@ const PAUSE_MS: std::ops::Range<u64> = 500..6_000;
 const MISCHIEF: Duration = Duration::from_secs(1);
 
 pub(super) struct Round<'a> {
-    pub(super) ground: &'a Ground<'a>,
+    pub(super) environment: &'a Environment<'a>,
     pub(super) plan: &'a SoakPlan,
     pub(super) number: u64,
     pub(super) interrupt: &'a Interrupt,
 }
 
 impl Round<'_> {
-    pub(super) async fn run(&self) -> anyhow::Result<Minute> {
-        let Self { ground, plan, number, interrupt } = *self;
+    pub(super) async fn run(&self) -> anyhow::Result<SoakInterval> {
+        let Self { environment, plan, number, interrupt } = *self;
         let seed = plan.seed.wrapping_add(number << 20);
         let load =
             Load { users: plan.users, iterations: MOST_ORDERS / plan.users, skus: SKUS, stock: STOCK, skew: SKEW };
         let file = format!("history-{number}.jsonl");
         let even = vec![STOCK / SKUS; usize::try_from(SKUS)?];
-        let sale = Sale::open(ground, plan.strategy, &number.to_string(), &even, file).await?;
-        let lane = sale.lane(&load.demand(seed));
-        let mischief = Arc::new(Mischief::default());
-        let limit = answer_limit(&plan.shape);
-        let attack = Attack::new(&ground.target.orders, vec![lane], limit, Arc::clone(&mischief), interrupt)?;
+        let sale = Sale::open(environment, plan.strategy, &number.to_string(), &even, file).await?;
+        let workload = sale.workload(&load.demand(seed));
+        let duplicates = Arc::new(DuplicateMode::default());
+        let limit = answer_limit(&plan.stack_config);
+        let attack =
+            Attack::new(&environment.target.orders, vec![workload], limit, Arc::clone(&duplicates), interrupt)?;
         let until = Instant::now() + SALE;
         let (ended, over) = watch::channel(false);
-        let lanes = [sale.field()];
+        let workloads = [sale.fault_target()];
         let selling = async {
             attack.crowd(plan.users, until).await;
             ended.send_replace(true);
         };
-        let breaking = self.break_things(seed, &lanes, &mischief, until, over);
-        let ((), struck) = tokio::join!(selling, breaking);
-        ground.mend();
-        self.audit(&sale, struck).await
+        let breaking = self.break_things(seed, &workloads, &duplicates, until, over);
+        let ((), events) = tokio::join!(selling, breaking);
+        environment.restore();
+        self.audit(&sale, events).await
     }
 
     /// One fault after the other until the sale is over. A strike that could not be made is told, and not counted.
     async fn break_things(
         &self,
         seed: u64,
-        lanes: &[LaneField],
-        mischief: &Mischief,
+        workloads: &[FaultTarget],
+        duplicates: &DuplicateMode,
         until: Instant,
         over: watch::Receiver<bool>,
-    ) -> Vec<(Fault, Struck)> {
+    ) -> Vec<(Fault, FaultEvent)> {
         let mut random = StdRng::seed_from_u64(seed);
         let faults = &Fault::value_variants()[1..];
-        let mut struck = Vec::new();
+        let mut events = Vec::new();
         let mut number = random.random_range(0..6);
         while Instant::now() < until && !*over.borrow() {
             let fault = faults[random.random_range(0..faults.len())];
             let pause = Duration::from_millis(random.random_range(PAUSE_MS));
-            let strike = Strike {
+            let injection = Injection {
                 number,
                 after: 0.0,
                 replica: random.random_range(0..1 << 16),
@@ -91,19 +92,19 @@ impl Round<'_> {
             };
             number += 1;
             sleep(pause).await;
-            struck.extend(self.strike(fault, strike, lanes, mischief, over.clone()).await);
+            events.extend(self.inject(fault, injection, workloads, duplicates, over.clone()).await);
         }
-        struck
+        events
     }
 
-    async fn strike(
+    async fn inject(
         &self,
         fault: Fault,
-        strike: Strike,
-        lanes: &[LaneField],
-        mischief: &Mischief,
+        injection: Injection,
+        workloads: &[FaultTarget],
+        duplicates: &DuplicateMode,
         over: watch::Receiver<bool>,
-    ) -> Vec<(Fault, Struck)> {
+    ) -> Vec<(Fault, FaultEvent)> {
         let (enough, had_enough) = watch::channel(false);
         let over_or_enough = async {
             let mut over = over.clone();
@@ -115,62 +116,62 @@ impl Round<'_> {
             enough.send_replace(true);
             std::future::pending::<()>().await;
         };
-        let Self { ground, plan, .. } = *self;
-        let field = Field {
-            lanes,
-            lease: plan.shape.lease,
-            inventory: &ground.inventory,
-            orders: &ground.orders,
-            controls: &ground.controls,
-            yard: ground.yard,
-            postgres: &ground.target.postgres.order,
-            auditor: &ground.auditor,
-            mischief,
+        let Self { environment, plan, .. } = *self;
+        let context = FaultContext {
+            targets: workloads,
+            lease: plan.stack_config.lease,
+            inventory: &environment.inventory,
+            orders: &environment.orders,
+            controls: &environment.controls,
+            servers: environment.servers,
+            postgres: &environment.target.postgres.order,
+            auditor: &environment.auditor,
+            duplicates,
             over: had_enough,
             pace: Pace::Clock(Instant::now(), Duration::ZERO),
-            strikes: vec![strike],
+            injections: vec![injection],
         };
-        let struck = tokio::select! {
-            struck = fault.strike(&field) => struck,
+        let events = tokio::select! {
+            events = fault.inject(&context) => events,
             () = over_or_enough => unreachable!("it is pending in the end"),
         };
-        ground.mend();
-        match struck {
-            Ok(struck) => struck.into_iter().map(|struck| (fault, struck)).collect(),
+        environment.restore();
+        match events {
+            Ok(events) => events.into_iter().map(|events| (fault, events)).collect(),
             Err(error) => {
-                eprintln!("{fault} could not strike: {error:#}");
+                eprintln!("{fault} could not injection: {error:#}");
                 Vec::new()
             }
         }
     }
 
-    async fn audit(&self, sale: &Sale, struck: Vec<(Fault, Struck)>) -> anyhow::Result<Minute> {
-        let Self { ground, plan, number, .. } = *self;
-        let settles = 2 * plan.shape.wait + 6 * plan.shape.lease + Duration::from_secs(30);
-        let quiet = until_quiet(&ground.auditor, Some(&ground.inventory), settles).await?;
-        let books = ground.auditor.read(&Scope::Skus(sale.skus.clone())).await?;
+    async fn audit(&self, sale: &Sale, events: Vec<(Fault, FaultEvent)>) -> anyhow::Result<SoakInterval> {
+        let Self { environment, plan, number, .. } = *self;
+        let settles = 2 * plan.stack_config.wait + 6 * plan.stack_config.lease + Duration::from_secs(30);
+        let quiescence = wait_until_quiescent(&environment.auditor, Some(&environment.inventory), settles).await?;
+        let snapshot = environment.auditor.read(&Scope::Skus(sale.skus.clone())).await?;
         let operations = sale.history.finish()?;
-        let found = audit::audit(&Evidence { books: &books, history: Some(&operations) });
+        let found = audit::audit(&Evidence { snapshot: &snapshot, history: Some(&operations) });
         let told = found.violations.iter().chain(&found.unknown);
         let mut violations: Vec<String> = told.map(ToString::to_string).collect();
-        if let Quiet::No(what) = quiet {
+        if let Quiescence::NotReached(what) = quiescence {
             violations.push(format!("it did not come to rest: {what}"));
         }
         if violations.is_empty() {
             // Kept only where it shows something.
-            std::fs::remove_file(ground.folder.join(&sale.file))?;
+            std::fs::remove_file(environment.folder.join(&sale.file))?;
         }
         let tally = *sale.history.tally().borrow();
-        Ok(Minute {
+        Ok(SoakInterval {
             number,
             orders: operations.len(),
             accepted: tally.accepted,
             tried_again: tally.tried_again,
             unexplained: tally.unexplained + tally.silence,
-            oversold: oversold::units(&books.ledger),
-            stale_claims_refused: books.refused_at("claim").count(),
-            stale_writes_refused: books.refused_at("write").count(),
-            struck,
+            oversold: oversold::units(&snapshot.ledger),
+            stale_claims_refused: snapshot.refused_at("claim").count(),
+            stale_writes_refused: snapshot.refused_at("write").count(),
+            events,
             violations,
             history: sale.file.clone(),
         })

@@ -57,10 +57,10 @@ fn an_open_sale_is_calm_until_the_rush_and_leaves_nobody_out() {
 fn strikes_come_in_order_while_units_are_left() {
     let open = Arrivals::Open { window: Duration::from_secs(10) };
     for (arrivals, last) in [(Arrivals::Closed, 0.75), (open, CALM)] {
-        let strikes = strikes(3, 5, arrivals);
-        assert_eq!(strikes.len(), 5);
-        assert!(strikes.windows(2).all(|pair| pair[0].after <= pair[1].after));
-        assert!(strikes.iter().all(|strike| strike.after < last));
+        let injections = injections(3, 5, arrivals);
+        assert_eq!(injections.len(), 5);
+        assert!(injections.windows(2).all(|pair| pair[0].after <= pair[1].after));
+        assert!(injections.iter().all(|injection| injection.after < last));
     }
 }
 
@@ -75,7 +75,7 @@ fn a_cell_repeated_for_one_strategy_takes_its_part_of_the_time_and_no_less_than_
     assert_eq!(again(200).arrivals, Arrivals::Open { window: Duration::from_secs(50) });
     assert_eq!(again(60).arrivals, Arrivals::Open { window: SHORTEST_WINDOW });
     assert_eq!(again(10).arrivals, Arrivals::Open { window: Duration::from_secs(10) });
-    assert_eq!((again(200).strikes, again(200).strategies), (4, vec![Strategy::Redis]));
+    assert_eq!((again(200).injections, again(200).strategies), (4, vec![Strategy::Redis]));
 }
 
 #[test]

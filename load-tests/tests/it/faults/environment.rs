@@ -3,30 +3,30 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use load_tests::cluster::stack::{Shape, Stack};
+use load_tests::cluster::stack::{Stack, StackConfig};
 use load_tests::faults::Fault;
 use load_tests::interrupt::Interrupt;
 use load_tests::report::RunReport;
-use load_tests::runner::cell::{self, Take};
-use load_tests::runner::environment::Ground;
+use load_tests::runner::cell::{self, CellRun};
+use load_tests::runner::environment::Environment;
 use load_tests::runner::progress::Progress;
 use load_tests::scenario::plan::{Arrivals, Cell, Load, Plan};
 use load_tests::scenario::strategy::Strategy;
 
 /// Few units, long payments: whatever strikes finds somebody between read and write.
-pub(crate) fn sale(fault: Fault, strategies: &[Strategy], strikes: usize) -> Plan {
+pub(crate) fn sale(fault: Fault, strategies: &[Strategy], injections: usize) -> Plan {
     let arrivals = Arrivals::Open { window: Duration::from_secs(6) };
     Plan {
-        cells: vec![Cell { fault, strategies: strategies.to_vec(), arrivals, strikes }],
+        cells: vec![Cell { fault, strategies: strategies.to_vec(), arrivals, injections }],
         load: Load { users: 8, iterations: 8, skus: 1, stock: 16, skew: 0.0 },
-        shape: shape(),
+        stack_config: stack_config(),
         left_out: Vec::new(),
         seed: 7,
     }
 }
 
-pub(crate) fn shape() -> Shape {
-    Shape {
+pub(crate) fn stack_config() -> StackConfig {
+    StackConfig {
         redis_nodes: 3,
         replicas: 2,
         lease: Duration::from_millis(800),
@@ -40,12 +40,14 @@ pub(crate) fn shape() -> Shape {
 
 pub(crate) async fn run(plan: &Plan) -> Vec<RunReport> {
     let folder = tempfile::tempdir().expect("a folder");
-    let stack =
-        Stack::start(&plan.shape(plan.cells[0].fault.needs_proxies()), &binaries(), None).await.expect("a stack");
-    let ground = Ground::own(&stack, folder.path()).await.expect("a ground");
-    let rows =
-        cell::run(&ground, plan, Take::first(plan, 1), Progress::of(plan), &Interrupt::never()).await.expect("a cell");
-    drop(ground);
+    let stack = Stack::start(&plan.stack_config(plan.cells[0].fault.needs_proxies()), &binaries(), None)
+        .await
+        .expect("a stack");
+    let environment = Environment::own_stack(&stack, folder.path()).await.expect("a environment");
+    let rows = cell::run(&environment, plan, CellRun::first(plan, 1), Progress::of(plan), &Interrupt::never())
+        .await
+        .expect("a cell");
+    drop(environment);
     stack.shut_down().await;
     rows
 }

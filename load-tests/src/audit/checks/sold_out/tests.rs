@@ -4,10 +4,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
-use crate::audit::checks::corruption::honest;
+use crate::audit::checks::corruption::valid;
 use crate::workload::history::{Answer, Invocation};
 
-/// One attempt on a SKU of which [`honest`] had three units at first.
+/// One attempt on a SKU of which [`valid`] had three units at first.
 fn attempt(key: &str, from: u64, answer: Option<(u64, u16, Option<&str>)>) -> Operation {
     let answered = answer.map(|(at, status, code)| {
         let answer = Answer { status: Some(status), code: code.map(str::to_owned), order_id: None, lock_ms: None };
@@ -25,14 +25,14 @@ fn sold_out(key: &str, from: u64, at: u64) -> Operation {
     attempt(key, from, Some((at, 409, Some("out_of_stock"))))
 }
 
-fn judged(history: &[Operation]) -> Judged {
-    was_justified(&Evidence { books: &honest(), history: Some(history) })
+fn judged(history: &[Operation]) -> CheckResult {
+    was_justified(&Evidence { snapshot: &valid(), history: Some(history) })
 }
 
 #[test]
 fn sold_out_after_everything_was_sold_is_right() {
     let history = [sold("1", 1, 2), sold("2", 1, 3), sold("3", 4, 9), sold_out("4", 5, 6), sold_out("5", 7, 8)];
-    assert_eq!(judged(&history), Judged::default());
+    assert_eq!(judged(&history), CheckResult::default());
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn what_nobody_heard_of_may_have_taken_the_unit_and_a_refusal_may_not() {
         attempt("3", 4, Some((99, 503, Some("dependency_unavailable")))),
         attempt("3", 4, Some((5, 500, None))),
     ] {
-        assert_eq!(judged(&with(open)), Judged::default());
+        assert_eq!(judged(&with(open)), CheckResult::default());
     }
     let refused = attempt("3", 4, Some((5, 503, Some("lock_timeout"))));
     assert_eq!(judged(&with(refused)).found.len(), 1);
@@ -63,7 +63,7 @@ fn what_nobody_heard_of_may_have_taken_the_unit_and_a_refusal_may_not() {
 fn a_request_that_was_sent_again_took_one_unit_from_when_it_was_first_sent() {
     let again = [attempt("3", 4, None), sold("3", 8, 9)];
     let history = [sold("1", 1, 2), sold("2", 1, 3), again[0].clone(), sold_out("4", 5, 6), again[1].clone()];
-    assert_eq!(judged(&history), Judged::default());
+    assert_eq!(judged(&history), CheckResult::default());
     let twice = [sold("1", 1, 2), sold("1", 2, 3), sold("2", 1, 3), sold_out("4", 5, 6)];
     assert!(judged(&twice).found[0].contains("at most 2 of 3"));
 }
@@ -81,10 +81,10 @@ fn units_that_came_back_are_reckoned_with() {
     let history =
         [sold("1", 1, 2), sold("2", 1, 3), sold("3", 1, 4), sold_out("4", 5, 6), sold("5", 7, 8), sold_out("6", 9, 10)];
     assert_eq!(judged(&history).found.len(), 1);
-    let mut books = honest();
-    let last = books.ledger.last().expect("a ledger").clone();
-    books.ledger.push(crate::audit::LedgerRow { seq: last.seq + 1, delta: 1, kind: "cancel".into(), ..last });
-    assert_eq!(was_justified(&Evidence { books: &books, history: Some(&history) }), Judged::default());
+    let mut snapshot = valid();
+    let last = snapshot.ledger.last().expect("a ledger").clone();
+    snapshot.ledger.push(crate::audit::LedgerRow { seq: last.seq + 1, delta: 1, kind: "cancel".into(), ..last });
+    assert_eq!(was_justified(&Evidence { snapshot: &snapshot, history: Some(&history) }), CheckResult::default());
 }
 
 /// The rule is exact: on histories of single units it says what the search says.

@@ -12,12 +12,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::audit::Auditor;
-use crate::cluster::control::{Control, Controls};
-use crate::cluster::lab_client::Replicas;
-use crate::cluster::stack::{Routes, Yard};
-use crate::scenario::plan::{Strike, part};
+use crate::cluster::lab_client::LabClient;
+use crate::cluster::process::{ReplicaProcess, ReplicaProcesses};
+use crate::cluster::stack::{Proxies, Servers};
+use crate::scenario::plan::{Injection, part};
 use crate::scenario::strategy::Strategy;
-use crate::workload::Mischief;
+use crate::workload::DuplicateMode;
 use crate::workload::history::{History, Tally};
 
 /// An order should be on its way by then; where nobody orders any more there is nothing to disturb.
@@ -25,36 +25,36 @@ const BUSY_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a fault may see and touch while a cell runs.
 #[derive(Debug)]
-pub struct Field<'a> {
+pub struct FaultContext<'a> {
     /// Every strategy that is attacked, each on SKUs of its own.
-    pub lanes: &'a [LaneField],
+    pub targets: &'a [FaultTarget],
     /// How long a lock lives.
     pub lease: Duration,
     /// Inventory's lab.
-    pub inventory: &'a Replicas,
+    pub inventory: &'a LabClient,
     /// Order's lab.
-    pub orders: &'a Replicas,
+    pub orders: &'a LabClient,
     /// The processes that can be stopped.
-    pub controls: &'a Controls,
+    pub controls: &'a ReplicaProcesses,
     /// The servers, where they are ours to break.
-    pub yard: Option<&'a Yard>,
+    pub servers: Option<&'a Servers>,
     /// A superuser's address of a database, to see to its sessions.
     pub postgres: &'a str,
-    /// The books, to see who sold.
+    /// The snapshot, to see who sold.
     pub auditor: &'a Auditor,
     /// What customers are up to.
-    pub mischief: &'a Mischief,
+    pub duplicates: &'a DuplicateMode,
     /// True once the attack is over.
     pub over: watch::Receiver<bool>,
     /// How the sale goes on.
     pub pace: Pace,
     /// When to strike and whom.
-    pub strikes: Vec<Strike>,
+    pub injections: Vec<Injection>,
 }
 
 /// One strategy under attack.
 #[derive(Debug)]
-pub struct LaneField {
+pub struct FaultTarget {
     /// How stock is guarded.
     pub strategy: Strategy,
     /// What is sold.
@@ -63,7 +63,7 @@ pub struct LaneField {
     pub history: Arc<History>,
 }
 
-impl LaneField {
+impl FaultTarget {
     /// All that is sold, beginning somewhere: where one SKU sells no more, the next may.
     pub fn skus_from(&self, start: usize) -> impl Iterator<Item = &str> {
         let all = self.skus.len();
@@ -74,7 +74,7 @@ impl LaneField {
 /// What tells how much of a sale is over.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
-    /// So many units are sold in each lane.
+    /// So many units are sold in each target.
     Stock(u64),
     /// The sale began then and lasts so long.
     Clock(Instant, Duration),
@@ -82,7 +82,7 @@ pub enum Pace {
 
 /// One strike of a fault.
 #[derive(Debug, Clone, Serialize)]
-pub struct Struck {
+pub struct FaultEvent {
     /// Whose sale was meant; absent where all were.
     pub strategy: Option<Strategy>,
     /// Which process, or which line between two.
@@ -103,35 +103,35 @@ pub struct Struck {
     pub fencing_token: Option<i64>,
 }
 
-impl Struck {
+impl FaultEvent {
     /// Whether it counts in the row of this strategy.
     pub fn concerns(&self, strategy: Strategy) -> bool {
         self.strategy.is_none_or(|meant| meant == strategy)
     }
 }
 
-impl Field<'_> {
+impl FaultContext<'_> {
     /// Strikes whenever it is time and orders are on their way, until the sale is over.
     pub(super) async fn each_while_busy(
         &self,
-        once: impl AsyncFn(&Strike) -> anyhow::Result<Struck>,
-    ) -> anyhow::Result<Vec<Struck>> {
-        let mut struck = Vec::new();
-        for strike in &self.strikes {
-            if !self.time_for(strike).await || !self.busy().await {
+        once: impl AsyncFn(&Injection) -> anyhow::Result<FaultEvent>,
+    ) -> anyhow::Result<Vec<FaultEvent>> {
+        let mut events = Vec::new();
+        for injection in &self.injections {
+            if !self.time_for(injection).await || !self.busy().await {
                 break;
             }
-            struck.push(once(strike).await?);
+            events.push(once(injection).await?);
         }
-        Ok(struck)
+        Ok(events)
     }
 
     /// Waits until it is time for this strike; `false` if the sale is over before.
-    pub(super) async fn time_for(&self, strike: &Strike) -> bool {
+    pub(super) async fn time_for(&self, injection: &Injection) -> bool {
         let due = async {
             match self.pace {
-                Pace::Stock(stock) => self.sold(part(stock * self.lanes.len() as u64, strike.after)).await,
-                Pace::Clock(began, window) => sleep_until(began + window.mul_f64(strike.after)).await,
+                Pace::Stock(stock) => self.sold(part(stock * self.targets.len() as u64, injection.after)).await,
+                Pace::Clock(began, window) => sleep_until(began + window.mul_f64(injection.after)).await,
             }
         };
         tokio::select! {
@@ -140,9 +140,9 @@ impl Field<'_> {
         }
     }
 
-    /// Resolves when so many orders were accepted in all lanes together.
+    /// Resolves when so many orders were accepted in all targets together.
     async fn sold(&self, count: u64) {
-        let mut tallies: Vec<_> = self.lanes.iter().map(|lane| lane.history.tally()).collect();
+        let mut tallies: Vec<_> = self.targets.iter().map(|target| target.history.tally()).collect();
         loop {
             let sold: u64 = tallies.iter_mut().map(|tally| tally.borrow_and_update().accepted).sum();
             if sold >= count {
@@ -164,23 +164,23 @@ impl Field<'_> {
     }
 
     pub(super) fn now_ms(&self) -> u128 {
-        self.lanes.first().map_or(0, |lane| lane.history.now().as_millis())
+        self.targets.first().map_or(0, |target| target.history.now().as_millis())
     }
 
-    /// The lane whose turn it is, if any of those that `fit`.
-    pub(super) fn lane(&self, strike: &Strike, fit: impl Fn(&LaneField) -> bool) -> Option<&LaneField> {
-        let fitting: Vec<_> = self.lanes.iter().filter(|lane| fit(lane)).collect();
-        fitting.get(strike.number % fitting.len().max(1)).copied()
+    /// The target whose turn it is, if any of those that `fit`.
+    pub(super) fn target(&self, injection: &Injection, fit: impl Fn(&FaultTarget) -> bool) -> Option<&FaultTarget> {
+        let fitting: Vec<_> = self.targets.iter().filter(|target| fit(target)).collect();
+        fitting.get(injection.number % fitting.len().max(1)).copied()
     }
 
-    /// Orders on their way at present, in all lanes.
+    /// Orders on their way at present, in all targets.
     pub(super) fn in_flight(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.history.in_flight()).sum()
+        self.targets.iter().map(|target| target.history.in_flight()).sum()
     }
 
     /// Waits until an order is on its way; `false` if none comes.
     pub(super) async fn busy(&self) -> bool {
-        let mut invoked: Vec<_> = self.lanes.iter().map(|lane| lane.history.invocations()).collect();
+        let mut invoked: Vec<_> = self.targets.iter().map(|target| target.history.invocations()).collect();
         let busy = async {
             loop {
                 for count in &mut invoked {
@@ -199,34 +199,34 @@ impl Field<'_> {
         }
     }
 
-    /// All lanes together.
+    /// All targets together.
     pub(super) fn tally(&self) -> Tally {
         let mut all = Tally::default();
-        for lane in self.lanes {
-            all.add(&lane.history.tally().borrow());
+        for target in self.targets {
+            all.add(&target.history.tally().borrow());
         }
         all
     }
 
-    pub(super) fn yard(&self) -> anyhow::Result<&Yard> {
-        self.yard.context("the servers are out of reach")
+    pub(super) fn servers(&self) -> anyhow::Result<&Servers> {
+        self.servers.context("the servers are out of reach")
     }
 
-    pub(super) fn routes(&self) -> anyhow::Result<&Routes> {
-        self.yard()?.routes.as_ref().context("no proxies stand between the parts of the stack")
+    pub(super) fn proxies(&self) -> anyhow::Result<&Proxies> {
+        self.servers()?.proxies.as_ref().context("no proxies stand between the parts of the stack")
     }
 
-    pub(super) fn order(&self, strike: &Strike) -> anyhow::Result<&Control> {
-        pick(&self.controls.orders, strike.replica).context("order's processes are out of reach")
+    pub(super) fn order(&self, injection: &Injection) -> anyhow::Result<&ReplicaProcess> {
+        pick(&self.controls.orders, injection.replica).context("order's processes are out of reach")
     }
 
-    pub(super) fn inventory_replica(&self, strike: &Strike) -> anyhow::Result<&Control> {
-        pick(&self.controls.inventory, strike.replica).context("inventory's processes are out of reach")
+    pub(super) fn inventory_replica(&self, injection: &Injection) -> anyhow::Result<&ReplicaProcess> {
+        pick(&self.controls.inventory, injection.replica).context("inventory's processes are out of reach")
     }
 
     /// One strike at everything.
-    pub(super) fn struck(&self, replica: String, from_ms: u128, fired: bool, outcome: String) -> Struck {
-        Struck {
+    pub(super) fn events(&self, replica: String, from_ms: u128, fired: bool, outcome: String) -> FaultEvent {
+        FaultEvent {
             strategy: None,
             replica,
             sku: String::new(),

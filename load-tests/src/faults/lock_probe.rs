@@ -8,10 +8,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::Field;
-use crate::cluster::control::Control;
-use crate::cluster::lab_client::Replicas;
-use crate::scenario::plan::Strike;
+use super::FaultContext;
+use crate::cluster::lab_client::LabClient;
+use crate::cluster::process::ReplicaProcess;
+use crate::scenario::plan::Injection;
 
 /// Between two looks at what belongs to other processes; there is no event to wait for.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -27,9 +27,9 @@ pub(super) struct HeldLock {
     pub(super) value: String,
 }
 
-/// The locks of this field's SKUs that the node knows of.
-pub(super) async fn locks_held(field: &Field<'_>, node: &RedisNode) -> Result<Vec<HeldLock>, TestbedError> {
-    let skus: Vec<&String> = field.lanes.iter().flat_map(|lane| &lane.skus).collect();
+/// The locks of this context's SKUs that the node knows of.
+pub(super) async fn locks_held(context: &FaultContext<'_>, node: &RedisNode) -> Result<Vec<HeldLock>, TestbedError> {
+    let skus: Vec<&String> = context.targets.iter().flat_map(|target| &target.skus).collect();
     let keys: Vec<String> = skus.iter().map(|sku| format!("lock:sku:{sku}")).collect();
     let command: Vec<&str> = std::iter::once("MGET").chain(keys.iter().map(String::as_str)).collect();
     let values = node.command(&command).await?;
@@ -52,16 +52,16 @@ pub(super) async fn silent(addr: SocketAddr, question: &[u8], within: Duration) 
 
 /// Arms a replica, and waits until it has stopped itself. `false`: no write of this SKU came, it is disarmed, and it runs.
 pub(super) async fn stops_itself(
-    field: &Field<'_>,
-    service: &Replicas,
+    context: &FaultContext<'_>,
+    service: &LabClient,
     replica: usize,
-    control: &Control,
+    control: &ReplicaProcess,
     sku: &str,
 ) -> anyhow::Result<bool> {
     service.arm(replica, sku).await?;
     tokio::select! {
         stopped = control.stopped() => return stopped.map(|()| true),
-        () = field.ended() => {}
+        () = context.ended() => {}
         () = sleep(STOPS_WITHIN) => {}
     }
     // It may stop at this very moment; then it does not answer, and has stopped.
@@ -80,8 +80,8 @@ pub(super) struct Broken<'a> {
 
 impl<'a> Broken<'a> {
     /// What is asked, what is answered, or both, as the number of the strike has it.
-    pub(super) fn one_way_or_both(strike: &Strike, lines: Vec<&'a Proxy>) -> Self {
-        let (asked, answered, what) = match strike.number % 3 {
+    pub(super) fn one_way_or_both(injection: &Injection, lines: Vec<&'a Proxy>) -> Self {
+        let (asked, answered, what) = match injection.number % 3 {
             0 => (true, true, "both ways"),
             1 => (true, false, "what is asked"),
             _ => (false, true, "what is answered"),

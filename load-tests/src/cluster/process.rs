@@ -10,34 +10,34 @@ use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
-use crate::cluster::replica::Service;
+use crate::cluster::replica::Replica;
 
 /// How often a process that is no child of ours is looked at; of children the kernel tells.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// One replica whose process can be stopped.
 #[derive(Debug, Clone)]
-pub struct Control {
+pub struct ReplicaProcess {
     name: String,
     process: Handle,
 }
 
 #[derive(Debug, Clone)]
 enum Handle {
-    Child(Arc<Service>),
-    Stranger(Pid),
+    Child(Arc<Replica>),
+    ExternalProcess(Pid),
 }
 
-impl Control {
+impl ReplicaProcess {
     /// A child of this process.
-    pub fn child(service: &Arc<Service>) -> Self {
+    pub fn child(service: &Arc<Replica>) -> Self {
         Self { name: service.name().to_owned(), process: Handle::Child(Arc::clone(service)) }
     }
 
     /// Somebody else's child on this machine; `None` if there can be no such process.
     pub fn stranger(name: &str, pid: u32) -> Option<Self> {
         let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
-        Some(Self { name: name.to_owned(), process: Handle::Stranger(pid) })
+        Some(Self { name: name.to_owned(), process: Handle::ExternalProcess(pid) })
     }
 
     /// As in `pids` of `oversell stack --json`.
@@ -46,10 +46,10 @@ impl Control {
     }
 
     /// What can be killed and started again; a stranger's child can not.
-    pub fn service(&self) -> Option<&Service> {
+    pub fn service(&self) -> Option<&Replica> {
         match &self.process {
             Handle::Child(service) => Some(service),
-            Handle::Stranger(_) => None,
+            Handle::ExternalProcess(_) => None,
         }
     }
 
@@ -57,7 +57,7 @@ impl Control {
     pub fn pid(&self) -> u32 {
         match &self.process {
             Handle::Child(service) => service.process().pid(),
-            Handle::Stranger(pid) => pid.as_raw_nonzero().get().unsigned_abs(),
+            Handle::ExternalProcess(pid) => pid.as_raw_nonzero().get().unsigned_abs(),
         }
     }
 
@@ -65,7 +65,7 @@ impl Control {
     pub fn pause(&self) -> Paused<'_> {
         match &self.process {
             Handle::Child(service) => service.process().pause(),
-            Handle::Stranger(pid) => signal(*pid, Signal::STOP),
+            Handle::ExternalProcess(pid) => signal(*pid, Signal::STOP),
         }
         Paused(self)
     }
@@ -79,7 +79,7 @@ impl Control {
     pub fn resume(&self) {
         match &self.process {
             Handle::Child(service) => service.process().resume(),
-            Handle::Stranger(pid) => signal(*pid, Signal::CONT),
+            Handle::ExternalProcess(pid) => signal(*pid, Signal::CONT),
         }
     }
 
@@ -92,7 +92,7 @@ impl Control {
     pub async fn stopped(&self) -> anyhow::Result<()> {
         match &self.process {
             Handle::Child(service) => Ok(service.process().stopped().await?),
-            Handle::Stranger(pid) => loop {
+            Handle::ExternalProcess(pid) => loop {
                 if is_stopped(*pid).await.with_context(|| self.name.clone())? {
                     return Ok(());
                 }
@@ -104,7 +104,7 @@ impl Control {
 
 /// Continues the replica when dropped.
 #[derive(Debug)]
-pub struct Paused<'a>(&'a Control);
+pub struct Paused<'a>(&'a ReplicaProcess);
 
 impl Drop for Paused<'_> {
     fn drop(&mut self) {
@@ -130,16 +130,16 @@ async fn is_stopped(pid: Pid) -> anyhow::Result<bool> {
 
 /// Those replicas whose processes are on this machine; empty where they are not.
 #[derive(Debug, Clone, Default)]
-pub struct Controls {
+pub struct ReplicaProcesses {
     /// Of order, in the order of their addresses.
-    pub orders: Vec<Control>,
+    pub orders: Vec<ReplicaProcess>,
     /// Of inventory, likewise.
-    pub inventory: Vec<Control>,
+    pub inventory: Vec<ReplicaProcess>,
 }
 
-impl Controls {
+impl ReplicaProcesses {
     /// Continues all of them: nobody is audited while stopped.
     pub fn resume_all(&self) {
-        self.orders.iter().chain(&self.inventory).for_each(Control::resume);
+        self.orders.iter().chain(&self.inventory).for_each(ReplicaProcess::resume);
     }
 }
