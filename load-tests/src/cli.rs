@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum as _, error::ErrorKind};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use contract::Strategy;
+
+use strum::VariantArray as _;
 
 use crate::cluster::stack::{LAB_TOKEN, StackConfig};
 use crate::faults::Fault;
@@ -14,7 +17,6 @@ use crate::runner::cost::Cost;
 use crate::runner::soak::{self, ProtocolMutation, SoakPlan};
 use crate::scenario::file::Scenario;
 use crate::scenario::plan::{Arrivals, Load, Plan, cells};
-use crate::scenario::strategy::Strategy;
 
 /// Shows overselling, and shows it stop.
 #[derive(Debug, Parser)]
@@ -319,7 +321,7 @@ impl RunArgs {
 impl CostArgs {
     /// The measurement that was asked for, with the services beside this program.
     pub fn cost(self, binaries: PathBuf) -> Cost {
-        let strategies = if self.strategies.is_empty() { Strategy::value_variants().to_vec() } else { self.strategies };
+        let strategies = if self.strategies.is_empty() { Strategy::VARIANTS.to_vec() } else { self.strategies };
         let (lasting, seed) = (Duration::from_secs(self.seconds), self.seed.unwrap_or_else(any_seed));
         let runs = usize::try_from(self.runs).unwrap_or(1);
         Cost {

@@ -1,5 +1,7 @@
 //! What is refused and what is understood.
 
+use strum::VariantArray as _;
+
 use super::*;
 
 fn run(arguments: &[&str]) -> Result<Plan, clap::Error> {
@@ -48,8 +50,8 @@ fn the_story_is_the_default_and_quick_asks_for_less() {
 fn the_matrix_is_every_strategy_under_every_fault_unless_some_are_named() {
     for quick in [&["--matrix", "--quick"][..], &["--matrix"]] {
         let plan = run(quick).expect("a plan");
-        assert_eq!(plan.cells.len(), Fault::value_variants().len());
-        assert_eq!(plan.strategies().len(), Strategy::value_variants().len());
+        assert_eq!(plan.cells.len(), Fault::VARIANTS.len());
+        assert_eq!(plan.strategies().len(), Strategy::VARIANTS.len());
     }
     let plan = run(&["--matrix", "--faults", "none", "--strategies", "off,atomic"]).expect("a plan");
     assert_eq!((plan.cells.len(), plan.rows().count()), (1, 2));

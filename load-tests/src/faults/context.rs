@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use contract::Strategy;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -16,7 +17,6 @@ use crate::cluster::lab_client::LabClient;
 use crate::cluster::process::{ReplicaProcess, ReplicaProcesses};
 use crate::cluster::stack::{Proxies, Servers};
 use crate::scenario::plan::{Injection, part};
-use crate::scenario::strategy::Strategy;
 use crate::workload::DuplicateMode;
 use crate::workload::history::{History, Tally};
 

@@ -21,16 +21,18 @@ mod redis_majority_down;
 mod redis_minority_down;
 mod redis_slow;
 
-use std::fmt;
-
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use strum::{Display, IntoStaticStr, VariantArray};
 
 pub use context::{FaultContext, FaultEvent, FaultTarget, Pace};
 
 /// A fault, as `--faults` spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray, ValueEnum, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Fault {
     /// Nothing goes wrong
     None,
@@ -77,24 +79,8 @@ pub enum Needs {
 
 impl Fault {
     /// As in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::PauseInventory => "pause-inventory",
-            Self::PauseOrder => "pause-order",
-            Self::KillOrder => "kill-order",
-            Self::KillInventory => "kill-inventory",
-            Self::RedisMinorityDown => "redis-minority-down",
-            Self::RedisMajorityDown => "redis-majority-down",
-            Self::RedisAmnesia => "redis-amnesia",
-            Self::RedisEarlyExpiry => "redis-early-expiry",
-            Self::RedisSlow => "redis-slow",
-            Self::PartitionRedis => "partition-redis",
-            Self::PartitionPostgres => "partition-postgres",
-            Self::PostgresRestart => "postgres-restart",
-            Self::DuplicateRequests => "duplicate-requests",
-            Self::LostReplies => "lost-replies",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// What it has to reach.
@@ -152,19 +138,13 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_fault_is_typed_as_it_is_named() {
-        for fault in Fault::value_variants() {
+        for fault in Fault::VARIANTS {
             assert_eq!(Fault::from_str(fault.name(), false).as_ref(), Ok(fault));
         }
     }

@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use contract::Strategy;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -18,7 +19,6 @@ use super::{FaultContext, FaultEvent, FaultTarget};
 use crate::cluster::lab_client::PausedRequest;
 use crate::cluster::process::ReplicaProcess;
 use crate::scenario::plan::Injection;
-use crate::scenario::strategy::Strategy;
 
 /// How long a continued write may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);

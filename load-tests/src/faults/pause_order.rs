@@ -9,13 +9,13 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use contract::Strategy;
 use tokio::time::{Instant, sleep};
 
 use super::lock_probe::{LOOK_AGAIN, stops_itself};
 use super::{FaultContext, FaultEvent, FaultTarget};
 use crate::cluster::process::ReplicaProcess;
 use crate::scenario::plan::Injection;
-use crate::scenario::strategy::Strategy;
 
 /// A strategy none of whose SKUs is locked within this is left alone.
 const HOLDS_WITHIN: Duration = Duration::from_secs(4);
@@ -145,7 +145,7 @@ async fn holds(
     control: &ReplicaProcess,
     sku: &str,
 ) -> anyhow::Result<bool> {
-    let node = context.servers.filter(|_| target.strategy.locks_at_redis()).and_then(|servers| servers.redis.first());
+    let node = context.servers.filter(|_| target.strategy.lock().is_redis()).and_then(|servers| servers.redis.first());
     let Some(node) = node else {
         return Ok(target.history.in_flight() > 0);
     };

@@ -46,7 +46,7 @@ async fn forget(context: &FaultContext<'_>, injection: &Injection) -> anyhow::Re
         context.events(replica, from_ms, !forgotten.is_empty(), format!("{} locks were forgotten", forgotten.len()));
     let of_lane = |target: &super::FaultTarget| {
         let lock = forgotten.iter().find(|lock| target.skus.contains(&lock.sku));
-        let fired = if target.strategy.locks_at_redis() { lock.is_some() } else { missed.fired };
+        let fired = if target.strategy.lock().is_redis() { lock.is_some() } else { missed.fired };
         let sku = lock.map(|lock| lock.sku.clone()).unwrap_or_default();
         FaultEvent { strategy: Some(target.strategy), sku, fired, ..missed.clone() }
     };
@@ -57,7 +57,7 @@ async fn forget(context: &FaultContext<'_>, injection: &Injection) -> anyhow::Re
 /// for longest. If none is, whatever is held after a while.
 async fn fresh(context: &FaultContext<'_>, injection: &Injection, node: &RedisNode) -> anyhow::Result<Vec<HeldLock>> {
     let deadline = Instant::now() + HELD_WITHIN;
-    let meant = context.target(injection, |target| target.strategy.locks_at_redis());
+    let meant = context.target(injection, |target| target.strategy.lock().is_redis());
     let mut before = locks_held(context, node).await?;
     loop {
         sleep(LOOK_AGAIN).await;

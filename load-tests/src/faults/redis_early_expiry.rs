@@ -36,7 +36,7 @@ async fn expire(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
     let (from_ms, deadline) = (context.now_ms(), Instant::now() + SEEN_WITHIN);
     let mut expired: Vec<String> = Vec::new();
     let hit = |expired: &[String], target: &super::FaultTarget| target.skus.iter().any(|sku| expired.contains(sku));
-    let wanted = |target: &&super::FaultTarget| target.strategy.locks_at_redis();
+    let wanted = |target: &&super::FaultTarget| target.strategy.lock().is_redis();
     while !context.is_over() && Instant::now() < deadline {
         let mut locks = locks_held(context, &node).await?;
         locks.retain(|lock| !expired.contains(&lock.sku));
@@ -55,7 +55,7 @@ async fn expire(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
     let all = context.events("redis-1".to_owned(), from_ms, !expired.is_empty(), outcome);
     let of_lane = |target: &super::FaultTarget| {
         let sku = target.skus.iter().find(|sku| expired.contains(sku)).cloned();
-        let fired = if target.strategy.locks_at_redis() { sku.is_some() } else { all.fired };
+        let fired = if target.strategy.lock().is_redis() { sku.is_some() } else { all.fired };
         FaultEvent { strategy: Some(target.strategy), sku: sku.unwrap_or_default(), fired, ..all.clone() }
     };
     Ok(context.targets.iter().map(of_lane).collect())

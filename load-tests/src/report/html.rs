@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
+use contract::Strategy;
 use minijinja::Environment;
 use minijinja::value::{Serde, Value};
 use serde::Serialize;
@@ -14,7 +15,7 @@ use super::baseline::Change;
 use super::matrix::Matrix;
 use super::summary::Summary;
 use super::{COLUMNS, Report, RunReport, cells, charts};
-use crate::scenario::strategy::Strategy;
+use crate::scenario::theory::promises_no_oversell;
 
 /// With more rows than this, charts are drawn for the most telling row of each strategy only.
 const CHARTED: usize = 16;
@@ -106,7 +107,7 @@ struct Row {
 
 impl Row {
     fn of(run: &RunReport) -> Self {
-        let broken = run.strategy.promises_no_oversell(run.fault) && (run.units_oversold > 0 || !run.audit.passed);
+        let broken = promises_no_oversell(run.strategy, run.fault) && (run.units_oversold > 0 || !run.audit.passed);
         Self { cells: cells(run), oversold: run.units_oversold > 0, broken }
     }
 }
@@ -140,7 +141,7 @@ impl<'a> Card<'a> {
         Self {
             run,
             name: charts::row_name(run),
-            promised: run.strategy.promises_no_oversell(run.fault),
+            promised: promises_no_oversell(run.strategy, run.fault),
             units: safe(charts::units(run)),
             rate: safe(charts::rate(run)),
             latency: safe(charts::latency(run)),

@@ -4,9 +4,10 @@
 
 use std::fmt;
 
+use contract::Strategy;
+
 use super::RunReport;
 use crate::faults::Fault;
-use crate::scenario::strategy::Strategy;
 
 /// The rows of a run as a table of two dimensions.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,10 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use contract::Strategy;
+
 use crate::faults::Fault;
 use crate::report::{Report, RunReport};
-use crate::scenario::strategy::Strategy;
 use crate::scenario::theory::{self, Theory};
 
 /// Writes it into the folder, if the run has the makings of a matrix: more than one strategy, more than one fault.

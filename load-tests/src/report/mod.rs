@@ -19,6 +19,7 @@ pub mod verdict;
 use std::io;
 use std::path::Path;
 
+use contract::Strategy;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -27,7 +28,6 @@ use crate::audit::{Findings, Violation};
 use crate::faults::{Fault, FaultEvent};
 use crate::report::verdict::Verdict;
 use crate::scenario::plan::Plan;
-use crate::scenario::strategy::Strategy;
 use baseline::{Baseline, Comparison};
 use timeline::Timeline;
 

@@ -1,5 +1,6 @@
 //! A report like that of a real run, for tests of how it is told.
 
+use contract::Strategy;
 use time::OffsetDateTime;
 
 use super::timeline::{Answers, Moment, Refused, Timeline};
@@ -8,7 +9,6 @@ use crate::cluster::stack::StackConfig;
 use crate::faults::{Fault, FaultEvent};
 use crate::report::verdict::Verdict;
 use crate::scenario::plan::{Arrivals, Cell, Load, Plan};
-use crate::scenario::strategy::Strategy;
 
 /// So many units there are in every row.
 const STOCK: i64 = 100;

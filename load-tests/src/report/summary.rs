@@ -2,11 +2,11 @@
 //!
 //! Invariant: what was not run is said not to have been run; nothing is made up for it.
 
+use contract::Strategy;
 use serde::Serialize;
 
 use super::{Report, RunReport};
 use crate::faults::Fault;
-use crate::scenario::strategy::Strategy;
 
 /// The four parts.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]

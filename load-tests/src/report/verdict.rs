@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
+use contract::Strategy;
 use serde::Serialize;
 
 use crate::faults::Fault;
 use crate::report::RunReport;
 use crate::scenario::plan::DEMAND;
-use crate::scenario::strategy::Strategy;
-use crate::scenario::theory::Theory;
+use crate::scenario::theory::{Theory, promises_no_oversell};
 
 /// The judgement.
 #[derive(Debug, Clone, Serialize, PartialEq)]
@@ -155,7 +155,7 @@ fn void(run: &RunReport) -> Vec<String> {
 fn broken(run: &RunReport) -> Vec<String> {
     let name = name(run);
     let mut broken = Vec::new();
-    let promised = run.strategy.promises_no_oversell(run.fault);
+    let promised = promises_no_oversell(run.strategy, run.fault);
     if promised && run.units_oversold > 0 {
         broken.push(format!("{name} oversold {} units", run.units_oversold));
     }
@@ -174,7 +174,7 @@ fn broken(run: &RunReport) -> Vec<String> {
 
 fn error_reduction(runs: &[RunReport]) -> Option<f64> {
     let off = runs.iter().find(|run| run.strategy == Strategy::Off && run.fault == Fault::None)?;
-    let promising = runs.iter().filter(|run| run.strategy.promises_no_oversell(Fault::PauseInventory));
+    let promising = runs.iter().filter(|run| promises_no_oversell(run.strategy, Fault::PauseInventory));
     let worst = promising.map(|run| run.units_oversold).max()?;
     if off.units_oversold == 0 {
         return None;

@@ -177,7 +177,7 @@ fn settles_within(plan: &Plan) -> Duration {
 mod tests {
     use super::*;
     use crate::faults::Fault;
-    use crate::scenario::strategy::Strategy;
+    use contract::Strategy;
 
     #[test]
     fn no_two_takes_and_no_two_rows_share_a_name() {

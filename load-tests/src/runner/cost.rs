@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use contract::Strategy;
 use tokio::time::Instant;
 
 use crate::cluster::stack::{Stack, StackConfig};
@@ -18,7 +19,6 @@ use crate::interrupt::Interrupt;
 use crate::runner::environment::Environment;
 use crate::runner::sale::Sale;
 use crate::scenario::plan::{Load, answer_limit, stack_config_for};
-use crate::scenario::strategy::Strategy;
 use crate::workload::history::Operation;
 use crate::workload::outcome::Outcome;
 use crate::workload::{Attack, DuplicateMode};

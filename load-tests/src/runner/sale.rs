@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use anyhow::Context as _;
+use contract::Strategy;
 
 use crate::faults::FaultTarget;
 use crate::runner::environment::Environment;
-use crate::scenario::strategy::Strategy;
 use crate::workload::Workload;
 use crate::workload::history::History;
 

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use contract::{LockKind, Strategy};
 use tokio::time::Instant;
 
 pub use self::protocol_mutation::ProtocolMutation;
@@ -20,7 +21,6 @@ use self::round::Round;
 use crate::cluster::stack::{Stack, StackConfig};
 use crate::interrupt::Interrupt;
 use crate::runner::environment::Environment;
-use crate::scenario::strategy::{Backend, Strategy};
 
 /// One sale and its audit.
 const MINUTE: Duration = Duration::from_mins(1);
@@ -68,10 +68,10 @@ impl Soak {
     pub async fn run(self, interrupt: &Interrupt) -> anyhow::Result<SoakReport> {
         let Self { plan, binaries, folder } = self;
         report::clear(&folder).with_context(|| format!("{} cannot be written", folder.display()))?;
-        let backend = plan.strategy.backend();
+        let backend = plan.strategy.lock();
         let stack_config = StackConfig {
-            etcd: backend == Backend::Etcd,
-            zookeeper: backend == Backend::Zookeeper,
+            etcd: backend == LockKind::Etcd,
+            zookeeper: backend == LockKind::Zookeeper,
             ..plan.stack_config.clone()
         };
         let mut report = SoakReport::new(&plan);

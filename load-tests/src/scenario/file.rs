@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use contract::Strategy;
 use serde::Deserialize;
 
 use crate::cluster::stack::StackConfig;
 use crate::faults::Fault;
 use crate::scenario::plan::{Arrivals, Cell, Load};
-use crate::scenario::strategy::Strategy;
 
 const MATRIX: &str = include_str!("../../scenarios/matrix.toml");
 const MATRIX_QUICK: &str = include_str!("../../scenarios/matrix-quick.toml");

@@ -2,5 +2,4 @@
 
 pub mod file;
 pub mod plan;
-pub mod strategy;
 pub mod theory;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use contract::{LockKind, Strategy};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -12,7 +13,6 @@ use rand_distr::{Distribution as _, Zipf};
 
 use crate::cluster::stack::StackConfig;
 use crate::faults::Fault;
-use crate::scenario::strategy::{Backend, Strategy};
 
 /// So many times as many units are asked for as there are: less could not show overselling.
 pub const DEMAND: u64 = 4;
@@ -192,11 +192,11 @@ impl Plan {
 
 /// The stack that these strategies need; proxies cost everybody time, so they stand only where something is broken.
 pub fn stack_config_for(stack_config: &StackConfig, strategies: &[Strategy], proxied: bool) -> StackConfig {
-    let locks_with = |backend| strategies.iter().any(|strategy| strategy.backend() == backend);
+    let locks_with = |backend| strategies.iter().any(|strategy| strategy.lock() == backend);
     StackConfig {
         proxied,
-        etcd: locks_with(Backend::Etcd),
-        zookeeper: locks_with(Backend::Zookeeper),
+        etcd: locks_with(LockKind::Etcd),
+        zookeeper: locks_with(LockKind::Zookeeper),
         ..stack_config.clone()
     }
 }

@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use contract::Strategy;
 use reqwest::Client;
 use tokio::time::Instant;
 
 use crate::interrupt::Interrupt;
-use crate::scenario::strategy::Strategy;
 use crate::workload::history::History;
 
 /// One cell's attack.

@@ -7,9 +7,9 @@ use load_tests::faults::Fault;
 use load_tests::report::RunReport;
 use load_tests::report::verdict::Verdict;
 use load_tests::scenario::plan::Arrivals;
-use load_tests::scenario::strategy::Strategy;
 
 use self::environment::{run, sale};
+use contract::Strategy;
 
 /// Runs one cell under the fault; it fired, and nobody who promised not to oversell did.
 async fn survives(fault: Fault, injections: usize) -> Vec<RunReport> {

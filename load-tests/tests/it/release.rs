@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use contract::Strategy;
+
 use load_tests::audit::{self, Evidence, Quiescence, Scope, wait_until_quiescent};
 use load_tests::cluster::stack::Stack;
 use load_tests::interrupt::Interrupt;
 use load_tests::runner::environment::Environment;
 use load_tests::runner::sale::Sale;
 use load_tests::scenario::plan::answer_limit;
-use load_tests::scenario::strategy::Strategy;
 use load_tests::workload::{Attack, DuplicateMode, Workload};
 use tokio::time::Instant;
 use uuid::Uuid;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::ValueEnum as _;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use strum::VariantArray as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -78,7 +78,7 @@ impl Round<'_> {
         over: watch::Receiver<bool>,
     ) -> Vec<(Fault, FaultEvent)> {
         let mut random = StdRng::seed_from_u64(seed);
-        let faults = &Fault::value_variants()[1..];
+        let faults = &Fault::VARIANTS[1..];
         let mut events = Vec::new();
         let mut number = random.random_range(0..6);
         while Instant::now() < until && !*over.borrow() {

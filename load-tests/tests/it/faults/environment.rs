@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use contract::Strategy;
+
 use load_tests::cluster::stack::{Stack, StackConfig};
 use load_tests::faults::Fault;
 use load_tests::interrupt::Interrupt;
@@ -11,7 +13,6 @@ use load_tests::runner::cell::{self, CellRun};
 use load_tests::runner::environment::Environment;
 use load_tests::runner::progress::Progress;
 use load_tests::scenario::plan::{Arrivals, Cell, Load, Plan};
-use load_tests::scenario::strategy::Strategy;
 
 /// Few units, long payments: whatever strikes finds somebody between read and write.
 pub(crate) fn sale(fault: Fault, strategies: &[Strategy], injections: usize) -> Plan {
