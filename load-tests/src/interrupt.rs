@@ -1,22 +1,22 @@
-//! Ctrl-C, TERM and HUP: the first asks the run to end in good order, the second ends the process at once.
+//! Ctrl-C, SIGTERM and SIGHUP: the first asks the run to end in good order, the second ends the process at once.
 //!
 //! Invariant: however this process ends, testbed's watchdog ends the servers.
-//! Absence: nothing is cleaned up here; whoever holds something cleans it up when it is told to stop.
+//! Absence: nothing is cleaned up here; each owner of a resource releases it when the run ends.
 
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// What a shell reports for a process that Ctrl-C ended.
+/// The exit status that a shell reports for a process that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
-/// Whether, and by what, the run was asked to end. Cheap to clone.
+/// Whether the run was asked to end, and by which signal. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Interrupt(watch::Receiver<Option<&'static str>>);
 
 impl Interrupt {
-    /// Listens from now on. SIGINT is taken before goose can take it: only one handler of its kind is possible.
+    /// Installs the handlers. SIGINT is taken before goose can take it: only one handler of its kind is possible.
     ///
     /// # Errors
     /// A handler cannot be installed.
@@ -24,32 +24,32 @@ impl Interrupt {
         let (sender, receiver) = watch::channel(None);
         let sender = Arc::new(sender);
         let ctrl_c = Arc::clone(&sender);
-        ctrlc::set_handler(move || asked(&ctrl_c, "Ctrl-C")).map_err(std::io::Error::other)?;
+        ctrlc::set_handler(move || handle(&ctrl_c, "Ctrl-C")).map_err(std::io::Error::other)?;
         for (kind, name) in [(SignalKind::terminate(), "SIGTERM"), (SignalKind::hangup(), "SIGHUP")] {
             let mut signals = signal(kind)?;
             let sender = Arc::clone(&sender);
             tokio::spawn(async move {
                 while signals.recv().await.is_some() {
-                    asked(&sender, name);
+                    handle(&sender, name);
                 }
             });
         }
         Ok(Self(receiver))
     }
 
-    /// One that never comes, for code that is not run from a command line.
+    /// An interrupt that never comes, for code that is not run from a command line.
     pub fn never() -> Self {
         Self(watch::channel(None).1)
     }
 
-    /// What asked, if something did.
+    /// The signal that asked the run to end; `None` if none did.
     pub fn by(&self) -> Option<&'static str> {
         *self.0.borrow()
     }
 
-    /// Resolves with what asked, when something does.
+    /// Waits for the first signal and returns its name.
     ///
-    /// # Cancel safety: nothing is consumed; it may be asked again.
+    /// # Cancel safety: nothing is consumed; it may be called again.
     pub async fn asked(&self) -> &'static str {
         let mut receiver = self.0.clone();
         let by = receiver.wait_for(Option::is_some).await.ok().and_then(|by| *by);
@@ -60,11 +60,11 @@ impl Interrupt {
     }
 }
 
-fn asked(sender: &watch::Sender<Option<&'static str>>, by: &'static str) {
+fn handle(sender: &watch::Sender<Option<&'static str>>, signal: &'static str) {
     if sender.borrow().is_some() {
-        eprintln!("\n{by} again: ending at once.");
+        eprintln!("\n{signal} again: ending at once.");
         std::process::exit(INTERRUPTED);
     }
-    eprintln!("\n{by}: ending in good order; once more ends at once.");
-    sender.send_replace(Some(by));
+    eprintln!("\n{signal}: ending in good order; repeat it to end at once.");
+    sender.send_replace(Some(signal));
 }

@@ -4,8 +4,8 @@
 pub(crate) mod environment;
 
 use load_tests::faults::Fault;
-use load_tests::report::RunReport;
-use load_tests::report::verdict::Verdict;
+use load_tests::report::model::RunReport;
+use load_tests::report::verdict::judge;
 use load_tests::scenario::plan::Arrivals;
 
 use self::environment::{run, sale};
@@ -111,5 +111,5 @@ async fn strategies_side_by_side_are_loaded_alike_and_judged_apart() {
     assert_eq!(rows.iter().map(|row| row.attempts).collect::<Vec<_>>(), [sale.load.attempts(); 2]);
     assert!(rows[0].units_oversold >= rows[0].initial_stock, "{:?}", rows[0]);
     assert_eq!(rows[1].units_oversold, 0, "{:?}", rows[1]);
-    assert_eq!(Verdict::of(&rows, None).exit_status(), 0, "{:?}", Verdict::of(&rows, None));
+    assert_eq!(judge(&rows, None).exit_status(), 0, "{:?}", judge(&rows, None));
 }

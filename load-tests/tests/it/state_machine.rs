@@ -196,7 +196,7 @@ fn lies(lives: &[Life], snapshot: &DbSnapshot) -> Vec<String> {
         if yes.windows(2).any(|two| two[0].bytes != two[1].bytes) {
             found.push(format!("{}: two answers under one key differ", life.key));
         }
-        let status = order.map_or("absent", |order| order.status.as_str());
+        let status = order.map_or_else(|| "absent".to_owned(), |order| order.status.to_string());
         for verb in &life.concluded {
             let wanted = if *verb == "confirm" { "confirmed" } else { "cancelled" };
             if status != wanted {
@@ -221,7 +221,7 @@ fn definitely_nothing(reply: &Reply) -> bool {
 
 /// A run in which nothing happened proves nothing.
 fn nothing_happened(snapshot: &DbSnapshot, crashed: usize, operations: usize) -> Vec<String> {
-    let with = |status: &str| snapshot.reservations.iter().filter(|row| row.status == status).count();
+    let with = |status: &str| snapshot.reservations.iter().filter(|row| row.status.name() == status).count();
     let seen = [
         ("held", with("held")),
         ("confirmed", with("confirmed")),

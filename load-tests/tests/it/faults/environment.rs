@@ -8,7 +8,7 @@ use contract::Strategy;
 use load_tests::cluster::stack::{Stack, StackConfig};
 use load_tests::faults::Fault;
 use load_tests::interrupt::Interrupt;
-use load_tests::report::RunReport;
+use load_tests::report::model::RunReport;
 use load_tests::runner::cell::{self, CellRun};
 use load_tests::runner::environment::Environment;
 use load_tests::runner::progress::Progress;
