@@ -19,7 +19,7 @@ pub use reader::{Auditor, Scope};
 pub use snapshot::{DbSnapshot, LedgerRow, Order, Refusal, Reservation, ReservationLine, StockRow};
 pub use statement::{ItemStatement, Read, State, Statement};
 
-use crate::workload::history::Operation;
+use crate::workload::operation::Operation;
 
 /// So many violations of one item are told one by one; the rest is counted.
 const TOLD: usize = 5;

@@ -60,7 +60,7 @@ pub async fn wait_until_quiescent(
 async fn in_flight(auditor: &Auditor, inventory: Option<&LabClient>) -> anyhow::Result<Option<String>> {
     if let Some(inventory) = inventory {
         for replica in 0..inventory.count() {
-            let parked = inventory.parked(replica).await?;
+            let parked = inventory.paused_requests(replica).await?;
             let open = parked.iter().filter(|parked| parked.outcome.is_none()).count();
             if open > 0 {
                 return Ok(Some(format!("{open} paused writes were not attempted yet")));

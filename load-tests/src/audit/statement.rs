@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{Auditor, Evidence, Findings, ITEMS, Item, Scope};
-use crate::workload::history;
+use crate::workload::history_file;
 
 /// The whole audit.
 #[derive(Debug, Clone, Serialize)]
@@ -85,7 +85,7 @@ impl Statement {
             findings.add(item.findings(&Evidence { snapshot: &snapshot, history: None }));
         }
         for path in histories {
-            let history = history::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            let history = history_file::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
             read.requests += history.len();
             // A row of an experiment has SKUs of its own; others' orders are no business of its customers.
             let skus: BTreeSet<_> = history.iter().map(|operation| operation.invocation.sku.clone()).collect();

@@ -11,12 +11,13 @@ use contract::Strategy;
 
 use strum::VariantArray as _;
 
-use crate::cluster::stack::{LAB_TOKEN, StackConfig};
+use crate::cluster::config::{LAB_TOKEN, StackConfig};
 use crate::faults::Fault;
 use crate::runner::cost::Cost;
 use crate::runner::soak::{self, ProtocolMutation, SoakPlan};
 use crate::scenario::file::Scenario;
-use crate::scenario::plan::{Arrivals, Load, Plan, cells};
+use crate::scenario::load::{Arrivals, Load};
+use crate::scenario::plan::{Plan, cells};
 
 /// Shows overselling, and shows it stop.
 #[derive(Debug, Parser)]

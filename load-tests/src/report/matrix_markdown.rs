@@ -11,7 +11,7 @@ use contract::Strategy;
 
 use crate::faults::Fault;
 use crate::report::{Report, RunReport};
-use crate::scenario::theory::{self, Theory};
+use crate::scenario::theory::Theory;
 
 /// Writes it into the folder, if the run has the makings of a matrix: more than one strategy, more than one fault.
 ///
@@ -45,7 +45,7 @@ pub fn text(report: &Report) -> String {
     }
     text += "\n## Expected, and why\n\n";
     for &fault in &faults {
-        let _ = writeln!(text, "- **{fault}**: {}", theory::why(fault));
+        let _ = writeln!(text, "- **{fault}**: {}", fault.spec().why);
     }
     let surprises: Vec<_> = report.runs.iter().filter_map(difference).collect();
     text += "\n## Differences\n\n";

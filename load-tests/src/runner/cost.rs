@@ -14,12 +14,14 @@ use anyhow::Context as _;
 use contract::Strategy;
 use tokio::time::Instant;
 
-use crate::cluster::stack::{Stack, StackConfig};
+use crate::cluster::config::StackConfig;
+use crate::cluster::stack::Stack;
 use crate::interrupt::Interrupt;
 use crate::runner::environment::Environment;
 use crate::runner::sale::Sale;
-use crate::scenario::plan::{Load, answer_limit, stack_config_for};
-use crate::workload::history::Operation;
+use crate::scenario::load::Load;
+use crate::scenario::plan::stack_config_for;
+use crate::workload::operation::Operation;
 use crate::workload::outcome::Outcome;
 use crate::workload::{Attack, DuplicateMode};
 
@@ -140,7 +142,7 @@ impl Cost {
         let file = format!("history-{}-{}-{name}.jsonl", point.users, point.skus);
         let sale = Sale::open(environment, strategy, &name, &load.stocks(self.seed), file).await?;
         let workload = sale.workload(&load.demand(self.seed));
-        let limit = answer_limit(&self.stack_config);
+        let limit = self.stack_config.answer_limit();
         let attack = Attack::new(
             &environment.target.orders,
             vec![workload],
@@ -149,7 +151,7 @@ impl Cost {
             interrupt,
         )?;
         let from = sale.history.now() + WARM_UP;
-        attack.crowd(point.users, Instant::now() + WARM_UP + self.lasting).await;
+        attack.closed_until(point.users, Instant::now() + WARM_UP + self.lasting).await;
         let operations = sale.history.finish().with_context(|| format!("{} cannot be written", sale.file))?;
         let asked_for_all = operations.len() as u64 == load.attempts();
         anyhow::ensure!(!asked_for_all, "{} orders were too few for {strategy} at {point}", load.attempts());
@@ -257,7 +259,7 @@ fn count(number: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::history::{Answer, Invocation};
+    use crate::workload::operation::{Answer, Invocation};
 
     fn cost() -> Cost {
         Cost {

@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use crate::audit::Auditor;
 use crate::cluster::lab_client::LabClient;
 use crate::cluster::process::ReplicaProcesses;
-use crate::cluster::stack::{Servers, Stack};
+use crate::cluster::servers::Servers;
+use crate::cluster::stack::Stack;
 use crate::cluster::target::Target;
 
 /// What sales are held on.
@@ -22,7 +23,7 @@ pub struct Environment<'a> {
     /// Whose writes can be stopped before they are sent.
     pub orders: LabClient,
     /// Processes that can be stopped.
-    pub controls: ReplicaProcesses,
+    pub processes: ReplicaProcesses,
     /// Servers that are ours.
     pub servers: Option<&'a Servers>,
     /// Reads the snapshot.
@@ -41,7 +42,7 @@ impl<'a> Environment<'a> {
     pub async fn own_stack(stack: &'a Stack, folder: &'a Path) -> anyhow::Result<Self> {
         let auditor = Auditor::connect(&stack.audit).await?;
         Ok(Self {
-            controls: stack.controls(),
+            processes: stack.replica_processes(),
             servers: Some(&stack.servers),
             ..Self::of(&stack.target, auditor, folder)?
         })
@@ -53,7 +54,7 @@ impl<'a> Environment<'a> {
     /// The databases do not answer.
     pub async fn external(target: &'a Target, folder: &'a Path) -> anyhow::Result<Self> {
         let auditor = Auditor::connect(&target.postgres).await?;
-        Ok(Self { controls: target.controls(), ..Self::of(target, auditor, folder)? })
+        Ok(Self { processes: target.replica_processes(), ..Self::of(target, auditor, folder)? })
     }
 
     fn of(target: &'a Target, auditor: Auditor, folder: &'a Path) -> anyhow::Result<Self> {
@@ -64,7 +65,7 @@ impl<'a> Environment<'a> {
             target,
             inventory,
             orders,
-            controls: ReplicaProcesses::default(),
+            processes: ReplicaProcesses::default(),
             servers: None,
             auditor,
             folder,
@@ -74,7 +75,7 @@ impl<'a> Environment<'a> {
 
     /// Nobody stays stopped, nothing stays broken.
     pub fn restore(&self) {
-        self.controls.resume_all();
+        self.processes.resume_all();
         if let Some(proxies) = self.servers.and_then(|servers| servers.proxies.as_ref()) {
             proxies.heal();
         }

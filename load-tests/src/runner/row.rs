@@ -10,7 +10,8 @@ use crate::faults::FaultEvent;
 use crate::report::timeline::{Clocks, Timeline};
 use crate::report::{AuditReport, Latency, LockWait, RunReport};
 use crate::scenario::plan::{Plan, RowPlan};
-use crate::workload::history::{Operation, Tally};
+use crate::workload::operation::Operation;
+use crate::workload::tally::Tally;
 
 /// The highest latency that is told apart from others.
 const LONGEST_US: u64 = 600_000_000;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::audit::{
     DbSnapshot, Evidence, Findings, ITEMS, LedgerRow, Order, Reservation, ReservationLine, StockRow, audit,
 };
-use crate::workload::history::{Answer, Invocation, Operation};
+use crate::workload::operation::{Answer, Invocation, Operation};
 
 const SKU: &str = "a";
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::faults::Fault;
 use crate::report::RunReport;
-use crate::scenario::plan::DEMAND;
+use crate::scenario::load::DEMAND;
 use crate::scenario::theory::{Theory, promises_no_oversell};
 
 /// The judgement.
@@ -136,7 +136,7 @@ fn void(run: &RunReport) -> Vec<String> {
         format!("{} of {stock} units oversold is less than the stock, so the load was too light", run.units_oversold),
     );
     unless(run.fault == Fault::None || run.faults_fired > 0, "the fault never events".to_owned());
-    if run.fault.makes_writes_stale() && run.faults_fired > 0 {
+    if run.fault.spec().makes_writes_stale && run.faults_fired > 0 {
         let refused = !run.strategy.claims() || run.paused_writes_refused > 0;
         unless(refused, "no write of a paused replica was refused, so the fence was not tested".to_owned());
     }

@@ -18,7 +18,8 @@ use tokio::time::Instant;
 pub use self::protocol_mutation::ProtocolMutation;
 use self::report::SoakReport;
 use self::round::Round;
-use crate::cluster::stack::{Stack, StackConfig};
+use crate::cluster::config::StackConfig;
+use crate::cluster::stack::Stack;
 use crate::interrupt::Interrupt;
 use crate::runner::environment::Environment;
 

@@ -198,6 +198,7 @@ pub(super) fn clear(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faults::EventOutcome;
 
     fn minute(violations: &[&str], fired: bool) -> SoakInterval {
         let events = FaultEvent {
@@ -207,7 +208,7 @@ mod tests {
             from_ms: 0,
             to_ms: 1,
             fired,
-            outcome: String::new(),
+            outcome: EventOutcome::Observed(String::new()),
             order_id: None,
             fencing_token: None,
         };

@@ -13,11 +13,12 @@ use super::SoakPlan;
 use super::report::SoakInterval;
 use crate::audit::oversold;
 use crate::audit::{self, Evidence, Quiescence, Scope, wait_until_quiescent};
+use crate::faults::Injection;
 use crate::faults::{Fault, FaultContext, FaultEvent, FaultTarget, Pace};
 use crate::interrupt::Interrupt;
 use crate::runner::environment::Environment;
 use crate::runner::sale::Sale;
-use crate::scenario::plan::{Injection, Load, answer_limit};
+use crate::scenario::load::Load;
 use crate::workload::{Attack, DuplicateMode};
 
 /// The rest of the minute is for coming to rest and for the audit.
@@ -52,14 +53,14 @@ impl Round<'_> {
         let sale = Sale::open(environment, plan.strategy, &number.to_string(), &even, file).await?;
         let workload = sale.workload(&load.demand(seed));
         let duplicates = Arc::new(DuplicateMode::default());
-        let limit = answer_limit(&plan.stack_config);
+        let limit = plan.stack_config.answer_limit();
         let attack =
             Attack::new(&environment.target.orders, vec![workload], limit, Arc::clone(&duplicates), interrupt)?;
         let until = Instant::now() + SALE;
         let (ended, over) = watch::channel(false);
         let workloads = [sale.fault_target()];
         let selling = async {
-            attack.crowd(plan.users, until).await;
+            attack.closed_until(plan.users, until).await;
             ended.send_replace(true);
         };
         let breaking = self.break_things(seed, &workloads, &duplicates, until, over);
@@ -122,7 +123,7 @@ impl Round<'_> {
             lease: plan.stack_config.lease,
             inventory: &environment.inventory,
             orders: &environment.orders,
-            controls: &environment.controls,
+            processes: &environment.processes,
             servers: environment.servers,
             postgres: &environment.target.postgres.order,
             auditor: &environment.auditor,

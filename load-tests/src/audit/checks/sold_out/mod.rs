@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::CheckResult;
 use super::search::{Effect, Limit, Op, Search, explains};
 use crate::audit::{DbSnapshot, Evidence};
-use crate::workload::history::Operation;
-use crate::workload::outcome::{Expected, Outcome, expected};
+use crate::workload::operation::Operation;
+use crate::workload::outcome::{ExpectedReservations, Outcome, expected_reservations};
 
 /// A search that takes longer, or visits more states, has not decided.
 const LIMIT: Limit = Limit { time: Duration::from_secs(5), states: 100_000 };
@@ -63,10 +63,10 @@ impl End {
         if answer.outcome() == Outcome::SoldOut {
             return Self::SoldOut(*at);
         }
-        match expected(answer.status, answer.code.as_deref()) {
-            Expected::One => Self::Sold(*at),
-            Expected::AtMostOne => Self::Open,
-            Expected::None => Self::Refused,
+        match expected_reservations(answer.status, answer.code.as_deref()) {
+            ExpectedReservations::One => Self::Sold(*at),
+            ExpectedReservations::AtMostOne => Self::Open,
+            ExpectedReservations::None => Self::Refused,
         }
     }
 

@@ -5,7 +5,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
 use crate::audit::checks::corruption::valid;
-use crate::workload::history::{Answer, Invocation};
+use crate::workload::operation::{Answer, Invocation};
 
 /// One attempt on a SKU of which [`valid`] had three units at first.
 fn attempt(key: &str, from: u64, answer: Option<(u64, u16, Option<&str>)>) -> Operation {
