@@ -1,22 +1,22 @@
-//! Ctrl-C, SIGTERM and SIGHUP: the first asks the run to end in good order, the second ends the process at once.
+//! Ctrl-C, SIGTERM and SIGHUP: the first one ends the run in good order, the second one ends the process at once.
 //!
-//! Invariant: however this process ends, testbed's watchdog ends the servers.
-//! Absence: nothing is cleaned up here; each owner of a resource releases it when the run ends.
+//! Invariant: however this process ends, the watchdog of testbed ends the servers.
+//! Absence: nothing is cleaned up here; the parts of a run that wait for an interrupt release what they own.
 
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// The exit status that a shell reports for a process that Ctrl-C ended.
+/// The exit status that a shell reports for a process ended by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-/// Whether the run was asked to end, and by which signal. Cheap to clone.
+/// A request to end the run, and what it came from. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Interrupt(watch::Receiver<Option<&'static str>>);
 
 impl Interrupt {
-    /// Installs the handlers. SIGINT is taken before goose can take it: only one handler of its kind is possible.
+    /// Listens from now on. SIGINT is handled here before goose installs its handler: a process can have only one.
     ///
     /// # Errors
     /// A handler cannot be installed.
@@ -24,32 +24,32 @@ impl Interrupt {
         let (sender, receiver) = watch::channel(None);
         let sender = Arc::new(sender);
         let ctrl_c = Arc::clone(&sender);
-        ctrlc::set_handler(move || handle(&ctrl_c, "Ctrl-C")).map_err(std::io::Error::other)?;
+        ctrlc::set_handler(move || asked(&ctrl_c, "Ctrl-C")).map_err(std::io::Error::other)?;
         for (kind, name) in [(SignalKind::terminate(), "SIGTERM"), (SignalKind::hangup(), "SIGHUP")] {
             let mut signals = signal(kind)?;
             let sender = Arc::clone(&sender);
             tokio::spawn(async move {
                 while signals.recv().await.is_some() {
-                    handle(&sender, name);
+                    asked(&sender, name);
                 }
             });
         }
         Ok(Self(receiver))
     }
 
-    /// An interrupt that never comes, for code that is not run from a command line.
+    /// An interrupt that never arrives, for code that is not run from a command line.
     pub fn never() -> Self {
         Self(watch::channel(None).1)
     }
 
-    /// The signal that asked the run to end; `None` if none did.
+    /// The signal that asked for the end; `None` until one did.
     pub fn by(&self) -> Option<&'static str> {
         *self.0.borrow()
     }
 
-    /// Waits for the first signal and returns its name.
+    /// Resolves with the signal that asks for the end.
     ///
-    /// # Cancel safety: nothing is consumed; it may be called again.
+    /// # Cancel safety: nothing is consumed; it can be called again.
     pub async fn asked(&self) -> &'static str {
         let mut receiver = self.0.clone();
         let by = receiver.wait_for(Option::is_some).await.ok().and_then(|by| *by);
@@ -60,11 +60,11 @@ impl Interrupt {
     }
 }
 
-fn handle(sender: &watch::Sender<Option<&'static str>>, signal: &'static str) {
+fn asked(sender: &watch::Sender<Option<&'static str>>, by: &'static str) {
     if sender.borrow().is_some() {
-        eprintln!("\n{signal} again: ending at once.");
+        eprintln!("\n{by} again: ending at once.");
         std::process::exit(INTERRUPTED);
     }
-    eprintln!("\n{signal}: ending in good order; repeat it to end at once.");
-    sender.send_replace(Some(signal));
+    eprintln!("\n{by}: ending in good order; a second {by} ends at once.");
+    sender.send_replace(Some(by));
 }

@@ -1,7 +1,7 @@
 //! What the checks read. Plain data.
 
 use super::snapshot::DbSnapshot;
-use crate::workload::history::Operation;
+use crate::workload::operation::Operation;
 
 /// What the checks read.
 #[derive(Debug, Clone, Copy)]

@@ -99,7 +99,7 @@ pub async fn wait_until_quiescent(
 async fn in_flight(auditor: &Auditor, inventory: Option<&LabClient>) -> anyhow::Result<Option<InFlight>> {
     if let Some(inventory) = inventory {
         for replica in 0..inventory.count() {
-            let paused = inventory.parked(replica).await?;
+            let paused = inventory.paused_requests(replica).await?;
             let open = paused.iter().filter(|paused| paused.outcome.is_none()).count();
             if open > 0 {
                 return Ok(Some(InFlight::PausedWrites(open)));

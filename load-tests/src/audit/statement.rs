@@ -16,7 +16,7 @@ use super::evidence::Evidence;
 use super::item::Item;
 use super::reader::{Auditor, Scope};
 use super::violation::{Findings, Undecided, Violation};
-use crate::workload::history;
+use crate::workload::history_file;
 
 /// The result of an audit.
 #[derive(Debug, Clone, Serialize)]
@@ -91,7 +91,7 @@ impl Statement {
             findings.add(check(item, &Evidence { snapshot: &snapshot, history: None }));
         }
         for path in histories {
-            let history = history::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            let history = history_file::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
             read.requests += history.len();
             // A history is judged against the orders of its own SKUs: other orders belong to other histories.
             let skus: BTreeSet<_> = history.iter().map(|operation| operation.invocation.sku.clone()).collect();

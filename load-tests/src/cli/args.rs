@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use contract::Strategy;
 
-use crate::cluster::stack::LAB_TOKEN;
+use crate::cluster::config::LAB_TOKEN;
 use crate::faults::Fault;
 use crate::runner::soak::ProtocolMutation;
 

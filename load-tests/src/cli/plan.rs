@@ -9,11 +9,12 @@ use contract::Strategy;
 use strum::VariantArray as _;
 
 use super::args::{Cli, CostArgs, RunArgs, SoakArgs, StackConfigArgs};
-use crate::cluster::stack::StackConfig;
+use crate::cluster::config::StackConfig;
 use crate::runner::cost::Cost;
 use crate::runner::soak::{self, SoakPlan};
 use crate::scenario::file::Scenario;
-use crate::scenario::plan::{Arrivals, Load, Plan, cells};
+use crate::scenario::load::{Arrivals, Load};
+use crate::scenario::plan::{Plan, cells};
 
 /// The default stack.
 const DEFAULT_STACK: StackConfig = StackConfig {

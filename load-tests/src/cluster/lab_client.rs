@@ -1,40 +1,74 @@
-//! The few calls that the experiment makes to a service itself: stock for a row, and the lab's pauses, which make a
+//! The calls that the laboratory itself makes to a service: stock for a row, and the pauses of the lab, which make a
 //! replica stop itself in the middle of a write.
 //!
-//! Absence: no order, claim or reservation: customers order, and what follows is the order service's business. Nobody is
-//! continued here; `control` does that.
+//! Absence: no order, claim or reservation; `workload` places the orders. No replica is resumed here; `process` does that.
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use contract::ProblemCode;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// A write during which a replica of inventory was stopped.
+/// A write in which a replica of inventory stopped itself.
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 pub struct PausedRequest {
     /// Counts from 0 in each replica.
     pub id: usize,
-    /// What armed it.
+    /// The SKU whose write was armed.
     pub sku: String,
-    /// Whose write.
+    /// The order whose write it is.
     pub order_id: Uuid,
-    /// What it carried.
+    /// The token that it carried; absent for a strategy without tokens.
     pub fencing_token: Option<i64>,
-    /// `written`, or the code of the refusal; absent until it was attempted.
-    pub outcome: Option<String>,
+    /// How it ended; absent until it was attempted.
+    pub outcome: Option<WriteOutcome>,
+}
+
+/// How a paused write ended.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub enum WriteOutcome {
+    /// The storage accepted it.
+    Written,
+    /// The storage or the service refused it.
+    Refused(ProblemCode),
+    /// It failed for another reason, in the words of inventory.
+    Failed(String),
+}
+
+impl From<String> for WriteOutcome {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "written" => Self::Written,
+            code => code.parse().map_or_else(|_| Self::Failed(text), Self::Refused),
+        }
+    }
+}
+
+/// As inventory sends it.
+impl fmt::Display for WriteOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Written => f.write_str("written"),
+            Self::Refused(code) => f.write_str(code.as_str()),
+            Self::Failed(text) => f.write_str(text),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
 struct Pauses {
-    parked: Vec<PausedRequest>,
+    #[serde(rename = "parked")]
+    paused: Vec<PausedRequest>,
 }
 
-/// Every replica of one service. Cheap to clone.
+/// A client of every replica of one service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct LabClient {
     service: &'static str,
@@ -44,21 +78,22 @@ pub struct LabClient {
 }
 
 impl LabClient {
-    /// Connects to nothing yet. Order asks for no token.
+    /// Connects to nothing yet. `token` is inventory's bearer token; order needs none.
     ///
     /// # Errors
     /// The HTTP client cannot be built.
     pub fn new(service: &'static str, urls: &[String], token: &str) -> anyhow::Result<Self> {
-        let http = Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
+        let http = Client::builder().no_proxy().timeout(ANSWERS_WITHIN).build()?;
         Ok(Self { service, http, urls: urls.to_vec(), token: token.to_owned() })
     }
 
-    /// How many there are.
+    /// The number of replicas.
     pub fn count(&self) -> usize {
         self.urls.len()
     }
 
-    /// The next write of `sku` in this replica stops it: at inventory as it begins, at order before it is sent.
+    /// Arms a pause: the replica stops itself at its next write of `sku`, inventory as the write begins, order before it
+    /// sends the write.
     ///
     /// # Errors
     /// The lab is off, or the replica did not answer.
@@ -67,31 +102,31 @@ impl LabClient {
         self.accepted(request, "arming a pause").await.map(drop)
     }
 
-    /// What was armed and did not fire, does not fire any more.
+    /// Cancels the pauses that were armed and have not happened.
     ///
     /// # Errors
-    /// The replica did not answer; it does not while it is stopped.
+    /// The replica did not answer; a stopped one never does.
     pub async fn disarm(&self, replica: usize) -> anyhow::Result<()> {
         self.accepted(self.http.delete(self.url(replica, "lab/pauses")), "disarming a pause").await.map(drop)
     }
 
-    /// The writes that stopped this replica of inventory, oldest first.
+    /// The writes in which this replica of inventory stopped itself, oldest first.
     ///
     /// # Errors
     /// The lab is off, or the replica did not answer.
-    pub async fn parked(&self, replica: usize) -> anyhow::Result<Vec<PausedRequest>> {
-        let response = self.accepted(self.http.get(self.url(replica, "lab/pauses")), "asking for pauses").await?;
-        let pauses: Pauses = response.json().await.context("the pauses were not understood")?;
-        Ok(pauses.parked)
+    pub async fn paused_requests(&self, replica: usize) -> anyhow::Result<Vec<PausedRequest>> {
+        let response = self.accepted(self.http.get(self.url(replica, "lab/pauses")), "reading the pauses").await?;
+        let pauses: Pauses = response.json().await.context("the lab's list of pauses could not be decoded")?;
+        Ok(pauses.paused)
     }
 
-    /// Sets what there is of a SKU, at inventory.
+    /// Sets the stock of a SKU, at inventory.
     ///
     /// # Errors
     /// Inventory refused, or did not answer.
     pub async fn put_stock(&self, sku: &str, on_hand: u64) -> anyhow::Result<()> {
         let request = self.http.put(self.url(0, &format!("stock/{sku}"))).json(&json!({ "on_hand": on_hand }));
-        self.accepted(request, "putting stock").await.map(drop)
+        self.accepted(request, "setting stock").await.map(drop)
     }
 
     fn url(&self, replica: usize, path: &str) -> String {
@@ -113,5 +148,20 @@ impl LabClient {
         };
         let body = response.text().await.unwrap_or_default();
         bail!("{doing}: {service} answered {status}{hint}: {body}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_outcome_of_a_write_is_printed_as_inventory_sent_it() {
+        let parsed = |text: &str| WriteOutcome::from(text.to_owned());
+        assert_eq!(parsed("written"), WriteOutcome::Written);
+        assert_eq!(parsed("stale_fencing_token"), WriteOutcome::Refused(ProblemCode::StaleFencingToken));
+        for text in ["written", "stale_fencing_token", "postgres did not answer"] {
+            assert_eq!(parsed(text).to_string(), text);
+        }
     }
 }

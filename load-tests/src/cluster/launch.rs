@@ -1,4 +1,4 @@
-//! Starting the services of a stack: which program, with which settings, behind which proxies.
+//! Starts the services of a stack: which program, with which settings, through which proxies.
 //!
 //! Absence: no server is started here.
 
@@ -10,17 +10,21 @@ use std::time::Duration;
 use anyhow::bail;
 use testbed::ProcessSpec;
 
-use super::stack::{LAB_TOKEN, Servers, StackConfig};
-use crate::cluster::replica::Replica;
-use crate::cluster::target::Databases;
+use super::config::{LAB_TOKEN, StackConfig};
+use super::proxies::through;
+use super::replica::Replica;
+use super::servers::Servers;
+use super::target::Databases;
 
+/// The programs of the services.
 pub(super) struct Programs {
     inventory: PathBuf,
     order: PathBuf,
 }
 
 impl Programs {
-    pub(super) fn beside(folder: &Path) -> anyhow::Result<Self> {
+    /// Those in this folder.
+    pub(super) fn in_folder(folder: &Path) -> anyhow::Result<Self> {
         let find = |name: &str| {
             let path = folder.join(name);
             if !path.is_file() {
@@ -32,43 +36,45 @@ impl Programs {
     }
 }
 
+/// What every service of a stack is started with.
 pub(super) struct Launch<'a> {
-    pub(super) stack_config: &'a StackConfig,
+    pub(super) config: &'a StackConfig,
     pub(super) programs: &'a Programs,
+    /// The folder of the services' logs.
     pub(super) logs: &'a Path,
     pub(super) databases: &'a Databases,
     pub(super) servers: &'a Servers,
 }
 
 impl Launch<'_> {
+    /// Replica `n` of inventory, from 0; `nodes` are the URLs of the lock nodes.
     pub(super) async fn inventory(&self, n: usize, nodes: &[String]) -> anyhow::Result<Arc<Replica>> {
-        let ms = |duration: Duration| duration.as_millis().to_string();
-        let route = self.servers.proxies.as_ref().map(|proxies| &proxies.inventory_postgres[n]);
+        let proxy = self.servers.proxies.as_ref().map(|proxies| &proxies.inventory_postgres[n]);
         let envs = vec![
-            ("INVENTORY_DATABASE_URL", super::proxies::through(route, &self.databases.inventory)?),
+            ("INVENTORY_DATABASE_URL", through(proxy, &self.databases.inventory)?),
             ("INVENTORY_TOKEN", LAB_TOKEN.to_owned()),
             ("INVENTORY_LOCK_NODES", nodes.join(",")),
-            ("INVENTORY_LOCK_LEASE_MS", ms(self.stack_config.lease)),
-            ("INVENTORY_LOCK_WAIT_MS", ms(self.stack_config.wait)),
+            ("INVENTORY_LOCK_LEASE_MS", millis(self.config.lease)),
+            ("INVENTORY_LOCK_WAIT_MS", millis(self.config.wait)),
         ];
         self.service(format!("inventory-{}", n + 1), &self.programs.inventory, "INVENTORY_LISTEN", envs).await
     }
 
+    /// Replica `n` of order, from 0; `inventory` are the URLs of inventory's replicas, `nodes` those of the lock nodes.
     pub(super) async fn order(&self, n: usize, inventory: &[String], nodes: &[String]) -> anyhow::Result<Arc<Replica>> {
-        let ms = |duration: Duration| duration.as_millis().to_string();
-        let route = self.servers.proxies.as_ref().map(|proxies| &proxies.order_postgres[n]);
+        let proxy = self.servers.proxies.as_ref().map(|proxies| &proxies.order_postgres[n]);
         let mut envs = vec![
-            ("ORDER_DATABASE_URL", super::proxies::through(route, &self.databases.order)?),
+            ("ORDER_DATABASE_URL", through(proxy, &self.databases.order)?),
             ("ORDER_INVENTORY_URLS", inventory.join(",")),
             ("ORDER_INVENTORY_TOKEN", LAB_TOKEN.to_owned()),
             ("ORDER_LOCK_NODES", nodes.join(",")),
-            ("ORDER_LOCK_LEASE_MS", ms(self.stack_config.lease)),
-            ("ORDER_LOCK_WAIT_MS", ms(self.stack_config.wait)),
-            ("ORDER_PAYMENT_MS", ms(self.stack_config.payment)),
+            ("ORDER_LOCK_LEASE_MS", millis(self.config.lease)),
+            ("ORDER_LOCK_WAIT_MS", millis(self.config.wait)),
+            ("ORDER_PAYMENT_MS", millis(self.config.payment)),
         ];
         envs.extend(self.servers.etcd.as_ref().map(|etcd| ("ORDER_ETCD_ENDPOINTS", etcd.url())));
         envs.extend(self.servers.zookeeper.as_ref().map(|zookeeper| ("ORDER_ZOOKEEPER", zookeeper.url())));
-        // The sessions of its locks are no business of the orders' snapshot, and no proxy stands before them.
+        // The sessions of advisory locks do not pass the proxy: a partition of the orders' database leaves them alone.
         envs.push(("ORDER_ADVISORY_URL", self.databases.order.clone()));
         self.service(format!("order-{}", n + 1), &self.programs.order, "ORDER_LISTEN", envs).await
     }
@@ -81,7 +87,7 @@ impl Launch<'_> {
         envs: Vec<(&str, String)>,
     ) -> anyhow::Result<Arc<Replica>> {
         let mut envs: Vec<_> = envs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        // What the harness's own environment says about logs is not meant for the services.
+        // A log filter in the environment of this process is not meant for the services.
         envs.push(("RUST_LOG".to_owned(), "warn".to_owned()));
         let spec = ProcessSpec {
             log: self.logs.join(format!("{name}.log")),
@@ -92,4 +98,8 @@ impl Launch<'_> {
         };
         Ok(Arc::new(Replica::start(spec, listen).await?))
     }
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
 }

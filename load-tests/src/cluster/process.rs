@@ -1,7 +1,7 @@
-//! Stopping and continuing a replica: a child of this process, or a process on this machine known by its id.
+//! Pausing and resuming a replica: a child of this process, or a process on this machine known by its id.
 //!
-//! Invariant: whoever paused a replica continues it: a [`Paused`] does so when it is dropped, on every way out.
-//! Absence: nothing is started or ended here; `service` does that.
+//! Invariant: every pause ends: a [`Paused`] resumes its replica when it is dropped.
+//! Absence: nothing is started or ended here; `replica` does that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use tokio::process::Command;
 
 use crate::cluster::replica::Replica;
 
-/// How often a process that is no child of ours is looked at; of children the kernel tells.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How often the state of an external process is read; the kernel reports that of a child.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// One replica whose process can be stopped.
+/// One replica whose process can be paused.
 #[derive(Debug, Clone)]
 pub struct ReplicaProcess {
     name: String,
@@ -25,84 +25,84 @@ pub struct ReplicaProcess {
 #[derive(Debug, Clone)]
 enum Handle {
     Child(Arc<Replica>),
-    ExternalProcess(Pid),
+    External(Pid),
 }
 
 impl ReplicaProcess {
     /// A child of this process.
-    pub fn child(service: &Arc<Replica>) -> Self {
-        Self { name: service.name().to_owned(), process: Handle::Child(Arc::clone(service)) }
+    pub fn child(replica: &Arc<Replica>) -> Self {
+        Self { name: replica.name().to_owned(), process: Handle::Child(Arc::clone(replica)) }
     }
 
-    /// Somebody else's child on this machine; `None` if there can be no such process.
-    pub fn stranger(name: &str, pid: u32) -> Option<Self> {
+    /// A process on this machine that another process started; `None` if `pid` is not a process id.
+    pub fn external(name: &str, pid: u32) -> Option<Self> {
         let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
-        Some(Self { name: name.to_owned(), process: Handle::ExternalProcess(pid) })
+        Some(Self { name: name.to_owned(), process: Handle::External(pid) })
     }
 
-    /// As in `pids` of `oversell stack --json`.
+    /// Its name, as in `pids` of `oversell stack --json`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What can be killed and started again; a stranger's child can not.
-    pub fn service(&self) -> Option<&Replica> {
+    /// The replica, to kill and restart; `None` for an external process.
+    pub fn replica(&self) -> Option<&Replica> {
         match &self.process {
-            Handle::Child(service) => Some(service),
-            Handle::ExternalProcess(_) => None,
+            Handle::Child(replica) => Some(replica),
+            Handle::External(_) => None,
         }
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
         match &self.process {
-            Handle::Child(service) => service.process().pid(),
-            Handle::ExternalProcess(pid) => pid.as_raw_nonzero().get().unsigned_abs(),
+            Handle::Child(replica) => replica.process().pid(),
+            Handle::External(pid) => pid.as_raw_nonzero().get().unsigned_abs(),
         }
     }
 
-    /// SIGSTOP, until the guard is dropped.
+    /// SIGSTOP; SIGCONT when the guard is dropped.
     pub fn pause(&self) -> Paused<'_> {
         match &self.process {
-            Handle::Child(service) => service.process().pause(),
-            Handle::ExternalProcess(pid) => signal(*pid, Signal::STOP),
+            Handle::Child(replica) => replica.process().pause(),
+            Handle::External(pid) => signal(*pid, Signal::STOP),
         }
         Paused(self)
     }
 
-    /// A guard for a replica that stopped itself.
-    pub fn continued_later(&self) -> Paused<'_> {
+    /// The guard for a replica that stopped itself.
+    pub fn resume_on_drop(&self) -> Paused<'_> {
         Paused(self)
     }
 
-    /// SIGCONT. Harmless to a process that runs.
+    /// SIGCONT. Without effect on a process that runs.
     pub fn resume(&self) {
         match &self.process {
-            Handle::Child(service) => service.process().resume(),
-            Handle::ExternalProcess(pid) => signal(*pid, Signal::CONT),
+            Handle::Child(replica) => replica.process().resume(),
+            Handle::External(pid) => signal(*pid, Signal::CONT),
         }
     }
 
-    /// Resolves when the process is stopped, whoever stopped it.
+    /// Resolves when the process is stopped, by this process or by another one.
     ///
     /// # Errors
-    /// It ended.
+    /// The process ended.
     ///
-    /// # Cancel safety: nothing is consumed; it may be asked again.
+    /// # Cancel safety: nothing is consumed; it can be called again.
     pub async fn stopped(&self) -> anyhow::Result<()> {
         match &self.process {
-            Handle::Child(service) => Ok(service.process().stopped().await?),
-            Handle::ExternalProcess(pid) => loop {
+            Handle::Child(replica) => Ok(replica.process().stopped().await?),
+            Handle::External(pid) => loop {
                 if is_stopped(*pid).await.with_context(|| self.name.clone())? {
                     return Ok(());
                 }
-                tokio::time::sleep(LOOK_AGAIN).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             },
         }
     }
 }
 
-/// Continues the replica when dropped.
+/// A paused replica. Resumes it when dropped.
 #[derive(Debug)]
 pub struct Paused<'a>(&'a ReplicaProcess);
 
@@ -113,14 +113,14 @@ impl Drop for Paused<'_> {
 }
 
 fn signal(pid: Pid, signal: Signal) {
-    // An error says that it has ended; whoever waits for it will see that.
+    // An error means that the process has ended; `stopped` reports that.
     let _ = kill_process(pid, signal);
 }
 
 async fn is_stopped(pid: Pid) -> anyhow::Result<bool> {
     let pid = pid.as_raw_nonzero().to_string();
     let output = Command::new("ps").args(["-o", "stat=", "-p", &pid]).kill_on_drop(true).output();
-    let output = output.await.context("`ps` tells whether a process is stopped")?;
+    let output = output.await.context("`ps` could not be run; it reads the state of an external process")?;
     let state = String::from_utf8_lossy(&output.stdout);
     let Some(state) = state.trim().chars().next() else {
         bail!("process {pid} has ended");
@@ -128,17 +128,17 @@ async fn is_stopped(pid: Pid) -> anyhow::Result<bool> {
     Ok(state == 'T')
 }
 
-/// Those replicas whose processes are on this machine; empty where they are not.
+/// The replicas whose processes are on this machine.
 #[derive(Debug, Clone, Default)]
 pub struct ReplicaProcesses {
-    /// Of order, in the order of their addresses.
+    /// Of order, in the order of their addresses; empty if they run elsewhere.
     pub orders: Vec<ReplicaProcess>,
-    /// Of inventory, likewise.
+    /// Of inventory, in the order of their addresses; empty if they run elsewhere.
     pub inventory: Vec<ReplicaProcess>,
 }
 
 impl ReplicaProcesses {
-    /// Continues all of them: nobody is audited while stopped.
+    /// Resumes all of them.
     pub fn resume_all(&self) {
         self.orders.iter().chain(&self.inventory).for_each(ReplicaProcess::resume);
     }

@@ -1,7 +1,7 @@
-//! One replica of a service: a child process that can be killed and comes back at the same address.
+//! One replica of a service: a child process that can be killed and restarted at the same address.
 //!
-//! Invariant: the address is the same for life; whoever asks for the process gets the one that runs now.
-//! Absence: nothing here knows which service it is.
+//! Invariant: the address never changes; `process` returns the current process.
+//! Absence: nothing here depends on which service it is.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use testbed::{Process, ProcessSpec};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// A replica that runs, or is down for a moment.
+/// A replica, running or between a kill and a restart.
 #[derive(Debug)]
 pub struct Replica {
     spec: ProcessSpec,
@@ -22,67 +22,67 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Starts it on a free port; `listen` is the variable that tells it where, and where it comes back.
+    /// Starts it on a free port; `listen` is the environment variable of its address.
     ///
     /// # Errors
-    /// It did not come up; the chain ends with its log.
+    /// It did not start; the error chain ends with its log.
     ///
-    /// # Cancel safety: what was started is ended.
+    /// # Cancel safety: a process already started is ended.
     pub async fn start(mut spec: ProcessSpec, listen: &str) -> anyhow::Result<Self> {
-        let anywhere = (listen.to_owned(), "127.0.0.1:0".to_owned());
-        let first = ProcessSpec { envs: [spec.envs.clone(), vec![anywhere]].concat(), ..spec.clone() };
+        let free_port = (listen.to_owned(), "127.0.0.1:0".to_owned());
+        let first = ProcessSpec { envs: [spec.envs.clone(), vec![free_port]].concat(), ..spec.clone() };
         let (process, url) = started(first).await?;
-        let addr = url.strip_prefix("http://").context("a service tells its address as http://ADDR")?.to_owned();
+        let addr = url.strip_prefix("http://").context("the first line of a service is not http://ADDR")?.to_owned();
         spec.envs.push((listen.to_owned(), addr));
         Ok(Self { spec, url, process: Mutex::new(Arc::new(process)) })
     }
 
-    /// `order-1` and the like.
+    /// Its name: `order-1`, `inventory-2`.
     pub fn name(&self) -> &str {
         &self.spec.name
     }
 
-    /// Where it is reached.
+    /// Its base URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The process that runs now, or the last one that did.
+    /// The process that runs now, or the last one before a kill.
     pub fn process(&self) -> Arc<Process> {
         Arc::clone(&self.process.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// SIGKILL; returns when the kernel says that it is gone.
+    /// SIGKILL; returns when the process has ended.
     ///
     /// # Errors
-    /// The kernel does not let it be watched.
+    /// The process could not be waited for.
     pub async fn kill(&self) -> anyhow::Result<()> {
         let process = self.process();
         if let Some(pid) = i32::try_from(process.pid()).ok().and_then(Pid::from_raw) {
-            // Not reaped before its last `Arc` is gone, so the number is still its own.
+            // It is not reaped before its last `Arc` is dropped, so no other process has this id.
             let _ = kill_process(pid, Signal::KILL);
         }
-        process.until_ended().await.with_context(|| format!("{} could not be watched", self.name()))
+        process.until_ended().await.with_context(|| format!("{} could not be waited for", self.name()))
     }
 
-    /// Starts it again where it was.
+    /// Starts it again at the same address.
     ///
     /// # Errors
-    /// It did not come up; the chain ends with its log.
+    /// It did not start; the error chain ends with its log.
     pub async fn restart(&self) -> anyhow::Result<()> {
         let (process, url) = started(self.spec.clone()).await?;
-        anyhow::ensure!(url == self.url, "{} came back at {url}, it was at {}", self.name(), self.url);
+        anyhow::ensure!(url == self.url, "{} restarted at {url} instead of {}", self.name(), self.url);
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(process);
         Ok(())
     }
 
-    /// SIGTERM, and SIGKILL where that was not enough.
+    /// SIGTERM; SIGKILL if it has not ended after 5 s.
     pub async fn end(&self) {
         let process = self.process();
         if let Some(pid) = i32::try_from(process.pid()).ok().and_then(Pid::from_raw).filter(|_| !process.ended()) {
             process.resume();
             let _ = kill_process(pid, Signal::TERM);
-            // Whatever is left is killed when the last `Arc` goes.
+            // A process that is left is killed when its last `Arc` is dropped.
             let _ = tokio::time::timeout(END_WITHIN, process.until_ended()).await;
         }
     }

@@ -1,6 +1,6 @@
-//! What is attacked: the addresses of a stack, brought up by this process or already up.
+//! The addresses of a stack, started by this process or running already.
 //!
-//! Invariant: a target can be judged: it has replicas of both services and both databases.
+//! Invariant: a target can be audited: it has replicas of both services and both databases.
 //! Absence: nothing is started here.
 
 use std::collections::BTreeMap;
@@ -11,44 +11,44 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, PgConnection};
 use url::Url;
 
-use crate::cluster::process::{ReplicaProcess, ReplicaProcesses};
+use super::process::{ReplicaProcess, ReplicaProcesses};
 
-const ASK_WITHIN: Duration = Duration::from_secs(5);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The addresses of a stack: the line that `oversell stack --json` prints.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Target {
-    /// Every replica of order.
+    /// The base URL of every replica of order.
     pub orders: Vec<String>,
-    /// Every replica of inventory.
+    /// The base URL of every replica of inventory.
     pub inventory: Vec<String>,
-    /// The lock nodes.
+    /// The URLs of the lock nodes; empty if not known.
     #[serde(default)]
     pub redis: Vec<String>,
     /// Both databases.
     pub postgres: Databases,
-    /// What inventory wants to be shown.
+    /// The bearer token of inventory.
     pub inventory_token: String,
-    /// Process ids by name: `order-1`, `inventory-1`, `redis-1`, `postgres`. Empty where they are out of reach.
+    /// Process ids by name: `order-1`, `inventory-1`, `redis-1`, `postgres`. Empty if they run elsewhere.
     #[serde(default)]
     pub pids: BTreeMap<String, u32>,
 }
 
-/// One database for each service.
+/// The URLs of the databases.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Databases {
-    /// Stock, reservations, the ledger.
+    /// Of inventory: stock, reservations, the ledger.
     pub inventory: String,
-    /// Orders, keys, payments.
+    /// Of order: orders, idempotency keys, payments.
     pub order: String,
 }
 
 impl Target {
-    /// From what follows `--target`: the line of `stack --json`, or URLs in any order. A service and a database say
-    /// themselves which they are.
+    /// From the arguments of `--target`: the line of `stack --json`, or URLs in any order. Each service and each database
+    /// is asked which it is.
     ///
     /// # Errors
-    /// Something that is no URL, does not answer, or is missing.
+    /// An argument is no URL or does not answer, or a part of the system is missing.
     pub async fn find(words: &[String], inventory_token: &str) -> anyhow::Result<Self> {
         if let [line] = words
             && line.trim_start().starts_with('{')
@@ -64,33 +64,33 @@ impl Target {
                 "http" | "https" => orders.push(base),
                 "redis" | "rediss" => redis.push(base),
                 "postgres" | "postgresql" => databases.push(base),
-                other => bail!("{word}: {other} is the scheme of no part of the system"),
+                other => bail!("{word}: no part of the system is reached by {other}:"),
             }
         }
         let parts = [("order", orders.len()), ("inventory", inventory.len())];
         if let Some((missing, _)) = parts.iter().find(|(_, found)| *found == 0) {
-            bail!("no replica of {missing} is among the URLs of --target");
+            bail!("--target names no replica of {missing}");
         }
         let postgres = Databases::among(&databases).await?;
         let inventory_token = inventory_token.to_owned();
         Ok(Self { orders, inventory, redis, postgres, inventory_token, pids: BTreeMap::new() })
     }
 
-    /// The replicas that can be stopped from here.
-    pub fn controls(&self) -> ReplicaProcesses {
+    /// The replicas whose processes can be paused.
+    pub fn replica_processes(&self) -> ReplicaProcesses {
         let of = |kind: &str, count| {
             let names = (1..=count).map(|n| format!("{kind}-{n}"));
-            names.map_while(|name| ReplicaProcess::stranger(&name, *self.pids.get(&name)?)).collect()
+            names.map_while(|name| ReplicaProcess::external(&name, *self.pids.get(&name)?)).collect()
         };
         ReplicaProcesses { orders: of("order", self.orders.len()), inventory: of("inventory", self.inventory.len()) }
     }
 }
 
 impl Databases {
-    /// Which of the URLs is whose; there must be one of each.
+    /// Sorts the URLs by the service whose tables they have; there must be one of each.
     ///
     /// # Errors
-    /// One is missing, there twice, or not reached.
+    /// A database is missing, named twice, or cannot be read.
     pub async fn among(urls: &[String]) -> anyhow::Result<Self> {
         let (mut inventory, mut order) = (None, None);
         for url in urls {
@@ -102,7 +102,7 @@ impl Databases {
                 bail!("{} is the database of neither service", without_password(url));
             };
             if slot.replace(url.clone()).is_some() {
-                bail!("two databases of the same service were named");
+                bail!("two of the databases belong to the same service");
             }
         }
         let named = "the auditor needs the database of each service: one postgres:// URL for inventory, one for order";
@@ -112,7 +112,7 @@ impl Databases {
 
 /// Inventory has `/v1/stock` behind a bearer token; order has no such path.
 async fn is_inventory(base: &str) -> anyhow::Result<bool> {
-    let client = reqwest::Client::builder().no_proxy().timeout(ASK_WITHIN).build()?;
+    let client = reqwest::Client::builder().no_proxy().timeout(ANSWERS_WITHIN).build()?;
     let answer = client.get(format!("{base}/v1/stock")).send().await;
     let answer = answer.with_context(|| format!("{base} does not answer"))?;
     Ok(answer.status() != reqwest::StatusCode::NOT_FOUND)
@@ -120,12 +120,13 @@ async fn is_inventory(base: &str) -> anyhow::Result<bool> {
 
 async fn has_table(url: &str, table: &str) -> anyhow::Result<bool> {
     let shown = without_password(url);
-    let ask = async {
+    let query = async {
         let mut connection = PgConnection::connect(url).await?;
-        let ask = sqlx::query_scalar("select to_regclass($1) is not null").bind(table);
-        ask.fetch_one(&mut connection).await
+        let exists = sqlx::query_scalar("select to_regclass($1) is not null").bind(table);
+        exists.fetch_one(&mut connection).await
     };
-    let answer = tokio::time::timeout(ASK_WITHIN, ask).await.with_context(|| format!("{shown} does not answer"))?;
+    let answer =
+        tokio::time::timeout(ANSWERS_WITHIN, query).await.with_context(|| format!("{shown} does not answer"))?;
     answer.with_context(|| format!("{shown} cannot be read"))
 }
 
@@ -151,20 +152,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_line_of_stack_json_is_read_back_as_it_was_written() {
+    async fn the_line_of_stack_json_is_read_as_it_was_written() {
         let line = serde_json::to_string(&target()).expect("JSON");
         assert_eq!(Target::find(&[line], "unused").await.expect("a target"), target());
     }
 
     #[test]
-    fn only_replicas_with_a_process_id_can_be_stopped() {
-        let controls = target().controls();
-        assert_eq!(controls.orders.iter().map(ReplicaProcess::pid).collect::<Vec<_>>(), [11, 12]);
-        assert!(controls.inventory.is_empty());
+    fn only_replicas_with_a_process_id_can_be_paused() {
+        let processes = target().replica_processes();
+        assert_eq!(processes.orders.iter().map(ReplicaProcess::pid).collect::<Vec<_>>(), [11, 12]);
+        assert!(processes.inventory.is_empty());
     }
 
     #[tokio::test]
-    async fn what_is_no_url_is_named() {
+    async fn an_argument_that_is_no_url_is_named_in_the_error() {
         let error = Target::find(&["somewhere".into()], "t").await.expect_err("no URL");
         assert!(error.to_string().contains("somewhere"), "{error}");
     }

@@ -12,7 +12,7 @@ use contract::Strategy;
 use super::matrix::Matrix;
 use super::model::{Report, RunReport};
 use crate::faults::Fault;
-use crate::scenario::theory::{self, Theory};
+use crate::scenario::theory::Theory;
 
 /// Writes it into the folder, if the run has at least two strategies and two faults.
 pub(super) fn write(report: &Report, folder: &Path) -> io::Result<()> {
@@ -42,7 +42,7 @@ fn text(report: &Report, Matrix { strategies, faults, .. }: &Matrix) -> String {
     }
     text += "\n## Expected, and why\n\n";
     for &fault in faults {
-        let _ = writeln!(text, "- **{fault}**: {}", theory::why(fault));
+        let _ = writeln!(text, "- **{fault}**: {}", fault.spec().why);
     }
     let differences: Vec<_> = report.runs.iter().filter_map(difference).collect();
     text += "\n## Differences\n\n";

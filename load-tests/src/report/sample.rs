@@ -1,15 +1,17 @@
 //! A report like that of a real run, for tests of its forms.
 
-use contract::Strategy;
+use contract::{ProblemCode, Strategy};
 use time::OffsetDateTime;
 
 use super::model::{AuditReport, Latency, LockWait, Machine, Report, RunReport};
 use super::timeline::{LatencyBucket, Moment, Refused, Timeline};
 use super::verdict::judge;
 use crate::audit::{RefusalStep, Violation};
-use crate::cluster::stack::StackConfig;
-use crate::faults::{Fault, FaultEvent};
-use crate::scenario::plan::{Arrivals, Cell, Load, Plan};
+use crate::cluster::config::StackConfig;
+use crate::cluster::lab_client::WriteOutcome;
+use crate::faults::{EventOutcome, Fault, FaultEvent};
+use crate::scenario::load::{Arrivals, Load};
+use crate::scenario::plan::{Cell, Plan};
 
 /// Units in stock in every row.
 const STOCK: i64 = 100;
@@ -60,7 +62,7 @@ pub(crate) fn run(strategy: Strategy, fault: Fault) -> RunReport {
         _ => 0,
     };
     let fault_events = if fault == Fault::None { Vec::new() } else { (1..=3).map(fault_event).collect() };
-    let refused = if strategy.claims() && fault.makes_writes_stale() { fault_events.len() } else { 0 };
+    let refused = if strategy.claims() && fault.spec().makes_writes_stale { fault_events.len() } else { 0 };
     let exceeded = Violation::LiveUnitsExceedStock { sku: "<a> & b".into(), live: 400, on_hand: 100 };
     let violations = if oversold > 0 { vec![exceeded] } else { Vec::new() };
     RunReport {
@@ -109,7 +111,10 @@ fn fault_event(number: u64) -> FaultEvent {
         from_ms: u128::from(number) * 2_000,
         to_ms: u128::from(number) * 2_000 + 700,
         fired: true,
-        outcome: "stale_fencing_token".into(),
+        outcome: EventOutcome::PausedWrite {
+            ended: Some(WriteOutcome::Refused(ProblemCode::StaleFencingToken)),
+            stale: true,
+        },
         order_id: None,
         fencing_token: None,
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::audit::{DbSnapshot, LedgerKind, LedgerRow, RefusalStep};
-use crate::workload::history::Operation;
+use crate::workload::operation::Operation;
 
 /// A chart is some hundred pixels wide.
 const MOMENTS: u32 = 100;
@@ -185,7 +185,7 @@ mod tests {
 
     use super::*;
     use crate::audit::Refusal;
-    use crate::workload::history::{Answer, Invocation};
+    use crate::workload::operation::{Answer, Invocation};
 
     const NOON: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 

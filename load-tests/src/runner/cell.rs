@@ -20,7 +20,8 @@ use crate::runner::environment::Environment;
 use crate::runner::progress::Progress;
 use crate::runner::row::RowMeasurements;
 use crate::runner::sale::Sale;
-use crate::scenario::plan::{Arrivals, Cell, Plan, RowPlan, answer_limit, injections};
+use crate::scenario::load::Arrivals;
+use crate::scenario::plan::{Cell, Plan, RowPlan};
 use crate::workload::{Attack, DuplicateMode};
 
 /// One repetition of a cell.
@@ -132,7 +133,7 @@ async fn attack_and_inject(
     };
     let duplicates = Arc::new(DuplicateMode::default());
     let workloads = sales.iter().map(|sale| sale.workload(&demand)).collect();
-    let limit = answer_limit(&plan.stack_config);
+    let limit = plan.stack_config.answer_limit();
     let attack = Attack::new(&environment.target.orders, workloads, limit, Arc::clone(&duplicates), interrupt)?;
     let began = Instant::now();
     let (ended, over) = watch::channel(false);
@@ -142,7 +143,7 @@ async fn attack_and_inject(
         lease: plan.stack_config.lease,
         inventory: &environment.inventory,
         orders: &environment.orders,
-        controls: &environment.controls,
+        processes: &environment.processes,
         servers: environment.servers,
         postgres: &environment.target.postgres.order,
         auditor: &environment.auditor,
@@ -152,7 +153,7 @@ async fn attack_and_inject(
             Arrivals::Closed => Pace::Stock(plan.load.stock),
             Arrivals::Open { window } => Pace::Clock(began, window),
         },
-        injections: injections(plan.seed, cell.injections, cell.arrivals),
+        injections: cell.schedule(plan.seed),
     };
     let attacking = async {
         let attacked = match cell.arrivals {

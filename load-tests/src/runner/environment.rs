@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use crate::audit::Auditor;
 use crate::cluster::lab_client::LabClient;
 use crate::cluster::process::ReplicaProcesses;
-use crate::cluster::stack::{Servers, Stack};
+use crate::cluster::servers::Servers;
+use crate::cluster::stack::Stack;
 use crate::cluster::target::Target;
 
 /// A stack as sales need it.
@@ -22,7 +23,7 @@ pub struct Environment<'a> {
     /// Arms pauses before a write is sent.
     pub orders: LabClient,
     /// Processes of the replicas that can be paused; empty where their process ids are not known.
-    pub controls: ReplicaProcesses,
+    pub processes: ReplicaProcesses,
     /// The servers; absent unless this process started them.
     pub servers: Option<&'a Servers>,
     /// Reads both databases.
@@ -41,7 +42,7 @@ impl<'a> Environment<'a> {
     pub async fn own_stack(stack: &'a Stack, folder: &'a Path) -> anyhow::Result<Self> {
         let auditor = Auditor::connect(&stack.audit).await?;
         Ok(Self {
-            controls: stack.controls(),
+            processes: stack.replica_processes(),
             servers: Some(&stack.servers),
             ..Self::of(&stack.target, auditor, folder)?
         })
@@ -53,7 +54,7 @@ impl<'a> Environment<'a> {
     /// A database does not answer.
     pub async fn external(target: &'a Target, folder: &'a Path) -> anyhow::Result<Self> {
         let auditor = Auditor::connect(&target.postgres).await?;
-        Ok(Self { controls: target.controls(), ..Self::of(target, auditor, folder)? })
+        Ok(Self { processes: target.replica_processes(), ..Self::of(target, auditor, folder)? })
     }
 
     fn of(target: &'a Target, auditor: Auditor, folder: &'a Path) -> anyhow::Result<Self> {
@@ -64,7 +65,7 @@ impl<'a> Environment<'a> {
             target,
             inventory,
             orders,
-            controls: ReplicaProcesses::default(),
+            processes: ReplicaProcesses::default(),
             servers: None,
             auditor,
             folder,
@@ -74,7 +75,7 @@ impl<'a> Environment<'a> {
 
     /// Resumes every paused process and heals every proxy.
     pub fn restore(&self) {
-        self.controls.resume_all();
+        self.processes.resume_all();
         if let Some(proxies) = self.servers.and_then(|servers| servers.proxies.as_ref()) {
             proxies.heal();
         }

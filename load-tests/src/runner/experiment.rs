@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use time::OffsetDateTime;
 
-use crate::cluster::stack::{Stack, StackConfig};
+use crate::cluster::config::StackConfig;
+use crate::cluster::stack::Stack;
 use crate::cluster::target::Target;
 use crate::faults::{Fault, Needs};
 use crate::interrupt::Interrupt;
@@ -68,13 +69,13 @@ impl Experiment {
     /// Leaves out the faults that cannot be injected into the target. A stack of our own allows every fault.
     fn leave_out(&mut self) -> anyhow::Result<()> {
         let Some(target) = &self.target else { return Ok(()) };
-        let controls = target.controls();
+        let processes = target.replica_processes();
         let processes =
-            controls.inventory.len() == target.inventory.len() && controls.orders.len() == target.orders.len();
-        self.plan.without(|fault| match fault.needs() {
+            processes.inventory.len() == target.inventory.len() && processes.orders.len() == target.orders.len();
+        self.plan.keep_cells(|fault| match fault.spec().needs {
             Needs::Nothing => true,
             Needs::Processes => processes,
-            Needs::OwnStack => false,
+            Needs::OwnStack | Needs::Proxies => false,
         });
         let names: Vec<_> = self.plan.left_out.iter().map(Fault::to_string).collect();
         if self.plan.cells.is_empty() {

@@ -11,8 +11,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::faults::Fault;
 use crate::report::model::RunReport;
-use crate::scenario::plan::{Arrivals, Cell, Plan};
-use crate::workload::history::Tally;
+use crate::scenario::load::Arrivals;
+use crate::scenario::plan::{Cell, Plan};
+use crate::workload::tally::Tally;
 
 const REFRESH: Duration = Duration::from_millis(100);
 

@@ -10,7 +10,8 @@ use crate::faults::FaultEvent;
 use crate::report::model::{Latency, LockWait, RunReport};
 use crate::report::timeline::{Clocks, Timeline};
 use crate::scenario::plan::{Plan, RowPlan};
-use crate::workload::history::{Operation, Tally};
+use crate::workload::operation::Operation;
+use crate::workload::tally::Tally;
 
 /// The longest lock wait that is recorded, in milliseconds: ten minutes.
 const LONGEST_WAIT_MS: f64 = 6e5;

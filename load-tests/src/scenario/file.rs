@@ -1,6 +1,6 @@
-//! Runs that are written down: `load-tests/scenarios/*.toml`. The matrix is one of them and comes with the program.
+//! Scenario files: `load-tests/scenarios/*.toml`. The two of the matrix are compiled into the program.
 //!
-//! Invariant: what is in a file and is not understood is refused, never passed over.
+//! Invariant: a file with an unknown field or an impossible value is refused.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,14 +9,15 @@ use anyhow::Context as _;
 use contract::Strategy;
 use serde::Deserialize;
 
-use crate::cluster::stack::StackConfig;
+use super::load::{Arrivals, Load};
+use super::plan::Cell;
+use crate::cluster::config::StackConfig;
 use crate::faults::Fault;
-use crate::scenario::plan::{Arrivals, Cell, Load};
 
 const MATRIX: &str = include_str!("../../scenarios/matrix.toml");
 const MATRIX_QUICK: &str = include_str!("../../scenarios/matrix-quick.toml");
 
-/// A file. What each field means is said in `scenarios/matrix.toml`.
+/// A scenario file. `scenarios/matrix.toml` explains each field.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
@@ -62,30 +63,29 @@ impl Scenario {
     /// Reads a file.
     ///
     /// # Errors
-    /// It cannot be read, or says something that means nothing here.
+    /// It cannot be read, has an unknown field, or asks for an impossible load.
     pub fn read(file: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-        Self::understand(&text).with_context(|| format!("{} is not understood", file.display()))
+        Self::parse(&text).with_context(|| format!("{} is not a valid scenario", file.display()))
     }
 
     /// Every strategy under every fault.
     ///
     /// # Panics
-    /// Never: a test reads both files.
+    /// Never: a test parses both files.
     pub fn matrix(quick: bool) -> Self {
-        Self::understand(if quick { MATRIX_QUICK } else { MATRIX })
-            .expect("the files that come with the program are read in a test")
+        Self::parse(if quick { MATRIX_QUICK } else { MATRIX }).expect("both files are parsed in a test")
     }
 
-    fn understand(text: &str) -> anyhow::Result<Self> {
+    fn parse(text: &str) -> anyhow::Result<Self> {
         let scenario: Self = toml::from_str(text)?;
         let LoadSection { users, iterations, skus, stock, .. } = scenario.load;
-        anyhow::ensure!(users * iterations * skus * stock > 0, "users, iterations, skus and stock are at least 1");
-        anyhow::ensure!(stock >= skus, "{stock} units do not go round {skus} SKUs");
+        anyhow::ensure!(users * iterations * skus * stock > 0, "users, iterations, skus and stock must be at least 1");
+        anyhow::ensure!(stock >= skus, "{stock} units are too few for {skus} SKUs");
         Ok(scenario)
     }
 
-    /// One cell a fault.
+    /// One cell for each fault.
     pub fn cells(&self) -> Vec<Cell> {
         let cell = |section: &FaultSection| Cell {
             fault: section.name,
@@ -99,13 +99,13 @@ impl Scenario {
         self.fault.iter().map(cell).collect()
     }
 
-    /// How each row is loaded.
+    /// The load of each row.
     pub fn load(&self) -> Load {
         let LoadSection { users, iterations, skus, stock, skew, .. } = self.load;
         Load { users, iterations, skus, stock, skew }
     }
 
-    /// What it runs on; what is left open is as in `preset`.
+    /// The stack it runs on; what the file does not say is as in `preset`.
     pub fn stack_config(&self, preset: &StackConfig) -> StackConfig {
         let ms = |given: Option<u64>, preset| given.map_or(preset, Duration::from_millis);
         let stack = &self.stack;
@@ -123,10 +123,10 @@ impl Scenario {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::plan::DEMAND;
+    use crate::scenario::load::DEMAND;
 
     #[test]
-    fn every_file_that_comes_with_the_program_can_show_overselling() {
+    fn every_scenario_file_has_enough_demand_to_show_overselling() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
         let files = std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
         let mut count = 0;
@@ -141,9 +141,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn an_unknown_field_is_refused() {
         let quick = MATRIX_QUICK.replace("[stack]", "[stack]\nlase_ms = 5");
-        let error = format!("{:#}", Scenario::understand(&quick).expect_err("a slip"));
+        let error = format!("{:#}", Scenario::parse(&quick).expect_err("a typing error"));
         assert!(error.contains("lase_ms"), "{error}");
     }
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use load_tests::audit::Auditor;
+use load_tests::cluster::config::StackConfig;
 use load_tests::cluster::lab_client::LabClient;
-use load_tests::cluster::stack::{Stack, StackConfig};
+use load_tests::cluster::stack::Stack;
 use load_tests::live::{Watcher, serve};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
@@ -118,7 +119,7 @@ async fn the_live_page_shows_what_is_sold_who_is_silent_and_what_an_audit_finds(
     assert_eq!((&sold["stock"], &sold["oversold"]), (&json!(2), &json!(0)));
     assert_eq!(sold["verdict"], "Nothing is oversold: 2 of 2 units are sold.");
 
-    let controls = page.stack.controls();
+    let controls = page.stack.replica_processes();
     let stopped = controls.orders[1].pause();
     page.until(|moment| silent(moment) == ["order-2"]).await;
     drop(stopped);

@@ -1,4 +1,4 @@
-//! The laboratory against real servers and real services, and the house as it stands. Nothing is mocked.
+//! The laboratory against real servers and real services, and the rules of this repository. Nothing is mocked.
 
 mod bad_input;
 mod cost;

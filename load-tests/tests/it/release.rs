@@ -11,7 +11,6 @@ use load_tests::cluster::stack::Stack;
 use load_tests::interrupt::Interrupt;
 use load_tests::runner::environment::Environment;
 use load_tests::runner::sale::Sale;
-use load_tests::scenario::plan::answer_limit;
 use load_tests::workload::{Attack, DuplicateMode, Workload};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -25,9 +24,9 @@ const CUSTOMERS: u64 = 4;
 
 /// They want a unit each, at the same time.
 async fn sell(environment: &Environment<'_>, workload: Workload) {
-    let (limit, duplicates) = (answer_limit(&stack_config()), Arc::new(DuplicateMode::default()));
+    let (limit, duplicates) = (stack_config().answer_limit(), Arc::new(DuplicateMode::default()));
     let attack = Attack::new(&environment.target.orders, vec![workload], limit, duplicates, &Interrupt::never());
-    attack.expect("an attack").crowd(CUSTOMERS, Instant::now() + PATIENCE).await;
+    attack.expect("an attack").closed_until(CUSTOMERS, Instant::now() + PATIENCE).await;
 }
 
 async fn cancel(environment: &Environment<'_>, order: Uuid) {

@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 use crate::audit::evidence::Evidence;
 use crate::audit::snapshot::Reservation;
 use crate::audit::violation::{AnswerShown, Violation};
-use crate::workload::history::Operation;
-use crate::workload::outcome::{Expected, expected};
+use crate::workload::operation::Operation;
+use crate::workload::outcome::{ExpectedReservations, expected_reservations};
 
 /// 7. 201 ⇒ exactly one row; a definite failure ⇒ none; anything else ⇒ none or one; no row without a request.
 ///
@@ -43,10 +43,10 @@ fn disagreement(operation: &Operation, rows: &[&Reservation]) -> Option<Violatio
     let (status, code) = (answer.and_then(|a| a.status), answer.and_then(|a| a.code.as_deref()));
     let key = invocation.key.clone();
     let count = rows.len();
-    let allowed = match expected(status, code) {
-        Expected::One => count == 1,
-        Expected::None => count == 0,
-        Expected::AtMostOne => count <= 1,
+    let allowed = match expected_reservations(status, code) {
+        ExpectedReservations::One => count == 1,
+        ExpectedReservations::None => count == 0,
+        ExpectedReservations::AtMostOne => count <= 1,
     };
     if !allowed {
         let answer = AnswerShown { status, code: code.map(str::to_owned) };
@@ -70,7 +70,7 @@ mod tests {
 
     use crate::audit::checks::corruption::{history, only_with, valid};
     use crate::audit::{Item, Violation};
-    use crate::workload::history::{Answer, Operation};
+    use crate::workload::operation::{Answer, Operation};
 
     fn answer(operation: &mut Operation, status: Option<u16>, code: Option<&str>) {
         let order_id = operation.answered.as_ref().and_then(|(_, answer)| answer.order_id);

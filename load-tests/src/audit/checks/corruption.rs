@@ -12,7 +12,7 @@ use crate::audit::{
     DbSnapshot, Evidence, Findings, Item, LedgerKind, LedgerRow, Order, OrderStatus, PaymentState, Reservation,
     ReservationLine, StockRow, Violation, audit,
 };
-use crate::workload::history::{Answer, Invocation, Operation};
+use crate::workload::operation::{Answer, Invocation, Operation};
 
 const SKU: &str = "a";
 

@@ -9,7 +9,7 @@ use contract::Strategy;
 
 use super::model::{BrokenPromise, RowVoid, RunReport, Verdict, VoidReason};
 use crate::faults::Fault;
-use crate::scenario::plan::DEMAND;
+use crate::scenario::load::DEMAND;
 use crate::scenario::theory::{Theory, promises_no_oversell};
 
 /// Judges the rows; `interrupted` names the signal that ended the run early.
@@ -54,7 +54,7 @@ fn void_reasons(run: &RunReport) -> Vec<RowVoid> {
     let unguarded = (run.strategy, run.fault) == (Strategy::Off, Fault::None);
     unless(!unguarded || oversold >= stock, RowVoid::LoadTooLight { oversold, stock });
     unless(run.fault == Fault::None || run.faults_fired > 0, RowVoid::FaultNeverFired);
-    if run.fault.makes_writes_stale() && run.faults_fired > 0 {
+    if run.fault.spec().makes_writes_stale && run.faults_fired > 0 {
         unless(!run.strategy.claims() || run.paused_writes_refused > 0, RowVoid::FenceNotTested);
     }
     if Theory::of(run.strategy, run.fault, Duration::from_millis(run.payment_ms)) == Theory::Certain {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::runner::latency::Latencies;
-use crate::workload::history::Operation;
+use crate::workload::operation::Operation;
 use crate::workload::outcome::Outcome;
 
 /// Throughput and latency of accepted orders.
@@ -75,7 +75,7 @@ impl fmt::Display for Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::history::{Answer, Invocation};
+    use crate::workload::operation::{Answer, Invocation};
 
     fn order(invoked_ms: u64, answered_ms: u64, status: u16) -> Operation {
         let invocation = Invocation { key: "k".into(), sku: "a".into(), quantity: 1, to: "http://order".into() };

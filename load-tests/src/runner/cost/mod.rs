@@ -20,11 +20,12 @@ use tokio::time::Instant;
 use self::figures::Figures;
 use self::point::{Point, WARM_UP};
 use self::table::{Conditions, Measurement};
-use crate::cluster::stack::{Stack, StackConfig};
+use crate::cluster::config::StackConfig;
+use crate::cluster::stack::Stack;
 use crate::interrupt::Interrupt;
 use crate::runner::environment::Environment;
 use crate::runner::sale::Sale;
-use crate::scenario::plan::{answer_limit, stack_config_for};
+use crate::scenario::plan::stack_config_for;
 use crate::workload::{Attack, DuplicateMode};
 
 /// What to measure, and on what.
@@ -110,11 +111,11 @@ impl Cost {
         let file = format!("history-{}-{}-{name}.jsonl", point.users, point.skus);
         let sale = Sale::open(environment, strategy, &name, &load.stocks(self.seed), file).await?;
         let workload = sale.workload(&load.demand(self.seed));
-        let limit = answer_limit(&self.stack_config);
+        let limit = self.stack_config.answer_limit();
         let duplicates = Arc::new(DuplicateMode::default());
         let attack = Attack::new(&environment.target.orders, vec![workload], limit, duplicates, interrupt)?;
         let from = sale.history.now() + WARM_UP;
-        attack.crowd(point.users, Instant::now() + WARM_UP + self.lasting).await;
+        attack.closed_until(point.users, Instant::now() + WARM_UP + self.lasting).await;
         let operations = sale.history.finish().with_context(|| format!("{} cannot be written", sale.file))?;
         let exhausted = operations.len() as u64 == load.attempts();
         anyhow::ensure!(!exhausted, "{} orders are too few for {strategy} at {point}", load.attempts());

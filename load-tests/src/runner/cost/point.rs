@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::scenario::plan::Load;
+use crate::scenario::load::Load;
 
 /// More customers, the same SKUs.
 pub(super) const CLIENT_COUNTS: [Point; 4] = [

@@ -5,7 +5,7 @@ use std::time::Duration;
 use contract::Strategy;
 
 use super::protocol_mutation::ProtocolMutation;
-use crate::cluster::stack::StackConfig;
+use crate::cluster::config::StackConfig;
 
 /// What a soak runs, and on what.
 #[derive(Debug, Clone)]

@@ -216,6 +216,7 @@ mod tests {
 
     use super::*;
     use crate::audit::InFlight;
+    use crate::faults::EventOutcome;
 
     fn minute(defects: &[Defect], fired: bool) -> SoakMinute {
         let event = FaultEvent {
@@ -225,7 +226,7 @@ mod tests {
             from_ms: 0,
             to_ms: 1,
             fired,
-            outcome: String::new(),
+            outcome: EventOutcome::Observed(String::new()),
             order_id: None,
             fencing_token: None,
         };

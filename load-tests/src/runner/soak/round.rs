@@ -13,11 +13,11 @@ use tokio::time::{Instant, sleep};
 use super::plan::SoakPlan;
 use super::report::{Defect, SoakMinute};
 use crate::audit::{self, Evidence, Quiescence, RefusalStep, Scope, oversold, wait_until_quiescent};
-use crate::faults::{Fault, FaultContext, FaultEvent, FaultTarget, Pace};
+use crate::faults::{Fault, FaultContext, FaultEvent, FaultTarget, Injection, Pace};
 use crate::interrupt::Interrupt;
 use crate::runner::environment::Environment;
 use crate::runner::sale::Sale;
-use crate::scenario::plan::{Injection, Load, answer_limit};
+use crate::scenario::load::Load;
 use crate::workload::{Attack, DuplicateMode};
 
 /// Duration of the sale; the rest of the minute is for quiescence and the audit.
@@ -53,14 +53,14 @@ impl Round<'_> {
         let sale = Sale::open(environment, plan.strategy, &number.to_string(), &even, file).await?;
         let workload = sale.workload(&load.demand(seed));
         let duplicates = Arc::new(DuplicateMode::default());
-        let limit = answer_limit(&plan.stack_config);
+        let limit = plan.stack_config.answer_limit();
         let attack =
             Attack::new(&environment.target.orders, vec![workload], limit, Arc::clone(&duplicates), interrupt)?;
         let end = Instant::now() + SALE;
         let (ended, over) = watch::channel(false);
         let targets = [sale.fault_target()];
         let selling = async {
-            attack.crowd(plan.users, end).await;
+            attack.closed_until(plan.users, end).await;
             ended.send_replace(true);
         };
         let injecting = self.inject_until(end, seed, &targets, &duplicates, over);
@@ -125,7 +125,7 @@ impl Round<'_> {
             lease: plan.stack_config.lease,
             inventory: &environment.inventory,
             orders: &environment.orders,
-            controls: &environment.controls,
+            processes: &environment.processes,
             servers: environment.servers,
             postgres: &environment.target.postgres.order,
             auditor: &environment.auditor,

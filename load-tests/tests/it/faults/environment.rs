@@ -1,20 +1,22 @@
-//! A small stack of our own, and one cell on it.
+//! A small stack, and one cell that runs on it.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use contract::Strategy;
 
-use load_tests::cluster::stack::{Stack, StackConfig};
+use load_tests::cluster::config::StackConfig;
+use load_tests::cluster::stack::Stack;
 use load_tests::faults::Fault;
 use load_tests::interrupt::Interrupt;
 use load_tests::report::model::RunReport;
 use load_tests::runner::cell::{self, CellRun};
 use load_tests::runner::environment::Environment;
 use load_tests::runner::progress::Progress;
-use load_tests::scenario::plan::{Arrivals, Cell, Load, Plan};
+use load_tests::scenario::load::{Arrivals, Load};
+use load_tests::scenario::plan::{Cell, Plan};
 
-/// Few units, long payments: whatever strikes finds somebody between read and write.
+/// Few units and long payments: an injection finds an order between its read and its write.
 pub(crate) fn sale(fault: Fault, strategies: &[Strategy], injections: usize) -> Plan {
     let arrivals = Arrivals::Open { window: Duration::from_secs(6) };
     Plan {
@@ -44,7 +46,7 @@ pub(crate) async fn run(plan: &Plan) -> Vec<RunReport> {
     let stack = Stack::start(&plan.stack_config(plan.cells[0].fault.needs_proxies()), &binaries(), None)
         .await
         .expect("a stack");
-    let environment = Environment::own_stack(&stack, folder.path()).await.expect("a environment");
+    let environment = Environment::own_stack(&stack, folder.path()).await.expect("an environment");
     let rows = cell::run(&environment, plan, CellRun::first(plan, 1), Progress::of(plan), &Interrupt::never())
         .await
         .expect("a cell");
@@ -53,8 +55,8 @@ pub(crate) async fn run(plan: &Plan) -> Vec<RunReport> {
     rows
 }
 
-/// Tests run from `target/<profile>/deps`; the services lie one folder up.
+/// The folder of the services: tests run from `target/<profile>/deps`, the services are one folder up.
 pub(crate) fn binaries() -> PathBuf {
-    let test = std::env::current_exe().expect("our own path");
+    let test = std::env::current_exe().expect("the path of this test");
     test.ancestors().nth(2).expect("target/<profile>").to_owned()
 }

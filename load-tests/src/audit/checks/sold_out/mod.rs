@@ -13,8 +13,8 @@ use super::search::{Effect, Limit, Op, Search, explains};
 use crate::audit::evidence::Evidence;
 use crate::audit::snapshot::{DbSnapshot, LedgerKind};
 use crate::audit::violation::{Undecided, Violation};
-use crate::workload::history::Operation;
-use crate::workload::outcome::{Expected, Outcome, expected};
+use crate::workload::operation::Operation;
+use crate::workload::outcome::{ExpectedReservations, Outcome, expected_reservations};
 
 /// A search that takes longer, or visits more states, gives up.
 const LIMIT: Limit = Limit { time: Duration::from_secs(5), states: 100_000 };
@@ -65,10 +65,10 @@ impl End {
         if answer.outcome() == Outcome::SoldOut {
             return Self::SoldOut(*at);
         }
-        match expected(answer.status, answer.code.as_deref()) {
-            Expected::One => Self::Sold(*at),
-            Expected::AtMostOne => Self::Open,
-            Expected::None => Self::Refused,
+        match expected_reservations(answer.status, answer.code.as_deref()) {
+            ExpectedReservations::One => Self::Sold(*at),
+            ExpectedReservations::AtMostOne => Self::Open,
+            ExpectedReservations::None => Self::Refused,
         }
     }
 

@@ -6,7 +6,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::*;
 use crate::audit::LedgerRow;
 use crate::audit::checks::corruption::valid;
-use crate::workload::history::{Answer, Invocation};
+use crate::workload::operation::{Answer, Invocation};
 
 /// One attempt on the SKU of [`valid`], which starts with three units.
 fn attempt(key: &str, from: u64, answer: Option<(u64, u16, Option<&str>)>) -> Operation {

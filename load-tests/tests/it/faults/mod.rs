@@ -1,17 +1,17 @@
-//! Every fault, on a small stack of its own, really strikes, and is over when it says so: the fenced strategy sells out
-//! under it, oversells nothing, and its snapshot pass. What each strategy comes to under each fault is the matrix's affair.
+//! Every fault, each on a small stack of its own, has its effect and ends: the fenced strategy sells out under it, does not
+//! oversell, and passes the audit. How the other strategies fare under each fault is shown by the matrix.
 
 pub(crate) mod environment;
 
-use load_tests::faults::Fault;
+use contract::Strategy;
+use load_tests::faults::{EventOutcome, Fault, PausePoint};
 use load_tests::report::model::RunReport;
 use load_tests::report::verdict::judge;
-use load_tests::scenario::plan::Arrivals;
+use load_tests::scenario::load::Arrivals;
 
 use self::environment::{run, sale};
-use contract::Strategy;
 
-/// Runs one cell under the fault; it fired, and nobody who promised not to oversell did.
+/// Runs one cell of the fenced strategy: the fault fired, every order was answered, nothing was oversold.
 async fn survives(fault: Fault, injections: usize) -> Vec<RunReport> {
     let rows = run(&sale(fault, &[Strategy::RedlockFenced], injections)).await;
     let row = &rows[0];
@@ -24,71 +24,72 @@ async fn survives(fault: Fault, injections: usize) -> Vec<RunReport> {
 }
 
 #[tokio::test]
-async fn a_paused_inventory_replica_has_its_stale_write_refused() {
+async fn the_stale_write_of_a_paused_inventory_replica_is_refused() {
     let rows = survives(Fault::PauseInventory, 2).await;
     assert!(rows[0].paused_writes_refused > 0, "{:?}", rows[0].fault_events);
 }
 
 #[tokio::test]
-async fn a_paused_order_replica_sells_nothing_twice() {
+async fn the_stale_write_of_a_paused_order_replica_is_refused() {
     let rows = survives(Fault::PauseOrder, 2).await;
-    let sent =
-        rows[0].fault_events.iter().any(|events| events.fired && events.outcome.contains("before it sent its write"));
+    let sent = rows[0].fault_events.iter().any(|event| {
+        event.fired && matches!(event.outcome, EventOutcome::PausedOrder { at: PausePoint::BeforeWrite, .. })
+    });
     assert!(
         sent && rows[0].stale_writes_refused > 0,
-        "the look at the lease is not the fence: {:?}",
+        "the check of the lease is not the fence: {:?}",
         rows[0].fault_events
     );
 }
 
 #[tokio::test]
-async fn a_killed_order_replica_comes_back_and_its_orders_are_finished() {
+async fn the_orders_of_a_killed_order_replica_are_completed() {
     survives(Fault::KillOrder, 1).await;
 }
 
 #[tokio::test]
-async fn a_killed_inventory_replica_comes_back_and_no_write_is_half_done() {
+async fn a_killed_inventory_replica_leaves_no_write_half_done() {
     survives(Fault::KillInventory, 2).await;
 }
 
 #[tokio::test]
-async fn a_minority_of_lock_nodes_is_not_missed() {
+async fn an_outage_of_a_minority_of_lock_nodes_is_survived() {
     survives(Fault::RedisMinorityDown, 1).await;
 }
 
 #[tokio::test]
-async fn without_a_majority_of_lock_nodes_nothing_is_sold_until_it_is_back() {
+async fn without_a_majority_of_lock_nodes_orders_fail_closed_until_it_is_back() {
     let rows = survives(Fault::RedisMajorityDown, 1).await;
-    assert!(rows[0].tried_again_unavailable > 0, "orders fail closed, and are tried again: {:?}", rows[0]);
+    assert!(rows[0].tried_again_unavailable > 0, "orders fail closed, and are retried: {:?}", rows[0]);
 }
 
 #[tokio::test]
-async fn lock_nodes_that_forget_everything_cost_no_unit() {
+async fn lock_nodes_that_restart_empty_cause_no_overselling() {
     survives(Fault::RedisAmnesia, 3).await;
 }
 
 #[tokio::test]
-async fn a_lock_node_whose_clock_runs_ahead_costs_no_unit() {
+async fn a_lock_node_whose_clock_runs_fast_causes_no_overselling() {
     survives(Fault::RedisEarlyExpiry, 3).await;
 }
 
 #[tokio::test]
-async fn slow_lock_nodes_cost_no_unit() {
+async fn slow_lock_nodes_cause_no_overselling() {
     survives(Fault::RedisSlow, 2).await;
 }
 
 #[tokio::test]
-async fn lock_nodes_that_cannot_be_reached_cost_no_unit() {
+async fn unreachable_lock_nodes_cause_no_overselling() {
     survives(Fault::PartitionRedis, 3).await;
 }
 
 #[tokio::test]
-async fn a_replica_that_cannot_reach_its_database_writes_nothing_that_is_stale() {
+async fn a_replica_cut_off_from_its_database_writes_nothing_stale() {
     survives(Fault::PartitionPostgres, 3).await;
 }
 
 #[tokio::test]
-async fn a_crash_of_postgres_loses_nothing_that_was_promised() {
+async fn a_crash_of_postgres_loses_no_accepted_order() {
     survives(Fault::PostgresRestart, 1).await;
 }
 
@@ -98,13 +99,13 @@ async fn an_order_that_is_sent_twice_is_sold_once() {
 }
 
 #[tokio::test]
-async fn an_order_whose_answer_was_lost_is_told_again_and_sold_once() {
+async fn an_order_whose_answer_was_lost_is_answered_again_and_sold_once() {
     let rows = survives(Fault::LostReplies, 2).await;
     assert!(rows[0].tried_again > 0, "{:?}", rows[0]);
 }
 
 #[tokio::test]
-async fn strategies_side_by_side_are_loaded_alike_and_judged_apart() {
+async fn strategies_in_one_cell_receive_the_same_load_and_are_judged_separately() {
     let mut sale = sale(Fault::None, &[Strategy::Off, Strategy::RedlockFenced], 0);
     sale.cells[0].arrivals = Arrivals::Closed;
     let rows = run(&sale).await;
