@@ -19,11 +19,11 @@ use crate::cli::Command;
 /// It could not be run: nothing was shown, and nothing is left running.
 pub async fn execute(command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Run(args) => run::run(*args).await,
+        Command::Run(args) => Box::pin(run::run(*args)).await,
         Command::Stack(args) => stack::run(args).await,
         Command::Audit(args) => audit::run(args).await,
-        Command::Soak(args) => soak::run(args).await,
-        Command::Cost(args) => cost::run(args).await,
+        Command::Soak(args) => Box::pin(soak::run(args)).await,
+        Command::Cost(args) => Box::pin(cost::run(args)).await,
         Command::Serve(args) => serve::run(args).await,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::audit::evidence::Evidence;
 use crate::audit::oversold;
-use crate::audit::snapshot::LedgerKind;
+use crate::audit::snapshot::{LedgerKind, StockRow};
 use crate::audit::violation::Violation;
 
 /// 1. Σ live units ≤ units in stock, per SKU: by the reservations at present, and by the ledger at any time.
@@ -45,7 +45,7 @@ pub(super) fn available_adds_up(evidence: &Evidence<'_>) -> Vec<Violation> {
 /// 3. 0 ≤ available ≤ on hand.
 pub(super) fn available_within_bounds(evidence: &Evidence<'_>) -> Vec<Violation> {
     let out = evidence.snapshot.stock.iter().filter(|row| row.available < 0 || row.available > row.on_hand);
-    let violation = |row: &crate::audit::StockRow| Violation::AvailableOutOfBounds {
+    let violation = |row: &StockRow| Violation::AvailableOutOfBounds {
         sku: row.sku.clone(),
         available: row.available,
         on_hand: row.on_hand,
