@@ -1,10 +1,10 @@
-//! The laboratory against real servers and real services, and the house as it stands. Nothing is mocked.
+//! The laboratory against real servers and real services, and the rules of this repository. Nothing is mocked.
 
 mod bad_input;
+mod cost;
 mod faults;
 mod house;
-mod priced;
-mod released;
-mod serve;
-mod soaked;
+mod live;
+mod release;
+mod soak;
 mod state_machine;
