@@ -154,7 +154,7 @@ mod tests {
     use super::split;
 
     #[test]
-    fn a_registrys_port_is_not_taken_for_a_tag() {
+    fn a_port_in_a_registry_name_is_not_a_tag() {
         assert_eq!(split("redis:8.0"), ("redis", "8.0"));
         assert_eq!(split("registry:5000/redis"), ("registry:5000/redis", "latest"));
         assert_eq!(split("registry:5000/redis:8.0"), ("registry:5000/redis", "8.0"));
