@@ -10,6 +10,7 @@ mod limits;
 mod metrics;
 mod openapi;
 mod otlp;
+mod problem_texts;
 mod problems;
 mod server;
 mod shutdown;

@@ -77,10 +77,10 @@ async fn a_panic_is_logged_as_json_with_its_trace_and_the_process_lives_on() {
 
     let log = greeter.end_with(Signal::TERM).await.stderr;
     let lines = log.lines().map(|line| serde_json::from_str(line).expect("a line of JSON"));
-    let panics: Vec<Value> = lines.filter(|line: &Value| line["message"] == "panicked").collect();
+    let panics: Vec<Value> = lines.filter(|line: &Value| line["message"] == "task panicked").collect();
     let [panic] = panics.as_slice() else {
         panic!("logged {} times: {log}", panics.len());
     };
-    assert_eq!(panic["what"], "this handler is defective");
+    assert_eq!(panic["panic"], "this handler is defective");
     assert_eq!(panic["span"]["trace_id"], problem["trace_id"]);
 }
