@@ -21,7 +21,7 @@ async fn wait(server: &Server, path: &str, millis: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn deadline_exceeded_is_504_and_may_be_tried_again() {
+async fn deadline_exceeded_is_504_and_retryable() {
     let server = server().await;
     let reply = wait(&server, "/v1/never", "40").await;
     assert_eq!(reply.problem(504, "deadline_exceeded")["retryable"], true);
@@ -29,7 +29,7 @@ async fn deadline_exceeded_is_504_and_may_be_tried_again() {
 }
 
 #[tokio::test]
-async fn what_is_done_in_time_is_answered_whatever_the_header_says() {
+async fn a_request_that_finishes_in_time_is_answered_for_any_header_value() {
     let server = server().await;
     for millis in ["60000", "18446744073709551615", "-1", "soon", ""] {
         assert_eq!(wait(&server, "/v1/now", millis).await.text, "done", "{millis}");
@@ -38,7 +38,7 @@ async fn what_is_done_in_time_is_answered_whatever_the_header_says() {
 }
 
 #[tokio::test]
-async fn who_has_no_time_left_is_told_so() {
+async fn a_deadline_of_zero_is_504() {
     let server = server().await;
     wait(&server, "/v1/never", "0").await.problem(504, "deadline_exceeded");
 }

@@ -51,7 +51,7 @@ fn snapshot(name: &str, texts: &[String]) {
 }
 
 #[tokio::test]
-async fn every_constructor_says_what_failed_and_what_to_do() {
+async fn constructors_name_the_failure_and_the_next_step() {
     let invalid = |pointer: &str| FieldError { pointer: pointer.to_owned(), detail: "lower than 1".to_owned() };
     let problems = [
         ("malformed_json", Problem::malformed_json("expected value at line 1 column 1")),
@@ -93,7 +93,7 @@ fn router() -> Router {
 }
 
 #[tokio::test]
-async fn every_failure_before_and_after_a_handler_says_what_failed_and_what_to_do() {
+async fn answers_name_the_failure_and_the_next_step() {
     let ready = || Box::pin(async { Err(vec!["postgres".to_owned(), "lock quorum".to_owned()]) }) as serve::Readiness;
     let limits = Limits { body_bytes: 10_000, ..Limits::default() };
     let server = Server::ready_if(ready, router(), limits, serve::DRAIN).await;

@@ -119,8 +119,8 @@ impl Reply {
         assert_eq!(problem["code"], code);
         assert_eq!(problem["type"], format!("/problems/{code}"));
         for text in ["title", "detail", "instance"] {
-            let said = problem[text].as_str().unwrap_or_default();
-            assert!(!said.is_empty(), "no {text} in {problem}");
+            let text_of_member = problem[text].as_str().unwrap_or_default();
+            assert!(!text_of_member.is_empty(), "no {text} in {problem}");
         }
         assert!(problem["retryable"].is_boolean(), "{problem}");
         let trace_id = problem["trace_id"].as_str().unwrap_or_default();

@@ -31,7 +31,7 @@ async fn at_work(drain: Duration) -> (Server, Arc<Semaphore>, tokio::task::JoinH
 }
 
 #[tokio::test]
-async fn a_request_in_flight_is_answered_and_no_new_one_is_taken() {
+async fn at_shutdown_a_request_in_flight_is_answered_and_no_new_one_is_accepted() {
     let (mut server, let_go, request) = at_work(serve::DRAIN).await;
     server.ask_to_stop();
     // Refused as soon as the listener is gone; until then connections may still be made.
@@ -52,7 +52,7 @@ async fn a_request_that_never_ends_does_not_keep_the_service_alive() {
 }
 
 #[tokio::test]
-async fn signals_end_the_process_cleanly_and_stdout_had_one_line() {
+async fn signals_end_the_process_cleanly_and_stdout_has_one_line() {
     for signal in [Signal::TERM, Signal::INT] {
         let greeter = Greeter::start(&[]).await;
         assert!(greeter.url.starts_with("http://127.0.0.1:"), "{}", greeter.url);
@@ -64,7 +64,7 @@ async fn signals_end_the_process_cleanly_and_stdout_had_one_line() {
 }
 
 #[tokio::test]
-async fn a_panic_is_logged_as_json_with_its_trace_and_the_process_lives_on() {
+async fn a_panic_is_logged_as_json_with_its_trace_and_the_process_goes_on() {
     let greeter = Greeter::start(&["--log-format=json"]).await;
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     let defect = http.get(format!("{}/v1/defect", greeter.url)).send().await;

@@ -15,13 +15,13 @@ use crate::each_mode::offered;
 
 /// Servers of a dead parent are nobody's children here, so nobody tells when they are gone.
 const LIMIT: Duration = Duration::from_secs(30);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let over = Instant::now() + LIMIT;
     while !holds() {
         assert!(Instant::now() < over, "after {LIMIT:?} still not: {what}");
-        sleep(LOOK_AGAIN).await;
+        sleep(CHECK_INTERVAL).await;
     }
 }
 
@@ -70,14 +70,14 @@ async fn nothing_is_left_after_a_panic() {
     if !native_is_offered("nothing_is_left_after_a_panic") {
         return;
     }
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let (sender, receiver) = tokio::sync::oneshot::channel();
     let task = tokio::spawn(async move {
         let node = RedisNode::start_in(Mode::Native).await.expect("a node");
         let folder = Folder::new("panicked").expect("a folder");
-        tell.send((node.pid().expect("a child process"), node.addr(), folder.path().to_owned())).expect("a listener");
+        sender.send((node.pid().expect("a child process"), node.addr(), folder.path().to_owned())).expect("a listener");
         panic!("on purpose");
     });
-    let (pid, addr, path) = told.await.expect("it got that far");
+    let (pid, addr, path) = receiver.await.expect("it got that far");
     assert!(task.await.expect_err("it panicked").is_panic());
     assert!(gone(pid));
     assert!(is_free(addr));

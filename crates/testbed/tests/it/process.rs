@@ -22,7 +22,7 @@ fn sh(folder: &Folder, script: &str) -> ProcessSpec {
 }
 
 #[tokio::test]
-async fn the_first_line_is_told_and_everything_is_logged() {
+async fn the_first_line_is_returned_and_all_output_is_logged() {
     let folder = Folder::new("process").expect("a folder");
     let script =
         "echo to the log >&2; echo $GREETING; echo second; read -r nothing; echo input is empty; exec sleep 1000";
@@ -36,7 +36,7 @@ async fn the_first_line_is_told_and_everything_is_logged() {
 }
 
 #[tokio::test]
-async fn a_process_that_says_nothing_is_reported_with_its_log() {
+async fn a_process_without_output_is_an_error_with_its_log() {
     let folder = Folder::new("process").expect("a folder");
     let mut silent = Process::spawn(sh(&folder, "exec sleep 1000")).expect("a process");
     let late = silent.first_line(Duration::from_millis(50)).await.expect_err("it says nothing");
@@ -47,7 +47,7 @@ async fn a_process_that_says_nothing_is_reported_with_its_log() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_there_is_an_error_at_the_start() {
+async fn a_missing_program_is_an_error_at_the_start() {
     let folder = Folder::new("process").expect("a folder");
     for program in ["no-such-program-anywhere", "/no/such/program"] {
         let spec = ProcessSpec { program: PathBuf::from(program), ..sh(&folder, "") };
@@ -71,7 +71,7 @@ async fn stopped_resolves_when_the_process_stops_itself() {
 }
 
 #[tokio::test]
-async fn stopped_resolves_when_somebody_else_stops_it() {
+async fn stopped_resolves_when_another_process_stops_it() {
     let folder = Folder::new("process").expect("a folder");
     let mut process = Process::spawn(sh(&folder, "echo up; exec sleep 1000")).expect("a process");
     process.first_line(LIMIT).await.expect("a line");
@@ -92,7 +92,7 @@ async fn stopped_fails_when_the_process_ends_instead() {
 }
 
 #[tokio::test]
-async fn terminate_asks_first_even_one_that_is_paused() {
+async fn terminate_sends_sigterm_first_even_to_a_paused_process() {
     let folder = Folder::new("process").expect("a folder");
     let script = "trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done";
     let mut process = Process::spawn(sh(&folder, script)).expect("a process");
@@ -103,7 +103,7 @@ async fn terminate_asks_first_even_one_that_is_paused() {
 }
 
 #[tokio::test]
-async fn terminate_kills_one_that_does_not_listen_and_what_it_started() {
+async fn terminate_kills_a_process_that_ignores_sigterm_and_its_children() {
     let folder = Folder::new("process").expect("a folder");
     let script = "trap '' TERM; sleep 1000 & echo $!; while :; do sleep 0.01; done";
     let mut process = Process::spawn(sh(&folder, script)).expect("a process");

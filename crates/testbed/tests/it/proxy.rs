@@ -33,7 +33,7 @@ async fn line(stream: &mut TcpStream) -> std::io::Result<String> {
 }
 
 #[tokio::test]
-async fn without_a_fault_everything_passes_whole() {
+async fn without_a_fault_all_bytes_pass_unchanged() {
     let (_node, proxy) = through_a_proxy().await;
     let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     let big = "x".repeat(3 << 20);
@@ -57,7 +57,7 @@ async fn latency_is_added_each_way() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_on_the_way_there_is_done_late() {
+async fn commands_dropped_towards_the_server_are_executed_late() {
     let (node, proxy) = through_a_proxy().await;
     let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     assert_eq!(ask(&mut stream, "INCR n").await.expect("a reply"), ":1");
@@ -69,7 +69,7 @@ async fn what_is_dropped_on_the_way_there_is_done_late() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_on_the_way_back_was_done() {
+async fn commands_whose_replies_are_dropped_were_executed() {
     let (node, proxy) = through_a_proxy().await;
     let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     proxy.drop_to_client(true);
@@ -80,7 +80,7 @@ async fn what_is_dropped_on_the_way_back_was_done() {
 }
 
 #[tokio::test]
-async fn dropped_both_ways_a_connection_lives_on_in_silence() {
+async fn a_connection_dropped_both_ways_stays_open() {
     let (_node, proxy) = through_a_proxy().await;
     let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     proxy.drop_to_upstream(true);
