@@ -1,4 +1,4 @@
-//! Who gets in.
+//! Requests with and without the bearer token.
 
 use axum::{Router, middleware::from_fn_with_state, routing::get};
 use service_kit::auth::{BearerToken, require_bearer};

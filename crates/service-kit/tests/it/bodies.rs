@@ -1,4 +1,4 @@
-//! Bodies that are too long or too slow, announced or not.
+//! Bodies that are too long or too slow, with and without a Content-Length.
 
 use axum::{Router, routing::post};
 use service_kit::{extract::Json, limits::Limits, serve};

@@ -1,4 +1,4 @@
-//! Callers that say how long they wait.
+//! Requests with the header Deadline-Ms.
 
 use std::{future::pending, time::Duration};
 
@@ -7,7 +7,7 @@ use service_kit::deadline;
 
 use crate::server::{Reply, Server};
 
-/// One call that never ends, one that ends at once.
+/// One route that never answers, one that answers at once.
 async fn server() -> Server {
     let never = get(async || pending::<&str>().await);
     let router = Router::new().route("/v1/never", never).route("/v1/now", get(async || "done"));
@@ -16,7 +16,7 @@ async fn server() -> Server {
 
 async fn wait(server: &Server, path: &str, millis: &str) -> Reply {
     let call = server.http.get(server.url(path)).header(deadline::HEADER, millis);
-    // What is given up on time is heard; what is not is an error here.
+    // Without an answer in this time the test fails.
     Reply::of(call.timeout(Duration::from_secs(20))).await
 }
 

@@ -1,4 +1,4 @@
-//! The page to browse a document, where there is no network.
+//! The OpenAPI document and its page, without network access.
 
 use service_kit::docs;
 use utoipa::{OpenApi as _, openapi::OpenApi};

@@ -1,4 +1,4 @@
-//! More requests at once than there are places.
+//! More concurrent requests than the limit.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::server::Server;
 
-/// One place; whoever has it says so and keeps it until let go.
+/// A server with one permit. A request signals `entered` and keeps the permit until `let_go` has one.
 struct OnePermit {
     server: Server,
     entered: Arc<Semaphore>,
@@ -75,7 +75,7 @@ async fn a_caller_that_hangs_up_frees_its_permit() {
     let first = one.send();
     one.entered().await;
     first.abort();
-    // The server learns of it from the closed connection, at a time of its own.
+    // The server notices the closed connection some time later.
     let second = loop {
         let mut reply = one.send();
         tokio::select! {

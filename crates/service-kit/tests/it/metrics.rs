@@ -1,11 +1,11 @@
-//! What Prometheus sees. The recorder is one for the whole test process, so
-//! every test has routes of its own.
+//! Metrics, as Prometheus scrapes them. The test process has one recorder, so every
+//! test has routes of its own.
 
 use axum::{Router, http::StatusCode, routing::get};
 
 use crate::server::{Reply, Server};
 
-/// The value of the one series that has all of these in its line.
+/// The value of the only series whose line has all of these parts.
 fn value(metrics: &str, parts: &[&str]) -> Option<f64> {
     let mut lines = metrics.lines().filter(|line| parts.iter().all(|part| line.contains(part)));
     let line = lines.next()?;

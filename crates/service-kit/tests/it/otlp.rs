@@ -1,10 +1,10 @@
-//! A collector that is not there.
+//! Span export with an unreachable collector, and without one.
 
 use rustix::process::Signal;
 
 use crate::child::Greeter;
 
-/// Spans that were lost so far, as the service counts them.
+/// The number of spans lost so far, from the service's metrics.
 async fn lost(http: &reqwest::Client, greeter: &Greeter) -> u64 {
     let metrics = http.get(format!("{}/metrics", greeter.url)).send().await.expect("a reply");
     let metrics = metrics.text().await.expect("metrics");

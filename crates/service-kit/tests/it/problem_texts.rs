@@ -1,4 +1,4 @@
-//! The text of every problem that the kit itself answers, as its client receives it.
+//! Snapshots of the text of every problem that the kit answers, as a client receives it.
 
 use axum::{
     Router,

@@ -1,4 +1,4 @@
-//! Everything that goes wrong leaves as a problem, whoever found it.
+//! Every failure is answered with a problem, also if the framework detects it.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ fn router() -> Router {
         )
 }
 
-/// `(pointer, detail)` of every field that was named.
+/// `(pointer, detail)` of every field in `errors`.
 fn named(problem: &Value) -> Vec<(String, String)> {
     let errors = problem["errors"].as_array().expect("errors");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! The end: asked for, awaited, and in the worst case enforced.
+//! Shutdown: requested, drained, and enforced after the drain time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{net::TcpStream, sync::Semaphore};
 
 use crate::{child::Greeter, server::Server};
 
-/// A server at work on one request, which ends when `let_go` has a permit.
+/// A server with one request in flight, which ends when `let_go` has a permit.
 async fn at_work(drain: Duration) -> (Server, Arc<Semaphore>, tokio::task::JoinHandle<reqwest::Result<String>>) {
     let (entered, let_go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let (enter, leave) = (Arc::clone(&entered), Arc::clone(&let_go));

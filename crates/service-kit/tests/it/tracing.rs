@@ -1,4 +1,4 @@
-//! One trace from the caller, through us, to those we call.
+//! One trace from the caller, through the service, to the services it calls.
 
 use axum::{Json, Router, routing::get};
 use reqwest::header::HeaderMap;

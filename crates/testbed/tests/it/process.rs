@@ -1,4 +1,4 @@
-//! Any process: its first line, its stopped state, its end.
+//! `Process`: first line, stopped state, end.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use testbed::{Folder, Process, ProcessSpec, TestbedError};
 use tokio::time::timeout;
 
-/// Far longer than anything here takes; reached only when it hangs.
+/// Reached only if something hangs.
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn sh(folder: &Folder, script: &str) -> ProcessSpec {
@@ -39,7 +39,7 @@ async fn the_first_line_is_returned_and_all_output_is_logged() {
 async fn a_process_without_output_is_an_error_with_its_log() {
     let folder = Folder::new("process").expect("a folder");
     let mut silent = Process::spawn(sh(&folder, "exec sleep 1000")).expect("a process");
-    let late = silent.first_line(Duration::from_millis(50)).await.expect_err("it says nothing");
+    let late = silent.first_line(Duration::from_millis(50)).await.expect_err("it prints nothing");
     assert!(matches!(late, TestbedError::NotReady { .. }), "{late:?}");
     let mut broken = Process::spawn(sh(&folder, "echo no configuration >&2; exit 1")).expect("a process");
     let ended = broken.first_line(LIMIT).await.expect_err("it ended");
@@ -61,9 +61,9 @@ async fn stopped_resolves_when_the_process_stops_itself() {
     let folder = Folder::new("process").expect("a folder");
     let mut process =
         Process::spawn(sh(&folder, "kill -s STOP $$; echo continued; exec sleep 1000")).expect("a process");
-    timeout(LIMIT, process.stopped()).await.expect("the kernel tells").expect("it is stopped");
-    timeout(LIMIT, process.stopped()).await.expect("asked again, at once").expect("it is still stopped");
-    let silence = process.first_line(Duration::from_millis(50)).await.expect_err("a stopped process says nothing");
+    timeout(LIMIT, process.stopped()).await.expect("SIGCHLD arrives").expect("it is stopped");
+    timeout(LIMIT, process.stopped()).await.expect("a second call resolves at once").expect("it is still stopped");
+    let silence = process.first_line(Duration::from_millis(50)).await.expect_err("a stopped process prints nothing");
     assert!(matches!(silence, TestbedError::NotReady { .. }), "{silence:?}");
     process.resume();
     assert_eq!(process.first_line(LIMIT).await.expect("a line"), "continued");
@@ -79,16 +79,16 @@ async fn stopped_resolves_when_another_process_stops_it() {
         tokio::task::yield_now().await;
         process.pause();
     });
-    outcome.expect("the kernel tells").expect("it is stopped");
+    outcome.expect("SIGCHLD arrives").expect("it is stopped");
 }
 
 #[tokio::test]
 async fn stopped_fails_when_the_process_ends_instead() {
     let folder = Folder::new("process").expect("a folder");
     let process = Process::spawn(sh(&folder, "exit 3")).expect("a process");
-    let ended = timeout(LIMIT, process.stopped()).await.expect("the kernel tells").expect_err("it never stops");
+    let ended = timeout(LIMIT, process.stopped()).await.expect("SIGCHLD arrives").expect_err("it never stops");
     assert!(matches!(ended, TestbedError::Ended { .. }), "{ended:?}");
-    timeout(LIMIT, process.until_ended()).await.expect("the kernel tells").expect("it has ended");
+    timeout(LIMIT, process.until_ended()).await.expect("SIGCHLD arrives").expect("it has ended");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Every server starts, answers, can be paused and killed, and comes back on its port.
+//! Every server starts, answers, can be paused and killed, and restarts on its port.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ mod redis {
         assert_eq!(node.command(&["SET", "lock:x", "1"]).await.expect("a reply"), "OK");
         node.kill().await;
         assert_eq!(node.pid(), None);
-        node.command(&["PING"]).await.expect_err("a killed node answers nobody");
+        node.command(&["PING"]).await.expect_err("a killed node does not answer");
         assert_send(node.restart()).await.expect("it starts again");
         assert_eq!(node.addr(), addr);
         assert_eq!(node.command(&["GET", "lock:x"]).await.expect("a reply"), "");
@@ -31,7 +31,7 @@ mod redis {
     async fn a_paused_node_answers_after_its_pause(mode: Mode) {
         let mut node = RedisNode::start_in(mode).await.expect("a node");
         node.pause();
-        let silence = node.command(&["INCR", "n"]).await.expect_err("a paused node is silent");
+        let silence = node.command(&["INCR", "n"]).await.expect_err("a paused node does not answer");
         assert!(matches!(silence, TestbedError::RedisTimeout { .. } | TestbedError::Redis { .. }), "{silence:?}");
         node.resume();
         node.command(&["INCR", "n"]).await.expect("a resumed node answers");
@@ -128,7 +128,7 @@ mod etcd {
         assert_eq!(etcd.url(), url);
         etcd.pause();
         etcd.resume();
-        TcpStream::connect(etcd.addr()).await.expect("it takes connections");
+        TcpStream::connect(etcd.addr()).await.expect("it accepts connections");
     }
 }
 
@@ -149,6 +149,6 @@ mod zookeeper {
         assert_eq!(zookeeper.url(), url);
         zookeeper.pause();
         zookeeper.resume();
-        TcpStream::connect(zookeeper.addr()).await.expect("it takes connections");
+        TcpStream::connect(zookeeper.addr()).await.expect("it accepts connections");
     }
 }
