@@ -1,5 +1,5 @@
-//! What order, inventory and the laboratory mean by a word: strategies, SKUs,
-//! reservation states, problem codes. A strategy is a row of the table in
+//! The terms that order, inventory and the laboratory share: strategies, SKUs,
+//! reservation states, problem codes. Each strategy is a row of the table in
 //! [`strategy`].
 //!
 //! Invariant: each of these closed sets is listed here and nowhere else.

@@ -1,19 +1,19 @@
-//! The `code` of every problem that one of our programs decides on.
+//! The `code` of the problems that services and laboratory branch on.
 
 use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
-/// The machine-readable reason of a problem (RFC 9457, member `code`).
+/// The machine-readable kind of a problem (RFC 9457, extension member `code`).
 ///
-/// Codes that only a person reads (`malformed_json`, `body_too_large`, …) are
-/// service-kit's.
+/// Absence: codes on which no program branches (`malformed_json`, `body_too_large`,
+/// …); service-kit has those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ProblemCode {
     /// 409: too few units.
     OutOfStock,
-    /// 409: the order or the reservation is not in a state that allows it.
+    /// 409: the state of the order or reservation does not allow the request.
     InvalidState,
-    /// 409: the hold ended before it was confirmed.
+    /// 409: the reservation expired before it was confirmed.
     ReservationExpired,
     /// 409: the storage has registered a newer token.
     StaleFencingToken,
@@ -21,34 +21,36 @@ pub enum ProblemCode {
     TokenSourceMismatch,
     /// 409: the row's version is not the one that was read.
     StaleVersion,
-    /// 503: the lock was not acquired within the wait.
+    /// 503: the lock was not acquired within the wait time.
     LockTimeout,
     /// 503: fewer than a quorum of the lock nodes answered.
     LockQuorumUnavailable,
     /// 503: a service or a database did not answer.
     DependencyUnavailable,
-    /// 504: the caller's deadline passed first; nothing was written.
+    /// 504: the caller's deadline passed before the work finished; it may still
+    /// take effect.
     DeadlineExceeded,
-    /// 429: more work than the service admits at once.
+    /// 429: the service is at its limit of concurrent work.
     Overloaded,
-    /// 400: the request has no `Idempotency-Key`.
+    /// 400: the request has no `Idempotency-Key` header.
     IdempotencyKeyMissing,
-    /// 422: the key belongs to another request.
+    /// 422: the key was used for a different request.
     IdempotencyKeyReused,
     /// 409: the first request with this key is still in progress.
     IdempotencyInProgress,
-    /// 403 or 422: the strategy cannot be chosen here.
+    /// 403: the strategy is reserved for the lab. 422: it is unknown or not
+    /// configured.
     StrategyNotAllowed,
-    /// 422: a field is out of range.
+    /// 422: a field is missing, of another type or out of range.
     ValidationFailed,
     /// 404: no such order, reservation or SKU.
     NotFound,
-    /// 500: a defect of the service.
+    /// 500: a defect of the service, a panic included.
     Internal,
 }
 
 impl ProblemCode {
-    /// The code, as problems carry it.
+    /// The code in snake case, as in the member `code`.
     pub fn as_str(self) -> &'static str {
         self.into()
     }

@@ -18,17 +18,17 @@ pub enum ReservationStatus {
     Confirmed,
     /// Final: the units were returned at the order's request.
     Cancelled,
-    /// Final: the units were returned because the hold ended.
+    /// Final: the units were returned because `expires_at` passed.
     Expired,
 }
 
 impl ReservationStatus {
-    /// The name, as stored and as sent.
+    /// The name in lower case, as stored and as sent.
     pub fn name(self) -> &'static str {
         self.into()
     }
 
-    /// The units count as sold: held or confirmed.
+    /// Held or confirmed: its units count as sold.
     pub const fn is_live(self) -> bool {
         match self {
             Self::Held | Self::Confirmed => true,
@@ -36,7 +36,7 @@ impl ReservationStatus {
         }
     }
 
-    /// No transition leaves this state.
+    /// Confirmed, cancelled or expired: no transition leaves this state.
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Held)
     }

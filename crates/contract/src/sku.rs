@@ -1,4 +1,4 @@
-//! The identifier of an article in stock.
+//! The identifier of a kind of unit in stock.
 
 use std::{borrow::Borrow, fmt, str::FromStr};
 
@@ -18,10 +18,10 @@ pub struct Sku(String);
 pub struct InvalidSku;
 
 impl Sku {
-    /// The longest SKU, in characters.
+    /// The greatest length, in bytes, which are ASCII characters.
     pub const MAX_LENGTH: usize = 64;
 
-    /// The text of the SKU, exactly as the client sent it.
+    /// The text, exactly as the client sent it.
     pub fn as_str(&self) -> &str {
         &self.0
     }

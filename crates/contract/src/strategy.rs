@@ -68,8 +68,8 @@ pub enum Proof {
     Version,
 }
 
-/// What the storage checks in the write, by the name that the SQL function
-/// `reserve` knows.
+/// What the storage checks in the write. The name is an argument of the SQL function
+/// `reserve`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum WriteCheck {
@@ -87,18 +87,18 @@ pub enum WriteCheck {
     Guard,
 }
 
-/// Under which faults a strategy must not oversell.
+/// The faults under which a strategy must not oversell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Promise {
-    /// It promises nothing.
+    /// It may oversell without any fault.
     Nothing,
-    /// It must not oversell while nothing fails: a lock alone.
+    /// It must not oversell while nothing fails: it relies on a lock alone.
     WithoutFaults,
-    /// It must not oversell whatever fails: the storage decides.
+    /// It must not oversell under any fault: the storage decides.
     UnderEveryFault,
 }
 
-/// Where a token comes from. Tokens of different sources do not compare.
+/// The origin of a token. Tokens of different sources cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum TokenSource {
@@ -177,12 +177,12 @@ impl Strategy {
         self.row().check
     }
 
-    /// Under which faults it must not oversell.
+    /// The faults under which it must not oversell.
     pub const fn promise(self) -> Promise {
         self.row().promise
     }
 
-    /// It may be used where the lab is switched off.
+    /// It may be chosen where the lab is switched off.
     pub const fn is_safe(self) -> bool {
         matches!(self.promise(), Promise::UnderEveryFault)
     }
@@ -201,15 +201,15 @@ impl Strategy {
 }
 
 impl LockKind {
-    /// The lock is one key or several on the Redis nodes, and lapses with its
-    /// lease whatever its holder does.
+    /// The lock is a key on one or several Redis nodes, and ends with its lease
+    /// whatever its holder does.
     pub const fn is_redis(self) -> bool {
         matches!(self, Self::OneRedis | Self::Redlock)
     }
 }
 
 impl WriteCheck {
-    /// The name in SQL.
+    /// The name in SQL, in kebab case.
     pub fn name(self) -> &'static str {
         self.into()
     }
@@ -225,7 +225,7 @@ impl WriteCheck {
 }
 
 impl TokenSource {
-    /// The name in `stock.token_source`.
+    /// The name in the column `stock.token_source`.
     pub fn name(self) -> &'static str {
         self.into()
     }

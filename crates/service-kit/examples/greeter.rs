@@ -1,5 +1,5 @@
-//! The smallest service. Also the one that the tests run as a process of its
-//! own, to stop it with signals and to read what it prints.
+//! A minimal service. The tests run it as a child process to send it signals and to
+//! read its output.
 
 use axum::{
     Router,

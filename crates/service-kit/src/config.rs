@@ -1,6 +1,5 @@
-//! The flags that every service has. Each service declares its own listen
-//! address and limits, under its own prefix; only what is told about its work
-//! is the same for all.
+//! The flags for logs and spans, which all services share. Each service declares its
+//! listen address and limits itself, under its own prefix.
 
 use std::str::FromStr;
 
@@ -8,21 +7,21 @@ use axum::http::Uri;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-/// A database that is away is said once, by the service; not once a connection.
+/// Without the driver's lines: an outage of Postgres is logged once, by the service, not for every connection.
 const DEFAULT_LOG: &str = "info,sqlx_core::pool=error,sqlx::postgres::notice=warn";
 
-/// How logs are written, to stderr, always; and where spans are sent, if anywhere.
+/// The log on stderr, and the export of spans.
 #[derive(Debug, Clone, Args)]
 pub struct TelemetryArgs {
-    /// Shape of the log on stderr.
+    /// Format of the log on stderr.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// What is logged: a level, or directives such as `info,order=debug`. The default leaves out what the driver of
-    /// Postgres says of single connections.
+    /// Log filter: a level, or directives such as `info,order=debug`. The default leaves out the Postgres driver's
+    /// messages about single connections.
     #[arg(long, env = "RUST_LOG", default_value = DEFAULT_LOG, value_parser = filter)]
     pub log: String,
-    /// An OpenTelemetry collector that spans are sent to (OTLP over HTTP, protobuf), such as
-    /// `http://127.0.0.1:4318`; without it none are.
+    /// OpenTelemetry collector that receives the spans (OTLP over HTTP, protobuf), such as
+    /// `http://127.0.0.1:4318`. Without it no spans are exported.
     #[arg(long, env = "HOLDFAST_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<OtlpEndpoint>,
 }
@@ -33,12 +32,12 @@ impl Default for TelemetryArgs {
     }
 }
 
-/// Shape of the log.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One line for people.
+    /// One line of text per event.
     Text,
-    /// One JSON object a line, for machines.
+    /// One line with a JSON object per event.
     Json,
 }
 
@@ -46,18 +45,18 @@ fn filter(directives: &str) -> Result<String, String> {
     EnvFilter::try_new(directives).map(|_| directives.to_owned()).map_err(|error| error.to_string())
 }
 
-/// A collector, as `http://HOST:PORT`. It stands beside the service: no TLS is spoken with it.
+/// The address of a collector, `http://HOST:PORT`. It runs beside the service: TLS is not supported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtlpEndpoint(String);
 
 impl OtlpEndpoint {
-    /// Where traces go. Source: OTLP specification, "OTLP/HTTP request".
+    /// The URL for spans. Source: OTLP specification, "OTLP/HTTP request".
     pub(crate) fn traces(&self) -> String {
         format!("{}/v1/traces", self.0)
     }
 }
 
-/// Why an endpoint is refused.
+/// The endpoint is not of the form `http://HOST:PORT`.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not of the form http://HOST:PORT")]
 pub struct InvalidEndpoint;
@@ -77,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn traces_go_below_the_endpoint() {
+    fn spans_are_posted_below_the_endpoint() {
         for endpoint in ["http://127.0.0.1:4318", "http://127.0.0.1:4318/"] {
             let endpoint: OtlpEndpoint = endpoint.parse().expect("an endpoint");
             assert_eq!(endpoint.traces(), "http://127.0.0.1:4318/v1/traces");
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_span_could_be_sent_to_is_refused() {
+    fn an_endpoint_that_cannot_receive_spans_is_refused() {
         for endpoint in ["", "127.0.0.1:4318", "https://collector", "grpc://collector:4317", "http://", "http://x/?y"] {
             assert_eq!(endpoint.parse::<OtlpEndpoint>(), Err(InvalidEndpoint), "{endpoint}");
         }

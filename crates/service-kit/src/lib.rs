@@ -1,9 +1,11 @@
-//! What every service shares: the way it is configured, run, stopped, watched,
-//! and the way it says no. It knows no domain, and no database.
+//! What every service shares: configuration of telemetry, serving and shutting down,
+//! logs, metrics and traces, limits, and failures as problems.
 //!
-//! A service brings a [`axum::Router`] and a readiness check; [`serve::serve`]
-//! puts the rest around it. Every failure leaves as a [`problem::Problem`]
-//! (RFC 9457), the framework's own rejections included.
+//! A service has an [`axum::Router`] and a readiness check; [`serve::serve`] adds the
+//! rest. Every failure is answered with a [`problem::Problem`] (RFC 9457), the
+//! framework's own rejections included.
+//!
+//! Absence: no domain and no database.
 //!
 //! ```no_run
 //! use axum::{Router, routing::post};

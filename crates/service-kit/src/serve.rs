@@ -1,5 +1,5 @@
-//! Runs a service: what is around its routes, the line that tells its address,
-//! and an end that lets requests in flight finish. No route of any domain.
+//! Runs a service: the middleware around its routes, the line with its address, and a
+//! shutdown that lets requests in flight finish. No route of any domain.
 
 use std::{
     convert::identity,
@@ -38,29 +38,29 @@ use crate::{
     telemetry::{self, requests, trace},
 };
 
-/// Requests in flight get this long after the signal to stop. Whoever stops
-/// containers usually waits a little longer than this before it kills.
+/// How long requests in flight may take after the signal to stop. Container engines
+/// send SIGKILL after about this time: 10 s for Docker, 30 s for Kubernetes.
 pub const DRAIN: Duration = Duration::from_secs(10);
-/// A probe wants an answer soon, or none.
+/// For the readiness check; probes have short timeouts themselves.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// Samples are folded into histograms this often; else they pile up unread.
+/// How often samples are folded into histograms; without that they accumulate until `/metrics` is read.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What a readiness check returns: nothing, or the names of what is missing.
+/// The result of a readiness check: the names of the dependencies that are unavailable, or `Ok`.
 pub type Readiness = Pin<Box<dyn Future<Output = Result<(), Vec<String>>> + Send>>;
 
 /// Serves `router` until `shutdown` resolves and the requests in flight are
 /// answered, or [`DRAIN`] has passed. Prints `http://ADDR` on stdout, once, when
 /// connections are accepted.
 ///
-/// Adds `/livez`, `/readyz` (503 with `missing` unless `ready` says yes),
-/// `/metrics`, limits, tracing, and problems for everything that goes wrong.
-/// `router` brings no fallback of its own.
+/// Adds `/livez`, `/readyz` (503 with `missing` while `ready` returns an error),
+/// `/metrics`, limits, tracing, and problems for all failures. `router` must not have
+/// a fallback.
 ///
 /// # Errors
 /// The listener has no address.
 ///
-/// # Cancel safety: dropped, it stops accepting; connections go on detached.
+/// # Cancel safety: dropping it stops accepting; open connections are served on, detached.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -71,7 +71,7 @@ pub async fn serve(
     serve_and_drain(listener, router, ready, limits, shutdown, DRAIN).await
 }
 
-/// As [`serve`], with another limit for the requests in flight.
+/// As [`serve`], with another time limit for the requests in flight.
 ///
 /// # Errors
 /// As [`serve`].
@@ -90,12 +90,12 @@ pub async fn serve_and_drain(
     let (stopping, stop_seen) = oneshot::channel::<()>();
     let stop = async move {
         shutdown.await;
-        tracing::info!("stopping: requests in flight finish, no new ones are taken");
+        tracing::info!("shutting down: new connections are refused, requests in flight are finished");
         drop(stopping);
     };
     let listener = listener.tap_io(|connection| {
         if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "Nagle's algorithm stays on");
+            tracing::debug!(%error, "TCP_NODELAY could not be set: small responses may be delayed");
         }
     });
     let server = axum::serve(listener, with_middleware(router, ready, limits));
@@ -109,14 +109,14 @@ pub async fn serve_and_drain(
     match timeout(drain, server).await {
         Ok(ended) => ended,
         Err(_elapsed) => {
-            tracing::warn!(?drain, "some requests did not finish in time");
+            tracing::warn!(?drain, "shutdown timed out: requests in flight are aborted");
             Ok(())
         }
     }
 }
 
-/// Resolves on SIGTERM or SIGINT. Listens from the moment it is called, not
-/// from when it is polled: a signal right after the start is not lost.
+/// Resolves on SIGTERM or SIGINT. The handlers are installed by this call, not at the
+/// first poll: a signal right after the start is not lost.
 ///
 /// # Panics
 /// Outside of a tokio runtime with signals enabled.
@@ -125,14 +125,14 @@ pub fn shutdown_signal() -> impl Future<Output = ()> + Send + 'static {
     let (mut terminate, mut interrupt) = (subscribe(terminate), subscribe(interrupt));
     async move {
         tokio::select! {
-            () = receive(&mut terminate) => tracing::info!("SIGTERM"),
-            () = receive(&mut interrupt) => tracing::info!("SIGINT"),
+            () = receive(&mut terminate) => tracing::info!("SIGTERM received"),
+            () = receive(&mut interrupt) => tracing::info!("SIGINT received"),
         }
     }
 }
 
 fn subscribe(kind: SignalKind) -> Option<Signal> {
-    signal(kind).inspect_err(|error| tracing::error!(%error, ?kind, "this signal will end us at once")).ok()
+    signal(kind).inspect_err(|error| tracing::error!(%error, ?kind, "signal handler could not be installed: this signal ends the process without draining")).ok()
 }
 
 async fn receive(signal: &mut Option<Signal>) {
@@ -142,7 +142,7 @@ async fn receive(signal: &mut Option<Signal>) {
     }
 }
 
-/// The router with everything around it; what comes last is outermost.
+/// The router with its middleware; the last layer is the outermost.
 fn with_middleware(
     router: Router,
     ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static,
@@ -166,7 +166,7 @@ struct Status {
     status: &'static str,
 }
 
-/// What operators ask, limits or not.
+/// The routes for operators, exempt from the limits.
 fn operator_routes(ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static) -> Router {
     Router::new()
         .route("/livez", get(async || Json(Status { status: "alive" })))
@@ -176,12 +176,13 @@ fn operator_routes(ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static
 }
 
 async fn readiness(ready: Readiness) -> Response {
-    let late = || Err(vec!["an answer in time".to_owned()]);
-    let missing = match timeout(READINESS_TIMEOUT, ready).await.map_or_else(|_| late(), identity) {
+    let timed_out = || Err(vec![format!("readiness check (no result within {READINESS_TIMEOUT:?})")]);
+    let missing = match timeout(READINESS_TIMEOUT, ready).await.map_or_else(|_| timed_out(), identity) {
         Ok(()) => return Json(Status { status: "ready" }).into_response(),
         Err(missing) => missing,
     };
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Not ready", format!("missing: {}", missing.join(", ")))
+    let detail = format!("unavailable: {}; retry after the time in the Retry-After header", missing.join(", "));
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Service not ready", detail)
         .with("missing", missing)
         .retry_after(Duration::from_secs(1))
         .into_response()
@@ -199,21 +200,21 @@ async fn upkeep() {
     let Some(handle) = telemetry::metrics_handle() else {
         return;
     };
-    let mut every = interval(UPKEEP_INTERVAL);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = interval(UPKEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        every.tick().await;
+        ticks.tick().await;
         handle.run_upkeep();
     }
 }
 
-/// To the log first: who reads the address may do something to us at once.
-/// Whoever started us may have closed stdout; that is no reason to stop.
+/// Logs the address, then prints it: a reader of stdout may act on it at once. A closed
+/// stdout is no reason to stop.
 fn announce(address: SocketAddr) {
     tracing::info!(%address, "serving");
     let mut stdout = io::stdout().lock();
     let outcome = writeln!(stdout, "http://{address}").and_then(|()| stdout.flush());
     if let Err(error) = outcome {
-        tracing::debug!(%error, "nobody reads our address");
+        tracing::debug!(%error, "stdout is closed: the address was not printed");
     }
 }

@@ -1,5 +1,5 @@
-//! Results of spawned tasks: a task that ends without one is a defect of this
-//! process, and never the answer of a database or of another service.
+//! Results of spawned tasks. A task that ends without one is a defect of this process,
+//! never the answer of a database or of another service.
 
 use tokio::task::{JoinError, JoinHandle};
 

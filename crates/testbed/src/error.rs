@@ -1,21 +1,21 @@
-//! Everything that can keep a server from running, told so that the reader knows what to do next.
+//! The errors of the testbed. Each message says what to do next where something can be done.
 
 use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why a server, a process or a command of the testbed failed.
+/// A failure of a server, a process or a command of the testbed.
 ///
 /// `Display` never repeats the source: print the chain.
 #[derive(Debug, thiserror::Error)]
 pub enum TestbedError {
-    /// No binary of this server on this machine.
+    /// This machine has no binary of the server.
     #[error("{program} was not found on PATH{other_folders}; install it: {hint}")]
     NotInstalled {
-        /// The binary that was looked for.
+        /// The names of the binary.
         program: String,
-        /// Where else it was looked for, as ` or in …`; may be empty.
+        /// The folders searched beside PATH, as ` or in …`; may be empty.
         other_folders: String,
         /// The commands that install it.
         hint: &'static str,
@@ -25,11 +25,20 @@ pub enum TestbedError {
     Spawn {
         /// The process.
         name: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The process ended although it was needed.
+    /// The state of a process could not be waited for.
+    #[error("waiting for {name} failed")]
+    Wait {
+        /// The process.
+        name: String,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The process ended while it was needed.
     #[error("{name} ended unexpectedly; the end of its log:\n{log}")]
     Ended {
         /// The process.
@@ -42,74 +51,74 @@ pub enum TestbedError {
     NotReady {
         /// The process.
         name: String,
-        /// How long it was waited for.
+        /// The time allowed.
         deadline: Duration,
-        /// What the last look at it found.
+        /// The result of the last probe.
         last: String,
         /// The last lines of its log.
         log: String,
     },
-    /// No port was left, or each one was taken before the server could bind it.
-    #[error("{name} found no free port on 127.0.0.1 in {attempts} attempts")]
+    /// No port was free, or another process bound each one first.
+    #[error("no free port on 127.0.0.1 for {name} after {attempts} attempts")]
     NoPort {
         /// The server.
         name: String,
         /// How many ports were tried.
         attempts: usize,
     },
-    /// Postgres refuses to run as root, and there is nobody else to run it as.
-    #[error("postgres does not run as root, and there is no account `postgres` or `nobody` to run it as")]
+    /// Postgres refuses to run as root, and there is no other account to run it under.
+    #[error("postgres refuses to run as root; create an account `postgres`, or run this as another user")]
     NoAccount,
-    /// The container engine did not do what it was asked for.
+    /// A command of the container engine failed.
     #[error("`{command}` failed: {answer}")]
     Engine {
         /// The command line.
         command: String,
-        /// What it printed.
+        /// The output of the command, or the reason why it could not run.
         answer: String,
     },
     /// A container could not be started.
-    #[error("no container of {image} could be started")]
+    #[error("a container of {image} could not be started")]
     Container {
         /// The image.
         image: String,
-        /// What testcontainers said.
+        /// The error of testcontainers.
         #[source]
         source: Box<testcontainers::TestcontainersError>,
     },
-    /// A variable of the environment has a value that means nothing.
-    #[error("{variable}={value} is none of: {allowed}")]
+    /// An environment variable or argument has an unknown value.
+    #[error("{variable}={value} is invalid; use one of: {allowed}")]
     InvalidSetting {
         /// The variable.
         variable: &'static str,
         /// Its value.
         value: String,
-        /// The values that mean something.
+        /// The allowed values.
         allowed: &'static str,
     },
-    /// A folder or a file could not be made or read.
+    /// A folder or a file could not be created, changed or read.
     #[error("{what} {path}")]
     File {
-        /// What was attempted, as `cannot create`.
+        /// The attempt, as `cannot create`.
         what: &'static str,
-        /// Where.
+        /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// A Redis node refused a command or did not answer it.
-    #[error("redis node {node} failed {command}")]
+    /// A Redis node refused a command, or the connection failed.
+    #[error("{command} failed on redis node {node}")]
     Redis {
         /// The node's address.
         node: String,
         /// The command's first word.
         command: String,
-        /// What the client said.
+        /// The client's error.
         #[source]
         source: redis::RedisError,
     },
-    /// A Redis node gave no answer within the time allowed.
+    /// A Redis node did not answer in time.
     #[error("redis node {node} did not answer {command} within {limit:?}")]
     RedisTimeout {
         /// The node's address.
@@ -120,31 +129,31 @@ pub enum TestbedError {
         limit: Duration,
     },
     /// Postgres refused a statement.
-    #[error("postgres failed {statement}")]
+    #[error("postgres refused `{statement}`")]
     Postgres {
-        /// What was asked.
+        /// The statement.
         statement: String,
-        /// What the client said.
+        /// The client's error.
         #[source]
         source: sqlx::Error,
     },
 }
 
 impl TestbedError {
-    /// The whole chain in one line, for the edge where it is shown to somebody.
+    /// The error and its causes in one line, for printing.
     pub fn with_causes(&self) -> String {
         let causes = std::iter::successors(self.source(), |&error| error.source());
         causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
     }
 
-    /// Whether another port may succeed: somebody took this one between our look at it and the server's bind.
+    /// Another process bound the port after it was found free and before the server bound it: another port may succeed.
     pub(crate) fn is_port_conflict(&self) -> bool {
-        let said = match self {
+        let message = match self {
             Self::Ended { log, .. } => log.to_lowercase(),
             Self::Container { source, .. } => format!("{source:?}").to_lowercase(),
             _ => return false,
         };
-        said.contains("address already in use") || said.contains("port is already allocated")
+        message.contains("address already in use") || message.contains("port is already allocated")
     }
 
     pub(crate) fn file(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

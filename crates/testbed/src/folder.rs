@@ -1,6 +1,6 @@
-//! Throw-away folders, removed when dropped and, if it comes to that, by the watchdog.
+//! Temporary folders, removed when dropped, and by the watchdog if this process ends without dropping them.
 //!
-//! Absence: no folder is made outside the one that the watchdog removes.
+//! Absence: no folder is created outside the one that the watchdog removes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use crate::error::TestbedError;
 use crate::processes::account::Account;
 use crate::processes::watchdog::Watchdog;
 
-/// A new, empty folder that is removed, with all that is in it, when this is dropped or this process ends.
+/// A temporary folder. It is removed with its contents when this is dropped or this process ends.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
 }
 
 impl Folder {
-    /// Makes a folder whose name begins with `prefix`, under the system's folder for temporary files.
+    /// Creates an empty folder under the system's folder for temporary files. Its name begins with `prefix`.
     pub fn new(prefix: &str) -> Result<Self, TestbedError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -26,11 +26,12 @@ impl Folder {
         Ok(Self { path })
     }
 
-    /// Where it is.
+    /// The absolute path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// Makes `account` the owner.
     pub(crate) fn chown(&self, account: &Account) -> Result<(), TestbedError> {
         std::os::unix::fs::chown(&self.path, Some(account.uid), Some(account.gid))
             .map_err(TestbedError::file("cannot change the owner of", &self.path))
@@ -40,7 +41,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "a folder of the testbed could not be removed");
+            tracing::warn!(path = %self.path.display(), %error, "temporary folder could not be removed: it stays until the process ends");
         }
     }
 }

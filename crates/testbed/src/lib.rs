@@ -1,5 +1,6 @@
-//! Real servers for tests and experiments: Redis nodes, Postgres, etcd, ZooKeeper, as throw-away child processes or
-//! as containers, a TCP proxy that breaks connections on demand, and any other child process kept on a leash.
+//! Real servers for tests and experiments: Redis nodes, Postgres, etcd and ZooKeeper, as child processes or as
+//! containers, each with temporary data; a TCP proxy that injects network faults; and any other program as a child
+//! process.
 //!
 //! Invariant: nothing that was started here outlives the process that started it, however that process ends:
 //! success, failure, panic, a signal, SIGKILL (see `src/processes/watchdog.rs`).

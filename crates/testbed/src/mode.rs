@@ -1,4 +1,4 @@
-//! Where servers run: as child processes or as containers. `HOLDFAST_TESTBED` forces either.
+//! Whether servers run as child processes or as containers. `HOLDFAST_TESTBED` forces either.
 //!
 //! Absence: no server is started here.
 
@@ -12,7 +12,7 @@ use crate::error::TestbedError;
 
 const VARIABLE: &str = "HOLDFAST_TESTBED";
 
-/// Where a server runs.
+/// How a server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// A child process of this one.
@@ -22,7 +22,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// What `HOLDFAST_TESTBED` forces: `native`, `containers`, or nothing (`auto`, or unset).
+    /// The mode that `HOLDFAST_TESTBED` forces: `native` or `containers`; `None` for `auto` and where it is unset.
     ///
     /// # Errors
     /// [`TestbedError::InvalidSetting`] for any other value.
@@ -39,7 +39,7 @@ impl Mode {
         }
     }
 
-    /// What was forced; else containers where an engine answers and has `image` or can get it; else native.
+    /// The forced mode; otherwise containers if an engine answers and has or can pull `image`; otherwise native.
     pub(crate) async fn choose(image: Image) -> Result<Self, TestbedError> {
         match Self::forced()? {
             Some(mode) => Ok(mode),
@@ -49,7 +49,8 @@ impl Mode {
     }
 }
 
-/// Asked once per image and process: a registry that cannot be reached is not waited for again.
+/// Whether a container engine answers and has or can pull the image. Checked once per image and process, so that an
+/// unreachable registry is waited for only once.
 async fn available(image: String) -> bool {
     static CHECKED: Mutex<Option<HashMap<String, bool>>> = Mutex::const_new(None);
     let mut checked = CHECKED.lock().await;
@@ -63,7 +64,7 @@ async fn available(image: String) -> bool {
     };
     let found = found.await;
     if let Err(reason) = &found {
-        tracing::info!(image, %reason, "no container of this image can be had; the server runs as a child process");
+        tracing::info!(image, %reason, "image unavailable: the server runs as a child process");
     }
     checked.insert(image, found.is_ok());
     found.is_ok()

@@ -1,8 +1,9 @@
-//! A TCP proxy on the loopback interface that makes the network between a client and one server bad on demand.
+//! A TCP proxy on the loopback interface that injects network faults between clients and one server.
 //!
-//! Invariant: what passes is what was sent, in order. A direction that is dropped is *held*: TCP repeats what a partition
-//! swallowed, so after the healing the bytes arrive late, and a command whose caller gave up long ago is executed then.
-//! Absence: nothing here understands a protocol, and no byte is changed or lost on a connection that lives on.
+//! Invariant: bytes pass unchanged and in order. A direction that is dropped is *held*: TCP retransmits what a partition
+//! dropped, so the bytes arrive late after the partition is healed, and a command is executed long after its caller gave
+//! up.
+//! Absence: no protocol above TCP is parsed, and no byte is lost on a connection that stays open.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,13 +22,13 @@ use tokio::time::{Instant, sleep_until};
 use crate::error::TestbedError;
 use crate::ports;
 
-/// Chunks on their way in one direction of one connection; beyond that the sender is slowed down, as by a full window.
+/// Chunks buffered in one direction of one connection; beyond that the sender is slowed down, as by a full window.
 const IN_FLIGHT: usize = 64;
 const CHUNK: usize = 16 * 1024;
-/// How often another port is tried.
+/// How many ports are tried.
 const PORT_ATTEMPTS: usize = 10;
 
-/// What is wrong with the network at present.
+/// The current faults.
 #[derive(Debug, Clone, Default)]
 struct Faults {
     latency: Duration,
@@ -52,7 +53,7 @@ impl Faults {
     }
 }
 
-/// Stands between clients and one upstream server. Dropping it closes everything.
+/// A proxy between clients and one upstream server. Dropping it closes its listener and all connections.
 #[derive(Debug)]
 pub struct Proxy {
     addr: SocketAddr,
@@ -63,8 +64,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy that lets everything through.
-    #[expect(clippy::unused_async, reason = "it needs an async runtime around it, and async says so")]
+    /// Starts a proxy without faults.
+    #[expect(clippy::unused_async, reason = "it needs a runtime, which an async fn makes plain")]
     pub async fn start(upstream: SocketAddr) -> Result<Self, TestbedError> {
         let no_port = || TestbedError::NoPort { name: "the proxy".to_owned(), attempts: PORT_ATTEMPTS };
         let (addr, listener) = (0..PORT_ATTEMPTS).find_map(|_| bind_free_port().ok()).ok_or_else(no_port)?;
@@ -75,40 +76,40 @@ impl Proxy {
         Ok(Self { addr, runtime: Handle::current(), faults, slot, acceptor })
     }
 
-    /// Where clients connect; the same for life.
+    /// The address for clients; it never changes.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Every chunk arrives this much later, each way: a round trip takes twice as long.
+    /// Delays every chunk in each direction by `latency`: a round trip takes twice as long.
     pub fn set_latency(&self, latency: Duration) {
         self.faults.send_modify(|faults| faults.latency = latency);
     }
 
-    /// Whether what clients send is held back. Connections stay open.
+    /// Holds back the bytes from clients, or releases them. Connections stay open.
     pub fn drop_to_upstream(&self, on: bool) {
         self.faults.send_modify(|faults| faults.hold_to_upstream = on);
     }
 
-    /// Whether what the server answers is held back: it does the work, and nobody hears of it.
+    /// Holds back the bytes from the server, or releases them: it executes commands, but no client receives a reply.
     pub fn drop_to_client(&self, on: bool) {
         self.faults.send_modify(|faults| faults.hold_to_client = on);
     }
 
-    /// Closes every connection and refuses new ones, from the moment this returns.
+    /// Closes every connection and refuses new ones. Both are in effect when this returns.
     pub fn cut(&self) {
         self.slot.close();
         self.faults.send_modify(|faults| faults.generation += 1);
     }
 
-    /// Ends every fault: no latency, nothing held, connections are taken again from the moment this returns.
+    /// Ends every fault: no latency, no held bytes. New connections are accepted when this returns.
     ///
     /// # Panics
-    /// If somebody took the port while it was cut.
+    /// If another process bound the port while the proxy was cut.
     pub fn heal(&self) {
         let _context = self.runtime.enter();
         if !self.slot.is_open() {
-            self.slot.open(bind(self.addr).expect("the proxy's port is still its own"));
+            self.slot.open(bind(self.addr).expect("no other process bound the proxy's port during the cut"));
         }
         self.faults.send_modify(|faults| *faults = Faults { generation: faults.generation, ..Faults::default() });
     }
@@ -132,7 +133,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-/// The listener, where it can be closed at once from outside the task that accepts: a cut that has returned must refuse.
+/// The listener, which can be closed from outside the accepting task: connections must be refused as soon as a cut returns.
 #[derive(Debug, Default)]
 struct ListenerSlot {
     state: Mutex<ListenerState>,
@@ -161,7 +162,7 @@ impl ListenerSlot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).listener.is_some()
     }
 
-    /// The next connection, whenever the slot is open for it.
+    /// Accepts the next connection; waits while the slot has no listener.
     async fn next(&self) -> io::Result<TcpStream> {
         std::future::poll_fn(|context| {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,22 +176,22 @@ impl ListenerSlot {
     }
 }
 
-/// Ends with the proxy, and all connections with it.
+/// Accepts connections until the proxy is dropped; all connections end with it.
 async fn accept(slot: Arc<ListenerSlot>, upstream: SocketAddr, faults: watch::Receiver<Faults>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             client = slot.next() => match client {
                 Ok(client) => { connections.spawn(forward(client, upstream, faults.clone())); }
-                // One connection gone before it was taken, or no handle for it: the next may do better.
-                Err(error) => tracing::debug!(%error, "the proxy could not take a connection"),
+                // The client went away, or no file handle is left: the next connection may succeed.
+                Err(error) => tracing::debug!(%error, "proxy could not accept a connection"),
             },
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-/// One connection, until either side ends it or the generation does.
+/// Forwards one connection until either side closes it or a cut ends its generation.
 async fn forward(client: TcpStream, upstream: SocketAddr, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
     let generation = faults.borrow().generation;
     let server = TcpStream::connect(upstream).await?;
@@ -206,7 +207,8 @@ async fn forward(client: TcpStream, upstream: SocketAddr, mut faults: watch::Rec
     }
 }
 
-/// One direction: read at once, written after the latency and while nothing is held. The end of the stream waits its turn too.
+/// Copies one direction: reads at once, writes after the latency and while the direction is not held. The end of the
+/// stream is delayed and held like any chunk.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,

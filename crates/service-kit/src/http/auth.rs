@@ -1,4 +1,4 @@
-//! Who may call: one shared bearer token between services. No users, no roles.
+//! Authentication between services: one shared bearer token. No users, no roles.
 
 use std::{convert::Infallible, str::FromStr};
 
@@ -13,23 +13,23 @@ use subtle::ConstantTimeEq as _;
 
 use crate::http::problem::Problem;
 
-/// A secret that opens a service. Not shown by `Debug`, wiped when dropped.
-/// An empty one opens nothing.
+/// The shared secret. `Debug` hides it, and dropping it wipes the memory. An empty
+/// token matches no request.
 #[derive(Debug, Clone)]
 pub struct BearerToken(SecretString);
 
 impl BearerToken {
-    /// Takes the secret.
+    /// A token with this secret.
     pub fn new(secret: impl Into<String>) -> Self {
         Self(SecretString::from(secret.into()))
     }
 
-    /// The secret, for the one place that sends it.
+    /// The secret in plain text, for the `Authorization` header.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// Takes as long for a near miss as for a wild guess; only the length shows.
+    /// Compares in constant time: the duration reveals the length only.
     fn matches(&self, credentials: &[u8]) -> bool {
         let secret = self.expose().as_bytes();
         !secret.is_empty() && bool::from(secret.ct_eq(credentials))
@@ -66,7 +66,7 @@ pub async fn require_bearer(State(token): State<BearerToken>, request: Request, 
     }
 }
 
-/// The scheme is case-insensitive (RFC 9110, 11.1), the token is not.
+/// The token of `Authorization: Bearer`. The scheme is case-insensitive (RFC 9110, 11.1), the token is not.
 fn credentials(request: &Request) -> Option<&[u8]> {
     let value = request.headers().get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked("Bearer ".len())?;

@@ -1,5 +1,5 @@
-//! Reading request bodies: within a limit, within a deadline, and never hanging
-//! up on a client in the middle of its sentence if it can be helped.
+//! Request bodies: read within a size limit and a time limit. The connection of a
+//! client that is still sending is kept open until it can receive the answer.
 
 use std::{pin::pin, time::Duration};
 
@@ -15,35 +15,35 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::http::problem::Problem;
 
-/// A body that takes longer is not worth a place among the requests at work.
+/// For the whole body. A slower one would occupy a permit of the concurrency limit.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is read and thrown away of a body that is too large. A connection closed
-/// with unread bytes is reset, and the client may lose the 413 that explains it.
+/// How much of a body that is too large is read and discarded. A connection closed
+/// with unread bytes is reset, and the client may not receive the 413.
 const MAX_DISCARDED_BYTES: usize = 32 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The limit that is in force for a request; put there by [`limit`].
+/// The size limit of a request's body in bytes: an extension, set by [`limit`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimit(pub(crate) usize);
 
-/// Refuses a body by its announced length; [`read`] refuses the unannounced.
+/// Refuses a body by its `Content-Length`; [`read`] refuses one without it.
 pub(crate) async fn limit(State(BodyLimit(limit)): State<BodyLimit>, mut request: Request, next: Next) -> Response {
     let announced = request.body().size_hint().lower();
     if announced <= u64::try_from(limit).unwrap_or(u64::MAX) {
         request.extensions_mut().insert(BodyLimit(limit));
         return next.run(request).await;
     }
-    // Who asks before sending has sent nothing yet.
+    // With `Expect: 100-continue` the client has not sent the body yet.
     if !expects_continue(request.headers()) {
         discard(request.into_body()).await;
     }
     Problem::body_too_large(limit).into_response()
 }
 
-/// The whole body.
+/// Reads the whole body.
 ///
 /// # Errors
-/// 413 if it is too large, 408 if it is too slow, 400 if it breaks off.
+/// 413 if it is too large, 408 if it is too slow, 400 if the connection ends first.
 pub(crate) async fn read(request: Request) -> Result<Vec<u8>, Problem> {
     let limit = match request.extensions().get::<BodyLimit>() {
         Some(BodyLimit(limit)) => *limit,
@@ -59,13 +59,15 @@ pub(crate) async fn read(request: Request) -> Result<Vec<u8>, Problem> {
             Ok(Some(Ok(chunk))) if whole.len() + chunk.len() <= limit => {
                 whole.extend_from_slice(&chunk);
             }
-            Ok(Some(Ok(_too_much))) => {
+            Ok(Some(Ok(_over_the_limit))) => {
                 discard(Body::from_stream(chunks)).await;
                 return Err(Problem::body_too_large(limit));
             }
             Ok(Some(Err(error))) => {
-                tracing::debug!(%error, "a body broke off");
-                return Err(Problem::malformed_json("the body broke off"));
+                tracing::debug!(%error, "request body ended early");
+                return Err(Problem::malformed_json(
+                    "the connection ended before the whole body was received; send the request again",
+                ));
             }
             Ok(None) => return Ok(whole),
             Err(_elapsed) => return Err(Problem::request_timeout()),
@@ -73,6 +75,7 @@ pub(crate) async fn read(request: Request) -> Result<Vec<u8>, Problem> {
     }
 }
 
+/// Reads and drops the body, up to [`MAX_DISCARDED_BYTES`] and [`DISCARD_TIMEOUT`].
 async fn discard(body: Body) {
     let deadline = Instant::now() + DISCARD_TIMEOUT;
     let mut chunks = pin!(body.into_data_stream());

@@ -1,9 +1,10 @@
-//! How long a caller still waits, and giving up before it does: a service that
-//! works for somebody who has left holds a place and a connection for nobody.
+//! The caller's deadline: a request is abandoned before its caller stops waiting,
+//! so that it does not occupy a permit and a connection for a response that is not
+//! read any more.
 //!
-//! Invariant: deadlines nest. Whoever calls says how much time is left, and is
-//! answered 504 `deadline_exceeded` while it still listens.
-//! Absence: nothing is undone here. What was spawned goes on, bounded by its own limits.
+//! Invariant: deadlines nest. The caller sends the time it still waits and gets its
+//! answer, 504 `deadline_exceeded` at the latest, within that time.
+//! Absence: nothing is undone. Spawned tasks run on, bounded by their own limits.
 
 use std::time::Duration;
 
@@ -17,11 +18,11 @@ use tokio::time::timeout;
 
 use crate::http::problem::Problem;
 
-/// Milliseconds that the caller still waits when it sends this.
+/// The header with the caller's remaining time, in milliseconds.
 pub const HEADER: &str = "deadline-ms";
 
-/// Gives up when three quarters of the caller's time are over: the answer has
-/// a way to go, too. Without the header, or with one that is no number, never.
+/// Middleware that abandons a request after three quarters of the caller's time; the
+/// rest is for the response's way back. A missing or invalid header sets no deadline.
 pub async fn enforce(request: Request, next: Next) -> Response {
     let Some(remaining) = remaining_time(request.headers()) else { return next.run(request).await };
     match timeout(remaining * 3 / 4, next.run(request)).await {
@@ -32,6 +33,6 @@ pub async fn enforce(request: Request, next: Next) -> Response {
 
 fn remaining_time(headers: &HeaderMap) -> Option<Duration> {
     let millis = headers.get(HEADER)?.to_str().ok()?.parse().ok()?;
-    // More than anybody waits; and it must not overflow.
+    // Bounded, so that multiplying it cannot overflow.
     Some(Duration::from_millis(millis).min(Duration::from_hours(1)))
 }

@@ -1,6 +1,6 @@
-//! The OpenAPI document of a service, and the page to browse it without any
-//! network: what all services say alike is said here. What else the document
-//! says is the service's business, and stands at its handlers.
+//! The OpenAPI document of a service and the Swagger UI page that shows it without
+//! network access. Here is what the documents of all services share; each operation
+//! is documented at its handler.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,19 +16,19 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::http::problem::Problem;
 
-/// Where the document is served.
+/// The path of the document.
 pub const DOCUMENT: &str = "/openapi.json";
-/// Where it can be browsed.
+/// The path of the page.
 pub const PAGE: &str = "/docs";
 const BEARER: &str = "bearer";
 const LICENSE: &str = "MIT OR Apache-2.0";
 
-/// [`DOCUMENT`] and [`PAGE`], for everybody: no credentials are asked for.
+/// The routes of [`DOCUMENT`] and [`PAGE`]. They require no credentials.
 pub fn pages(document: OpenApi) -> Router {
-    // The validator would be asked over the network.
+    // The default validator is a service on the internet.
     let config = Config::from(DOCUMENT).validator_url("none");
     let page = SwaggerUi::new(PAGE).config(config);
-    // Routes are copied for every connection; the document, which is large, must not be.
+    // Routes are cloned for every connection; the document is large.
     let document = Arc::new(document);
     Router::new().route(DOCUMENT, get(async move || Json(document.as_ref()).into_response())).merge(page)
 }
@@ -37,18 +37,18 @@ pub fn pages(document: OpenApi) -> Router {
 #[openapi(components(schemas(Problem)))]
 struct Base;
 
-/// A document without a call yet: what the service is, and the shape of a problem.
+/// A document without operations: title, description, licence and the schema of a problem.
 pub fn document(title: &str, description: &str) -> OpenApi {
     let mut license = License::new(LICENSE);
     license.identifier = Some(LICENSE.to_owned());
-    let mut info = Info::new(title, env!("CARGO_PKG_VERSION")); // one for the workspace
+    let mut info = Info::new(title, env!("CARGO_PKG_VERSION")); // the workspace's
     (info.description, info.license) = (Some(description.to_owned()), Some(license));
     let mut document = Base::openapi();
     document.info = info;
     document
 }
 
-/// The same, of a service all of whose calls want the bearer token.
+/// As [`document`], for a service whose operations all require the bearer token.
 pub fn document_with_bearer(title: &str, description: &str) -> OpenApi {
     let mut document = document(title, description);
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
@@ -57,16 +57,16 @@ pub fn document_with_bearer(title: &str, description: &str) -> OpenApi {
     document
 }
 
-/// How any call can fail. What a call says of the same status after this counts.
+/// Failures of any operation. An operation that documents the same status later replaces the entry.
 #[derive(Debug)]
 pub struct CommonErrors;
 
-/// How any call can fail that takes a body.
+/// Further failures of an operation with a request body.
 #[derive(Debug)]
 pub struct CommonBodyErrors;
 
-/// How any call between services can fail: it wants the bearer token, and its
-/// caller may say how long it waits.
+/// Further failures of an operation between services, which requires the bearer
+/// token and accepts a deadline.
 #[derive(Debug)]
 pub struct CommonAuthErrors;
 
@@ -80,7 +80,7 @@ impl IntoResponses for CommonBodyErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems([
             (400, "malformed_json"),
-            (408, "request_timeout: the body came too slowly"),
+            (408, "request_timeout: the body was not received in time"),
             (413, "body_too_large"),
             (415, "unsupported_media_type"),
             (422, "validation_failed"),
@@ -90,7 +90,7 @@ impl IntoResponses for CommonBodyErrors {
 
 impl IntoResponses for CommonAuthErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems([(401, "unauthorized"), (504, "deadline_exceeded: less time was left than this takes")])
+        problems([(401, "unauthorized"), (504, "deadline_exceeded: the work did not finish in the caller's time")])
     }
 }
 

@@ -1,5 +1,5 @@
-//! The extractors of axum, with rejections that are problems. A handler that
-//! uses these has nothing left to say about bad input.
+//! axum's extractors with problems as rejections. A handler that uses them answers
+//! no malformed input itself.
 
 use std::error::Error as _;
 
@@ -16,16 +16,16 @@ use crate::http::{
     problem::{FieldError, Problem},
 };
 
-/// A message may quote the input; nobody needs a megabyte of it back.
+/// A message may quote the input; longer messages are truncated.
 const MAX_DETAIL_CHARS: usize = 300;
 
 /// A JSON body that was parsed and validated.
 ///
 /// # Rejections
-/// 415 for another media type, 413 and 408 for too much and too slow, 400
-/// `malformed_json` for what is no JSON, 422 `validation_failed` for JSON of the
-/// wrong shape (the first such field, as serde stops there) or out of range
-/// (every such field).
+/// 415 for another media type, 413 for a body that is too large, 408 for one that is
+/// too slow, 400 `malformed_json` for text that is not JSON, 422 `validation_failed`
+/// for JSON of the wrong shape (the first such field, as serde stops there) or with
+/// values out of range (every such field).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Json<T>(pub T);
 
@@ -52,7 +52,7 @@ where
     }
 }
 
-/// Parts of the path. What does not parse names nothing: 404 `not_found`.
+/// Parameters of the path. A value that does not parse is 404 `not_found`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Path<T>(pub T);
 
@@ -67,19 +67,19 @@ where
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(rejection) if rejection.status().is_client_error() => {
-                tracing::debug!(%rejection, "the path names nothing");
-                Err(Problem::not_found("nothing can have that name"))
+                tracing::debug!(%rejection, "path parameter does not parse: answered 404");
+                Err(Problem::not_found("no resource can have this identifier; check its format"))
             }
             Err(rejection) => {
-                tracing::error!(%rejection, "a handler does not fit its route");
+                tracing::error!(%rejection, "handler and route disagree on path parameters: answered 500");
                 Err(Problem::internal())
             }
         }
     }
 }
 
-/// The query string. What does not parse is 422 `validation_failed`, with a
-/// pointer such as `/query/limit`.
+/// The query string. A parameter that does not parse is 422 `validation_failed`, with
+/// a pointer such as `/query/limit`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Query<T>(pub T);
 
@@ -121,7 +121,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })
 }
 
-/// Serde reports a missing field at the object that lacks it; callers want its name.
+/// Serde reports a missing field at the object that lacks it; the pointer gets the field's name.
 fn data_error(mut pointer: String, error: &serde_json::Error) -> FieldError {
     let message = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
@@ -141,7 +141,7 @@ fn query_error(rejection: &QueryRejection) -> FieldError {
         message = deeper.to_string();
         cause = deeper.source();
     }
-    // "limit: invalid digit found in string", unless no one parameter is to blame.
+    // "limit: invalid digit found in string", unless the error is not about one parameter.
     match message.split_once(": ") {
         Some((name, detail)) if !name.contains(' ') => {
             FieldError { pointer: format!("/query/{}", escaped(name)), detail: truncated(detail) }
@@ -155,7 +155,7 @@ fn pointer(path: &str) -> String {
     let mut pointer = String::new();
     for part in path.split(['.', '[']) {
         let part = part.strip_suffix(']').unwrap_or(part);
-        // "." is how serde_path_to_error writes the whole document, "?" what it has no name for.
+        // serde_path_to_error writes "." for the whole document and "?" for an unknown part.
         if !part.is_empty() && part != "?" {
             pointer.push('/');
             pointer.push_str(&escaped(part));

@@ -1,5 +1,5 @@
-//! How much a service takes on: bytes of one body, requests at once. What is
-//! over the limit is refused at once, never queued.
+//! Limits of one replica: bytes of a body, concurrent requests. A request beyond a
+//! limit is refused at once, never queued.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use tokio::sync::Semaphore;
 
 use crate::http::problem::Problem;
 
-/// What one replica takes on.
+/// The limits of one replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest body; a longer one is answered 413 `body_too_large`.
+    /// The largest body, in bytes; a larger one is answered 413 `body_too_large`.
     pub body_bytes: usize,
-    /// Most requests worked on at once; one more is answered 429 `overloaded`.
+    /// The most concurrent requests; one more is answered 429 `overloaded`.
     /// `/livez`, `/readyz` and `/metrics` are not counted.
     pub concurrency: usize,
 }
@@ -28,7 +28,7 @@ impl Default for Limits {
     }
 }
 
-/// The places of [`Limits::concurrency`].
+/// One permit per concurrent request, [`Limits::concurrency`] in all.
 #[derive(Debug, Clone)]
 pub(crate) struct Permits(Arc<Semaphore>);
 
@@ -39,7 +39,7 @@ impl Permits {
     }
 }
 
-/// Holds a place while the request is worked on; a caller that hangs up frees it.
+/// Holds a permit until the response is made or the caller hangs up; answers 429 without one.
 pub(crate) async fn shed_load(State(Permits(permits)): State<Permits>, request: Request, next: Next) -> Response {
     match permits.try_acquire() {
         Ok(_permit) => next.run(request).await,

@@ -1,4 +1,5 @@
-//! What a service says over HTTP: problems, and the checks that answer a request before its handler does.
+//! HTTP: problems, extractors, documentation, and the middleware that answers a
+//! request before its handler does.
 
 pub mod auth;
 pub(crate) mod body;

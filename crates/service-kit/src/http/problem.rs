@@ -1,6 +1,8 @@
-//! Failures as RFC 9457 problem details. A problem says what went wrong, in
-//! words for people and a code for programs, and whether trying again may help.
-//! It never carries an internal error: those are logged, and named by `trace_id`.
+//! Failures as RFC 9457 problem details: a text for people, a code for programs,
+//! and whether a retry may succeed.
+//!
+//! Absence: no problem carries an internal error. The log has it, under the
+//! problem's `trace_id`.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -15,17 +17,17 @@ use utoipa::ToSchema;
 
 use crate::telemetry::trace;
 
-/// What every problem has.
+/// Members that every problem has; [`Problem::with`] must not add them again.
 const RESERVED_MEMBERS: [&str; 8] = ["type", "title", "status", "detail", "instance", "code", "retryable", "trace_id"];
 
-/// What a retry after a passing trouble should wait at least.
+/// The shortest wait before a retry, in `Retry-After`.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Ten thousand wrong lines must not make an answer of a megabyte.
+/// Bounds the response: a body with 10,000 invalid lines must not get a megabyte back.
 const MAX_FIELD_ERRORS: usize = 256;
 
-/// One failure, ready to be sent as `application/problem+json`.
+/// One failure, sent as `application/problem+json`.
 ///
-/// `instance` and `trace_id` are those of the request it is sent in.
+/// `instance` and `trace_id` are taken from the current request when the response is made.
 #[derive(Debug, Clone)]
 #[must_use = "a problem does nothing until it is returned"]
 pub struct Problem {
@@ -45,21 +47,21 @@ struct Members {
     more: Map<String, Value>,
 }
 
-/// One field that is wrong.
+/// One invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// JSON pointer (RFC 6901) into the body, such as `/lines/0/quantity`;
-    /// `/query/…` and `/headers/…` name what is not in the body.
+    /// JSON pointer (RFC 6901) into the body, such as `/lines/0/quantity`.
+    /// `/query/…` and `/headers/…` point to parameters and headers.
     #[schema(example = "/lines/0/quantity")]
     pub pointer: String,
-    /// What is wrong with it.
+    /// The reason, in words.
     #[schema(example = "lower than 1")]
     pub detail: String,
 }
 
 impl Problem {
-    /// A problem that a retry does not cure. `code` is what programs match on,
-    /// `title` is the same for every problem of that code, `detail` is not.
+    /// A problem that a retry does not solve. Programs match on `code`; `title` is
+    /// the same for every problem of that code; `detail` describes this one.
     pub fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         let members = Members { code, retryable: false, trace_id: None, more: Map::new() };
         let details =
@@ -77,33 +79,33 @@ impl Problem {
         self
     }
 
-    /// As [`Problem::retryable`], and says when: `Retry-After`, in whole seconds, rounded up.
+    /// As [`Problem::retryable`], with a `Retry-After` header: whole seconds, rounded up.
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self.retryable()
     }
 
-    /// Adds a member. One whose value is no JSON is left out, and logged.
+    /// Adds a member. A value that cannot be JSON is left out and logged.
     ///
     /// # Panics
-    /// In debug builds, if every problem has a member of this name already: it would be there twice.
+    /// In debug builds, if `key` is a member that every problem has: the JSON would contain it twice.
     pub fn with(mut self, key: &'static str, value: impl Serialize) -> Self {
-        debug_assert!(!RESERVED_MEMBERS.contains(&key), "every problem has a `{key}` already");
+        debug_assert!(!RESERVED_MEMBERS.contains(&key), "`{key}` is already a member of every problem");
         match serde_json::to_value(value) {
             Ok(value) => {
                 self.details.extensions.more.insert(key.to_owned(), value);
             }
-            Err(error) => tracing::error!(%error, key, "a member of a problem is no JSON"),
+            Err(error) => tracing::error!(%error, key, "problem member could not be serialised and was left out"),
         }
         self
     }
 
-    /// The HTTP status it is sent with.
+    /// The HTTP status of the response.
     pub fn status(&self) -> StatusCode {
         self.details.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// What programs match on.
+    /// The machine-readable kind of problem.
     pub fn code(&self) -> &'static str {
         self.details.extensions.code
     }
@@ -114,40 +116,41 @@ impl Problem {
     }
 }
 
-/// The problems that every service has.
+/// The problems that every service can answer.
 impl Problem {
-    /// 400: the body or a header cannot be read at all.
+    /// 400: the body is not JSON.
     pub fn malformed_json(detail: impl Into<String>) -> Self {
         let status = StatusCode::BAD_REQUEST;
-        Self::new(status, "malformed_json", "The body is not JSON", detail)
+        Self::new(status, "malformed_json", "Request body is not valid JSON", detail)
     }
 
-    /// 422: JSON, but not what was asked for. Every field is named in `errors`;
-    /// of a great many, the first ones are, and `errors_left_out` counts the rest.
+    /// 422: JSON with invalid fields, listed in `errors`. Beyond 256 they are
+    /// left out and counted in `errors_left_out`.
     pub fn validation_failed<'a>(errors: impl Into<Cow<'a, [FieldError]>>) -> Self {
         let errors = errors.into();
         let status = StatusCode::UNPROCESSABLE_ENTITY;
+        let left_out = errors.len().saturating_sub(MAX_FIELD_ERRORS);
         let detail = match &*errors {
             [whole] if whole.pointer.is_empty() => whole.detail.clone(),
             [only] => format!("{}: {}", only.pointer, only.detail),
-            many => format!("{} fields are not acceptable", many.len()),
+            all if left_out == 0 => format!("{} fields are invalid; `errors` lists them", all.len()),
+            all => format!("{} fields are invalid; `errors` lists the first {MAX_FIELD_ERRORS}", all.len()),
         };
-        let left_out = errors.len().saturating_sub(MAX_FIELD_ERRORS);
-        let sent = &errors[..errors.len() - left_out];
-        let problem = Self::new(status, "validation_failed", "Validation failed", detail).with("errors", sent);
+        let listed = &errors[..errors.len() - left_out];
+        let problem = Self::new(status, "validation_failed", "Validation failed", detail).with("errors", listed);
         match left_out {
             0 => problem,
             more => problem.with("errors_left_out", more),
         }
     }
 
-    /// 415: the body is not declared to be JSON.
+    /// 415: the content type is not JSON.
     pub fn unsupported_media_type() -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             "Unsupported media type",
-            "the body must be sent as application/json",
+            "the request body must be JSON, sent with the header Content-Type: application/json",
         )
     }
 
@@ -156,68 +159,84 @@ impl Problem {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
-            "Body too large",
-            format!("the body must not be longer than {limit} bytes"),
+            "Request body too large",
+            format!("the request body exceeds the limit of {limit} bytes; send a smaller one"),
         )
     }
 
-    /// 408: the body did not arrive in time.
+    /// 408: the body was not received in time.
     pub fn request_timeout() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "Request timeout", "the body did not arrive in time")
-            .retryable()
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "Request body timed out",
+            "the request body was not received in time; send the request again",
+        )
+        .retryable()
     }
 
-    /// 404: no such path, or nothing of that name.
+    /// 404: no such path, or no resource of that name.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
     }
 
-    /// 405: the path exists, the method does not; `Allow` tells which do.
+    /// 405: the path has no such method; `Allow` lists those it has.
     pub fn method_not_allowed() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             "Method not allowed",
-            "the Allow header names the methods of this path",
+            "this path does not have the method; the Allow header lists those it has",
         )
     }
 
-    /// 401: no credentials, or wrong ones. Which of both is not told.
+    /// 401: the credentials are missing or wrong; the problem does not reveal which.
     pub fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", "a valid bearer token is needed")
-    }
-
-    /// 429: more requests at once than this replica works on.
-    pub fn overloaded() -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", "Overloaded", "too many requests are being worked on")
-            .retry_after(DEFAULT_RETRY_AFTER)
-    }
-
-    /// 503: `name` does not answer, and nothing can be decided without it.
-    pub fn dependency_unavailable(name: impl fmt::Display) -> Self {
         Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "dependency_unavailable",
-            "A dependency is unavailable",
-            format!("{name} does not answer"),
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "Unauthorized",
+            "a valid bearer token is required in the header Authorization: Bearer TOKEN",
+        )
+    }
+
+    /// 429: this replica is at its limit of concurrent work.
+    pub fn overloaded() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "overloaded",
+            "Service overloaded",
+            "this replica is at its limit of concurrent requests; retry after the time in the Retry-After header",
         )
         .retry_after(DEFAULT_RETRY_AFTER)
     }
 
-    /// 504: the caller has less time left than this takes. It may have been done, or not.
+    /// 503: `name` does not answer, and the request cannot be decided without it.
+    pub fn dependency_unavailable(name: impl fmt::Display) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "dependency_unavailable",
+            "Dependency unavailable",
+            format!("{name} does not answer; retry after the time in the Retry-After header"),
+        )
+        .retry_after(DEFAULT_RETRY_AFTER)
+    }
+
+    /// 504: the work did not finish in the caller's time. It may take effect or not.
     pub fn deadline_exceeded() -> Self {
-        let detail = "it could not be done in the time that the caller has left";
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "The caller's deadline", detail)
+        let detail =
+            "the work did not finish in the time given by Deadline-Ms and may still take effect; retry with more time";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "Caller's deadline exceeded", detail)
             .retry_after(DEFAULT_RETRY_AFTER)
     }
 
-    /// 500: a defect. What it was is in the log, under the `trace_id`.
+    /// 500: a defect, a panic included. The log has the cause under the `trace_id`.
     pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
             "Internal error",
-            "this should not have happened; the log knows more",
+            "the service failed unexpectedly; its log has the cause under this trace_id",
         )
     }
 }

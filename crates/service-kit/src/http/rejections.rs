@@ -1,5 +1,5 @@
-//! The safety net: failures that leave the router as anything but a problem (a
-//! panic, an unknown path, a rejection of the framework) become one here.
+//! Problems for the failures that no handler answers: panics, unknown paths,
+//! wrong methods and the framework's own rejections.
 
 use std::any::Any;
 
@@ -10,23 +10,25 @@ use axum::{
 
 use crate::http::problem::Problem;
 
-/// No route has that path.
+const NO_SUCH_PATH: &str = "no route has this path; check it against the OpenAPI document of the service";
+
+/// Answers a path that no route has.
 pub(crate) async fn unknown_path() -> Problem {
-    Problem::not_found("there is nothing under this path")
+    Problem::not_found(NO_SUCH_PATH)
 }
 
-/// A route has that path, but not that method.
+/// Answers a method that the route does not have.
 pub(crate) async fn wrong_method() -> Problem {
     Problem::method_not_allowed()
 }
 
-/// The panic itself was logged where it happened, by the panic hook.
+/// Answers a request whose handler panicked. The panic hook has logged the panic.
 pub(crate) fn panic_response(_payload: Box<dyn Any + Send + 'static>) -> Response {
     Problem::internal().into_response()
 }
 
-/// Turns a failure in plain text into a problem of the same status. Headers that
-/// do not speak of the body are kept.
+/// Replaces a failure without a JSON body by a problem of the same status. Headers
+/// that do not describe the body are kept.
 pub(crate) async fn as_problem(response: Response) -> Response {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) || is_json(response.headers()) {
@@ -52,12 +54,17 @@ fn is_json(headers: &HeaderMap) -> bool {
 fn problem_of(status: StatusCode) -> Problem {
     match status {
         StatusCode::UNAUTHORIZED => Problem::unauthorized(),
-        StatusCode::NOT_FOUND => Problem::not_found("there is nothing under this path"),
+        StatusCode::NOT_FOUND => Problem::not_found(NO_SUCH_PATH),
         StatusCode::METHOD_NOT_ALLOWED => Problem::method_not_allowed(),
         StatusCode::REQUEST_TIMEOUT => Problem::request_timeout(),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::unsupported_media_type(),
         StatusCode::TOO_MANY_REQUESTS => Problem::overloaded(),
         status if status.is_server_error() => Problem::internal(),
-        status => Problem::new(status, "bad_request", "Bad request", "the request cannot be understood"),
+        status => Problem::new(
+            status,
+            "bad_request",
+            "Bad request",
+            "the request could not be parsed; check its headers and body",
+        ),
     }
 }

@@ -1,9 +1,9 @@
-//! What is worth writing down: what the log's filter lets through, and, where
-//! spans leave this process, every span of ours, however little is logged.
+//! The one filter of logs and spans: it passes what the log's directives pass and,
+//! where spans are exported, every span from `info` up, however little is logged.
 //!
-//! One filter for everything, on purpose. A filter for each of the two would
-//! lose spans: `tracing::enabled!`, which sqlx asks before every query, leaves
-//! its answer behind for the next span on that thread.
+//! One filter for both, on purpose. With one for each, spans were lost:
+//! `tracing::enabled!`, which sqlx calls before every query, leaves its result
+//! behind for the next span on that thread.
 
 use tracing::{
     Level, Metadata, Subscriber,
@@ -16,14 +16,14 @@ use tracing_subscriber::{
     layer::{Context, Layered},
 };
 
-/// What layers above the filter see below them.
+/// The subscriber below the layers for logs and spans.
 pub(crate) type FilteredRegistry = Layered<TelemetryFilter, Registry>;
 
-/// The filter of everything.
+/// The filter of logs and spans.
 #[derive(Debug)]
 pub(crate) struct TelemetryFilter {
     pub(crate) log: EnvFilter,
-    /// Whether spans are sent anywhere.
+    /// Whether spans are exported.
     pub(crate) spans: bool,
 }
 

@@ -1,5 +1,6 @@
-//! Logs to stderr, metrics for Prometheus, spans for a collector if one is named.
-//! Nothing here writes to stdout, which belongs to the one line that tells the address.
+//! Logs on stderr, metrics for Prometheus, spans for a collector if one is configured.
+//!
+//! Absence: nothing is written to stdout, which has one line, the service's address.
 
 mod export;
 mod filter;
@@ -21,31 +22,31 @@ use tracing_subscriber::{
 use self::{export::SpanExport, filter::TelemetryFilter};
 use crate::config::{LogFormat, TelemetryArgs};
 
-/// From what a query takes to what a caller still waits for, in seconds.
+/// Bounds of the histograms, in seconds: from the duration of a query to the longest wait of a caller.
 const BUCKETS_SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// What has to be ended when the service ends.
+/// The running telemetry; [`Telemetry::shutdown`] flushes it when the service ends.
 #[derive(Debug)]
-#[must_use = "spans that are not flushed at the end are lost"]
+#[must_use = "spans that are queued at the end are lost unless it is shut down"]
 pub struct Telemetry {
     export: Option<SpanExport>,
 }
 
 impl Telemetry {
-    /// Sends the spans that wait to be sent, within three seconds or not at all.
+    /// Exports the queued spans, within three seconds or not at all.
     ///
-    /// # Cancel safety: they are sent all the same, unless the process ends first.
+    /// # Cancel safety: the export goes on, unless the process ends first.
     pub async fn shutdown(self) {
         if let Some(export) = self.export
             && let Err(error) = tokio::task::spawn_blocking(|| export.flush()).await
         {
-            tracing::debug!(%error, "the last spans were not sent");
+            tracing::debug!(%error, "spans queued at shutdown were not exported");
         }
     }
 }
 
-/// Starts logging, makes panics part of the log, and sends spans in the name of
-/// `service` if that was asked for. Later calls change nothing.
+/// Starts logging, logs panics, and exports spans under the name `service` if `args`
+/// name a collector. Later calls change nothing.
 pub fn init(service: &'static str, args: &TelemetryArgs) -> Telemetry {
     metrics_handle();
     let export = args.otlp_endpoint.as_ref().and_then(|to| SpanExport::start(service, to));
@@ -61,15 +62,15 @@ pub fn init(service: &'static str, args: &TelemetryArgs) -> Telemetry {
     if started.is_ok() {
         panic::set_hook(Box::new(|panic| {
             let at = panic.location().map(ToString::to_string);
-            let what = panic.payload_as_str().unwrap_or("something that is no text");
-            tracing::error!(at, what, "panicked");
+            let message = panic.payload_as_str().unwrap_or("no message");
+            tracing::error!(at, panic = message, "task panicked");
         }));
     }
     Telemetry { export }
 }
 
-/// The recorder of this process, started on first use. `None` if somebody else
-/// installed another one.
+/// The metrics recorder of this process, started on first use. `None` if another
+/// recorder was installed before.
 pub fn metrics_handle() -> Option<&'static PrometheusHandle> {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     HANDLE
@@ -77,7 +78,9 @@ pub fn metrics_handle() -> Option<&'static PrometheusHandle> {
             PrometheusBuilder::new()
                 .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_SECONDS)
                 .and_then(PrometheusBuilder::install_recorder)
-                .inspect_err(|error| tracing::warn!(%error, "no metrics will be shown"))
+                .inspect_err(
+                    |error| tracing::warn!(%error, "metrics recorder could not be installed: /metrics is answered 500"),
+                )
                 .ok()
         })
         .as_ref()

@@ -1,5 +1,5 @@
-//! Counts requests, by method, route and status. Labels come from the router,
-//! never from the caller, so that nobody can make up new series.
+//! Metrics of requests: number and duration by method, route and status. Labels come
+//! from the router, never from the caller, so that a caller cannot create new series.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use tracing::Span;
 
 use crate::telemetry::export;
 
-/// Where a request is counted when its caller hung up before the answer.
+/// The status label of a request whose caller hung up before the response.
 const ABANDONED: &str = "abandoned";
 
 /// Counts and times one request.
@@ -52,7 +52,7 @@ impl Drop for RequestTimer {
             ("route", std::mem::take(&mut self.route)),
             ("status", std::mem::take(&mut self.status)),
         ];
-        tracing::debug!(status = labels[2].1, ?elapsed, "answered");
+        tracing::debug!(status = labels[2].1, ?elapsed, "request answered");
         metrics::counter!("http_requests_total", &labels).increment(1);
         metrics::histogram!("http_request_duration_seconds", &labels).record(elapsed.as_secs_f64());
     }

@@ -1,4 +1,4 @@
-//! Who gets in.
+//! Requests with and without the bearer token.
 
 use axum::{Router, middleware::from_fn_with_state, routing::get};
 use service_kit::auth::{BearerToken, require_bearer};
@@ -17,14 +17,14 @@ async fn offer(server: &Server, authorization: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn the_right_token_gets_in() {
+async fn a_request_with_the_right_token_is_answered() {
     let server = guarded_by("s3cret").await;
     assert_eq!(offer(&server, "Bearer s3cret").await.text, "stock");
     assert_eq!(offer(&server, "bearer s3cret").await.text, "stock");
 }
 
 #[tokio::test]
-async fn anything_else_is_401_and_names_the_scheme() {
+async fn any_other_authorization_is_401_and_names_the_scheme() {
     let server = guarded_by("s3cret").await;
     let wrong = [
         "",
@@ -47,7 +47,7 @@ async fn anything_else_is_401_and_names_the_scheme() {
 }
 
 #[tokio::test]
-async fn an_empty_token_lets_nobody_in() {
+async fn an_empty_token_matches_no_request() {
     let server = guarded_by("").await;
     for authorization in ["Bearer ", "Bearer", ""] {
         offer(&server, authorization).await.problem(401, "unauthorized");

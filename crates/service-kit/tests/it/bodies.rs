@@ -1,4 +1,4 @@
-//! Bodies that are too long or too slow, announced or not.
+//! Bodies that are too long or too slow, with and without a Content-Length.
 
 use axum::{Router, routing::post};
 use service_kit::{extract::Json, limits::Limits, serve};
@@ -32,7 +32,7 @@ fn request(headers: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_body_of_the_limit_is_taken_and_one_byte_more_is_413() {
+async fn a_body_of_the_limit_is_accepted_and_one_byte_more_is_413() {
     let server = server().await;
     assert_eq!(server.post("/v1/things", body(LIMIT)).await.text, "998");
     let problem = server.post("/v1/things", body(LIMIT + 1)).await;
@@ -55,14 +55,14 @@ async fn ten_megabytes_are_answered_413_not_with_a_reset() {
 }
 
 #[tokio::test]
-async fn a_body_is_refused_by_its_announced_length_even_where_nobody_reads_it() {
+async fn a_body_is_refused_by_its_content_length_even_if_the_handler_does_not_read_it() {
     let server = server().await;
     let reply = server.post("/v1/unread", body(LIMIT + 1)).await;
     reply.problem(413, "body_too_large");
 }
 
 #[tokio::test]
-async fn a_body_of_unannounced_length_is_refused_when_it_grows_too_long() {
+async fn a_chunked_body_is_refused_when_it_exceeds_the_limit() {
     let server = server().await;
     let chunk = format!("{LIMIT:x}\r\n{}\r\n", "x".repeat(LIMIT));
     let chunked = request("transfer-encoding: chunked\r\n");
@@ -76,14 +76,14 @@ async fn a_body_of_unannounced_length_is_refused_when_it_grows_too_long() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_before_sending_is_told_to_keep_it() {
+async fn a_client_that_expects_100_continue_gets_413_before_it_sends_the_body() {
     let server = server().await;
     let reply = server.raw(&request("content-length: 10000000\r\nexpect: 100-continue\r\n")).await;
     assert!(reply.starts_with("HTTP/1.1 413 "), "{reply}");
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_harms_nobody() {
+async fn a_body_that_ends_early_affects_no_other_request() {
     let server = server().await;
     let mut connection = server.connect().await;
     let half = format!("{}{{\"half\": ", request("content-length: 100\r\n"));
@@ -93,7 +93,7 @@ async fn a_body_that_breaks_off_harms_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_arrive_is_408() {
+async fn a_body_that_is_not_received_in_time_is_408() {
     let server = server().await;
     let mut connection = server.connect().await;
     let half = format!("{}{{\"half\": ", request("content-length: 100\r\n"));

@@ -1,4 +1,4 @@
-//! A service as a process: examples/greeter.rs. Killed when dropped.
+//! The service examples/greeter.rs as a child process. Killed when dropped.
 
 use std::{path::PathBuf, process::Stdio};
 
@@ -14,7 +14,7 @@ pub(crate) struct Greeter {
     pub(crate) url: String,
 }
 
-/// How it ended, and what it had said by then.
+/// The exit of the process, and its output until then.
 pub(crate) struct Ended {
     pub(crate) success: bool,
     pub(crate) more_stdout: Vec<String>,

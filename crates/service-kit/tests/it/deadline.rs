@@ -1,4 +1,4 @@
-//! Callers that say how long they wait.
+//! Requests with the header Deadline-Ms.
 
 use std::{future::pending, time::Duration};
 
@@ -7,7 +7,7 @@ use service_kit::deadline;
 
 use crate::server::{Reply, Server};
 
-/// One call that never ends, one that ends at once.
+/// One route that never answers, one that answers at once.
 async fn server() -> Server {
     let never = get(async || pending::<&str>().await);
     let router = Router::new().route("/v1/never", never).route("/v1/now", get(async || "done"));
@@ -16,12 +16,12 @@ async fn server() -> Server {
 
 async fn wait(server: &Server, path: &str, millis: &str) -> Reply {
     let call = server.http.get(server.url(path)).header(deadline::HEADER, millis);
-    // What is given up on time is heard; what is not is an error here.
+    // Without an answer in this time the test fails.
     Reply::of(call.timeout(Duration::from_secs(20))).await
 }
 
 #[tokio::test]
-async fn deadline_exceeded_is_504_and_may_be_tried_again() {
+async fn deadline_exceeded_is_504_and_retryable() {
     let server = server().await;
     let reply = wait(&server, "/v1/never", "40").await;
     assert_eq!(reply.problem(504, "deadline_exceeded")["retryable"], true);
@@ -29,7 +29,7 @@ async fn deadline_exceeded_is_504_and_may_be_tried_again() {
 }
 
 #[tokio::test]
-async fn what_is_done_in_time_is_answered_whatever_the_header_says() {
+async fn a_request_that_finishes_in_time_is_answered_for_any_header_value() {
     let server = server().await;
     for millis in ["60000", "18446744073709551615", "-1", "soon", ""] {
         assert_eq!(wait(&server, "/v1/now", millis).await.text, "done", "{millis}");
@@ -38,7 +38,7 @@ async fn what_is_done_in_time_is_answered_whatever_the_header_says() {
 }
 
 #[tokio::test]
-async fn who_has_no_time_left_is_told_so() {
+async fn a_deadline_of_zero_is_504() {
     let server = server().await;
     wait(&server, "/v1/never", "0").await.problem(504, "deadline_exceeded");
 }

@@ -1,4 +1,4 @@
-//! The page to browse a document, where there is no network.
+//! The OpenAPI document and its page, without network access.
 
 use service_kit::docs;
 use utoipa::{OpenApi as _, openapi::OpenApi};
@@ -14,14 +14,14 @@ fn document() -> OpenApi {
 }
 
 #[tokio::test]
-async fn the_document_is_served_as_it_was_made() {
+async fn the_document_is_served_unchanged() {
     let server = Server::start(docs::pages(document())).await;
     let answer: serde_json::Value = server.get(docs::DOCUMENT).await.json();
     assert_eq!(answer, serde_json::to_value(document()).expect("JSON"));
 }
 
 #[tokio::test]
-async fn the_page_and_all_it_loads_come_from_here() {
+async fn the_page_loads_nothing_from_the_network() {
     let server = Server::start(docs::pages(document())).await;
     let page = server.get("/docs/").await.text;
     assert!(page.contains("swagger-ui") && !page.contains("http://") && !page.contains("https://"), "{page}");

@@ -1,4 +1,4 @@
-//! More requests at once than there are places.
+//! More concurrent requests than the limit.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use tokio::sync::Semaphore;
 
 use crate::server::Server;
 
-/// One place; whoever has it says so and keeps it until let go.
-struct OnePlace {
+/// A server with one permit. A request signals `entered` and keeps the permit until `let_go` has one.
+struct OnePermit {
     server: Server,
     entered: Arc<Semaphore>,
     let_go: Arc<Semaphore>,
 }
 
-impl OnePlace {
+impl OnePermit {
     async fn start() -> Self {
         let (entered, let_go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let (enter, leave) = (Arc::clone(&entered), Arc::clone(&let_go));
@@ -44,8 +44,8 @@ impl OnePlace {
 }
 
 #[tokio::test]
-async fn one_request_too_many_is_429_and_may_come_back() {
-    let one = OnePlace::start().await;
+async fn a_request_beyond_the_limit_is_429_and_retryable() {
+    let one = OnePermit::start().await;
     let first = one.send();
     one.entered().await;
 
@@ -60,8 +60,8 @@ async fn one_request_too_many_is_429_and_may_come_back() {
 }
 
 #[tokio::test]
-async fn probes_and_metrics_are_answered_however_much_there_is_to_do() {
-    let one = OnePlace::start().await;
+async fn probes_and_metrics_are_answered_at_the_limit() {
+    let one = OnePermit::start().await;
     let _first = one.send();
     one.entered().await;
     for path in ["/livez", "/readyz", "/metrics"] {
@@ -70,12 +70,12 @@ async fn probes_and_metrics_are_answered_however_much_there_is_to_do() {
 }
 
 #[tokio::test]
-async fn a_caller_that_hangs_up_frees_its_place() {
-    let one = OnePlace::start().await;
+async fn a_caller_that_hangs_up_frees_its_permit() {
+    let one = OnePermit::start().await;
     let first = one.send();
     one.entered().await;
     first.abort();
-    // The server learns of it from the closed connection, at a time of its own.
+    // The server notices the closed connection some time later.
     let second = loop {
         let mut reply = one.send();
         tokio::select! {

@@ -1,5 +1,5 @@
-//! The kit as a client sees it: over a real listener, with a real client, and
-//! byte by byte where a client would not send such a thing.
+//! The kit over a real listener, with a real client, or with raw bytes where an HTTP
+//! client would not send such a request.
 
 mod auth;
 mod bodies;
@@ -10,6 +10,7 @@ mod limits;
 mod metrics;
 mod openapi;
 mod otlp;
+mod problem_texts;
 mod problems;
 mod server;
 mod shutdown;

@@ -1,11 +1,11 @@
-//! What Prometheus sees. The recorder is one for the whole test process, so
-//! every test has routes of its own.
+//! Metrics, as Prometheus scrapes them. The test process has one recorder, so every
+//! test has routes of its own.
 
 use axum::{Router, http::StatusCode, routing::get};
 
 use crate::server::{Reply, Server};
 
-/// The value of the one series that has all of these in its line.
+/// The value of the only series whose line has all of these parts.
 fn value(metrics: &str, parts: &[&str]) -> Option<f64> {
     let mut lines = metrics.lines().filter(|line| parts.iter().all(|part| line.contains(part)));
     let line = lines.next()?;
@@ -34,7 +34,7 @@ async fn requests_are_counted_and_timed_by_route_not_by_path() {
 }
 
 #[tokio::test]
-async fn a_caller_cannot_make_up_series() {
+async fn a_caller_cannot_create_metric_series() {
     let server = Server::start(Router::new()).await;
     for number in 0..3 {
         let method = format!("MADEUP{number}").parse().expect("a method");
@@ -49,7 +49,7 @@ async fn a_caller_cannot_make_up_series() {
 }
 
 #[tokio::test]
-async fn a_panic_is_counted_as_the_500_it_was_answered_with() {
+async fn a_panic_is_counted_as_status_500() {
     let panic = get(async || -> &str { panic!("a defect that is counted") });
     let server = Server::start(Router::new().route("/v1/counted-defect", panic)).await;
     server.get("/v1/counted-defect").await;

@@ -1,4 +1,4 @@
-//! The document says what the service sends.
+//! The schema of a problem, compared with the JSON that is sent.
 
 use axum::Router;
 use service_kit::problem::Problem;

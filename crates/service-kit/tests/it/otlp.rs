@@ -1,10 +1,10 @@
-//! A collector that is not there.
+//! Span export with an unreachable collector, and without one.
 
 use rustix::process::Signal;
 
 use crate::child::Greeter;
 
-/// Spans that were lost so far, as the service counts them.
+/// The number of spans lost so far, from the service's metrics.
 async fn lost(http: &reqwest::Client, greeter: &Greeter) -> u64 {
     let metrics = http.get(format!("{}/metrics", greeter.url)).send().await.expect("a reply");
     let metrics = metrics.text().await.expect("metrics");
@@ -13,7 +13,7 @@ async fn lost(http: &reqwest::Client, greeter: &Greeter) -> u64 {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_costs_no_request_and_is_named_once() {
+async fn an_unreachable_collector_fails_no_request_and_is_logged_once() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let endpoint = format!("--otlp-endpoint=http://{}", unused.expect("a port"));
     let greeter = Greeter::start_with(&["--log-format=json", &endpoint], &[("OTEL_BSP_SCHEDULE_DELAY", "10")]).await;
@@ -32,12 +32,12 @@ async fn a_collector_that_is_away_costs_no_request_and_is_named_once() {
     let ended = greeter.end_with(Signal::TERM).await;
 
     assert!(ended.success, "{}", ended.stderr);
-    let said = ended.stderr.matches("OpenTelemetry collector unreachable").count();
-    assert_eq!(said, 1, "{}", ended.stderr);
+    let warnings = ended.stderr.matches("OpenTelemetry collector unreachable").count();
+    assert_eq!(warnings, 1, "{}", ended.stderr);
 }
 
 #[tokio::test]
-async fn without_a_collector_no_span_is_made() {
+async fn without_a_collector_no_span_is_exported() {
     let greeter = Greeter::start(&[]).await;
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     let metrics = http.get(format!("{}/metrics", greeter.url)).send().await.expect("a reply");

@@ -1,4 +1,4 @@
-//! Everything that goes wrong leaves as a problem, whoever found it.
+//! Every failure is answered with a problem, also if the framework detects it.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::server::{Reply, Server};
 
 #[derive(Debug, serde::Deserialize, garde::Validate)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct PlaceOrder {
     #[garde(length(min = 1))]
     customer: String,
     #[garde(length(min = 1), dive)]
@@ -39,13 +39,13 @@ struct Page {
     limit: Option<u8>,
 }
 
-async fn take(Json(wanted): Json<Wanted>) -> String {
-    format!("{} lines", wanted.lines.len())
+async fn place(Json(order): Json<PlaceOrder>) -> String {
+    format!("{} lines", order.lines.len())
 }
 
 fn router() -> Router {
     Router::new()
-        .route("/v1/orders", post(take))
+        .route("/v1/orders", post(place))
         .route("/v1/orders/{id}", get(async |Path(id): Path<u32>| id.to_string()))
         .route("/v1/pages", get(async |Query(page): Query<Page>| format!("{:?}", page.limit)))
         .route("/v1/bare", post(async |axum::Json(_): axum::Json<Value>| "taken"))
@@ -61,7 +61,7 @@ fn router() -> Router {
         )
 }
 
-/// `(pointer, detail)` of every field that was named.
+/// `(pointer, detail)` of every field in `errors`.
 fn named(problem: &Value) -> Vec<(String, String)> {
     let errors = problem["errors"].as_array().expect("errors");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -70,7 +70,7 @@ fn named(problem: &Value) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_problem_says_where_what_and_whether_to_try_again() {
+async fn a_problem_has_its_path_its_members_and_retry_after() {
     let server = Server::start(router()).await;
     let reply = server.get("/v1/refusal?secret=1").await;
     let problem = reply.problem(409, "out_of_stock");
@@ -90,7 +90,7 @@ async fn an_unknown_path_is_404() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_405_and_the_right_ones_are_told() {
+async fn a_wrong_method_is_405_and_allow_lists_the_right_ones() {
     let server = Server::start(router()).await;
     for (path, allowed) in [("/v1/orders", "POST"), ("/livez", "GET,HEAD")] {
         let reply = Reply::of(server.http.delete(server.url(path))).await;
@@ -100,7 +100,7 @@ async fn a_wrong_method_is_405_and_the_right_ones_are_told() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_is_400() {
+async fn a_body_that_is_not_json_is_400() {
     let server = Server::start(router()).await;
     let deep = "[".repeat(100_000);
     let too_deep = format!(r#"{{"lines": [{{"more": {deep}"#);
@@ -160,19 +160,19 @@ async fn every_field_that_is_out_of_range_is_named() {
 }
 
 #[tokio::test]
-async fn of_a_great_many_wrong_fields_the_first_are_named_and_the_rest_counted() {
+async fn of_many_invalid_fields_the_first_are_listed_and_the_rest_counted() {
     let server = Server::start(router()).await;
     let lines = vec![json!({"sku": "a", "quantity": 0}); 10_000];
     let body = json!({"customer": "a", "lines": lines}).to_string();
     let problem = server.post("/v1/orders", body).await;
     let problem = problem.problem(422, "validation_failed");
-    let told = named(&problem).len();
-    assert!(told > 0, "{problem}");
-    assert_eq!(problem["errors_left_out"], 10_000 - told);
+    let listed = named(&problem).len();
+    assert!(listed > 0, "{problem}");
+    assert_eq!(problem["errors_left_out"], 10_000 - listed);
 }
 
 #[tokio::test]
-async fn a_long_wrong_value_is_not_sent_back_whole() {
+async fn a_long_invalid_value_is_truncated_in_the_problem() {
     let server = Server::start(router()).await;
     let long = "é".repeat(100_000);
     let body = json!({"customer": "a", "lines": long}).to_string();
@@ -200,7 +200,7 @@ async fn another_media_type_is_415() {
 }
 
 #[tokio::test]
-async fn a_name_that_nothing_can_have_is_404() {
+async fn an_identifier_that_does_not_parse_is_404() {
     let server = Server::start(router()).await;
     for id in ["abc", "-1", "4294967296", "%ff"] {
         server.get(&format!("/v1/orders/{id}")).await.problem(404, "not_found");
@@ -218,7 +218,7 @@ async fn a_query_parameter_that_does_not_parse_is_422_and_named() {
 }
 
 #[tokio::test]
-async fn what_the_framework_refuses_by_itself_is_a_problem_too() {
+async fn a_rejection_of_the_framework_is_a_problem() {
     let server = Server::start(router()).await;
     server.post("/v1/bare", "{").await.problem(400, "bad_request");
     let undeclared = Reply::of(server.http.post(server.url("/v1/bare")).body("{}")).await;
@@ -228,7 +228,7 @@ async fn what_the_framework_refuses_by_itself_is_a_problem_too() {
 }
 
 #[tokio::test]
-async fn a_panic_is_500_and_costs_nobody_else_anything() {
+async fn a_panic_is_500_and_affects_no_other_request() {
     let server = Server::start(router()).await;
     let problem = server.get("/v1/defect").await.problem(500, "internal");
     assert_eq!(problem["instance"], "/v1/defect");
@@ -237,7 +237,7 @@ async fn a_panic_is_500_and_costs_nobody_else_anything() {
 }
 
 #[tokio::test]
-async fn alive_is_not_ready_and_what_is_missing_is_told() {
+async fn a_service_that_is_alive_but_not_ready_lists_what_is_missing() {
     let ready = || Box::pin(async { Err(vec!["postgres".to_owned()]) }) as serve::Readiness;
     let limits = Limits::default();
     let server = Server::ready_if(ready, Router::new(), limits, serve::DRAIN).await;

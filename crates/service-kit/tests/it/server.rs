@@ -1,4 +1,4 @@
-//! One server for each test, and a reply that is easy to look at.
+//! A server for each test, and replies with checks.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Served on a port of its own until dropped or stopped.
+/// A server on a free port, until it is dropped or stopped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) http: Client,
@@ -50,7 +50,7 @@ impl Server {
         Self { address, http, stop, served }
     }
 
-    /// Asks it to stop; `served` tells when it has.
+    /// Starts the shutdown; `served` resolves when it is complete.
     pub(crate) fn ask_to_stop(&mut self) {
         drop(self.stop.take());
     }
@@ -72,7 +72,7 @@ impl Server {
         TcpStream::connect(self.address).await.expect("a connection")
     }
 
-    /// Writes this, byte for byte, and reads until the server hangs up.
+    /// Writes these bytes and reads until the server closes the connection.
     pub(crate) async fn raw(&self, request: &str) -> String {
         let mut connection = self.connect().await;
         let sent = connection.write_all(request.as_bytes()).await;
@@ -84,7 +84,7 @@ impl Server {
     }
 }
 
-/// What came back.
+/// A response, read to its end.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -109,7 +109,7 @@ impl Reply {
         serde_json::from_str(&self.text).expect("JSON")
     }
 
-    /// The body, once it is sure that it is a whole problem of this kind.
+    /// The body, checked to be a complete problem with this status and code.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
@@ -119,8 +119,8 @@ impl Reply {
         assert_eq!(problem["code"], code);
         assert_eq!(problem["type"], format!("/problems/{code}"));
         for text in ["title", "detail", "instance"] {
-            let said = problem[text].as_str().unwrap_or_default();
-            assert!(!said.is_empty(), "no {text} in {problem}");
+            let text_of_member = problem[text].as_str().unwrap_or_default();
+            assert!(!text_of_member.is_empty(), "no {text} in {problem}");
         }
         assert!(problem["retryable"].is_boolean(), "{problem}");
         let trace_id = problem["trace_id"].as_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The end: asked for, awaited, and in the worst case enforced.
+//! Shutdown: requested, drained, and enforced after the drain time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{net::TcpStream, sync::Semaphore};
 
 use crate::{child::Greeter, server::Server};
 
-/// A server at work on one request, which ends when `let_go` has a permit.
+/// A server with one request in flight, which ends when `let_go` has a permit.
 async fn at_work(drain: Duration) -> (Server, Arc<Semaphore>, tokio::task::JoinHandle<reqwest::Result<String>>) {
     let (entered, let_go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let (enter, leave) = (Arc::clone(&entered), Arc::clone(&let_go));
@@ -31,7 +31,7 @@ async fn at_work(drain: Duration) -> (Server, Arc<Semaphore>, tokio::task::JoinH
 }
 
 #[tokio::test]
-async fn a_request_in_flight_is_answered_and_no_new_one_is_taken() {
+async fn at_shutdown_a_request_in_flight_is_answered_and_no_new_one_is_accepted() {
     let (mut server, let_go, request) = at_work(serve::DRAIN).await;
     server.ask_to_stop();
     // Refused as soon as the listener is gone; until then connections may still be made.
@@ -52,7 +52,7 @@ async fn a_request_that_never_ends_does_not_keep_the_service_alive() {
 }
 
 #[tokio::test]
-async fn signals_end_the_process_cleanly_and_stdout_had_one_line() {
+async fn signals_end_the_process_cleanly_and_stdout_has_one_line() {
     for signal in [Signal::TERM, Signal::INT] {
         let greeter = Greeter::start(&[]).await;
         assert!(greeter.url.starts_with("http://127.0.0.1:"), "{}", greeter.url);
@@ -64,7 +64,7 @@ async fn signals_end_the_process_cleanly_and_stdout_had_one_line() {
 }
 
 #[tokio::test]
-async fn a_panic_is_logged_as_json_with_its_trace_and_the_process_lives_on() {
+async fn a_panic_is_logged_as_json_with_its_trace_and_the_process_goes_on() {
     let greeter = Greeter::start(&["--log-format=json"]).await;
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     let defect = http.get(format!("{}/v1/defect", greeter.url)).send().await;
@@ -77,10 +77,10 @@ async fn a_panic_is_logged_as_json_with_its_trace_and_the_process_lives_on() {
 
     let log = greeter.end_with(Signal::TERM).await.stderr;
     let lines = log.lines().map(|line| serde_json::from_str(line).expect("a line of JSON"));
-    let panics: Vec<Value> = lines.filter(|line: &Value| line["message"] == "panicked").collect();
+    let panics: Vec<Value> = lines.filter(|line: &Value| line["message"] == "task panicked").collect();
     let [panic] = panics.as_slice() else {
         panic!("logged {} times: {log}", panics.len());
     };
-    assert_eq!(panic["what"], "this handler is defective");
+    assert_eq!(panic["panic"], "this handler is defective");
     assert_eq!(panic["span"]["trace_id"], problem["trace_id"]);
 }

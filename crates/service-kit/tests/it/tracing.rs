@@ -1,4 +1,4 @@
-//! One trace from the caller, through us, to those we call.
+//! One trace from the caller, through the service, to the services it calls.
 
 use axum::{Json, Router, routing::get};
 use reqwest::header::HeaderMap;
@@ -38,7 +38,7 @@ fn parts(traceparent: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_callers_trace_goes_on_under_a_span_of_our_own() {
+async fn the_callers_trace_continues_in_a_new_span() {
     let server = server().await;
     let known = get_with(&server, "/v1/known", &[CALLER]).await.json();
     assert_eq!(known["trace_id"], TRACE_ID);
@@ -72,7 +72,7 @@ async fn without_a_usable_traceparent_a_trace_begins_here() {
 }
 
 #[tokio::test]
-async fn spawned_work_belongs_to_the_request_only_if_carried() {
+async fn spawned_work_belongs_to_the_request_only_if_wrapped() {
     let server = server().await;
     let spawned = get_with(&server, "/v1/spawned", &[CALLER]).await.json();
     assert_eq!(spawned["carried"]["trace_id"], TRACE_ID);
@@ -81,6 +81,6 @@ async fn spawned_work_belongs_to_the_request_only_if_carried() {
 }
 
 #[tokio::test]
-async fn outside_of_a_request_there_is_no_trace_and_carrying_does_not_mind() {
+async fn outside_of_a_request_there_is_no_trace_and_wrapping_has_no_effect() {
     assert_eq!(in_current_trace(async { known() }).await["trace_id"], Value::Null);
 }

@@ -1,8 +1,8 @@
-//! `servers redis redis postgres etcd zookeeper`: starts what is named and prints one line for each, `name url pid`, then
-//! `folder PATH` and `ready`. Ends with its standard input.
+//! `servers redis redis postgres etcd zookeeper`: starts the named servers and prints one line for each, `name url pid`,
+//! then `folder PATH` and `ready`. Ends at the end of its standard input.
 //!
-//! Absence: nothing is cleaned up here on a signal. Whatever ends this process, the testbed's watchdog ends the servers;
-//! the testbed's own tests take it at its word.
+//! Absence: nothing is cleaned up here on a signal. The testbed's watchdog ends the servers, whatever ends this process;
+//! the testbed's tests verify that with this program.
 
 use std::io::{self, Read as _};
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use testbed::{Etcd, Folder, Postgres, RedisNode, TestbedError, Zookeeper};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Held until the end; dropping it ends the server.
+/// A running server, kept until the end; dropping it ends the server.
 #[expect(dead_code, reason = "held for its Drop")]
 enum ServerHandle {
     Redis(RedisNode),
@@ -33,8 +33,8 @@ async fn main() -> ExitCode {
     }
 }
 
-/// As the signal does by itself, destructors not run, also where whoever started us has it ignored: `nohup`, or a shell
-/// that put us in the background.
+/// Ends the process on the signal without running destructors, as the signal does by default. Needed where the parent
+/// set the signal to be ignored: `nohup`, or a shell that starts this in the background.
 fn end_on(kind: SignalKind) {
     let Ok(mut signal) = signal(kind) else { return };
     tokio::spawn(async move {

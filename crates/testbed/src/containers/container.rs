@@ -1,8 +1,8 @@
 //! One server in a container, created through testcontainers, then killed, paused and started again by the engine.
 //!
-//! Invariant: the watchdog knows the container's name before the engine does, and the name is ours alone.
-//! Absence: the handle that testcontainers gives back is not kept. Its clean-up needs a running async runtime, which a
-//! static, a panic or a signal does not have; ours is the command line in `Drop`, and the watchdog.
+//! Invariant: the watchdog receives the container's name before the engine does, and no other container has this name.
+//! Absence: the handle that testcontainers returns is not kept. Its clean-up needs a running async runtime, which is
+//! missing in a static, a panic or a signal; the command line in `Drop` and the watchdog clean up instead.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +19,7 @@ use crate::error::TestbedError;
 use crate::processes::stop_policy::StopPolicy;
 use crate::processes::watchdog::Watchdog;
 
-/// What runs in a container.
+/// How to run a server in a container.
 #[derive(Debug)]
 pub(crate) struct ContainerSpec {
     pub(crate) image: Image,
@@ -27,7 +27,7 @@ pub(crate) struct ContainerSpec {
     pub(crate) envs: Vec<(&'static str, String)>,
 }
 
-/// A container; it may be down. Dropping it removes it with its volumes.
+/// A container, running or not. Dropping it removes it with its volumes.
 #[derive(Debug)]
 pub(crate) struct Container {
     watchdog: &'static Watchdog,
@@ -38,7 +38,7 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// A container that will publish its port at `addr`; nothing is created yet.
+    /// A container that will publish its port at `addr`. [`Container::start`] creates it.
     pub(crate) fn new(kind: &str, addr: SocketAddr, spec: ContainerSpec) -> Result<Self, TestbedError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let watchdog = Watchdog::get()?;
@@ -47,7 +47,7 @@ impl Container {
         Ok(Self { watchdog, name, addr, spec, created: false })
     }
 
-    /// Starts it; its data are those it had when it was stopped.
+    /// Starts it, creating it at the first call. Its data survive a stop.
     pub(crate) async fn start(&mut self) -> Result<(), TestbedError> {
         if self.created {
             docker(&["start", &self.name], LIMIT).await?;
@@ -72,18 +72,18 @@ impl Container {
         Ok(())
     }
 
-    /// Whether it is certain that it does not run.
+    /// True if the engine reports that it does not run; false if the engine does not answer.
     pub(crate) async fn ended(&self) -> bool {
         let state = docker(&["inspect", "--format", "{{.State.Running}}", &self.name], LIMIT).await;
         state.is_ok_and(|running| running == "false")
     }
 
-    /// Sends the signal and returns when it has ended; kills it when the grace is over.
+    /// Sends the policy's signal, kills it when the grace is over, and returns when it has ended.
     pub(crate) async fn stop(&mut self, policy: StopPolicy) {
         if !self.created {
             return;
         }
-        // Each of these fails when there is nothing to do.
+        // Each of these fails if the container is already in the state it would bring about.
         let _ = docker(&["unpause", &self.name], LIMIT).await;
         let _ = docker(&["kill", "--signal", policy.signal_name(), &self.name], LIMIT).await;
         let grace = policy.grace() + Duration::from_secs(5);
@@ -103,11 +103,11 @@ impl Container {
 
     fn run_verb(&self, verb: &str) {
         if let Err(error) = docker_blocking(&[verb, &self.name]) {
-            tracing::warn!(%error, "the engine did not obey");
+            tracing::warn!(%error, container = self.name, "`docker {verb}` failed: the container keeps its state");
         }
     }
 
-    /// The last `lines` lines of what it printed.
+    /// The last `lines` lines of its output.
     pub(crate) fn log_tail(&self, lines: usize) -> String {
         let output = std::process::Command::new("docker")
             .args(["logs", "--tail", &lines.to_string(), &self.name])
@@ -126,14 +126,14 @@ impl Drop for Container {
             match docker_blocking(&["rm", "--force", "--volumes", &self.name]) {
                 Ok(_) => self.watchdog.forget_container(&self.name),
                 Err(error) => {
-                    tracing::warn!(%error, "a container of the testbed could not be removed yet");
+                    tracing::warn!(%error, container = self.name, "container could not be removed: the watchdog tries again when this process ends");
                 }
             }
         }
     }
 }
 
-/// Published ports are open to the whole network otherwise, and these servers ask for no password.
+/// Otherwise published ports are reachable from the whole network, and these servers have no password.
 fn on_loopback_only(config: &mut HostConfig) {
     let bindings = config.port_bindings.iter_mut().flat_map(|ports| ports.values_mut()).flatten();
     for binding in bindings.flatten() {
@@ -141,7 +141,7 @@ fn on_loopback_only(config: &mut HostConfig) {
     }
 }
 
-/// `repository:tag` apart; the colon of a registry's port is none of the tag's.
+/// Splits `repository:tag`. The colon before a registry's port does not begin a tag.
 fn split(reference: &str) -> (&str, &str) {
     match reference.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, tag),

@@ -1,5 +1,5 @@
-//! The container engine, asked through its command line: is it there, has it an image, and the faults that
-//! testcontainers has no call for (kill, pause, a second start).
+//! The container engine's command line: availability, images, and the faults that testcontainers has no call for (kill,
+//! pause, a second start).
 //!
 //! Absence: containers are not created here; see `container`.
 
@@ -10,14 +10,14 @@ use tokio::time::timeout;
 
 use crate::error::TestbedError;
 
-/// For every command that only talks to the engine.
+/// For every command that needs no registry.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
-/// For getting an image from a registry.
+/// For pulling an image from a registry.
 const PULL_LIMIT: Duration = Duration::from_mins(3);
 
-/// Runs `docker` with these arguments; its standard output, trimmed.
+/// Runs `docker` with these arguments and returns its standard output, trimmed.
 ///
-/// # Cancel safety: the command line is killed; the engine may still do what it was asked for.
+/// # Cancel safety: the command is killed; the engine may still carry it out.
 pub(crate) async fn docker(args: &[&str], limit: Duration) -> Result<String, TestbedError> {
     let mut command = tokio::process::Command::new("docker");
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
@@ -26,17 +26,17 @@ pub(crate) async fn docker(args: &[&str], limit: Duration) -> Result<String, Tes
     output_of(args, output)
 }
 
-/// The same, blocking, for callers that cannot await.
+/// As [`docker`], blocking and without a time limit, for callers that cannot await.
 pub(crate) fn docker_blocking(args: &[&str]) -> Result<String, TestbedError> {
     output_of(args, Command::new("docker").args(args).stdin(Stdio::null()).output())
 }
 
-/// Whether an engine answers.
+/// Succeeds if an engine answers.
 pub(crate) async fn ping() -> Result<(), TestbedError> {
     docker(&["version", "--format", "{{.Server.Version}}"], LIMIT).await.map(drop)
 }
 
-/// Makes sure that the engine has `image`, from a registry if need be.
+/// Makes sure that the engine has `image`; pulls it from a registry otherwise.
 pub(crate) async fn ensure_image(image: &str) -> Result<(), TestbedError> {
     if docker(&["image", "inspect", image], LIMIT).await.is_ok() {
         return Ok(());

@@ -1,11 +1,11 @@
-//! Images, by name.
+//! The images of the servers, each replaceable by an environment variable.
 
-/// A public image, and the variable that names another one.
+/// A public image, and the environment variable that replaces it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Image {
     pub(crate) variable: &'static str,
     pub(crate) default: &'static str,
-    /// The port the server listens on inside.
+    /// The server's port inside the container.
     pub(crate) port: u16,
 }
 

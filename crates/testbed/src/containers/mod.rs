@@ -1,4 +1,4 @@
-//! Containers: the engine's command line, and one server in a container.
+//! Containers: the engine's command line, images, and one server in a container.
 
 pub(crate) mod container;
 pub(crate) mod docker;

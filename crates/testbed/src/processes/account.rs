@@ -1,6 +1,6 @@
-//! The account that Postgres runs under when we are root, which it refuses to be.
+//! The account that Postgres runs under if this process is root: Postgres refuses to run as root.
 //!
-//! Absence: no account is created, and none is used when we are not root.
+//! Absence: no account is created, and none is switched to if this process is not root.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// `None` when we are not root and need nobody else; otherwise `postgres`, or `nobody`.
+    /// `None` if this process is not root; otherwise the account `postgres`, or `nobody`.
     pub(crate) fn unprivileged() -> Result<Option<Self>, TestbedError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);

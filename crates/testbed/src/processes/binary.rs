@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use crate::error::TestbedError;
 
-/// One server's binary and how to get it.
+/// A server's binary, and how to install it.
 #[derive(Debug)]
 pub(crate) struct BinarySpec {
-    /// Names, the best first.
+    /// Its names, the preferred one first.
     pub(crate) names: &'static [&'static str],
-    /// Folders beside PATH. A `*` stands for any one name; the highest version wins.
+    /// Folders searched after PATH. A `*` stands for part of one name; the highest version wins.
     pub(crate) folders: &'static [&'static str],
     /// The commands that install it.
     pub(crate) hint: &'static str,
@@ -39,19 +39,19 @@ impl BinarySpec {
     }
 }
 
-/// A program of this name on PATH.
+/// The path of a program on PATH.
 pub(crate) fn on_path(name: &Path) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|candidate| is_executable(candidate))
 }
 
-/// Whether this is a file that may be executed by somebody.
+/// Whether this is a file with an execute permission.
 pub(crate) fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// The folders a pattern with at most one `*` stands for, the highest version first.
+/// The folders that match a pattern with at most one `*`, the highest version first.
 fn expand(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once('*') else {
         return vec![PathBuf::from(pattern)];
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_version_is_looked_at_first() {
+    fn the_highest_version_is_tried_first() {
         let folder = crate::Folder::new("versions").expect("a folder");
         for version in ["9.6", "15", "17"] {
             std::fs::create_dir_all(folder.path().join(version).join("bin")).expect("a folder");

@@ -1,7 +1,7 @@
-//! One direct child process: signals to it, waiting for it, its certain end.
+//! One direct child process: signals, waiting, and an end that is certain.
 //!
-//! Invariant: it is reaped only in [`Child::stop_and_reap`], after the watchdog was told to forget it. Until then the kernel
-//! keeps its process id for it, so no signal sent from here can reach a stranger.
+//! Invariant: it is reaped only in [`Child::stop_and_reap`], after the watchdog has removed it from its list. Until then
+//! the kernel reserves its process id, so no signal sent from here can reach another process.
 //! Absence: nothing here knows what the process is for.
 
 use std::io;
@@ -17,7 +17,7 @@ use crate::error::TestbedError;
 use crate::processes::stop_policy::StopPolicy;
 use crate::processes::watchdog::Watchdog;
 
-/// A running, or ended but not yet reaped, child of this process. Dropping it ends it.
+/// A child of this process that is running, or has ended and is not reaped yet. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Child {
     watchdog: &'static Watchdog,
@@ -28,7 +28,7 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts `program`; `fill` adds arguments, environment, outputs, account.
+    /// Starts `program`; `fill` sets arguments, environment, outputs and account.
     pub(crate) fn spawn(
         name: &str,
         program: &Path,
@@ -61,7 +61,7 @@ impl Child {
 
     fn signal(&self, signal: Signal) {
         if self.reaped.is_none() {
-            // An error says that it has ended; whoever waits for it will see that.
+            // It fails only if the process has ended, which every wait reports.
             let _ = kill_process(self.pid, signal);
         }
     }
@@ -72,22 +72,22 @@ impl Child {
             || peek_state(self.pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG).is_some_and(|state| ended(&state))
     }
 
-    /// Resolves when it is in the stopped state; `false` if it ended instead. Woken by SIGCHLD, never by a clock.
+    /// Resolves to `true` when it is in the stopped state, to `false` if it ended instead. Woken by SIGCHLD, without polling.
     ///
-    /// # Cancel safety: nothing is consumed; it may be asked again.
+    /// # Cancel safety: nothing is consumed; a later call resolves again.
     pub(crate) async fn stopped(&self) -> io::Result<bool> {
         Ok(self.until(WaitIdOptions::STOPPED | WaitIdOptions::EXITED).await?.is_some_and(|state| !ended(&state)))
     }
 
     /// Resolves when it has ended. It is not reaped.
     ///
-    /// # Cancel safety: nothing is consumed; it may be asked again.
+    /// # Cancel safety: nothing is consumed; a later call resolves again.
     pub(crate) async fn until_ended(&self) -> io::Result<()> {
         self.until(WaitIdOptions::EXITED).await.map(drop)
     }
 
     async fn until(&self, what: WaitIdOptions) -> io::Result<Option<WaitIdStatus>> {
-        // Listening before looking: a change in between is not missed.
+        // Subscribed before the state is read: a change in between is not missed.
         let mut changes = signal(SignalKind::child())?;
         while self.reaped.is_none() {
             if let Some(state) = peek_state(self.pid, what | WaitIdOptions::NOHANG) {
@@ -98,23 +98,24 @@ impl Child {
         Ok(None)
     }
 
-    /// Ends it as it was agreed at the start, off the async threads.
+    /// Ends it by `policy`, off the async threads.
     ///
-    /// # Cancel safety: a cancelled call still ends it, a moment later.
+    /// # Cancel safety: the process is ended all the same, a moment later.
     pub(crate) async fn stop(self, policy: StopPolicy) -> Option<ExitStatus> {
         let mut child = self;
         tokio::task::spawn_blocking(move || child.stop_and_reap(policy)).await.unwrap_or_default()
     }
 
-    /// Ends it, waits, tells the watchdog, reaps: in this order. Blocks for at most the grace and a little.
+    /// Signals it, waits, removes it from the watchdog's list, and reaps it, in this order. Blocks for little more than the
+    /// grace.
     fn stop_and_reap(&mut self, policy: StopPolicy) -> Option<ExitStatus> {
         if self.reaped.is_some() {
             return self.reaped;
         }
-        // The signal first: one that was paused finds it pending when it continues, and does nothing else.
+        // The signal before SIGCONT: a paused process receives it when it continues, and runs nothing else.
         self.signal(policy.signal());
         self.signal(Signal::CONT);
-        let (over, waiting) = mpsc::channel::<()>();
+        let (ended, waiting) = mpsc::channel::<()>();
         let pid = self.pid;
         thread::scope(|scope| {
             if policy.signal() != Signal::KILL {
@@ -125,9 +126,9 @@ impl Child {
                 });
             }
             peek_state(pid, WaitIdOptions::EXITED);
-            drop(over);
+            drop(ended);
         });
-        // What it left in its group; the group is ours as long as its leader is not reaped.
+        // Its descendants. No other group can have this id until the leader is reaped.
         let _ = kill_process_group(self.pid, Signal::KILL);
         self.watchdog.forget(self.inner.id());
         self.reaped = self.inner.wait().ok();
@@ -141,7 +142,7 @@ impl Drop for Child {
     }
 }
 
-/// Looks at a child's state and leaves it as it is. `None`: nothing of the kind (yet), or no such child.
+/// Reads a child's state without reaping it. `None` if it is in none of the states `what`, or is no child.
 fn peek_state(pid: Pid, what: WaitIdOptions) -> Option<WaitIdStatus> {
     loop {
         match waitid(WaitId::Pid(pid), what | WaitIdOptions::NOWAIT) {

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use crate::error::TestbedError;
 
-/// Opens a log for both outputs of a child.
+/// Opens a log twice, for both outputs of a child; both append.
 pub(crate) fn open_log(path: &Path) -> Result<(File, File), TestbedError> {
     let open = || File::options().create(true).append(true).open(path);
     let both = open().and_then(|first| Ok((first, open()?)));
     both.map_err(TestbedError::file("cannot write", path))
 }
 
-/// The last `lines` lines of a file; empty if there is none.
+/// The last `lines` lines of a file; empty if it cannot be read.
 pub(crate) fn tail(path: &Path, lines: usize) -> String {
     let text = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

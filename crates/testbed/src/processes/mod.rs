@@ -1,4 +1,4 @@
-//! Child processes of this process: how they are found, started, signalled, logged and certain to end.
+//! Child processes: their binaries, start, signals, logs, and an end that is certain.
 
 pub(crate) mod account;
 pub(crate) mod binary;

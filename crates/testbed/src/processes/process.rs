@@ -1,4 +1,4 @@
-//! Any other program as a child on the same leash as the servers: the services of an experiment.
+//! Any other program as a child process, watched like the servers: the services of an experiment.
 //!
 //! Invariant: its standard output is always read, so it never blocks on a full pipe.
 //! Absence: no restart; spawn the same [`ProcessSpec`] again.
@@ -23,14 +23,14 @@ use crate::processes::stop_policy::StopPolicy;
 
 const LOG_LINES: usize = 20;
 
-/// What to run.
+/// A program and how to run it.
 #[derive(Debug, Clone)]
 pub struct ProcessSpec {
-    /// How errors call it.
+    /// Its name in errors.
     pub name: String,
     /// A path, or a name to be found on PATH.
     pub program: PathBuf,
-    /// Its arguments.
+    /// The arguments after the program's name.
     pub args: Vec<OsString>,
     /// Added to the environment of this process.
     pub envs: Vec<(String, String)>,
@@ -49,7 +49,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it; standard input is empty.
+    /// Starts the program, with an empty standard input.
     pub fn spawn(spec: ProcessSpec) -> Result<Self, TestbedError> {
         let ProcessSpec { name, program, args, envs, log } = spec;
         let spawn_error = |source| TestbedError::Spawn { name: name.clone(), source };
@@ -91,37 +91,37 @@ impl Process {
         })
     }
 
-    /// Its process id; still told after it has ended.
+    /// Its process id, also after it has ended.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Whether it has ended, by whatever cause.
+    /// Whether it has ended, for any reason.
     pub fn ended(&self) -> bool {
         self.child.as_ref().is_none_or(Child::ended)
     }
 
-    /// SIGSTOP. When it has taken effect, [`stopped`](Self::stopped) resolves.
+    /// Sends SIGSTOP. [`stopped`](Self::stopped) resolves when it has taken effect.
     pub fn pause(&self) {
         if let Some(child) = &self.child {
             child.pause();
         }
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn resume(&self) {
         if let Some(child) = &self.child {
             child.resume();
         }
     }
 
-    /// Resolves when it is stopped, whoever stopped it (itself included), at once if it already is. No clock is involved:
-    /// the kernel tells.
+    /// Resolves when it is stopped, by any process including itself; at once if it already is. The kernel's SIGCHLD wakes
+    /// it, without polling.
     ///
     /// # Errors
     /// [`TestbedError::Ended`] if it ended instead.
     ///
-    /// # Cancel safety: nothing is consumed; it may be asked again.
+    /// # Cancel safety: nothing is consumed; a later call resolves again.
     pub async fn stopped(&self) -> Result<(), TestbedError> {
         let stopped = match &self.child {
             Some(child) => child.stopped().await.map_err(|source| self.wait_error(source))?,
@@ -134,9 +134,9 @@ impl Process {
         }
     }
 
-    /// Resolves when it has ended, by whatever cause.
+    /// Resolves when it has ended, for any reason.
     ///
-    /// # Cancel safety: nothing is consumed; it may be asked again.
+    /// # Cancel safety: nothing is consumed; a later call resolves again.
     pub async fn until_ended(&self) -> Result<(), TestbedError> {
         match &self.child {
             Some(child) => child.until_ended().await.map_err(|source| self.wait_error(source)),
@@ -144,14 +144,14 @@ impl Process {
         }
     }
 
-    /// SIGKILL; returns when it is gone.
+    /// Sends SIGKILL and returns when it has ended.
     pub async fn kill(&mut self) {
         if let Some(child) = self.child.take() {
             child.stop(StopPolicy::KILL).await;
         }
     }
 
-    /// SIGTERM, continued if it was paused, and SIGKILL when `grace` is over. `None` if it was killed before.
+    /// Sends SIGTERM, continues it if it was paused, and sends SIGKILL when `grace` is over. `None` if it was killed before.
     pub async fn terminate(mut self, grace: Duration) -> Option<ExitStatus> {
         match self.child.take() {
             Some(child) => child.stop(StopPolicy::term(grace)).await,
@@ -165,7 +165,7 @@ impl Process {
     }
 
     fn wait_error(&self, source: std::io::Error) -> TestbedError {
-        TestbedError::Spawn { name: format!("the watch over {}", self.name), source }
+        TestbedError::Wait { name: self.name.clone(), source }
     }
 }
 
@@ -175,10 +175,12 @@ fn executable(program: &Path) -> std::io::Result<PathBuf> {
     } else {
         on_path(program)
     };
-    found.ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, format!("no program {}", program.display())))
+    found.ok_or_else(|| {
+        std::io::Error::new(std::io::ErrorKind::NotFound, format!("{} is not an executable file", program.display()))
+    })
 }
 
-/// Ends when the process, and whoever inherited its output, has closed it.
+/// Ends when the process, and every descendant that inherited its output, has closed it.
 fn read_output(stdout: ChildStdout, mut log: File, first: &watch::Sender<Option<String>>) {
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {
         let _ = writeln!(log, "{line}");

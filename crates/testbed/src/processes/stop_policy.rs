@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-/// How a process is asked to end, and how long it may take before it is killed.
+/// The signal that ends a process, and the time until SIGKILL.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StopPolicy {
     signal: Signal,
@@ -12,12 +12,12 @@ pub(crate) struct StopPolicy {
 }
 
 impl StopPolicy {
-    /// At once, with nothing to lose.
+    /// SIGKILL at once, for processes without state worth saving.
     pub(crate) const KILL: Self = Self { signal: Signal::KILL, grace: Duration::ZERO };
-    /// What Postgres calls *immediate*: it ends its children and gives back its shared memory.
+    /// SIGQUIT, Postgres's *immediate* shutdown: it ends its children and releases its shared memory.
     pub(crate) const QUIT: Self = Self { signal: Signal::QUIT, grace: Duration::from_secs(5) };
 
-    /// In good order, within `grace`.
+    /// SIGTERM, a shutdown in order within `grace`.
     pub(crate) const fn term(grace: Duration) -> Self {
         Self { signal: Signal::TERM, grace }
     }
@@ -30,7 +30,7 @@ impl StopPolicy {
         self.grace
     }
 
-    /// As `kill -s` spells it.
+    /// The name for `kill -s`.
     pub(crate) fn signal_name(self) -> &'static str {
         match self.signal {
             Signal::QUIT => "QUIT",

@@ -1,21 +1,22 @@
-//! The one process that cleans up when this one no longer can.
+//! The watchdog: a process that cleans up when this process ends without doing so.
 //!
-//! Every server is a *direct child* of this process: only a parent may ask the kernel (`waitid`) whether a child
-//! was stopped, and only for a direct child does the process id stay reserved until we reap it. A child cannot
-//! be trusted to notice that its parent is gone, so beside the children runs one small `sh`, the watchdog. It
-//! reads what to watch from a pipe whose other end only this process holds. However this process ends, the
-//! kernel closes that end; the watchdog reads end-of-file and only then acts: it ends every child still on its
-//! list, removes containers, and then the folder under which all throw-away data lives.
+//! Every server is a *direct child* of this process: `waitid` reports the stopped state to the parent only, and the
+//! process id of a direct child stays reserved until it is reaped. A child cannot be trusted to notice the end of its
+//! parent, so one small `sh`, the watchdog, runs beside the children. It reads its list of children and containers from
+//! a pipe whose other end only this process holds. However this process ends, the kernel closes that end; the watchdog
+//! reads end-of-file and only then acts: it ends every child still on its list, removes the containers, and then the
+//! folder with all temporary data.
 //!
 //! * *No gap at the start.* A child begins as `sh`, waiting for one line, and becomes the server by `exec` (same
-//!   process id) after the watchdog was told of it. If we die in between, that `sh` reads end-of-file and ends.
-//! * *No stranger is killed.* A process id can be reused once its child is reaped, so `forget` is written
-//!   *before* reaping. The pipe keeps the order and the watchdog acts only at its end: no answer is needed.
+//!   process id) after it was put on the watchdog's list. If this process dies in between, that `sh` reads end-of-file
+//!   and ends.
+//! * *No other process is killed.* A process id can be reused once its child is reaped, so `forget` is written
+//!   *before* reaping. The pipe keeps the order and the watchdog acts only at its end: no acknowledgement is needed.
 //! * *Ctrl-C in a terminal* goes to the foreground process group. Watchdog and children have groups of their
-//!   own: the servers outlive the interrupt until the program has finished with them.
+//!   own: the servers run on until the program has finished with them.
 //!
 //! The scripts are plain POSIX: dash, busybox and the bash 3.2 of macOS run them.
-//! Absence: nothing is cleaned here while this process is alive; that is what `Drop` is for.
+//! Absence: nothing is cleaned up here while this process is alive; that is the task of `Drop`.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -52,14 +53,14 @@ while alive && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
 for item in $watched; do kill -s KILL -- "-${item%%:*}"; done 2>/dev/null
 [ -z "$containers" ] || docker rm -f -v $containers
 rm -rf "$1" || { sleep 1; rm -rf "$1"; }
-# The engine may have been busy creating one for us: once more when it has had the time.
+# The engine may still be creating a container: remove once more when it has finished.
 [ -z "$containers" ] || { sleep 2; docker rm -f -v $containers; }
 "#;
 
-/// Becomes the program when the line arrives, and ends when it never will.
+/// Becomes the program when the line arrives, and ends at end-of-file.
 const SHIM: &str = r#"read -r go && exec "$@" </dev/null"#;
 
-/// Our end of the pipe, and the folder the watchdog removes.
+/// The writing end of the pipe, and the folder that the watchdog removes.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     pipe: Mutex<ChildStdin>,
@@ -69,7 +70,7 @@ pub(crate) struct Watchdog {
 static WATCHDOG_OF_THIS_PROCESS: Mutex<Option<&'static Watchdog>> = Mutex::new(None);
 
 impl Watchdog {
-    /// The watchdog of this process, started when first asked for. It lives as long as the process.
+    /// The watchdog of this process, started by the first call. It runs as long as the process.
     pub(crate) fn get() -> Result<&'static Self, TestbedError> {
         let mut slot = WATCHDOG_OF_THIS_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(watchdog) = *slot {
@@ -103,30 +104,30 @@ impl Watchdog {
         Ok(Self { pipe: Mutex::new(pipe), root })
     }
 
-    /// The folder that holds all throw-away data of this process.
+    /// The folder with all temporary data of this process.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// A name that no other process on this machine uses, for things that are not files.
+    /// A name that is unique to this process, for containers.
     pub(crate) fn name(&self) -> String {
         self.root.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Starts `program` as a direct child in a process group of its own, watched before it runs.
+    /// Starts `program` as a direct child in a process group of its own, on the watchdog's list before it runs.
     ///
-    /// `signal` (`KILL`, `QUIT`, …) is what the watchdog asks it to end with; after 5 s it kills.
+    /// The watchdog would end it by `signal` (`KILL`, `QUIT`, …), and by SIGKILL after 5 s.
     pub(crate) fn spawn(&self, program: &Path, signal: &str, fill: impl FnOnce(&mut Command)) -> io::Result<Child> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SHIM, "holdfast-shim"]).arg(program);
         fill(&mut command);
         command.stdin(Stdio::piped()).process_group(0);
         // One start at a time: where a pipe cannot be born close-on-exec (macOS), a child forked meanwhile
-        // would inherit our end of another child's pipe and keep it open.
+        // would inherit this end of another child's pipe and keep it open.
         let mut pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner);
         let mut child = command.spawn()?;
-        let told = writeln!(pipe, "watch {} {signal}", child.id());
-        let go = match (told, child.stdin.take()) {
+        let listed = writeln!(pipe, "watch {} {signal}", child.id());
+        let go = match (listed, child.stdin.take()) {
             (Ok(()), Some(mut shim)) => shim.write_all(b"go\n"),
             (Err(error), _) => Err(error),
             (Ok(()), None) => Err(io::Error::other("no pipe to the child")),
@@ -140,17 +141,17 @@ impl Watchdog {
         Ok(child)
     }
 
-    /// Must be called before the child is reaped.
+    /// Removes a child from the list. Must be called before the child is reaped.
     pub(crate) fn forget(&self, pid: u32) {
         self.send(&format!("forget {pid}"));
     }
 
-    /// Must be called before the container is created.
+    /// Puts a container on the list. Must be called before the container is created.
     pub(crate) fn watch_container(&self, name: &str) {
         self.send(&format!("container {name}"));
     }
 
-    /// Must be called after the container is removed.
+    /// Removes a container from the list. Must be called after the container is removed.
     pub(crate) fn forget_container(&self, name: &str) {
         self.send(&format!("uncontainer {name}"));
     }
@@ -158,7 +159,7 @@ impl Watchdog {
     fn send(&self, line: &str) {
         let mut pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = writeln!(pipe, "{line}") {
-            tracing::warn!(%error, "the testbed's watchdog is gone; a crash from here on leaves servers behind");
+            tracing::warn!(%error, "watchdog process ended: if this process crashes, its servers are left running");
         }
     }
 }

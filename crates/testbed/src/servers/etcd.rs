@@ -1,7 +1,7 @@
 //! One etcd server, durable, with the short election time-out that short leases need.
 //!
-//! Invariant: what answers on the port is the member that was started here.
-//! Absence: no cluster; losing a minority of etcd members is etcd's own affair, not this project's.
+//! Invariant: the server that answers on the port is the member that was started here.
+//! Absence: no cluster. How etcd survives the loss of a minority is not tested in this project.
 
 use std::net::SocketAddr;
 
@@ -31,12 +31,12 @@ static ETCD: BinarySpec = BinarySpec {
 #[derive(Debug)]
 pub struct Etcd {
     server: Server,
-    /// The member's name, which tells it from a stranger on the same port.
+    /// The member's name, by which another server on the same port is recognised.
     member: String,
 }
 
 impl Etcd {
-    /// Starts a server on a free port, where `HOLDFAST_TESTBED` says, and waits until it serves.
+    /// Starts a server on a free port, in the mode of `HOLDFAST_TESTBED`, and waits until it serves.
     pub async fn start() -> Result<Self, TestbedError> {
         Self::start_in(Self::mode().await?).await
     }
@@ -46,7 +46,7 @@ impl Etcd {
         with_free_port(NAME, |addr| Self::start_at(addr, mode)).await
     }
 
-    /// Where [`start`](Self::start) starts it.
+    /// The mode in which [`start`](Self::start) starts it.
     pub async fn mode() -> Result<Mode, TestbedError> {
         Mode::choose(IMAGE).await
     }
@@ -67,7 +67,7 @@ impl Etcd {
         format!("http://{}", self.addr())
     }
 
-    /// Where it listens; the same for life, restarts included.
+    /// Its address, the same after a restart.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
@@ -77,12 +77,12 @@ impl Etcd {
         self.server.pid()
     }
 
-    /// SIGKILL; returns when it is gone.
+    /// Sends SIGKILL and returns when it has ended.
     pub async fn kill(&mut self) {
         self.server.stop(StopPolicy::KILL).await;
     }
 
-    /// Starts it again on the same port with its data (killing it first if it still runs), and waits until it serves.
+    /// Starts it again on the same port with its data, killing it first if it runs, and waits until it serves.
     pub async fn restart(&mut self) -> Result<(), TestbedError> {
         let (addr, member) = (self.addr(), self.member.clone());
         self.server.start(|_| probe(addr, member.clone())).await
@@ -110,7 +110,7 @@ fn settings(member: &str, client: &str) -> Vec<String> {
         ["--name", member],
         ["--listen-client-urls", client],
         ["--advertise-client-urls", client],
-        // Nobody talks to a single member as a peer; port 0 is any.
+        // A single member has no peers; port 0 is any free port.
         ["--listen-peer-urls", "http://127.0.0.1:0"],
         ["--initial-advertise-peer-urls", "http://127.0.0.1:2380"],
         ["--initial-cluster", &format!("{member}=http://127.0.0.1:2380")],
@@ -137,17 +137,17 @@ fn container_spec(member: &str) -> ContainerSpec {
     ContainerSpec { image: IMAGE, args, envs: Vec::new() }
 }
 
-/// The list of members needs a leader, and names ours. Source: etcd, "gRPC gateway".
+/// Succeeds if the list of members, which needs a leader, contains `member`. Source: etcd, "gRPC gateway".
 async fn probe(addr: SocketAddr, member: String) -> Result<(), String> {
-    let ask = async {
+    let request = async {
         let mut stream = TcpStream::connect(addr).await?;
         let head =
             "POST /v3/cluster/member/list HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
         stream.write_all(head.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        std::io::Result::Ok(answer)
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await?;
+        std::io::Result::Ok(reply)
     };
-    let answer = ask.await.map_err(|error| error.to_string())?;
-    answer.contains(&member).then_some(()).ok_or_else(|| answer.lines().next().unwrap_or("an empty answer").to_owned())
+    let reply = request.await.map_err(|error| error.to_string())?;
+    reply.contains(&member).then_some(()).ok_or_else(|| reply.lines().next().unwrap_or("an empty reply").to_owned())
 }

@@ -1,4 +1,4 @@
-//! What runs a server: a child process with its launch specification, or a container.
+//! The instance of a server: a child process with its launch specification, or a container.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ pub(crate) struct LaunchSpec {
     pub(crate) folder: Folder,
 }
 
+/// A server's child process or container, running or not.
 #[derive(Debug)]
 pub(crate) enum Instance {
     /// Dropped in this order: the process, then its folder.
@@ -28,7 +29,7 @@ pub(crate) enum Instance {
 }
 
 impl Instance {
-    /// Whether it is certain that it does not run.
+    /// True if it certainly does not run.
     pub(crate) async fn ended(&self) -> bool {
         match self {
             Self::Native { child, .. } => child.as_ref().is_none_or(Child::ended),

@@ -1,4 +1,4 @@
-//! The servers, a file each, and what they share: `server` starts, stops and pauses any of them.
+//! The servers, one file each, and their common lifecycle in `server`.
 
 mod etcd;
 mod instance;

@@ -1,8 +1,8 @@
 //! A Postgres server with an empty cluster of its own.
 //!
 //! Invariant: a commit is as durable as the options say; nothing else is weakened. `synchronous_commit` stays on, so
-//! that what an experiment measures is what a real server would do.
-//! Absence: no schema. Databases are made empty; whoever owns the schema migrates them.
+//! that an experiment measures what a production server would do.
+//! Absence: no schema. Databases are created empty; the owner of the schema migrates them.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -43,7 +43,7 @@ static POSTGRES: BinarySpec = BinarySpec {
     hint: "apt-get install postgresql | brew install postgresql@17",
 };
 
-/// What may be traded for speed.
+/// Durability that may be given up for speed.
 #[derive(Debug, Clone, Copy)]
 pub struct PostgresOptions {
     /// Whether commits reach the disk before they are acknowledged. Off is faster and loses data only if the *machine*
@@ -61,7 +61,7 @@ impl Default for PostgresOptions {
 #[derive(Debug)]
 pub struct Postgres {
     server: Server,
-    /// Where a child process says that it is ready.
+    /// The file in which a child process reports that it is ready. Empty for a container.
     pid_file: PathBuf,
 }
 
@@ -71,7 +71,7 @@ impl Postgres {
         Self::start_with(PostgresOptions::default()).await
     }
 
-    /// Starts a server on a free port, where `HOLDFAST_TESTBED` says, and waits until it takes connections.
+    /// Starts a server on a free port, in the mode of `HOLDFAST_TESTBED`, and waits until it accepts connections.
     pub async fn start_with(options: PostgresOptions) -> Result<Self, TestbedError> {
         Self::start_in(Self::mode().await?, options).await
     }
@@ -81,10 +81,10 @@ impl Postgres {
         with_free_port(NAME, |addr| Self::start_at(addr, mode, options)).await
     }
 
-    /// The one server of this test process, without fsync; started when first asked for, ended with the process.
+    /// The shared server of this test process, without fsync. The first call starts it; it ends with the process.
     ///
     /// # Panics
-    /// When it cannot be started; the message says why.
+    /// If it cannot be started; the message has the reason.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<Postgres> = OnceCell::const_new();
         let start = async || match Self::start_with(PostgresOptions { fsync: false }).await {
@@ -94,7 +94,7 @@ impl Postgres {
         SHARED.get_or_init(start).await
     }
 
-    /// Where [`start`](Self::start) starts it.
+    /// The mode in which [`start`](Self::start) starts it.
     pub async fn mode() -> Result<Mode, TestbedError> {
         Mode::choose(IMAGE).await
     }
@@ -115,12 +115,12 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// Where it listens; the same for life, restarts included.
+    /// Its address, the same after a restart.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
 
-    /// The superuser's address of database `db`; there is no password.
+    /// The URL of database `db` for the superuser, who has no password.
     pub fn url(&self, db: &str) -> String {
         url(self.addr(), db)
     }
@@ -130,10 +130,10 @@ impl Postgres {
         self.server.pid()
     }
 
-    /// Makes an empty database and returns the superuser's address of it.
+    /// Creates an empty database and returns its URL for the superuser.
     ///
     /// # Errors
-    /// [`TestbedError::Postgres`], among others when there is one of this name.
+    /// [`TestbedError::Postgres`], also if a database of this name exists.
     pub async fn create_database(&self, name: &str) -> Result<String, TestbedError> {
         let statement = format!("create database \"{}\"", name.replace('"', "\"\""));
         let run = async {
@@ -145,7 +145,7 @@ impl Postgres {
         Ok(self.url(name))
     }
 
-    /// Makes an empty database with a name of its own that begins with `prefix`.
+    /// Creates an empty database with a unique name that begins with `prefix`, and returns its URL.
     pub async fn fresh_database(&self, prefix: &str) -> Result<String, TestbedError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -153,7 +153,7 @@ impl Postgres {
     }
 
     /// Ends it without a checkpoint, as a crash of the server would, and starts it again on the same port: connections
-    /// break, transactions in flight are gone, committed ones are recovered from the log.
+    /// break, transactions in flight are lost, committed ones are recovered from the log.
     pub async fn restart_immediate(&mut self) -> Result<(), TestbedError> {
         let (addr, pid_file) = (self.addr(), self.pid_file.clone());
         self.server.start(|pid| probe(addr, pid, pid_file.clone())).await
@@ -219,7 +219,7 @@ async fn initdb(launch: &LaunchSpec, data: &Path) -> Result<(), TestbedError> {
     }
 }
 
-/// The program of the same installation; distributions link only some of them into PATH.
+/// A program of the same installation; distributions link only some of them into PATH.
 fn beside(program: &Path, name: &str) -> Result<PathBuf, TestbedError> {
     let real = program.canonicalize().map_err(TestbedError::file("cannot find", program))?;
     let candidate = real.with_file_name(name);
@@ -229,10 +229,10 @@ fn beside(program: &Path, name: &str) -> Result<PathBuf, TestbedError> {
     BinarySpec { names: &["initdb"], ..POSTGRES }.find()
 }
 
-/// A connection is served, and by our own process where its id can be known.
+/// Succeeds if a connection is served, and only by the process `pid` if that is known.
 async fn probe(addr: SocketAddr, pid: Option<u32>, pid_file: PathBuf) -> Result<(), String> {
     if let Some(pid) = pid {
-        // The file whose last line pg_ctl waits for. Source: Postgres, "postmaster.pid".
+        // pg_ctl waits for the last line of this file, too. Source: Postgres, "postmaster.pid".
         let text = std::fs::read_to_string(&pid_file).unwrap_or_default();
         let mut lines = text.lines().map(str::trim);
         if lines.next() != Some(pid.to_string().as_str()) || !lines.any(|line| line == "ready") {

@@ -1,4 +1,4 @@
-//! Waiting until a server that was just started answers.
+//! Waiting until a server that was just started is ready.
 
 use std::time::Duration;
 
@@ -6,25 +6,26 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::servers::instance::Instance;
 
-/// Between two looks at a server that is starting.
+/// Between two probes of a starting server.
 const PROBE_INTERVAL: Duration = Duration::from_millis(10);
-/// One probe may take this long.
+/// For one probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Between two questions whether it has ended.
+/// Between two checks whether it has ended.
 const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Why a server did not become ready.
+/// The reason why a server did not become ready.
 pub(crate) enum NotReady {
     /// It ended.
     Ended,
-    /// The deadline passed; what the last probe found.
+    /// The deadline passed; the result of the last probe.
     TimedOut(String),
 }
 
-/// Looks until `probe` is satisfied, the server has ended, or `deadline` passed.
+/// Probes until `probe` succeeds, the server has ended, or `deadline` has passed.
 ///
-/// Whether it has ended is asked after the first probe and then every [`EXIT_CHECK_INTERVAL`]: for a container it is a question to the engine.
+/// The end of the server is checked after the first probe and then every [`EXIT_CHECK_INTERVAL`]: for a container each
+/// check is a command to the engine.
 pub(crate) async fn until<P, F>(deadline: Duration, instance: &Instance, mut probe: P) -> Result<(), NotReady>
 where
     P: FnMut() -> F,

@@ -1,6 +1,6 @@
-//! One Redis node (or Valkey) that keeps nothing: no snapshot, no append-only file, no eviction.
+//! One Redis (or Valkey) node without persistence and without eviction.
 //!
-//! Invariant: what answers on the port is the process that was started here, not a stranger's Redis.
+//! Invariant: the server that answers on the port is the process that was started here, not another Redis.
 //! Absence: no cluster, no replication. The lock nodes of Redlock are independent of each other.
 
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ use crate::servers::server::{Server, with_free_port};
 
 const NAME: &str = "redis";
 const IMAGE: Image = Image { variable: "REDIS_IMAGE", default: "redis:8.0", port: 6379 };
-/// One command of [`RedisNode::command`], connection included.
+/// For [`RedisNode::command`], connection included.
 const COMMAND_LIMIT: Duration = Duration::from_secs(2);
 
 static REDIS_SERVER: BinarySpec = BinarySpec {
@@ -44,7 +44,7 @@ pub async fn redis_nodes(n: usize) -> Result<Vec<RedisNode>, TestbedError> {
 }
 
 impl RedisNode {
-    /// Starts a node on a free port, where `HOLDFAST_TESTBED` says, and waits until it answers `PING`.
+    /// Starts a node on a free port, in the mode of `HOLDFAST_TESTBED`, and waits until it answers `PING`.
     pub async fn start() -> Result<Self, TestbedError> {
         Self::start_in(Self::mode().await?).await
     }
@@ -54,7 +54,7 @@ impl RedisNode {
         with_free_port(NAME, |addr| Self::start_at(addr, mode)).await
     }
 
-    /// Where [`start`](Self::start) starts it.
+    /// The mode in which [`start`](Self::start) starts it.
     pub async fn mode() -> Result<Mode, TestbedError> {
         Mode::choose(IMAGE).await
     }
@@ -74,7 +74,7 @@ impl RedisNode {
         url(self.addr())
     }
 
-    /// Where it listens; the same for life, restarts included.
+    /// Its address, the same after a restart.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
@@ -84,35 +84,35 @@ impl RedisNode {
         self.server.pid()
     }
 
-    /// SIGKILL; returns when it is gone. Nothing happens to a node that is down.
+    /// Sends SIGKILL and returns when it has ended. Does nothing to a node that is down.
     pub async fn kill(&mut self) {
         self.server.stop(StopPolicy::KILL).await;
     }
 
-    /// Starts it again on the same port with an empty memory (killing it first if it still runs), and waits until
-    /// it answers `PING`.
+    /// Starts it again on the same port without its data, killing it first if it runs, and waits until it answers `PING`.
     pub async fn restart(&mut self) -> Result<(), TestbedError> {
         let addr = self.addr();
         self.server.start(|pid| probe(addr, pid)).await
     }
 
-    /// SIGSTOP, or the engine's pause: connections stay open, commands are taken in and not answered until [`resume`](Self::resume).
+    /// SIGSTOP, or the engine's pause: connections stay open, commands are received and answered only after
+    /// [`resume`](Self::resume).
     pub fn pause(&self) {
         self.server.pause();
     }
 
-    /// Ends the pause. What was sent meanwhile is executed now.
+    /// Ends the pause. Commands sent during the pause are executed now.
     pub fn resume(&self) {
         self.server.resume();
     }
 
-    /// Ends it in good order, within 5 s. Dropping the node ends it too, by SIGKILL.
+    /// Ends it by SIGTERM, within 5 s. Dropping the node ends it by SIGKILL.
     pub async fn shutdown(mut self) {
         self.server.stop(StopPolicy::term(Duration::from_secs(5))).await;
     }
 
-    /// One command, as `["GET", "lock:x"]`, over a connection of its own; the reply as text: `""` for nil, array
-    /// items one per line.
+    /// Sends one command, such as `["GET", "lock:x"]`, over a connection of its own and returns the reply as text: `""`
+    /// for nil, array items one per line.
     ///
     /// # Errors
     /// [`TestbedError::Redis`] for an error reply or a refused connection, [`TestbedError::RedisTimeout`] after 2 s.
@@ -130,7 +130,7 @@ fn url(addr: SocketAddr) -> String {
     format!("redis://{addr}")
 }
 
-/// What makes a lock node: nothing is kept on disk, and no live key is ever evicted.
+/// A lock node keeps nothing on disk and never evicts a live key.
 const SETTINGS: [&str; 10] = [
     "--save",
     "",
@@ -165,15 +165,15 @@ async fn ask(addr: SocketAddr, args: &[&str]) -> Result<Value, redis::RedisError
     command.query_async(&mut connection).await
 }
 
-/// `PONG`, and from our own process where its id can be known.
+/// Succeeds on `PONG`, and only from the process `pid` if that is known.
 async fn probe(addr: SocketAddr, pid: Option<u32>) -> Result<(), String> {
     let pong = ask(addr, &["PING"]).await.map_err(|error| error.to_string())?;
     let Some(pid) = pid else {
         return (render(&pong) == "PONG").then_some(()).ok_or_else(|| "no PONG".to_owned());
     };
     let info = ask(addr, &["INFO", "server"]).await.map_err(|error| error.to_string())?;
-    let ours = render(&info).lines().any(|line| line.trim() == format!("process_id:{pid}"));
-    ours.then_some(()).ok_or_else(|| format!("somebody else's Redis answers on {addr}"))
+    let is_ours = render(&info).lines().any(|line| line.trim() == format!("process_id:{pid}"));
+    is_ours.then_some(()).ok_or_else(|| format!("another Redis answers on {addr}"))
 }
 
 fn render(reply: &Value) -> String {

@@ -1,7 +1,7 @@
-//! One server with its port and its throw-away data, wherever it runs: started, killed, started again, paused.
+//! The lifecycle of any server, as a child process or in a container: start, stop, restart on the same port, pause.
 //!
-//! Absence: what a server is called, which arguments it takes and when it is ready is known only to its own module
-//! (`redis_node`, `postgres`, `etcd`, `zookeeper`).
+//! Absence: a server's binary, arguments and readiness are known only to its own module (`redis`, `postgres`, `etcd`,
+//! `zookeeper`).
 
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
@@ -19,11 +19,11 @@ use crate::servers::readiness::{self, NotReady};
 
 /// How long a server may take to start; generous, for machines that are busy with builds.
 const START_DEADLINE: Duration = Duration::from_mins(1);
-/// How many ports are tried before giving up.
+/// How many ports are tried.
 const PORT_ATTEMPTS: usize = 10;
 const LOG_LINES: usize = 20;
 
-/// A server that is running or down, and comes back on the same port.
+/// A server, running or not, with a port that stays the same across restarts.
 #[derive(Debug)]
 pub(crate) struct Server {
     name: &'static str,
@@ -53,7 +53,7 @@ impl Server {
         self.addr
     }
 
-    /// `None` while it is down, and in a container, whose processes are not ours to signal.
+    /// Its process id. `None` while it is down, and for a container, whose processes cannot be signalled from here.
     pub(crate) fn pid(&self) -> Option<u32> {
         match &self.instance {
             Instance::Native { child, .. } => child.as_ref().map(Child::id),
@@ -83,8 +83,8 @@ impl Server {
         }
     }
 
-    /// Starts it (again), ending it first if it still runs, and looks until it is ready. `look` is told its process id, if
-    /// it has one, so that it can tell it from a stranger on the same port.
+    /// Stops it if it runs, starts it, and probes it until it is ready. `probe` receives its process id, if it has one, so
+    /// that it can recognise another server on the same port.
     pub(crate) async fn start<P, F>(&mut self, mut probe: P) -> Result<(), TestbedError>
     where
         P: FnMut(Option<u32>) -> F,
@@ -102,7 +102,7 @@ impl Server {
         outcome.map_err(|reason| self.not_ready(reason))
     }
 
-    /// Ends it and waits until it has ended.
+    /// Ends it by `policy` and waits until it has ended.
     pub(crate) async fn stop(&mut self, policy: StopPolicy) {
         match &mut self.instance {
             Instance::Native { child, .. } => {
@@ -137,7 +137,7 @@ fn spawn(name: &str, policy: StopPolicy, launch: &LaunchSpec) -> Result<Child, T
     })
 }
 
-/// Calls `attempt` with free ports until one is not taken by somebody else meanwhile.
+/// Calls `attempt` with a free port, and with another one if a different process bound the port in the meantime.
 pub(crate) async fn with_free_port<T, A, F>(name: &str, mut attempt: A) -> Result<T, TestbedError>
 where
     A: FnMut(SocketAddr) -> F,
@@ -159,14 +159,14 @@ mod tests {
     use crate::mode::Mode::Native;
     use crate::{Etcd, Postgres, PostgresOptions, RedisNode, Zookeeper};
 
-    /// A stranger's Redis would answer `PING`: it must not be taken for the node that could not bind.
+    /// Another Redis would answer `PING`: it must not be mistaken for the node that could not bind.
     #[tokio::test]
-    async fn a_port_that_somebody_took_is_given_up_for_another_one() {
+    async fn a_port_that_another_process_bound_is_replaced_by_a_free_one() {
         if crate::Mode::forced().expect("a setting that means something") == Some(crate::Mode::Containers) {
             return;
         }
-        let stranger = RedisNode::start_in(Native).await.expect("a node");
-        let taken = stranger.addr();
+        let other = RedisNode::start_in(Native).await.expect("a node");
+        let taken = other.addr();
         let redis = RedisNode::start_at(taken, Native).await.expect_err("the port is taken");
         let postgres = Postgres::start_at(taken, Native, PostgresOptions::default()).await;
         let postgres = postgres.expect_err("the port is taken");

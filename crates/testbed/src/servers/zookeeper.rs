@@ -1,7 +1,7 @@
 //! One ZooKeeper server, durable, with the short tick that short sessions need.
 //!
-//! Invariant: what answers on the port is the server that was started here.
-//! Absence: no ensemble, no admin server, no scripts of the distribution: those want folders of their own.
+//! Invariant: the server that answers on the port is the one that was started here.
+//! Absence: no ensemble, no admin server, and none of the distribution's scripts, which need folders of their own.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -31,7 +31,7 @@ static JAVA: BinarySpec = BinarySpec {
     hint: HINT,
 };
 
-/// Folders with ZooKeeper's jars and those it needs: Debian, Homebrew, the project's own archive.
+/// Folders with ZooKeeper's jars and their dependencies: Debian, Homebrew (two), ZooKeeper's release archive.
 const JAR_FOLDERS: [&str; 4] = [
     "/usr/share/java",
     "/opt/homebrew/opt/zookeeper/libexec/lib",
@@ -48,12 +48,12 @@ const LOGBACK: &str = r#"<configuration>
 #[derive(Debug)]
 pub struct Zookeeper {
     server: Server,
-    /// A line of its configuration that tells it from a stranger on the same port.
+    /// A line of its configuration, by which another server on the same port is recognised.
     data_dir_line: String,
 }
 
 impl Zookeeper {
-    /// Starts a server on a free port, where `HOLDFAST_TESTBED` says, and waits until it serves.
+    /// Starts a server on a free port, in the mode of `HOLDFAST_TESTBED`, and waits until it serves.
     pub async fn start() -> Result<Self, TestbedError> {
         Self::start_in(Self::mode().await?).await
     }
@@ -63,7 +63,7 @@ impl Zookeeper {
         with_free_port(NAME, |addr| Self::start_at(addr, mode)).await
     }
 
-    /// Where [`start`](Self::start) starts it.
+    /// The mode in which [`start`](Self::start) starts it.
     pub async fn mode() -> Result<Mode, TestbedError> {
         Mode::choose(IMAGE).await
     }
@@ -89,7 +89,7 @@ impl Zookeeper {
         self.addr().to_string()
     }
 
-    /// Where it listens; the same for life, restarts included.
+    /// Its address, the same after a restart.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
@@ -99,12 +99,12 @@ impl Zookeeper {
         self.server.pid()
     }
 
-    /// SIGKILL; returns when it is gone.
+    /// Sends SIGKILL and returns when it has ended.
     pub async fn kill(&mut self) {
         self.server.stop(StopPolicy::KILL).await;
     }
 
-    /// Starts it again on the same port with its data (killing it first if it still runs), and waits until it serves.
+    /// Starts it again on the same port with its data, killing it first if it runs, and waits until it serves.
     pub async fn restart(&mut self) -> Result<(), TestbedError> {
         let (addr, data_dir_line) = (self.addr(), self.data_dir_line.clone());
         self.server.start(|_| probe(addr, data_dir_line.clone())).await
@@ -147,7 +147,7 @@ fn launch_spec(addr: SocketAddr) -> Result<LaunchSpec, TestbedError> {
         "-Xmx256m",
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
-        // Java leaves a file in the system's temporary folder otherwise.
+        // Otherwise Java leaves a file in the system's temporary folder.
         "-XX:-UsePerfData",
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     ]
@@ -159,8 +159,8 @@ fn launch_spec(addr: SocketAddr) -> Result<LaunchSpec, TestbedError> {
     Ok(LaunchSpec { program, args, account: None, folder })
 }
 
-/// The class path. What comes first decides how it logs: Debian's folder holds several loggers, one of which says nothing;
-/// the project's own archive has logback, which says everything unless it is configured.
+/// The class path. Its first entry decides how ZooKeeper logs: Debian's folder has several loggers, one of which logs
+/// nothing; the release archive has logback, which logs everything unless it is configured.
 fn class_path(folder: &Path) -> Result<OsString, TestbedError> {
     let jars = JAR_FOLDERS.iter().map(Path::new).find(|folder| has_zookeeper(folder));
     let jars = jars.ok_or_else(|| TestbedError::NotInstalled {
@@ -174,7 +174,7 @@ fn class_path(folder: &Path) -> Result<OsString, TestbedError> {
     Ok(parts.map(PathBuf::into_os_string).join(OsStr::new(":")))
 }
 
-/// `zookeeper.jar`, or with its version.
+/// Whether the folder has `zookeeper.jar` or `zookeeper-VERSION.jar`.
 fn has_zookeeper(folder: &Path) -> bool {
     let names = folder.read_dir().into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names.map(PathBuf::from).any(|path| {
@@ -197,18 +197,18 @@ fn container_spec() -> ContainerSpec {
     ContainerSpec { image: IMAGE, args: Vec::new(), envs }
 }
 
-/// Its configuration, which it tells only while it serves. Source: ZooKeeper, "The Four Letter Words".
+/// Succeeds if the server reports the expected configuration, which it does only while it serves. Source: ZooKeeper, "The Four Letter Words".
 async fn probe(addr: SocketAddr, data_dir_line: String) -> Result<(), String> {
-    let ask = async {
+    let request = async {
         let mut stream = TcpStream::connect(addr).await?;
         stream.write_all(b"conf").await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        std::io::Result::Ok(answer)
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await?;
+        std::io::Result::Ok(reply)
     };
-    let answer = ask.await.map_err(|error| error.to_string())?;
-    answer
+    let reply = request.await.map_err(|error| error.to_string())?;
+    reply
         .contains(&data_dir_line)
         .then_some(())
-        .ok_or_else(|| answer.lines().next().unwrap_or("an empty answer").to_owned())
+        .ok_or_else(|| reply.lines().next().unwrap_or("an empty reply").to_owned())
 }

@@ -1,12 +1,12 @@
 //! The same tests for child processes and for containers.
 //!
-//! Invariant: a mode that was forced is never left out; one that is left out says so where nobody captures it.
+//! Invariant: a forced mode is never skipped; a skipped one is reported on standard error, which cargo does not capture.
 
 use std::io::Write as _;
 
 use testbed::{Mode, TestbedError};
 
-/// Makes a module `native` and a module `containers`, each with every named test; `$server::mode()` tells what is there.
+/// Defines a module `native` and a module `containers`, each with every named test, run if the mode is available.
 macro_rules! in_each_mode {
     ($server:ident: $($name:ident),+ $(,)?) => {
         mod native {
@@ -29,10 +29,10 @@ macro_rules! in_each_mode {
 }
 pub(crate) use in_each_mode;
 
-/// Whether a test is to run in this mode. `chosen` is what the testbed would choose by itself.
+/// Whether a test runs in this mode. `chosen` is the mode that the testbed chooses.
 pub(crate) fn offered(mode: Mode, chosen: Result<Mode, TestbedError>, test: &str) -> bool {
-    let chosen = chosen.expect("a setting that means something");
-    let forced = Mode::forced().expect("a setting that means something");
+    let chosen = chosen.expect("a valid HOLDFAST_TESTBED");
+    let forced = Mode::forced().expect("a valid HOLDFAST_TESTBED");
     let offered = match forced {
         Some(forced) => forced == mode,
         None => mode == Mode::Native || chosen == mode,
@@ -40,7 +40,7 @@ pub(crate) fn offered(mode: Mode, chosen: Result<Mode, TestbedError>, test: &str
     if !offered {
         let reason = match forced {
             Some(_) => "HOLDFAST_TESTBED forces the other mode",
-            None => "no container engine answers that has the image or can get it",
+            None => "no container engine answers, or it cannot pull the image",
         };
         writeln!(std::io::stderr(), "NOT RUN {mode:?}: {test}: {reason}").expect("standard error");
     }

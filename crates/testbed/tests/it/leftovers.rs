@@ -1,4 +1,4 @@
-//! Nothing is left: no process, no port, no folder, no container, however the process that started them ended.
+//! No process, port, folder or container is left, however the process that started them ended.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
@@ -13,15 +13,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::each_mode::offered;
 
-/// Servers of a dead parent are nobody's children here, so nobody tells when they are gone.
+/// Servers of a dead parent are not this process's children, so their end is polled for.
 const LIMIT: Duration = Duration::from_secs(30);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let over = Instant::now() + LIMIT;
     while !holds() {
-        assert!(Instant::now() < over, "after {LIMIT:?} still not: {what}");
-        sleep(LOOK_AGAIN).await;
+        assert!(Instant::now() < over, "not within {LIMIT:?}: {what}");
+        sleep(CHECK_INTERVAL).await;
     }
 }
 
@@ -29,7 +29,7 @@ fn pid_of(pid: u32) -> Pid {
     i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id")
 }
 
-/// Gone, or dead and waiting for its new parent to notice.
+/// The process has ended; a zombie counts as ended.
 fn gone(pid: u32) -> bool {
     let output = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().expect("ps runs");
     let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -70,14 +70,16 @@ async fn nothing_is_left_after_a_panic() {
     if !native_is_offered("nothing_is_left_after_a_panic") {
         return;
     }
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let (sender, receiver) = tokio::sync::oneshot::channel();
     let task = tokio::spawn(async move {
         let node = RedisNode::start_in(Mode::Native).await.expect("a node");
         let folder = Folder::new("panicked").expect("a folder");
-        tell.send((node.pid().expect("a child process"), node.addr(), folder.path().to_owned())).expect("a listener");
+        sender
+            .send((node.pid().expect("a child process"), node.addr(), folder.path().to_owned()))
+            .expect("the test receives it");
         panic!("on purpose");
     });
-    let (pid, addr, path) = told.await.expect("it got that far");
+    let (pid, addr, path) = receiver.await.expect("the servers started");
     assert!(task.await.expect_err("it panicked").is_panic());
     assert!(gone(pid));
     assert!(is_free(addr));
@@ -117,7 +119,7 @@ async fn no_container_is_left_after_sigkill() {
     }
 }
 
-/// What a `servers` process told about itself.
+/// A `servers` process and its servers, as it printed them.
 struct Parent {
     process: tokio::process::Child,
     pids: Vec<u32>,
@@ -155,7 +157,7 @@ impl Parent {
     }
 }
 
-/// The one folder that holds everything of that parent.
+/// The folder with all temporary data of that parent.
 fn root_of(folder: &str) -> PathBuf {
     Path::new(folder).parent().expect("a parent folder").to_owned()
 }
@@ -187,15 +189,15 @@ async fn nothing_is_left_after(signal: Signal, mode: &str, servers: &[&str]) {
     assert!(parent.root.is_dir(), "there was a folder");
     assert_eq!(containers_of(&name).is_empty(), native, "there was a container where there should be");
 
-    // One that is stopped must be continued to be ended in good order.
+    // A stopped server must be continued before it can end in order.
     for pid in &parent.pids {
         kill_process(pid_of(*pid), Signal::STOP).expect("it runs");
     }
 
-    // The whole group, as a terminal does it.
+    // The whole group, as a terminal signals it.
     let group = i32::try_from(parent.id()).ok().and_then(Pid::from_raw).expect("a process id");
     kill_process_group(group, signal).expect("the parent runs");
-    assert!(!parent.process.wait().await.expect("a status").success(), "it did not end by itself");
+    assert!(!parent.process.wait().await.expect("a status").success(), "the signal ended it");
 
     for pid in &parent.pids {
         until_gone(*pid).await;

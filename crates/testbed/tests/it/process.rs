@@ -1,4 +1,4 @@
-//! Any process: its first line, its stopped state, its end.
+//! `Process`: first line, stopped state, end.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use testbed::{Folder, Process, ProcessSpec, TestbedError};
 use tokio::time::timeout;
 
-/// Far longer than anything here takes; reached only when it hangs.
+/// Reached only if something hangs.
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn sh(folder: &Folder, script: &str) -> ProcessSpec {
@@ -22,7 +22,7 @@ fn sh(folder: &Folder, script: &str) -> ProcessSpec {
 }
 
 #[tokio::test]
-async fn the_first_line_is_told_and_everything_is_logged() {
+async fn the_first_line_is_returned_and_all_output_is_logged() {
     let folder = Folder::new("process").expect("a folder");
     let script =
         "echo to the log >&2; echo $GREETING; echo second; read -r nothing; echo input is empty; exec sleep 1000";
@@ -36,10 +36,10 @@ async fn the_first_line_is_told_and_everything_is_logged() {
 }
 
 #[tokio::test]
-async fn a_process_that_says_nothing_is_reported_with_its_log() {
+async fn a_process_without_output_is_an_error_with_its_log() {
     let folder = Folder::new("process").expect("a folder");
     let mut silent = Process::spawn(sh(&folder, "exec sleep 1000")).expect("a process");
-    let late = silent.first_line(Duration::from_millis(50)).await.expect_err("it says nothing");
+    let late = silent.first_line(Duration::from_millis(50)).await.expect_err("it prints nothing");
     assert!(matches!(late, TestbedError::NotReady { .. }), "{late:?}");
     let mut broken = Process::spawn(sh(&folder, "echo no configuration >&2; exit 1")).expect("a process");
     let ended = broken.first_line(LIMIT).await.expect_err("it ended");
@@ -47,7 +47,7 @@ async fn a_process_that_says_nothing_is_reported_with_its_log() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_there_is_an_error_at_the_start() {
+async fn a_missing_program_is_an_error_at_the_start() {
     let folder = Folder::new("process").expect("a folder");
     for program in ["no-such-program-anywhere", "/no/such/program"] {
         let spec = ProcessSpec { program: PathBuf::from(program), ..sh(&folder, "") };
@@ -61,9 +61,9 @@ async fn stopped_resolves_when_the_process_stops_itself() {
     let folder = Folder::new("process").expect("a folder");
     let mut process =
         Process::spawn(sh(&folder, "kill -s STOP $$; echo continued; exec sleep 1000")).expect("a process");
-    timeout(LIMIT, process.stopped()).await.expect("the kernel tells").expect("it is stopped");
-    timeout(LIMIT, process.stopped()).await.expect("asked again, at once").expect("it is still stopped");
-    let silence = process.first_line(Duration::from_millis(50)).await.expect_err("a stopped process says nothing");
+    timeout(LIMIT, process.stopped()).await.expect("SIGCHLD arrives").expect("it is stopped");
+    timeout(LIMIT, process.stopped()).await.expect("a second call resolves at once").expect("it is still stopped");
+    let silence = process.first_line(Duration::from_millis(50)).await.expect_err("a stopped process prints nothing");
     assert!(matches!(silence, TestbedError::NotReady { .. }), "{silence:?}");
     process.resume();
     assert_eq!(process.first_line(LIMIT).await.expect("a line"), "continued");
@@ -71,7 +71,7 @@ async fn stopped_resolves_when_the_process_stops_itself() {
 }
 
 #[tokio::test]
-async fn stopped_resolves_when_somebody_else_stops_it() {
+async fn stopped_resolves_when_another_process_stops_it() {
     let folder = Folder::new("process").expect("a folder");
     let mut process = Process::spawn(sh(&folder, "echo up; exec sleep 1000")).expect("a process");
     process.first_line(LIMIT).await.expect("a line");
@@ -79,20 +79,20 @@ async fn stopped_resolves_when_somebody_else_stops_it() {
         tokio::task::yield_now().await;
         process.pause();
     });
-    outcome.expect("the kernel tells").expect("it is stopped");
+    outcome.expect("SIGCHLD arrives").expect("it is stopped");
 }
 
 #[tokio::test]
 async fn stopped_fails_when_the_process_ends_instead() {
     let folder = Folder::new("process").expect("a folder");
     let process = Process::spawn(sh(&folder, "exit 3")).expect("a process");
-    let ended = timeout(LIMIT, process.stopped()).await.expect("the kernel tells").expect_err("it never stops");
+    let ended = timeout(LIMIT, process.stopped()).await.expect("SIGCHLD arrives").expect_err("it never stops");
     assert!(matches!(ended, TestbedError::Ended { .. }), "{ended:?}");
-    timeout(LIMIT, process.until_ended()).await.expect("the kernel tells").expect("it has ended");
+    timeout(LIMIT, process.until_ended()).await.expect("SIGCHLD arrives").expect("it has ended");
 }
 
 #[tokio::test]
-async fn terminate_asks_first_even_one_that_is_paused() {
+async fn terminate_sends_sigterm_first_even_to_a_paused_process() {
     let folder = Folder::new("process").expect("a folder");
     let script = "trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done";
     let mut process = Process::spawn(sh(&folder, script)).expect("a process");
@@ -103,7 +103,7 @@ async fn terminate_asks_first_even_one_that_is_paused() {
 }
 
 #[tokio::test]
-async fn terminate_kills_one_that_does_not_listen_and_what_it_started() {
+async fn terminate_kills_a_process_that_ignores_sigterm_and_its_children() {
     let folder = Folder::new("process").expect("a folder");
     let script = "trap '' TERM; sleep 1000 & echo $!; while :; do sleep 0.01; done";
     let mut process = Process::spawn(sh(&folder, script)).expect("a process");

@@ -1,4 +1,4 @@
-//! The proxy does each fault, between a real client and a real Redis node.
+//! Each fault of the proxy, between a real client and a real Redis node.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-/// Reached only when something hangs.
+/// Reached only if something hangs.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How long a silence must last to be one; a reply takes well under a millisecond.
+/// No reply within this time means that it is held back; a reply takes well under a millisecond.
 const SILENCE: Duration = Duration::from_millis(200);
 
 async fn through_a_proxy() -> (RedisNode, Proxy) {
@@ -33,7 +33,7 @@ async fn line(stream: &mut TcpStream) -> std::io::Result<String> {
 }
 
 #[tokio::test]
-async fn without_a_fault_everything_passes_whole() {
+async fn without_a_fault_all_bytes_pass_unchanged() {
     let (_node, proxy) = through_a_proxy().await;
     let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     let big = "x".repeat(3 << 20);
@@ -57,35 +57,35 @@ async fn latency_is_added_each_way() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_on_the_way_there_is_done_late() {
+async fn commands_dropped_towards_the_server_are_executed_late() {
     let (node, proxy) = through_a_proxy().await;
     let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     assert_eq!(ask(&mut stream, "INCR n").await.expect("a reply"), ":1");
     proxy.drop_to_upstream(true);
     timeout(SILENCE, ask(&mut stream, "INCR n")).await.expect_err("no answer");
-    assert_eq!(node.command(&["GET", "n"]).await.expect("a reply"), "1", "the server never heard of it");
+    assert_eq!(node.command(&["GET", "n"]).await.expect("a reply"), "1", "the server did not receive it");
     proxy.drop_to_upstream(false);
     assert_eq!(timeout(LIMIT, line(&mut stream)).await.expect("in time").expect("a reply"), ":2");
 }
 
 #[tokio::test]
-async fn what_is_dropped_on_the_way_back_was_done() {
+async fn commands_whose_replies_are_dropped_were_executed() {
     let (node, proxy) = through_a_proxy().await;
     let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     proxy.drop_to_client(true);
     timeout(SILENCE, ask(&mut stream, "INCR n")).await.expect_err("no answer");
-    assert_eq!(node.command(&["GET", "n"]).await.expect("a reply"), "1", "the server did it");
+    assert_eq!(node.command(&["GET", "n"]).await.expect("a reply"), "1", "the server executed it");
     proxy.heal();
     assert_eq!(timeout(LIMIT, line(&mut stream)).await.expect("in time").expect("a reply"), ":1");
 }
 
 #[tokio::test]
-async fn dropped_both_ways_a_connection_lives_on_in_silence() {
+async fn a_connection_dropped_both_ways_stays_open() {
     let (_node, proxy) = through_a_proxy().await;
     let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
     proxy.drop_to_upstream(true);
     proxy.drop_to_client(true);
-    let mut another = TcpStream::connect(proxy.addr()).await.expect("connections are still taken");
+    let mut another = TcpStream::connect(proxy.addr()).await.expect("connections are still accepted");
     timeout(SILENCE, ask(&mut stream, "PING")).await.expect_err("no answer");
     timeout(SILENCE, ask(&mut another, "PING")).await.expect_err("no answer");
     proxy.heal();
@@ -105,11 +105,11 @@ async fn a_cut_closes_and_refuses_until_it_is_healed() {
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
         timeout(LIMIT, ask(&mut stream, "PING")).await.expect("at once").expect_err("the old connection is closed");
         proxy.heal();
-        stream = TcpStream::connect(proxy.addr()).await.expect("connections are taken again");
+        stream = TcpStream::connect(proxy.addr()).await.expect("connections are accepted again");
         assert_eq!(ask(&mut stream, "PING").await.expect("a reply"), "+PONG");
     }
     let addr = proxy.addr();
     drop(proxy);
-    TcpStream::connect(addr).await.expect_err("nobody listens any more");
+    TcpStream::connect(addr).await.expect_err("the listener is closed");
     timeout(LIMIT, ask(&mut stream, "PING")).await.expect("at once").expect_err("the connection is closed");
 }

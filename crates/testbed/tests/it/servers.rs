@@ -1,4 +1,4 @@
-//! Every server starts, answers, can be paused and killed, and comes back on its port.
+//! Every server starts, answers, can be paused and killed, and restarts on its port.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ mod redis {
     use crate::each_mode::in_each_mode;
     use testbed::RedisNode;
 
-    in_each_mode!(RedisNode: a_killed_node_comes_back_on_its_port_and_empty, a_paused_node_answers_after_its_pause, nothing_live_is_evicted_or_kept);
+    in_each_mode!(RedisNode: a_killed_node_restarts_on_its_port_and_empty, a_paused_node_answers_after_its_pause, no_live_key_is_evicted_and_nothing_is_persisted);
 
-    async fn a_killed_node_comes_back_on_its_port_and_empty(mode: Mode) {
+    async fn a_killed_node_restarts_on_its_port_and_empty(mode: Mode) {
         let mut node = assert_send(RedisNode::start_in(mode)).await.expect("a node");
         let addr = node.addr();
         assert_eq!(node.pid().is_some(), mode == Mode::Native);
         assert_eq!(node.command(&["SET", "lock:x", "1"]).await.expect("a reply"), "OK");
         node.kill().await;
         assert_eq!(node.pid(), None);
-        node.command(&["PING"]).await.expect_err("a killed node answers nobody");
+        node.command(&["PING"]).await.expect_err("a killed node does not answer");
         assert_send(node.restart()).await.expect("it starts again");
         assert_eq!(node.addr(), addr);
         assert_eq!(node.command(&["GET", "lock:x"]).await.expect("a reply"), "");
@@ -31,7 +31,7 @@ mod redis {
     async fn a_paused_node_answers_after_its_pause(mode: Mode) {
         let mut node = RedisNode::start_in(mode).await.expect("a node");
         node.pause();
-        let silence = node.command(&["INCR", "n"]).await.expect_err("a paused node is silent");
+        let silence = node.command(&["INCR", "n"]).await.expect_err("a paused node does not answer");
         assert!(matches!(silence, TestbedError::RedisTimeout { .. } | TestbedError::Redis { .. }), "{silence:?}");
         node.resume();
         node.command(&["INCR", "n"]).await.expect("a resumed node answers");
@@ -41,7 +41,7 @@ mod redis {
         node.shutdown().await;
     }
 
-    async fn nothing_live_is_evicted_or_kept(mode: Mode) {
+    async fn no_live_key_is_evicted_and_nothing_is_persisted(mode: Mode) {
         let node = RedisNode::start_in(mode).await.expect("a node");
         let setting = async |name: &str| node.command(&["CONFIG", "GET", name]).await.expect("a reply");
         assert!(setting("maxmemory-policy").await.ends_with("noeviction"));
@@ -69,7 +69,7 @@ mod postgres {
     use sqlx::{Connection as _, PgConnection};
     use testbed::{Postgres, PostgresOptions};
 
-    in_each_mode!(Postgres: what_was_committed_survives_an_immediate_restart, commits_are_as_durable_as_asked);
+    in_each_mode!(Postgres: committed_data_survive_an_immediate_restart, commits_are_as_durable_as_configured);
 
     const FAST: PostgresOptions = PostgresOptions { fsync: false };
 
@@ -79,7 +79,7 @@ mod postgres {
         ask.fetch_one(&mut connection).await.expect("a setting")
     }
 
-    async fn what_was_committed_survives_an_immediate_restart(mode: Mode) {
+    async fn committed_data_survive_an_immediate_restart(mode: Mode) {
         let mut postgres = assert_send(Postgres::start_in(mode, FAST)).await.expect("a server");
         let url = assert_send(postgres.fresh_database("kept")).await.expect("a database");
         let mut connection = PgConnection::connect(&url).await.expect("a connection");
@@ -91,7 +91,7 @@ mod postgres {
         assert_eq!(setting(&url, "server_encoding").await, "UTF8");
     }
 
-    async fn commits_are_as_durable_as_asked(mode: Mode) {
+    async fn commits_are_as_durable_as_configured(mode: Mode) {
         let fast = Postgres::start_in(mode, FAST).await.expect("a server");
         let safe = Postgres::start_in(mode, PostgresOptions::default()).await.expect("a server");
         assert_eq!(setting(&fast.url("postgres"), "fsync").await, "off");
@@ -103,7 +103,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn the_shared_server_gives_everybody_a_database_of_their_own() {
+    async fn the_shared_server_creates_a_separate_database_for_each_caller() {
         let (one, two) = tokio::join!(Postgres::shared(), Postgres::shared());
         assert!(std::ptr::eq(one, two));
         let (first, second) = tokio::join!(one.fresh_database("mine"), two.fresh_database("mine"));
@@ -117,9 +117,9 @@ mod etcd {
     use testbed::Etcd;
     use tokio::net::TcpStream;
 
-    in_each_mode!(Etcd: a_killed_server_comes_back_on_its_port);
+    in_each_mode!(Etcd: a_killed_server_restarts_on_its_port);
 
-    async fn a_killed_server_comes_back_on_its_port(mode: Mode) {
+    async fn a_killed_server_restarts_on_its_port(mode: Mode) {
         let mut etcd = assert_send(Etcd::start_in(mode)).await.expect("a server");
         let url = etcd.url();
         etcd.kill().await;
@@ -128,7 +128,7 @@ mod etcd {
         assert_eq!(etcd.url(), url);
         etcd.pause();
         etcd.resume();
-        TcpStream::connect(etcd.addr()).await.expect("it takes connections");
+        TcpStream::connect(etcd.addr()).await.expect("it accepts connections");
     }
 }
 
@@ -138,9 +138,9 @@ mod zookeeper {
     use testbed::Zookeeper;
     use tokio::net::TcpStream;
 
-    in_each_mode!(Zookeeper: a_killed_server_comes_back_on_its_port);
+    in_each_mode!(Zookeeper: a_killed_server_restarts_on_its_port);
 
-    async fn a_killed_server_comes_back_on_its_port(mode: Mode) {
+    async fn a_killed_server_restarts_on_its_port(mode: Mode) {
         let mut zookeeper = assert_send(Zookeeper::start_in(mode)).await.expect("a server");
         let url = zookeeper.url();
         zookeeper.kill().await;
@@ -149,6 +149,6 @@ mod zookeeper {
         assert_eq!(zookeeper.url(), url);
         zookeeper.pause();
         zookeeper.resume();
-        TcpStream::connect(zookeeper.addr()).await.expect("it takes connections");
+        TcpStream::connect(zookeeper.addr()).await.expect("it accepts connections");
     }
 }

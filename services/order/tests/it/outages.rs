@@ -34,7 +34,10 @@ fn away_and_back(dependency: &str) -> [String; 2] {
 fn from_start_to_end(outages: impl IntoIterator<Item = [String; 2]>) -> Vec<String> {
     let mut all = vec!["INFO serving".to_owned()];
     all.extend(outages.into_iter().flatten());
-    all.extend(["INFO SIGTERM", "INFO stopping: requests in flight finish, no new ones are taken"].map(str::to_owned));
+    all.extend(
+        ["INFO SIGTERM received", "INFO shutting down: new connections are refused, requests in flight are finished"]
+            .map(str::to_owned),
+    );
     all
 }
 
