@@ -11,7 +11,7 @@ use crate::{
     stack::{Reply, Setup, Stack, eventually, order_body, start_inventory, through},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const JSON: [(&str, &str); 1] = [("LOG_FORMAT", "json")];
 
 /// Every line of the log, as `LEVEL message dependency`.
@@ -73,7 +73,7 @@ async fn order_logs_an_outage_once_and_its_end_once() {
     interrupted(&stack, &order, &stack.lock_lines, "lock_quorum_unavailable", "lock quorum").await;
 
     let log = order.log.clone();
-    assert!(order.process.terminate(PATIENCE).await.is_some_and(|status| status.success()));
+    assert!(order.process.terminate(TIMEOUT).await.is_some_and(|status| status.success()));
     assert_eq!(logged(&log), from_start_to_end(["postgres", "inventory", "lock quorum"].map(down_and_up)));
     assert_eq!(stack.reservations().await, 3);
 }
@@ -98,7 +98,7 @@ async fn inventory_logs_an_outage_of_postgres_once_and_its_end_once() {
     eventually("stock is shown again", async || show_stock().await.status == 200).await;
 
     let log = inventory.log.clone();
-    assert!(inventory.process.terminate(PATIENCE).await.is_some_and(|status| status.success()));
+    assert!(inventory.process.terminate(TIMEOUT).await.is_some_and(|status| status.success()));
 
     assert_eq!(logged(&log), from_start_to_end([down_and_up("postgres")]));
 }

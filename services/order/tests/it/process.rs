@@ -6,7 +6,7 @@ use testbed::{Process, ProcessSpec, RedisNode};
 
 use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Another replica beside the one in this process, with the same databases and
 /// lock nodes; later variables of the environment override earlier ones.
@@ -32,7 +32,7 @@ pub(crate) async fn replica(stack: &Stack, name: &str, more: &[(&str, &str)]) ->
         log: log.clone(),
     })
     .expect("order starts");
-    let url = process.first_line(PATIENCE).await;
+    let url = process.first_line(TIMEOUT).await;
     let url = url.unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail(20)));
     Running { process, url, log }
 }
@@ -65,7 +65,7 @@ async fn sigterm_ends_the_process_cleanly_after_the_orders_in_flight() {
     let placing = running.post(&stack, "k");
     eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
 
-    let status = running.process.terminate(PATIENCE).await;
+    let status = running.process.terminate(TIMEOUT).await;
 
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
     let answered = placing.await.expect("no panic").expect("an answer");
@@ -85,7 +85,7 @@ async fn an_order_that_outlasts_the_drain_is_reconciled_by_another_replica() {
     let placing = running.post(&stack, "k");
     eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
 
-    let status = running.process.terminate(PATIENCE).await;
+    let status = running.process.terminate(TIMEOUT).await;
 
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
     assert!(placing.await.expect("no panic").is_err(), "the replica is gone");

@@ -15,7 +15,7 @@ use sqlx::PgPool;
 use testbed::{Postgres, Process, ProcessSpec, Proxy, RedisNode};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 static UNIQUE: AtomicUsize = AtomicUsize::new(0);
 
 /// What differs between tests.
@@ -140,7 +140,7 @@ impl Stack {
             database_line,
             orders: PgPool::connect(&orders_url).await.expect("orders database"),
             stock: PgPool::connect(&stock_url).await.expect("inventory database"),
-            http: reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client"),
+            http: reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().expect("a client"),
             app,
             url,
             inventory_url,
@@ -300,7 +300,7 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never happened: {what}"));
+    tokio::time::timeout(TIMEOUT, waiting).await.unwrap_or_else(|_| panic!("never happened: {what}"));
 }
 
 pub(crate) async fn start_inventory(database: &str, more: &[(&str, &str)]) -> Inventory {
@@ -322,7 +322,7 @@ pub(crate) async fn start_inventory(database: &str, more: &[(&str, &str)]) -> In
         log: log.clone(),
     })
     .expect("inventory starts");
-    let url = process.first_line(PATIENCE).await;
+    let url = process.first_line(TIMEOUT).await;
     let url = url.unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail(20)));
     Inventory { process, url, log }
 }

@@ -11,7 +11,7 @@ use crate::{
     stack::{Inventory, Reply, Stack, order_body, start_inventory},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
@@ -54,7 +54,7 @@ async fn an_order_is_one_trace_through_both_services_and_shutting_down_sends_it(
     assert_eq!(placed.status, 201, "{}", placed.body);
     let (order_log, inventory_log) = (order.log.clone(), inventory.log.clone());
 
-    let ended = (order.process.terminate(PATIENCE).await, inventory.process.terminate(PATIENCE).await);
+    let ended = (order.process.terminate(TIMEOUT).await, inventory.process.terminate(TIMEOUT).await);
 
     assert!(ended.0.is_some_and(|status| status.success()) && ended.1.is_some_and(|status| status.success()));
     let spans = collector.trace(TRACE);
@@ -97,7 +97,7 @@ async fn orders_that_share_a_grant_keep_their_traces_and_the_section_names_them_
     let placed = tokio::join!(place(&stack, &order, "a"), place(&stack, &order, "b"));
 
     assert_eq!((placed.0.status, placed.1.status), (201, 201), "{} {}", placed.0.body, placed.1.body);
-    order.process.terminate(PATIENCE).await;
+    order.process.terminate(TIMEOUT).await;
     let spans = collector.trace(TRACE);
     let requests: Vec<_> = spans.iter().filter(|sent| sent.span.name == "POST /v1/orders").collect();
     let section = &only(&spans, "order", "critical_section").span;
