@@ -1,6 +1,11 @@
 //! Placing orders: the answers, and what is stored.
 
 use contract::Strategy;
+use order::{
+    domain::{error::OrderError, order::OrderRequest},
+    placement::service::PlacementResult,
+    store::idempotency::KeyedRequest,
+};
 use serde_json::json;
 use strum::VariantArray as _;
 
@@ -154,4 +159,23 @@ async fn shutdown_lets_an_order_in_flight_finish() {
     let lock = stack.redis[0].command(&["GET", "lock:sku:chair"]).await.expect("redis");
     assert_eq!(lock, "", "locks are released");
     stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_while_an_order_is_placed_is_an_internal_error_and_the_order_is_reconciled() {
+    let stack = Stack::start().await;
+    stack.put_stock("chair", 1).await;
+    let mut placement = stack.app.api.placement.clone();
+    placement.render = |_| panic!("a defect");
+    let order = OrderRequest::parse("ada", [("chair", 1)].into_iter(), stack.app.api.limits).expect("valid");
+    let strategy = Strategy::RedlockFenced;
+    let request = KeyedRequest { scope: "place-order", key: "k".to_owned(), order, strategy, traceparent: None };
+
+    let placed = placement.place(request).await;
+
+    assert!(matches!(placed, PlacementResult::Retryable(OrderError::Defect(_), _)), "{placed:?}");
+    assert_eq!(stack.order_status("k").await, "pending");
+    sqlx::query("update idempotency_keys set deadline = now()").execute(&stack.orders).await.expect("update");
+    stack.reconcile_until("k", "held").await;
+    assert_eq!((stack.reservations().await, stack.payments().await), (1, vec!["captured".to_owned()]));
 }
