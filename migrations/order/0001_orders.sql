@@ -1,36 +1,34 @@
--- The order service's own books: what was asked for, under which idempotency
--- key, what became of it, and what happened to the money. Stock is not here;
--- it belongs to inventory, in another database.
+-- The orders, their idempotency keys and their payments. Stock is not here: it
+-- is inventory's, in another database.
 
--- pending is the only state an order can be in without anybody working on it
--- who will surely finish: a crash leaves it, and whoever takes its key over
--- resolves it under the same id.
+-- A crash leaves an order pending. The attempt that takes its key over resolves
+-- it under the same id.
 create table orders (
     id          uuid        constraint orders_pk primary key,
     customer    text        not null,
     status      text        not null default 'pending'
         constraint orders_status_known check (status in ('pending', 'held', 'confirmed', 'cancelled', 'failed')),
     strategy    text        not null,
-    -- Unique in idempotency_keys while the key lives, not here: keys expire, orders stay.
+    -- Unique in idempotency_keys until the key expires, not here: orders stay.
     idempotency_key text    not null,
     traceparent text,
-    -- What inventory answered, kept as it was told.
+    -- The reservation as inventory returned it.
     reservation jsonb,
-    -- The code of the problem a failed order ended with.
+    -- The problem code of a failed order.
     failure     text,
-    -- When a held order has to be compared with its reservation: its hold ends
-    -- then, or somebody began to confirm or cancel it and may not have finished.
+    -- When a held order is compared with its reservation: its hold ends then, or
+    -- a request to confirm or cancel it may not have finished.
     review_at   timestamptz,
     created_at  timestamptz not null default now(),
     updated_at  timestamptz not null default now(),
-    constraint orders_standing_have_a_reservation
+    constraint orders_live_have_a_reservation
         check (status not in ('held', 'confirmed') or reservation is not null)
 );
 
--- The reconciler looks for pending ones only; there are few at any time.
+-- For the reconciler: few orders are pending at any time.
 create index orders_pending on orders (created_at) where status = 'pending';
 create index orders_to_review on orders (review_at) where status = 'held';
--- The auditor asks for one order per key.
+-- For the auditor, which reads orders by key.
 create index orders_by_key on orders (idempotency_key);
 
 create table order_lines (
@@ -40,14 +38,14 @@ create table order_lines (
     constraint order_lines_pk primary key (order_id, sku)
 );
 
--- in_flight   somebody works on it until `deadline`; past it, anybody may take it over
--- free        the last attempt definitely wrote nothing and its answer was not final
--- unresolved  the last attempt's write was never answered: look it up before anything else
--- done        the answer is stored and is given again byte for byte
+-- in_flight   an attempt works on the order until `deadline`; then another may take it over
+-- free        the last attempt certainly wrote nothing, and its answer was not final
+-- unresolved  the last attempt's write has no answer: its reservation is queried first
+-- done        the answer is recorded and replayed byte for byte
 --
--- A key keeps its order id through all of them. Inventory admits one
--- reservation per order id, so no sequence of retries can sell twice.
--- `attempt` tells owners apart: only the latest may record an answer.
+-- The order id of a key never changes. Inventory accepts one reservation for an
+-- order id, so no sequence of retries sells twice. `attempt` numbers the attempts:
+-- only the latest may record an answer.
 create table idempotency_keys (
     scope        text        not null,
     key          text        not null,
@@ -71,9 +69,10 @@ create table idempotency_keys (
 
 create index idempotency_keys_by_age on idempotency_keys (created_at);
 
--- The simulated provider's books, one authorisation per order. Authorised is
--- never a final state: captured if and only if the order stands. Voided is also
--- what was captured and is paid back, when a held order is cancelled or expires.
+-- The simulated payment provider, one payment for each order. `authorised` is
+-- never final: the payment is captured if and only if the units are the order's,
+-- and voided otherwise. A captured payment is voided when its held order is
+-- cancelled or expires.
 create table payments (
     order_id      uuid        constraint payments_pk primary key
         constraint payments_order references orders,

@@ -1,11 +1,11 @@
-//! What a strategy costs: orders a second and how long one takes, side by side
-//! on one machine, on one hot SKU and on many, with and without a payment; and
-//! what it brings that orders share a grant.
+//! What a strategy costs: orders a second and latency, side by side on one
+//! machine, on one hot SKU and on many, with and without a payment; and what
+//! shared grants gain.
 //!
 //! `cargo build --release -p inventory && cargo bench -p order --bench orders`
 //!
-//! Rows are interleaved, so that whatever else the machine does disturbs all of
-//! them alike; a figure is the median of its rounds. Compare ratios, not runs.
+//! Rows are interleaved, so that other load on the machine disturbs all of them
+//! alike; a figure is the median of its rounds. Compare ratios, not runs.
 
 use std::{
     path::PathBuf,
@@ -20,9 +20,9 @@ const USERS: u64 = 64;
 const ROUNDS: usize = 3;
 const REPLICAS: usize = 2;
 const MANY: u64 = 1_000;
-/// Never sold out: refusals are quicker than orders.
+/// Never sold out: refusals are faster than orders.
 const STOCK: u64 = 100_000_000;
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const GUARDS: [Guard; 5] = [
     Guard::sharing("off", "off"),
     Guard::sharing("row-lock", "row-lock"),
@@ -32,15 +32,16 @@ const GUARDS: [Guard; 5] = [
 ];
 const PAYMENTS_MS: [u64; 2] = [0, 2];
 
-/// So that no key and no log is used twice.
+/// Numbers every idempotency key.
 static KEY: AtomicU64 = AtomicU64::new(0);
+/// Numbers every log file.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// How stock is guarded, and whether orders may share a grant.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Guard {
     name: &'static str,
-    /// Begins the names of its SKUs: a SKU's tokens come from one source for good.
+    /// The prefix of its SKUs, which no other guard uses: a SKU accepts tokens of one source only.
     slug: &'static str,
     strategy: &'static str,
     shares: bool,
@@ -60,7 +61,7 @@ struct Row {
     rounds: Vec<Round>,
 }
 
-/// What one round of a row showed.
+/// The figures of one round of a row.
 struct Round {
     rate: f64,
     p50: Duration,
@@ -68,7 +69,7 @@ struct Round {
     failed: usize,
 }
 
-/// One order service, with its payment latency and whether its orders share.
+/// One replica of order, by its payment latency and whether its orders may share a grant.
 struct Replica {
     payment_ms: u64,
     shares: bool,
@@ -91,9 +92,9 @@ async fn main() {
     let mut rows = rows();
     for round in 0..=ROUNDS {
         for row in &mut rows {
-            let seen = stack.attack(row, Duration::from_secs(seconds)).await;
+            let measured = stack.measure(row, Duration::from_secs(seconds)).await;
             if round > 0 {
-                row.rounds.push(seen); // the first one warms up
+                row.rounds.push(measured); // round 0 warms up
             }
         }
         eprintln!("round {round} of {ROUNDS}");
@@ -116,8 +117,9 @@ impl Stack {
     async fn start() -> Self {
         let postgres = Postgres::start().await.expect("postgres");
         let redis = testbed::redis_nodes(5).await.expect("redis nodes");
-        let (stock, books) = (postgres.create_database("inventory").await, postgres.create_database("orders").await);
-        let (stock, books) = (stock.expect("a database"), books.expect("a database"));
+        let (stock, orders_url) =
+            (postgres.create_database("inventory").await, postgres.create_database("orders").await);
+        let (stock, orders_url) = (stock.expect("a database"), orders_url.expect("a database"));
         let nodes = redis.iter().map(RedisNode::url).collect::<Vec<_>>().join(",");
         let mut inventory = Vec::new();
         for _ in 0..REPLICAS {
@@ -129,7 +131,7 @@ impl Stack {
         for (payment_ms, shares) in PAYMENTS_MS.into_iter().flat_map(|payment| [(payment, true), (payment, false)]) {
             let (payment, batch) = (payment_ms.to_string(), if shares { "64" } else { "1" });
             let envs = [
-                ("ORDER_DATABASE_URL", books.as_str()),
+                ("ORDER_DATABASE_URL", orders_url.as_str()),
                 ("ORDER_LISTEN", "127.0.0.1:0"),
                 ("ORDER_INVENTORY_URLS", &urls),
                 ("ORDER_LOCK_NODES", &nodes),
@@ -141,7 +143,7 @@ impl Stack {
                 orders.push(Replica { payment_ms, shares, process, url });
             }
         }
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().expect("a client");
         Self { _servers: (postgres, redis), inventory, orders, http }
     }
 
@@ -156,41 +158,41 @@ impl Stack {
         }
     }
 
-    async fn attack(&self, row: &Row, length: Duration) -> Round {
+    async fn measure(&self, row: &Row, length: Duration) -> Round {
         let began = Instant::now();
         let users = (0..USERS).map(|user| self.user(row, user, began + length));
-        let seen: Vec<Vec<(Duration, bool)>> = futures_util::future::join_all(users).await;
+        let orders: Vec<Vec<(Duration, bool)>> = futures_util::future::join_all(users).await;
         let spent = began.elapsed();
-        let mut good: Vec<_> = seen.iter().flatten().filter(|(_, good)| *good).map(|(took, _)| *took).collect();
+        let mut good: Vec<_> = orders.iter().flatten().filter(|(_, good)| *good).map(|(took, _)| *took).collect();
         good.sort_unstable();
-        let failed = seen.iter().flatten().count() - good.len();
+        let failed = orders.iter().flatten().count() - good.len();
         let at = |percent: usize| good.get(good.len() * percent / 100).copied().unwrap_or_default();
         Round { rate: count(good.len()) / spent.as_secs_f64(), p50: at(50), p99: at(99), failed }
     }
 
     async fn user(&self, row: &Row, user: u64, until: Instant) -> Vec<(Duration, bool)> {
-        let fits = |one: &&Replica| one.payment_ms == row.payment_ms && one.shares == row.guard.shares;
-        let replicas: Vec<_> = self.orders.iter().filter(fits).collect();
-        let mut seen = Vec::new();
+        let matches = |one: &&Replica| one.payment_ms == row.payment_ms && one.shares == row.guard.shares;
+        let replicas: Vec<_> = self.orders.iter().filter(matches).collect();
+        let mut orders = Vec::new();
         while Instant::now() < until {
             let key = KEY.fetch_add(1, Ordering::Relaxed);
             let sku = format!("{}-{}", row.guard.slug, (key * 7 + user * 31) % row.skus);
             let body = json!({ "customer": "bench", "lines": [{ "sku": sku, "quantity": 1 }] });
             let url = &replicas[usize::try_from(user).unwrap_or_default() % replicas.len()].url;
-            let asked = Instant::now();
+            let sent = Instant::now();
             let request = self.http.post(format!("{url}/v1/orders")).header("idempotency-key", format!("bench-{key}"));
             let answer = request.header("lock-strategy", row.guard.strategy).json(&body).send().await;
             let good = match answer {
                 Ok(answer) => answer.status() == 201 && answer.bytes().await.is_ok(),
                 Err(_) => false,
             };
-            seen.push((asked.elapsed(), good));
+            orders.push((sent.elapsed(), good));
         }
-        seen
+        orders
     }
 
     fn print_memory(&self) {
-        println!("\n| process | resident at the end | at most |\n|---|---:|---:|");
+        println!("\n| process | resident at the end | peak |\n|---|---:|---:|");
         let replicas = self.inventory.iter().map(|(process, _)| ("inventory", process));
         let replicas = replicas.chain(self.orders.iter().map(|one| ("order", &one.process)));
         for (name, process) in replicas {
@@ -216,7 +218,7 @@ async fn service(name: &str, envs: &[(&str, &str)]) -> (Process, String) {
         log: PathBuf::from(log),
     })
     .expect("the service starts");
-    let url = process.first_line(PATIENCE).await;
+    let url = process.first_line(TIMEOUT).await;
     let url = url.unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail(20)));
     (process, url)
 }

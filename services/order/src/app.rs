@@ -1,7 +1,7 @@
 //! The wired service: built from its configuration, and run until it is stopped.
 //! Everything long-lived is created here; nothing here handles an order.
 
-use std::{collections::HashMap, future::Future, time::Duration};
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use contract::LockKind;
@@ -49,6 +49,7 @@ impl App {
     /// The configuration cannot work, or the database does not answer.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         config.check()?;
+        let (lease, locks) = (Lease::new(config.lease()).context("ORDER_LOCK_LEASE_MS")?, locks(config)?);
         let db = Database::new(&config.database_url, config.pool).context("ORDER_DATABASE_URL")?;
         db.migrate().await.context("the order database could not be migrated")?;
         let payment_latency = Duration::from_millis(config.payment_ms);
@@ -56,10 +57,10 @@ impl App {
         let read_timeout = (config.lease() / 3).min(Duration::from_secs(2));
         let token = config.inventory_token.clone();
         let section = CriticalSection {
-            locks: locks(config)?,
+            locks: Arc::new(locks),
             inventory: InventoryClient::new(config.inventory_urls.clone(), token, read_timeout)?,
             payments: PaymentProvider::new(&config.database_url, PAYMENT_CONNECTIONS, payment_latency)?,
-            lease: Lease::new(config.lease()).context("ORDER_LOCK_LEASE_MS")?,
+            lease,
             wait: Duration::from_millis(config.lock_wait_ms),
             hold: Duration::from_secs(config.hold_seconds),
             pauses: config.lab.then(WritePauses::default),

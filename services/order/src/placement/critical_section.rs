@@ -8,7 +8,7 @@
 //! Absence: no retry (`service`), no choice of who shares a grant (`batcher`),
 //! no HTTP and no idempotency key.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use contract::{LockKind, Proof, Sku, Strategy};
 use fenced_lock::{Grants, Lease, Locks, Resource, Token, Wait};
@@ -35,7 +35,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct CriticalSection {
     /// The locks whose servers are configured.
-    pub locks: HashMap<LockKind, Locks>,
+    pub locks: Arc<HashMap<LockKind, Locks>>,
     /// The stock.
     pub inventory: InventoryClient,
     /// Authorises payments between read and write.

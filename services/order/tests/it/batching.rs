@@ -9,22 +9,22 @@ use testbed::RedisNode;
 
 use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
-/// Somebody else has the lock on `sku`, until it is released.
-pub(crate) async fn shut(stack: &Stack, sku: &str) -> Grant {
+/// Another client holds the lock of `sku` until the grant is released.
+pub(crate) async fn hold_lock(stack: &Stack, sku: &str) -> Grant {
     let nodes = stack.redis.iter().map(RedisNode::url).collect::<Vec<_>>().join(",");
     let locks = Locks::redlock(Nodes::parse(&nodes).expect("nodes"), Options::default());
     let lease = Lease::new(Duration::from_mins(5)).expect("a lease");
     let resource = Resource::new(format!("sku:{sku}")).expect("a name");
     let grant = locks.try_lock(&resource, Wait::none(), lease).await;
-    grant.expect("a quorum").expect("nobody has it")
+    grant.expect("a quorum").expect("the lock is free")
 }
 
-/// Sends the orders, and returns when each has its key and waits.
-pub(crate) async fn gather(stack: &Stack, bodies: &[Value]) -> Vec<tokio::task::JoinHandle<Reply>> {
+/// Sends the orders, and returns when each has claimed its key and waits for the lock.
+pub(crate) async fn queue_up(stack: &Stack, bodies: &[Value]) -> Vec<tokio::task::JoinHandle<Reply>> {
     let send = |(number, body)| tokio::spawn(Reply::of(stack.post(&format!("k{number}")).json(body)));
     let placing: Vec<_> = bodies.iter().enumerate().map(send).collect();
     let many = i64::try_from(bodies.len()).expect("few");
-    eventually("everybody waits", async || {
+    eventually("all orders wait", async || {
         let waiting: i64 = sqlx::query_scalar("select count(*) from idempotency_keys where state = 'in_flight'")
             .fetch_one(&stack.orders)
             .await
@@ -50,17 +50,17 @@ async fn rows_by_fence(stack: &Stack) -> HashMap<i64, i64> {
     rows.into_iter().collect()
 }
 
-/// They may be waited for longer than the machine is busy.
-fn patient() -> Setup {
+/// Waits long enough for a busy machine.
+fn long_wait() -> Setup {
     Setup { wait_ms: 30_000, ..Setup::default() }
 }
 
 #[tokio::test]
 async fn orders_that_wait_for_the_same_sku_share_a_grant_and_one_write() {
-    let stack = Stack::with(patient()).await;
+    let stack = Stack::with(long_wait()).await;
     stack.put_stock("chair", 8).await;
-    let elsewhere = shut(&stack, "chair").await;
-    let placing = gather(&stack, &vec![order_body("chair", 1); 8]).await;
+    let elsewhere = hold_lock(&stack, "chair").await;
+    let placing = queue_up(&stack, &vec![order_body("chair", 1); 8]).await;
     elsewhere.release().await.expect("released");
 
     let replies = answers(placing).await;
@@ -80,12 +80,12 @@ async fn orders_that_wait_for_the_same_sku_share_a_grant_and_one_write() {
 }
 
 #[tokio::test]
-async fn each_order_of_a_party_gets_all_it_wants_or_is_refused_by_itself() {
-    let stack = Stack::with(patient()).await;
+async fn each_order_of_a_batch_gets_all_its_units_or_is_refused_by_itself() {
+    let stack = Stack::with(long_wait()).await;
     stack.put_stock("chair", 3).await;
-    let elsewhere = shut(&stack, "chair").await;
+    let elsewhere = hold_lock(&stack, "chair").await;
     let quantities = [2, 9, 2, 1];
-    let placing = gather(&stack, &quantities.map(|quantity| order_body("chair", quantity))).await;
+    let placing = queue_up(&stack, &quantities.map(|quantity| order_body("chair", quantity))).await;
     elsewhere.release().await.expect("released");
 
     let replies = answers(placing).await;
@@ -99,14 +99,14 @@ async fn each_order_of_a_party_gets_all_it_wants_or_is_refused_by_itself() {
 }
 
 #[tokio::test]
-async fn orders_of_several_lines_share_too() {
-    let stack = Stack::with(patient()).await;
+async fn orders_of_several_lines_share_a_grant_too() {
+    let stack = Stack::with(long_wait()).await;
     stack.put_stock("chair", 4).await;
     stack.put_stock("table", 2).await;
-    let elsewhere = shut(&stack, "chair").await;
+    let elsewhere = hold_lock(&stack, "chair").await;
     let set = json!({ "customer": "ada", "lines": [
         { "sku": "table", "quantity": 1 }, { "sku": "chair", "quantity": 1 }, { "sku": "chair", "quantity": 1 }] });
-    let placing = gather(&stack, &vec![set; 3]).await;
+    let placing = queue_up(&stack, &vec![set; 3]).await;
     elsewhere.release().await.expect("released");
 
     let replies = answers(placing).await;
@@ -118,17 +118,17 @@ async fn orders_of_several_lines_share_too() {
 }
 
 #[tokio::test]
-async fn an_order_whose_wait_is_over_leaves_and_keeps_nobody_from_going_on() {
+async fn an_order_whose_wait_is_over_leaves_its_queue_and_blocks_no_other() {
     let stack = Stack::with(Setup { wait_ms: 1_000, ..Setup::default() }).await;
     stack.put_stock("chair", 5).await;
-    let elsewhere = shut(&stack, "chair").await;
+    let elsewhere = hold_lock(&stack, "chair").await;
 
-    let replies = answers(gather(&stack, &vec![order_body("chair", 1); 3]).await).await;
+    let replies = answers(queue_up(&stack, &vec![order_body("chair", 1); 3]).await).await;
 
     for reply in &replies {
         reply.is(503, "lock_timeout").asks_to_retry();
     }
     assert_eq!((stack.reservations().await, stack.payments().await.len()), (0, 0));
     elsewhere.release().await.expect("released");
-    eventually("it can be had again", async || stack.place("k0", "chair", 1).await.status == 201).await;
+    eventually("the lock is free again", async || stack.place("k0", "chair", 1).await.status == 201).await;
 }

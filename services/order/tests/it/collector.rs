@@ -1,5 +1,4 @@
-//! An OpenTelemetry collector, as far as spans go: it takes what both services
-//! send, and keeps it. No test here.
+//! An OpenTelemetry collector of spans: it keeps what both services send. No test here.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +9,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 use tokio::net::TcpListener;
 
-/// Listens until the test ends.
+/// Listens until the end of the test.
 pub(crate) struct Collector {
     pub(crate) endpoint: String,
     seen: Seen,

@@ -1,4 +1,4 @@
-//! The failures of the world around an order, each named after its code.
+//! Failures of what an order depends on, each named after its problem code.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
 const LOCK: &str = "lock:sku:chair";
 
-async fn hand_the_lock_to_somebody(stack: &Stack) {
+async fn give_lock_to_another_client(stack: &Stack) {
     for node in &stack.redis {
-        node.command(&["SET", LOCK, "owner:somebody:token:1:expiry:1", "PX", "60000"]).await.expect("redis");
+        node.command(&["SET", LOCK, "owner:other:token:1:expiry:1", "PX", "60000"]).await.expect("redis");
     }
 }
 
-async fn take_it_from_them(stack: &Stack) {
+async fn delete_lock(stack: &Stack) {
     for node in &stack.redis {
         node.command(&["DEL", LOCK]).await.expect("redis");
     }
 }
 
-/// Inventory's database answers nobody until this ends.
-async fn keep_the_stock_table(stack: &Stack) -> sqlx::Transaction<'static, sqlx::Postgres> {
+/// Inventory's queries block until this transaction ends.
+async fn lock_stock_table(stack: &Stack) -> sqlx::Transaction<'static, sqlx::Postgres> {
     let mut table = stack.stock.begin().await.expect("a transaction");
     sqlx::raw_sql("lock table stock").execute(&mut *table).await.expect("the table");
     table
 }
 
 #[tokio::test]
-async fn out_of_stock_is_409_and_tells_what_is_left() {
+async fn out_of_stock_is_409_with_the_units_left() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
 
@@ -36,7 +36,7 @@ async fn out_of_stock_is_409_and_tells_what_is_left() {
     assert_eq!((refused.body["sku"].as_str(), refused.body["available"].as_i64()), (Some("chair"), Some(1)));
     assert_eq!(stack.order_status("k").await, "failed");
     assert_eq!(stack.reservations().await, 0);
-    assert!(stack.payments().await.is_empty(), "nobody is charged for what is not there");
+    assert!(stack.payments().await.is_empty(), "no customer is charged for units that are not there");
 }
 
 #[tokio::test]
@@ -50,41 +50,41 @@ async fn not_found_is_404_for_an_unknown_sku() {
 async fn lock_timeout_is_503_and_frees_the_key() {
     let stack = Stack::with(Setup { wait_ms: 1_000, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
-    hand_the_lock_to_somebody(&stack).await;
+    give_lock_to_another_client(&stack).await;
 
     let refused = stack.place("k", "chair", 1).await;
 
     refused.is(503, "lock_timeout").asks_to_retry();
     assert_eq!(stack.reservations().await, 0);
-    take_it_from_them(&stack).await;
+    delete_lock(&stack).await;
     let placed = stack.place("k", "chair", 1).await;
     assert_eq!(placed.status, 201, "{}", placed.body);
 }
 
 #[tokio::test]
-async fn whoever_was_set_back_and_gets_no_other_grant_is_told_what_set_them_back() {
+async fn an_order_that_gets_no_second_grant_is_answered_with_the_error_of_its_first_attempt() {
     let stack = Stack::with(Setup { wait_ms: 1_000, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
-    let table = keep_the_stock_table(&stack).await;
-    let others = async {
-        eventually("it holds the lock", async || {
+    let table = lock_stock_table(&stack).await;
+    let another_client = async {
+        eventually("the order holds the lock", async || {
             stack.redis[0].command(&["EXISTS", LOCK]).await.expect("redis") == "1"
         })
         .await;
-        hand_the_lock_to_somebody(&stack).await;
+        give_lock_to_another_client(&stack).await;
     };
 
-    let (refused, ()) = tokio::join!(stack.place("k", "chair", 1), others);
+    let (refused, ()) = tokio::join!(stack.place("k", "chair", 1), another_client);
 
     refused.is(503, "dependency_unavailable").asks_to_retry();
     table.commit().await.expect("the table is free");
-    take_it_from_them(&stack).await;
+    delete_lock(&stack).await;
     let placed = stack.place("k", "chair", 1).await;
     assert_eq!(placed.status, 201, "{}", placed.body);
 }
 
 #[tokio::test]
-async fn dependency_unavailable_is_503_while_inventory_is_away() {
+async fn dependency_unavailable_is_503_while_inventory_is_unreachable() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
     stack.inventory_line.cut();
@@ -98,7 +98,7 @@ async fn dependency_unavailable_is_503_while_inventory_is_away() {
 }
 
 #[tokio::test]
-async fn dependency_unavailable_is_503_while_postgres_is_away() {
+async fn dependency_unavailable_is_503_while_postgres_is_unreachable() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
     stack.database_line.cut();
@@ -109,7 +109,7 @@ async fn dependency_unavailable_is_503_while_postgres_is_away() {
     assert_eq!(stack.reservations().await, 0);
     let ready = stack.get("/readyz").await;
     assert_eq!(ready.status, 503, "{}", ready.body);
-    assert_eq!(stack.get("/livez").await.status, 200, "alive all the same");
+    assert_eq!(stack.get("/livez").await.status, 200, "alive without its dependencies");
     stack.database_line.heal();
     let placed = stack.place("k", "chair", 1).await;
     assert_eq!(placed.status, 201, "{}", placed.body);
@@ -134,7 +134,10 @@ async fn overloaded_is_429_with_retry_after() {
 async fn token_source_mismatch_is_409_and_final() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
-    sqlx::query("select stock_claim('chair', 1, 'etcd')").execute(&stack.stock).await.expect("another's claim");
+    sqlx::query("select stock_claim('chair', 1, 'etcd')")
+        .execute(&stack.stock)
+        .await
+        .expect("the claim of another lock service");
 
     let refused = stack.place("k", "chair", 1).await;
 
@@ -143,10 +146,10 @@ async fn token_source_mismatch_is_409_and_final() {
 }
 
 #[tokio::test]
-async fn stale_fencing_token_is_409_when_no_newer_one_helps() {
+async fn stale_fencing_token_is_409_when_newer_tokens_are_refused_too() {
     let stack = Stack::with(Setup { lease_ms: 600, wait_ms: 3_000, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
-    // Storage that refuses whatever token is offered.
+    // The storage refuses every token.
     sqlx::raw_sql(
         "select stock_claim('chair', 1000000, 'redlock');
          create function refuse() returns trigger language plpgsql as 'begin return null; end';
@@ -165,7 +168,7 @@ async fn stale_fencing_token_is_409_when_no_newer_one_helps() {
 }
 
 #[tokio::test]
-async fn a_payment_that_outlasts_the_lease_sells_nothing_and_stays_nowhere_open() {
+async fn a_payment_that_outlasts_the_lease_sells_nothing_and_is_voided() {
     let setup = Setup { lease_ms: 600, wait_ms: 3_000, payment_ms: 1_000, ..Setup::default() };
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 1).await;
@@ -179,7 +182,7 @@ async fn a_payment_that_outlasts_the_lease_sells_nothing_and_stays_nowhere_open(
 
 #[tokio::test]
 async fn unauthorized_by_inventory_is_500_internal_sells_nothing_and_frees_the_key() {
-    let stack = Stack::with(Setup { lab: false, ..Setup::default() }).await; // whose token is another one then
+    let stack = Stack::with(Setup { lab: false, ..Setup::default() }).await; // then its bearer token is not inventory's
     stack.put_stock("chair", 1).await;
 
     let refused = stack.place("k", "chair", 1).await;
@@ -193,7 +196,7 @@ async fn unauthorized_by_inventory_is_500_internal_sells_nothing_and_frees_the_k
 async fn deadlines_nest_and_inventory_gives_up_before_order_does() {
     let stack = Stack::with(Setup { wait_ms: 1_000, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
-    let table = keep_the_stock_table(&stack).await;
+    let table = lock_stock_table(&stack).await;
 
     let refused = stack.place("k", "chair", 1).await;
 
@@ -201,7 +204,7 @@ async fn deadlines_nest_and_inventory_gives_up_before_order_does() {
     let metrics = Reply::of(stack.http.get(format!("{}/metrics", stack.inventories[0].url))).await;
     let metrics = String::from_utf8(metrics.bytes).expect("text");
     let gave_up = "http_requests_total{method=\"POST\",route=\"/v1/claims\",status=\"504\"}";
-    assert!(metrics.contains(gave_up), "it was told how long order waits: {metrics}");
+    assert!(metrics.contains(gave_up), "inventory received the deadline of order: {metrics}");
     table.commit().await.expect("the table is free");
     let placed = stack.place("k", "chair", 1).await;
     assert_eq!(placed.status, 201, "{}", placed.body);

@@ -1,5 +1,5 @@
-//! One key, one order: replays, duplicates at the same time, and orders whose
-//! first worker never came back.
+//! One key, one order: replays, concurrent duplicates, and orders whose first
+//! attempt never ended.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn a_replay_is_the_first_answer_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_final_refusal_is_replayed_too_though_there_would_be_stock_now() {
+async fn a_final_refusal_is_replayed_though_there_is_stock_by_now() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 0).await;
     let first = stack.place("k", "chair", 1).await;
@@ -65,7 +65,7 @@ async fn idempotency_key_reused_is_422_for_another_body() {
 }
 
 #[tokio::test]
-async fn idempotency_in_progress_is_409_while_the_first_is_worked_on() {
+async fn idempotency_in_progress_is_409_while_the_first_request_runs() {
     let stack = Stack::with(Setup { payment_ms: 500, ..Setup::default() }).await;
     stack.put_stock("chair", 5).await;
     let first = tokio::spawn(Reply::of(stack.post("k").json(&order_body("chair", 1))));
@@ -81,7 +81,7 @@ async fn idempotency_in_progress_is_409_while_the_first_is_worked_on() {
 }
 
 #[tokio::test]
-async fn duplicates_at_the_same_time_sell_once() {
+async fn concurrent_duplicates_sell_once() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 50).await;
 
@@ -92,8 +92,8 @@ async fn duplicates_at_the_same_time_sell_once() {
     assert_eq!((stack.available("chair").await, stack.reservations().await), (49, 1));
 }
 
-/// As a crash leaves it: the worker is gone, its key falls due.
-async fn forget_the_worker(stack: &Stack) {
+/// The state after a crash: the attempt is gone and its claim is overdue.
+async fn crash_after_write(stack: &Stack) {
     let forgotten = sqlx::raw_sql(
         "update idempotency_keys set state = 'in_flight', deadline = now() - interval '1 second',
                 status_code = null, content_type = null, location = null, body = null;
@@ -106,9 +106,9 @@ async fn forget_the_worker(stack: &Stack) {
 #[tokio::test]
 async fn an_overdue_key_is_taken_over_with_the_same_order_id_and_sells_once() {
     let stack = Stack::start().await;
-    stack.put_stock("chair", 1).await; // the last one: a second look at stock would refuse it
+    stack.put_stock("chair", 1).await; // the last unit: reading stock again would refuse the order
     let first = stack.place("k", "chair", 1).await;
-    forget_the_worker(&stack).await;
+    crash_after_write(&stack).await;
 
     let again = stack.place("k", "chair", 1).await;
 
@@ -120,11 +120,11 @@ async fn an_overdue_key_is_taken_over_with_the_same_order_id_and_sells_once() {
 }
 
 #[tokio::test]
-async fn a_reservation_whose_order_was_not_recorded_is_found_without_anybody_asking() {
+async fn a_reservation_whose_order_was_not_recorded_is_found_by_the_reconciler() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
     let first = stack.place("k", "chair", 1).await;
-    forget_the_worker(&stack).await;
+    crash_after_write(&stack).await;
 
     stack.reconcile_until("k", "held").await;
 
@@ -135,12 +135,12 @@ async fn a_reservation_whose_order_was_not_recorded_is_found_without_anybody_ask
 }
 
 #[tokio::test]
-async fn an_order_that_never_got_as_far_as_its_write_fails_and_can_be_tried_again() {
+async fn an_order_that_crashed_before_its_write_fails_and_can_be_retried() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
     let request = request("k", "chair", &stack);
-    let begun = stack.app.api.placement.db.begin(&request, Duration::ZERO).await.expect("begun");
-    let BeginResult::Claimed(claim) = begun else { panic!("{begun:?}") };
+    let result = stack.app.api.placement.db.begin(&request, Duration::ZERO).await.expect("begun");
+    let BeginResult::Claimed(claim) = result else { panic!("{result:?}") };
 
     stack.reconcile_until("k", "failed").await;
 
@@ -149,7 +149,7 @@ async fn an_order_that_never_got_as_far_as_its_write_fails_and_can_be_tried_agai
 }
 
 #[tokio::test]
-async fn a_worker_that_was_taken_over_records_nothing_any_more() {
+async fn an_attempt_whose_key_was_taken_over_records_nothing() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
     let db = &stack.app.api.placement.db;
@@ -168,12 +168,12 @@ async fn a_worker_that_was_taken_over_records_nothing_any_more() {
 }
 
 #[tokio::test]
-async fn a_key_that_expired_is_a_new_key() {
+async fn an_expired_key_means_a_new_order() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 5).await;
     let first = stack.place("k", "chair", 1).await;
     order::placement::reconcile::round(&stack.app.api.placement).await.expect("a round");
-    assert_eq!(stack.place("k", "chair", 1).await.bytes, first.bytes, "it is young yet");
+    assert_eq!(stack.place("k", "chair", 1).await.bytes, first.bytes, "the key has not expired yet");
     sqlx::query("update idempotency_keys set created_at = now() - interval '25 hours'")
         .execute(&stack.orders)
         .await

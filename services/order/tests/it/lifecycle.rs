@@ -1,4 +1,4 @@
-//! What becomes of an order after it is held, and what becomes of its money.
+//! What an order and its payment become after it is held.
 
 use crate::stack::{Reply, Setup, Stack, eventually};
 
@@ -7,7 +7,7 @@ async fn conclude(stack: &Stack, held: &Reply, how: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn a_confirmed_order_stays_so_and_may_be_confirmed_again() {
+async fn a_confirmed_order_stays_confirmed_and_may_be_confirmed_again() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 3).await;
     let held = stack.place("k", "chair", 2).await;
@@ -20,7 +20,7 @@ async fn a_confirmed_order_stays_so_and_may_be_confirmed_again() {
 }
 
 #[tokio::test]
-async fn a_cancelled_order_gives_back_units_and_money() {
+async fn a_cancelled_order_returns_its_units_and_voids_its_payment() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 3).await;
     let held = stack.place("k", "chair", 2).await;
@@ -32,7 +32,7 @@ async fn a_cancelled_order_gives_back_units_and_money() {
 }
 
 #[tokio::test]
-async fn invalid_state_is_409_and_tells_the_state() {
+async fn invalid_state_is_409_with_the_state() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 3).await;
     let (kept, dropped) = (stack.place("k1", "chair", 1).await, stack.place("k2", "chair", 1).await);
@@ -47,7 +47,7 @@ async fn invalid_state_is_409_and_tells_the_state() {
 }
 
 #[tokio::test]
-async fn reservation_expired_is_409_and_a_payment_that_came_too_late_is_given_back() {
+async fn reservation_expired_is_409_and_the_payment_of_an_expired_order_is_voided() {
     let flags = &["--reconcile-ms=3600000", "--hold-seconds=1"];
     let stack = Stack::with(Setup { flags, ..Setup::default() }).await;
     stack.put_stock("chair", 3).await;

@@ -1,4 +1,4 @@
-//! Lock nodes that die, forget and come back.
+//! Lock nodes that crash, lose their data and restart.
 
 use crate::stack::{Setup, Stack};
 
@@ -18,7 +18,7 @@ async fn one_node_down_costs_nothing() {
 }
 
 #[tokio::test]
-async fn lock_quorum_unavailable_is_503_writes_nothing_and_heals_by_itself() {
+async fn lock_quorum_unavailable_is_503_writes_nothing_and_ends_when_the_nodes_are_back() {
     let mut stack = Stack::with(Setup { redis_nodes: 5, ..Setup::default() }).await;
     stack.put_stock("chair", 10).await;
     stack.place("before", "chair", 1).await.is(201, "");
@@ -36,14 +36,14 @@ async fn lock_quorum_unavailable_is_503_writes_nothing_and_heals_by_itself() {
     for node in &mut stack.redis[..3] {
         node.restart().await.expect("restart");
     }
-    // A connection may fail once more before it is made anew.
+    // A connection may fail once more before the client reconnects.
     crate::stack::eventually("the quorum is back", async || stack.place("k", "chair", 1).await.status == 201).await;
     assert_eq!(stack.available("chair").await, 8);
     assert_eq!(stack.get("/readyz").await.status, 200);
 }
 
 #[tokio::test]
-async fn counters_lost_on_every_node_are_healed_from_what_the_storage_has_seen() {
+async fn counters_lost_on_every_node_are_raised_to_the_token_that_the_storage_has_registered() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 10).await;
     for number in 0..4 {
@@ -57,6 +57,6 @@ async fn counters_lost_on_every_node_are_healed_from_what_the_storage_has_seen()
     let placed = stack.place("after", "chair", 1).await;
 
     assert_eq!(placed.status, 201, "{}", placed.body);
-    assert!(stack.fence("chair").await > fence, "tokens go on where they were");
+    assert!(stack.fence("chair").await > fence, "tokens continue from where they were");
     assert_eq!(stack.available("chair").await, 5);
 }

@@ -1,5 +1,6 @@
-//! A reply that is lost on any line between a customer and the row, and the
-//! retry that follows: sold once. Between order and inventory: `unheard.rs`.
+//! A reply lost on any line between the client and the database, and the retry
+//! that follows: the order is sold once. Between order and inventory, see
+//! `outcome_unknown`.
 
 use testbed::Proxy;
 
@@ -13,13 +14,13 @@ async fn between_client_and_order() {
     let line = Proxy::start(address).await.expect("a proxy");
     line.drop_to_client(true);
     let through = stack.http.post(format!("http://{}/v1/orders", line.addr())).header("idempotency-key", "k");
-    let unheard = tokio::spawn(through.json(&order_body("chair", 1)).send());
+    let lost = tokio::spawn(through.json(&order_body("chair", 1)).send());
     eventually("the order is held", async || {
         stack.reservations().await == 1 && stack.order_status("k").await == "held"
     })
     .await;
     line.cut();
-    assert!(unheard.await.expect("no panic").is_err(), "nobody heard of it");
+    assert!(lost.await.expect("no panic").is_err(), "the client has no reply");
 
     let retried = stack.place("k", "chair", 1).await;
 
@@ -47,8 +48,8 @@ async fn between_order_and_the_lock_nodes() {
         line.cut();
         line.heal();
     }
-    // What was granted and not heard of is released, or lapses.
-    eventually("it is placed", async || stack.place("k", "chair", 1).await.status == 201).await;
+    // Grants whose replies were lost are released, or lapse.
+    eventually("the order is placed", async || stack.place("k", "chair", 1).await.status == 201).await;
     assert_eq!((stack.reservations().await, stack.available("chair").await), (2, 3));
 }
 
@@ -57,23 +58,23 @@ async fn between_inventory_and_its_commit() {
     let setup = Setup { lease_ms: 1_500, payment_ms: 300, ..Setup::default() };
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 10).await;
-    // A statement that its connection has not prepared yet would lose a reply before it is executed.
+    // On a fresh connection the reply to the prepare would be lost, before the statement is executed.
     for number in 0..6 {
         stack.place(&format!("before{number}"), "chair", 1).await.is(201, "");
     }
     let placing = tokio::spawn(Reply::of(stack.post("k").json(&order_body("chair", 1))));
     eventually("the payment is being authorised", async || stack.payments().await.len() == 7).await;
     stack.stock_line.drop_to_client(true);
-    eventually("it is committed", async || stack.reservations().await == 7).await;
+    eventually("the write is committed", async || stack.reservations().await == 7).await;
     stack.stock_line.cut();
     stack.stock_line.drop_to_client(false);
     stack.stock_line.heal();
 
     let placed = placing.await.expect("no panic");
 
-    // Whether the first request outlasted the disturbance or not, a retry knows.
+    // The first request may be over before the line is back; a retry finds the result.
     assert!(placed.status == 201 || placed.code() == "dependency_unavailable", "{}", placed.body);
-    eventually("it is known", async || stack.place("k", "chair", 1).await.status == 201).await;
+    eventually("the outcome is known", async || stack.place("k", "chair", 1).await.status == 201).await;
     assert_eq!((stack.reservations().await, stack.available("chair").await), (7, 3));
     assert_eq!(stack.payments().await, ["captured"; 7]);
 }

@@ -1,5 +1,6 @@
 //! The order service against real Postgres, real Redis nodes and the real
-//! inventory service. Nothing is mocked; what breaks is really broken.
+//! inventory service. Nothing is mocked: servers are stopped, lines are cut,
+//! processes are paused and killed.
 
 mod batching;
 mod collector;

@@ -1,4 +1,4 @@
-//! What is documented is what is served.
+//! The checked-in OpenAPI document is the one that is served.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::stack::Stack;
 
 const CHECKED_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi/order.json");
 
-/// `HOLDFAST_UPDATE_OPENAPI=1 cargo test -p order documented` writes it anew.
+/// `HOLDFAST_UPDATE_OPENAPI=1 cargo test -p order openapi` rewrites it.
 fn checked_in() -> Value {
     if std::env::var_os("HOLDFAST_UPDATE_OPENAPI").is_some() {
         let written = order::http::router::document().to_pretty_json().expect("JSON");

@@ -1,5 +1,5 @@
-//! Starting, stopping and doing without: each is said once, however many
-//! requests find out.
+//! The log of a start, a stop and an outage: one line each, however many
+//! requests fail meanwhile.
 
 use std::{path::Path, time::Duration};
 
@@ -11,22 +11,22 @@ use crate::{
     stack::{Reply, Setup, Stack, eventually, order_body, start_inventory, through},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const JSON: [(&str, &str); 1] = [("LOG_FORMAT", "json")];
 
 /// Every line of the log, as `LEVEL message dependency`.
-fn said(log: &Path) -> Vec<String> {
+fn logged(log: &Path) -> Vec<String> {
     let log = std::fs::read_to_string(log).expect("a log");
     let text = |line: &Value, member: &str| line[member].as_str().unwrap_or_default().to_owned();
-    let told = |line: Value| {
+    let line = |line: Value| {
         let parts = ["level", "message", "dependency"].map(|member| text(&line, member));
         parts.join(" ").trim_end().to_owned()
     };
     // The address on standard output is in the same file.
-    log.lines().filter_map(|line| serde_json::from_str(line).ok()).map(told).collect()
+    log.lines().filter_map(|line| serde_json::from_str(line).ok()).map(line).collect()
 }
 
-fn away_and_back(dependency: &str) -> [String; 2] {
+fn down_and_up(dependency: &str) -> [String; 2] {
     let effect = "unreachable: requests that need it are refused with 503 until it answers";
     [format!("WARN {dependency} {effect} {dependency}"), format!("INFO {dependency} reachable again {dependency}")]
 }
@@ -46,21 +46,21 @@ async fn place(stack: &Stack, order: &Running, key: &str) -> Reply {
     Reply::of(request.json(&order_body("chair", 1))).await
 }
 
-/// Orders while those lines are cut, until it is told that they are healed.
+/// Places orders while these lines are cut, and until the log says that they are back.
 async fn interrupted(stack: &Stack, order: &Running, lines: &[Proxy], code: &str, dependency: &str) {
     lines.iter().for_each(Proxy::cut);
     for _ in 0..4 {
         place(stack, order, dependency).await.is(503, code).asks_to_retry();
     }
     lines.iter().for_each(Proxy::heal);
-    let [_away, back] = away_and_back(dependency);
-    eventually(&back, async || said(&order.log).contains(&back)).await;
+    let [_down, up] = down_and_up(dependency);
+    eventually(&up, async || logged(&order.log).contains(&up)).await;
     let placed = place(stack, order, dependency).await;
     assert_eq!(placed.status, 201, "{}", placed.body);
 }
 
 #[tokio::test]
-async fn order_says_once_what_is_away_and_once_that_it_is_back() {
+async fn order_logs_an_outage_once_and_its_end_once() {
     let stack = Stack::with(Setup { lock_lines: true, ..Setup::default() }).await;
     stack.put_stock("chair", 9).await;
     let nodes: Vec<_> = stack.lock_lines.iter().map(|line| format!("redis://{}", line.addr())).collect();
@@ -76,32 +76,32 @@ async fn order_says_once_what_is_away_and_once_that_it_is_back() {
     interrupted(&stack, &order, &stack.lock_lines, "lock_quorum_unavailable", "lock quorum").await;
 
     let log = order.log.clone();
-    assert!(order.process.terminate(PATIENCE).await.is_some_and(|status| status.success()));
-    assert_eq!(said(&log), from_start_to_end(["postgres", "inventory", "lock quorum"].map(away_and_back)));
+    assert!(order.process.terminate(TIMEOUT).await.is_some_and(|status| status.success()));
+    assert_eq!(logged(&log), from_start_to_end(["postgres", "inventory", "lock quorum"].map(down_and_up)));
     assert_eq!(stack.reservations().await, 3);
 }
 
 #[tokio::test]
-async fn inventory_says_once_that_postgres_is_away_and_once_that_it_is_back() {
+async fn inventory_logs_an_outage_of_postgres_once_and_its_end_once() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 9).await;
     let inventory = start_inventory(&through(&stack.stock_url, stack.stock_line.addr()), &JSON).await;
-    let look = async || {
-        let look = stack.http.get(format!("{}/v1/stock/chair", inventory.url));
-        Reply::of(look.bearer_auth(order::config::LAB_TOKEN)).await
+    let show_stock = async || {
+        let shown = stack.http.get(format!("{}/v1/stock/chair", inventory.url));
+        Reply::of(shown.bearer_auth(order::config::LAB_TOKEN)).await
     };
-    look().await.is(200, "");
+    show_stock().await.is(200, "");
     stack.stock_line.cut();
     for _ in 0..4 {
-        look().await.is(503, "dependency_unavailable").asks_to_retry();
+        show_stock().await.is(503, "dependency_unavailable").asks_to_retry();
     }
     stack.stock_line.heal();
-    let [_away, back] = away_and_back("postgres");
-    eventually(&back, async || said(&inventory.log).contains(&back)).await;
-    eventually("stock is shown again", async || look().await.status == 200).await;
+    let [_down, up] = down_and_up("postgres");
+    eventually(&up, async || logged(&inventory.log).contains(&up)).await;
+    eventually("stock is shown again", async || show_stock().await.status == 200).await;
 
     let log = inventory.log.clone();
-    assert!(inventory.process.terminate(PATIENCE).await.is_some_and(|status| status.success()));
+    assert!(inventory.process.terminate(TIMEOUT).await.is_some_and(|status| status.success()));
 
-    assert_eq!(said(&log), from_start_to_end([away_and_back("postgres")]));
+    assert_eq!(logged(&log), from_start_to_end([down_and_up("postgres")]));
 }

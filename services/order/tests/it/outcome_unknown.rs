@@ -1,4 +1,4 @@
-//! The outcome nobody heard: a write that was done and whose answer was lost.
+//! Unknown outcomes: a write was executed and its reply was lost.
 
 use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
@@ -14,9 +14,9 @@ const SETUP: Setup = Setup {
     addresses: Vec::new(),
 };
 
-/// Places an order, and takes away the answer to its write: the replies stop
-/// while the payment is being authorised, after the claim was answered.
-async fn place_unheard(stack: &Stack, strategy: &str) -> tokio::task::JoinHandle<Reply> {
+/// Places an order and drops the reply to its write: replies stop while the
+/// payment is being authorised, after the reply to the claim.
+async fn place_without_reply(stack: &Stack, strategy: &str) -> tokio::task::JoinHandle<Reply> {
     let request = stack.post("k").header("lock-strategy", strategy).json(&order_body("chair", 1));
     let placing = tokio::spawn(Reply::of(request));
     eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
@@ -29,7 +29,7 @@ async fn place_unheard(stack: &Stack, strategy: &str) -> tokio::task::JoinHandle
 async fn a_lost_reply_under_a_fence_is_resolved_before_the_customer_is_answered() {
     let stack = Stack::with(SETUP).await;
     stack.put_stock("chair", 1).await;
-    let placing = place_unheard(&stack, "redlock-fenced").await;
+    let placing = place_without_reply(&stack, "redlock-fenced").await;
     let written = stack.fence("chair").await;
     eventually("a higher token is claimed", async || stack.fence("chair").await > written).await;
     stack.inventory_line.drop_to_client(false);
@@ -38,22 +38,22 @@ async fn a_lost_reply_under_a_fence_is_resolved_before_the_customer_is_answered(
 
     assert_eq!(placed.status, 201, "{}", placed.body);
     let token = placed.body["reservation"]["lines"][0]["fencing_token"].as_i64();
-    assert_eq!(token, Some(written), "the write that was not heard is the one that stands");
+    assert_eq!(token, Some(written), "the write whose reply was lost counts");
     assert_eq!((stack.reservations().await, stack.available("chair").await), (1, 0));
     assert_eq!(stack.payments().await, ["captured"]);
 }
 
 #[tokio::test]
-async fn a_lost_reply_without_a_fence_is_no_answer_keeps_the_lock_and_sells_once() {
+async fn a_lost_reply_without_a_fence_is_503_keeps_the_lock_and_sells_once() {
     let stack = Stack::with(SETUP).await;
     stack.put_stock("chair", 5).await;
-    let placing = place_unheard(&stack, "redlock").await;
+    let placing = place_without_reply(&stack, "redlock").await;
 
     let answer = placing.await.expect("no panic");
 
     answer.is(503, "dependency_unavailable").asks_to_retry();
     assert_eq!(stack.order_status("k").await, "pending");
-    assert_eq!(stack.payments().await, ["authorised"], "nobody knows yet whether to capture or void it");
+    assert_eq!(stack.payments().await, ["authorised"], "neither captured nor voided while the outcome is unknown");
     stack.inventory_line.drop_to_client(false);
     let placed = stack.place_with("redlock", "k", "chair", 1).await;
     assert_eq!(placed.status, 201, "{}", placed.body);
@@ -62,10 +62,10 @@ async fn a_lost_reply_without_a_fence_is_no_answer_keeps_the_lock_and_sells_once
 }
 
 #[tokio::test]
-async fn an_unheard_outcome_is_resolved_by_the_service_if_the_customer_never_returns() {
+async fn an_unknown_outcome_is_reconciled_if_the_client_never_retries() {
     let stack = Stack::with(Setup { flags: &["--reconcile-ms=50"], ..SETUP }).await;
     stack.put_stock("chair", 5).await;
-    let placing = place_unheard(&stack, "redlock").await;
+    let placing = place_without_reply(&stack, "redlock").await;
     placing.await.expect("no panic").is(503, "dependency_unavailable");
     stack.inventory_line.drop_to_client(false);
 
@@ -77,10 +77,10 @@ async fn an_unheard_outcome_is_resolved_by_the_service_if_the_customer_never_ret
 }
 
 #[tokio::test]
-async fn a_payment_whose_record_a_crash_of_postgres_took_is_captured_when_its_order_stands() {
+async fn a_payment_whose_record_a_crash_of_postgres_lost_is_captured_when_its_order_is_held() {
     let stack = Stack::with(Setup { flags: &["--reconcile-ms=50"], ..SETUP }).await;
     stack.put_stock("chair", 1).await;
-    let placing = place_unheard(&stack, "redlock").await;
+    let placing = place_without_reply(&stack, "redlock").await;
     placing.await.expect("no panic").is(503, "dependency_unavailable");
     // Authorisations are committed asynchronously, so a crash loses the newest.
     sqlx::query("delete from payments").execute(&stack.orders).await.expect("delete");

@@ -1,12 +1,12 @@
-//! The paused client of the papers: inventory stops itself as it enters a write,
-//! the lease lapses, somebody else sells, and then the write goes on.
+//! The paused client: inventory stops itself as it enters a write, the lease
+//! lapses, another order sells, and then the write continues.
 
 use order::config::LAB_TOKEN;
 use reqwest::Method;
 use serde_json::json;
 
 use crate::{
-    batching::{gather, shut},
+    batching::{hold_lock, queue_up},
     stack::{Inventory, Reply, Setup, Stack, eventually, order_body},
 };
 
@@ -22,16 +22,16 @@ async fn arm(stack: &Stack, inventory: &Inventory, method: Method) {
     assert!(answer.status().is_success(), "{answer:?}");
 }
 
-/// Sends an order whose write stops a replica; gives the order, and which one stopped.
-async fn place_parked(stack: &Stack, strategy: &str) -> (tokio::task::JoinHandle<Reply>, usize) {
+/// Sends an order whose write stops a replica of inventory; returns the order and the index of the replica.
+async fn place_paused(stack: &Stack, strategy: &str) -> (tokio::task::JoinHandle<Reply>, usize) {
     for inventory in &stack.inventories {
         arm(stack, inventory, Method::POST).await;
     }
-    let request = stack.post("parked").header("lock-strategy", strategy).json(&order_body("chair", 1));
+    let request = stack.post("paused").header("lock-strategy", strategy).json(&order_body("chair", 1));
     let placing = tokio::spawn(Reply::of(request));
-    let parked = which_stopped(stack).await;
-    arm(stack, &stack.inventories[1 - parked], Method::DELETE).await;
-    (placing, parked)
+    let paused = which_stopped(stack).await;
+    arm(stack, &stack.inventories[1 - paused], Method::DELETE).await;
+    (placing, paused)
 }
 
 async fn which_stopped(stack: &Stack) -> usize {
@@ -42,16 +42,16 @@ async fn which_stopped(stack: &Stack) -> usize {
     stopped.expect("a replica stopped itself")
 }
 
-/// The pause is over; resolves when the parked write has ended, one way or the other.
-async fn resume(stack: &Stack, parked: usize) -> String {
-    let inventory = &stack.inventories[parked];
+/// Continues the replica; returns the outcome of the paused write.
+async fn resume(stack: &Stack, paused: usize) -> String {
+    let inventory = &stack.inventories[paused];
     inventory.process.resume();
     let url = format!("{}/v1/lab/pauses", inventory.url);
     let outcome = async || {
-        let pauses = Reply::of(stack.http.get(&url).bearer_auth(LAB_TOKEN)).await;
-        pauses.body["parked"][0]["outcome"].as_str().map(str::to_owned)
+        let reply = Reply::of(stack.http.get(&url).bearer_auth(LAB_TOKEN)).await;
+        reply.body["parked"][0]["outcome"].as_str().map(str::to_owned)
     };
-    eventually("the parked write ended", async || outcome().await.is_some()).await;
+    eventually("the paused write ended", async || outcome().await.is_some()).await;
     outcome().await.expect("it ended")
 }
 
@@ -59,12 +59,12 @@ async fn resume(stack: &Stack, parked: usize) -> String {
 async fn a_fenced_write_that_comes_late_is_refused_and_nothing_is_oversold() {
     let stack = Stack::with(setup()).await;
     stack.put_stock("chair", 1).await;
-    let (placing, parked) = place_parked(&stack, "redlock-fenced").await;
+    let (placing, paused) = place_paused(&stack, "redlock-fenced").await;
 
-    // It queues while the parked order still holds the lock, and so has it next.
+    // It queues while the paused order still holds the lock, and acquires it next.
     let other = stack.place("other", "chair", 1).await;
     let placed = placing.await.expect("no panic");
-    let late = resume(&stack, parked).await;
+    let late = resume(&stack, paused).await;
 
     assert_eq!(other.status, 201, "{}", other.body);
     placed.is(409, "out_of_stock");
@@ -82,34 +82,34 @@ async fn a_fenced_write_that_comes_late_is_refused_and_nothing_is_oversold() {
 async fn an_unfenced_write_that_comes_late_oversells() {
     let stack = Stack::with(setup()).await;
     stack.put_stock("chair", 1).await;
-    let (placing, parked) = place_parked(&stack, "redlock").await;
+    let (placing, paused) = place_paused(&stack, "redlock").await;
 
     placing.await.expect("no panic").is(503, "dependency_unavailable");
     let other = stack.place_with("redlock", "other", "chair", 1).await;
-    let late = resume(&stack, parked).await;
+    let late = resume(&stack, paused).await;
 
     assert_eq!((other.status, late.as_str()), (201, "written"), "{}", other.body);
     assert_eq!((stack.available("chair").await, stack.reservations().await), (0, 2), "two reservations of one chair");
 }
 
 #[tokio::test]
-async fn a_write_for_several_that_comes_late_is_refused_and_each_of_them_is_served_once() {
+async fn a_batch_whose_write_comes_late_is_refused_and_each_of_its_orders_is_sold_once() {
     let stack = Stack::with(Setup { wait_ms: 30_000, ..setup() }).await;
     stack.put_stock("chair", 3).await;
-    let elsewhere = shut(&stack, "chair").await;
-    let placing = gather(&stack, &vec![order_body("chair", 1); 3]).await;
+    let elsewhere = hold_lock(&stack, "chair").await;
+    let placing = queue_up(&stack, &vec![order_body("chair", 1); 3]).await;
     for inventory in &stack.inventories {
         arm(&stack, inventory, Method::POST).await;
     }
     elsewhere.release().await.expect("released");
-    let parked = which_stopped(&stack).await;
-    arm(&stack, &stack.inventories[1 - parked], Method::DELETE).await;
+    let paused = which_stopped(&stack).await;
+    arm(&stack, &stack.inventories[1 - paused], Method::DELETE).await;
 
     for reply in futures_util::future::join_all(placing).await {
         let reply = reply.expect("no panic");
         assert_eq!(reply.status, 201, "{}", reply.body);
     }
-    let late = resume(&stack, parked).await;
+    let late = resume(&stack, paused).await;
 
     assert_eq!(late, "stale_fencing_token");
     assert_eq!((stack.available("chair").await, stack.reservations().await), (0, 3));

@@ -1,4 +1,4 @@
-//! Money: captured if and only if the order stands, and never left open.
+//! Payments: captured if and only if the units are the order's, and never left open.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn a_retry_after_a_voided_payment_is_authorised_and_captured_anew() {
     stack.put_stock("chair", 1).await;
     stack.place("k", "chair", 1).await.is(503, "lock_timeout");
     assert_eq!(stack.payments().await, ["voided"]);
-    // The provider recovers: the next replica is configured for it.
+    // The provider is fast again.
     let quick = PaymentProvider::new(&stack.orders_url, 1, Duration::ZERO).expect("a provider");
     let mut placement = stack.app.api.placement.clone();
     placement.batcher.section.payments = quick;

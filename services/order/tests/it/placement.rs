@@ -1,6 +1,11 @@
-//! Orders that are placed: what they answer, and what they leave behind.
+//! Placing orders: the answers, and what is stored.
 
 use contract::Strategy;
+use order::{
+    domain::{error::OrderError, order::OrderRequest},
+    placement::service::PlacementResult,
+    store::idempotency::KeyedRequest,
+};
 use serde_json::json;
 use strum::VariantArray as _;
 
@@ -25,7 +30,7 @@ async fn an_order_is_held_shown_and_paid_for() {
 }
 
 #[tokio::test]
-async fn every_strategy_sells_what_there_is_when_nobody_interferes() {
+async fn every_strategy_sells_the_last_unit_once_when_nothing_fails() {
     let stack = Stack::start().await;
     for &strategy in Strategy::VARIANTS {
         let name = strategy.name();
@@ -42,7 +47,7 @@ async fn every_strategy_sells_what_there_is_when_nobody_interferes() {
 }
 
 #[tokio::test]
-async fn answers_tell_where_the_time_went() {
+async fn answers_carry_the_time_of_every_step() {
     let stack = Stack::with(Setup { payment_ms: 30, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
 
@@ -60,7 +65,7 @@ async fn answers_tell_where_the_time_went() {
 }
 
 #[tokio::test]
-async fn lines_of_one_sku_are_summed_before_anything_else() {
+async fn lines_of_one_sku_are_summed() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 3).await;
     let body = |quantity| json!({ "customer": "ada", "lines": [{ "sku": "chair", "quantity": 2 }, { "sku": "chair", "quantity": quantity }] });
@@ -92,7 +97,7 @@ async fn several_lines_are_held_all_or_none() {
 }
 
 #[tokio::test]
-async fn orders_that_name_their_lines_the_other_way_round_do_not_deadlock() {
+async fn orders_with_their_lines_in_opposite_order_do_not_deadlock() {
     let stack = Stack::start().await;
     stack.put_stock("a", 100).await;
     stack.put_stock("b", 100).await;
@@ -110,7 +115,7 @@ async fn orders_that_name_their_lines_the_other_way_round_do_not_deadlock() {
 }
 
 #[tokio::test]
-async fn a_crowd_gets_exactly_what_there_is() {
+async fn concurrent_orders_get_exactly_the_units_there_are() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 8).await;
     let keys: Vec<_> = (0..24).map(|number| format!("k{number}")).collect();
@@ -125,14 +130,14 @@ async fn a_crowd_gets_exactly_what_there_is() {
 }
 
 #[tokio::test]
-async fn an_order_is_finished_though_its_client_hung_up() {
+async fn an_order_is_finished_though_its_client_disconnected() {
     let stack = Stack::with(Setup { payment_ms: 200, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
-    let gone = stack.post("k").json(&order_body("chair", 1)).send();
+    let request = stack.post("k").json(&order_body("chair", 1)).send();
     let authorised = eventually("the payment is being authorised", async || !stack.payments().await.is_empty());
 
     tokio::select! {
-        answer = gone => panic!("answered before it could hang up: {answer:?}"),
+        answer = request => panic!("answered before the client disconnected: {answer:?}"),
         () = authorised => {}
     }
 
@@ -154,4 +159,23 @@ async fn shutdown_lets_an_order_in_flight_finish() {
     let lock = stack.redis[0].command(&["GET", "lock:sku:chair"]).await.expect("redis");
     assert_eq!(lock, "", "locks are released");
     stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_while_an_order_is_placed_is_an_internal_error_and_the_order_is_reconciled() {
+    let stack = Stack::start().await;
+    stack.put_stock("chair", 1).await;
+    let mut placement = stack.app.api.placement.clone();
+    placement.render = |_| panic!("a defect");
+    let order = OrderRequest::parse("ada", [("chair", 1)].into_iter(), stack.app.api.limits).expect("valid");
+    let strategy = Strategy::RedlockFenced;
+    let request = KeyedRequest { scope: "place-order", key: "k".to_owned(), order, strategy, traceparent: None };
+
+    let placed = placement.place(request).await;
+
+    assert!(matches!(placed, PlacementResult::Retryable(OrderError::Defect(_), _)), "{placed:?}");
+    assert_eq!(stack.order_status("k").await, "pending");
+    sqlx::query("update idempotency_keys set deadline = now()").execute(&stack.orders).await.expect("update");
+    stack.reconcile_until("k", "held").await;
+    assert_eq!((stack.reservations().await, stack.payments().await), (1, vec!["captured".to_owned()]));
 }

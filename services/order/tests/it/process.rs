@@ -1,4 +1,4 @@
-//! The binary as it is deployed: two replicas, one of which dies.
+//! The binary as it is deployed: two replicas, one of which is killed or stopped.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,10 +6,10 @@ use testbed::{Process, ProcessSpec, RedisNode};
 
 use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Another replica beside the one in this process, with the same databases and nodes;
-/// what differs is set from the environment, and the last one counts.
+/// Another replica beside the one in this process, with the same databases and
+/// lock nodes; later variables of the environment override earlier ones.
 pub(crate) async fn replica(stack: &Stack, name: &str, more: &[(&str, &str)]) -> Running {
     let nodes: Vec<_> = stack.redis.iter().map(RedisNode::url).collect();
     let inventory = format!("http://{}", stack.inventory_line.addr());
@@ -32,7 +32,7 @@ pub(crate) async fn replica(stack: &Stack, name: &str, more: &[(&str, &str)]) ->
         log: log.clone(),
     })
     .expect("order starts");
-    let url = process.first_line(PATIENCE).await;
+    let url = process.first_line(TIMEOUT).await;
     let url = url.unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail(20)));
     Running { process, url, log }
 }
@@ -42,13 +42,13 @@ async fn an_order_whose_replica_was_killed_is_reconciled_by_another_and_sells_on
     let setup = Setup { lease_ms: 1_000, wait_ms: 1_000, flags: &["--reconcile-ms=50"], ..Setup::default() };
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 5).await;
-    let mut doomed = replica(&stack, "doomed", &[("ORDER_PAYMENT_MS", "600000")]).await;
-    let placing = doomed.post(&stack, "k");
+    let mut killed = replica(&stack, "killed", &[("ORDER_PAYMENT_MS", "600000")]).await;
+    let placing = killed.post(&stack, "k");
     eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
 
-    doomed.process.kill().await;
+    killed.process.kill().await;
 
-    assert!(placing.await.expect("no panic").is_err(), "nobody answers any more");
+    assert!(placing.await.expect("no panic").is_err(), "the replica is gone");
     eventually("another replica took it over", async || stack.order_status("k").await == "failed").await;
     assert_eq!(stack.payments().await, ["voided"], "no authorisation is left open");
     let placed = stack.place("k", "chair", 1).await;
@@ -65,7 +65,7 @@ async fn sigterm_ends_the_process_cleanly_after_the_orders_in_flight() {
     let placing = running.post(&stack, "k");
     eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
 
-    let status = running.process.terminate(PATIENCE).await;
+    let status = running.process.terminate(TIMEOUT).await;
 
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
     let answered = placing.await.expect("no panic").expect("an answer");
@@ -77,18 +77,18 @@ async fn sigterm_ends_the_process_cleanly_after_the_orders_in_flight() {
 }
 
 #[tokio::test]
-async fn an_order_that_does_not_end_in_time_is_left_to_others_and_undone() {
+async fn an_order_that_outlasts_the_drain_is_reconciled_by_another_replica() {
     let setup = Setup { lease_ms: 1_000, wait_ms: 1_000, flags: &["--reconcile-ms=50"], ..Setup::default() };
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 5).await;
-    let running = replica(&stack, "leaving", &[("ORDER_PAYMENT_MS", "600000")]).await;
+    let running = replica(&stack, "slow", &[("ORDER_PAYMENT_MS", "600000")]).await;
     let placing = running.post(&stack, "k");
     eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
 
-    let status = running.process.terminate(PATIENCE).await;
+    let status = running.process.terminate(TIMEOUT).await;
 
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
-    assert!(placing.await.expect("no panic").is_err(), "nobody answers any more");
+    assert!(placing.await.expect("no panic").is_err(), "the replica is gone");
     eventually("another replica took it over", async || stack.order_status("k").await == "failed").await;
     assert_eq!((stack.payments().await, stack.available("chair").await), (vec!["voided".to_owned()], 5));
     let placed = stack.place("k", "chair", 1).await;

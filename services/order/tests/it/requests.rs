@@ -1,4 +1,4 @@
-//! Requests that are wrong in themselves: status and code, and nothing stored.
+//! Requests that are not acceptable: status and code, and nothing is stored.
 
 use serde_json::{Value, json};
 
@@ -21,8 +21,8 @@ async fn validation_failed_names_every_field() {
     assert_eq!(pointers, ["/customer", "/lines/0/quantity", "/lines/1/quantity", "/lines/2/quantity"]);
     let many = vec![json!({ "sku": "chair", "quantity": 1 }); 10_000];
     Reply::of(stack.post("k").json(&json!({ "customer": "ada", "lines": many }))).await.is(422, "validation_failed");
-    let nobody: Value = json!({ "customer": "ada" });
-    Reply::of(stack.post("k").json(&nobody)).await.is(422, "validation_failed");
+    let no_lines: Value = json!({ "customer": "ada" });
+    Reply::of(stack.post("k").json(&no_lines)).await.is(422, "validation_failed");
     nothing_was_stored(&stack).await;
 }
 
@@ -77,7 +77,7 @@ async fn strategy_not_allowed_is_403_while_the_lab_is_off_and_safe_ones_may_be_n
     let stack = Stack::with(Setup { lab: false, ..Setup::default() }).await;
     stack.place_with("redlock", "k", "chair", 1).await.is(403, "strategy_not_allowed");
     nothing_was_stored(&stack).await;
-    // Named and let through: what inventory makes of a stranger's token is another matter.
+    // Allowed by order; inventory then refuses the bearer token.
     let through = stack.place_with("redlock-fenced", "k", "chair", 1).await;
     assert_ne!(through.status, 403, "{}", through.body);
 }

@@ -15,7 +15,7 @@ use sqlx::PgPool;
 use testbed::{Postgres, Process, ProcessSpec, Proxy, RedisNode};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 static UNIQUE: AtomicUsize = AtomicUsize::new(0);
 
 /// What differs between tests.
@@ -30,13 +30,13 @@ pub(crate) struct Setup {
     pub(crate) wait_ms: u64,
     pub(crate) payment_ms: u64,
     pub(crate) flags: &'static [&'static str],
-    /// Flags that are only known when servers have started.
+    /// Flags that are known only once servers have started.
     pub(crate) addresses: Vec<String>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        // The reconciler is out of the way unless a test is about it.
+        // The reconciler does not interfere unless a test is about it.
         let flags = &["--reconcile-ms=3600000"];
         Self {
             redis_nodes: 3,
@@ -140,7 +140,7 @@ impl Stack {
             database_line,
             orders: PgPool::connect(&orders_url).await.expect("orders database"),
             stock: PgPool::connect(&stock_url).await.expect("inventory database"),
-            http: reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client"),
+            http: reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().expect("a client"),
             app,
             url,
             inventory_url,
@@ -152,13 +152,13 @@ impl Stack {
         }
     }
 
-    /// Asks the order service to stop, and waits until it has.
+    /// Stops the order service, and waits until it has stopped.
     pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
         (&mut self.served).await.expect("no panic").expect("a clean end");
     }
 
-    /// Only asks.
+    /// Signals the order service to stop.
     pub(crate) fn ask_to_stop(&mut self) {
         drop(self.stop.take());
     }
@@ -170,7 +170,7 @@ impl Stack {
         assert!(put.status().is_success(), "stock was not put: {}", put.text().await.unwrap_or_default());
     }
 
-    /// A request that still wants a body.
+    /// A request without its body.
     pub(crate) fn post(&self, key: &str) -> reqwest::RequestBuilder {
         self.http.post(format!("{}/v1/orders", self.url)).header("idempotency-key", key)
     }
@@ -224,8 +224,8 @@ impl Stack {
 }
 
 impl Stack {
-    /// Rounds of reconciliation, until the order stands so. More than one, because
-    /// the service has a round of its own at start, and never two work on one order.
+    /// Reconciles until the order has this status. One round may not do: the service
+    /// runs one at its start, and an order is claimed by one round at a time.
     pub(crate) async fn reconcile_until(&self, key: &str, status: &str) {
         eventually(status, async || {
             let round = order::placement::reconcile::round(&self.app.api.placement).await;
@@ -244,7 +244,7 @@ pub(crate) struct Inventory {
     pub(crate) log: PathBuf,
 }
 
-/// Everything a test looks at in a reply.
+/// The parts of a reply that tests compare.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -270,7 +270,7 @@ impl Reply {
         self.body["code"].as_str().unwrap_or("")
     }
 
-    /// Status and code at once, for one assertion with a telling message.
+    /// Asserts status and code in one, with the body as message.
     pub(crate) fn is(&self, status: u16, code: &str) -> &Self {
         assert_eq!((self.status, self.code()), (status, code), "{}", self.body);
         if !code.is_empty() {
@@ -280,7 +280,7 @@ impl Reply {
         self
     }
 
-    /// A refusal that asks to come back.
+    /// Asserts that the problem is retryable, with a `Retry-After`.
     pub(crate) fn asks_to_retry(&self) -> &Self {
         assert_eq!(self.body["retryable"], true, "{}", self.body);
         let seconds: u64 = self.header("retry-after").parse().expect("seconds");
@@ -293,14 +293,14 @@ pub(crate) fn order_body(sku: &str, quantity: i64) -> Value {
     json!({ "customer": "ada", "lines": [{ "sku": sku, "quantity": quantity }] })
 }
 
-/// Waits for something that only another process can make true.
+/// Waits for a condition that another process fulfils.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never happened: {what}"));
+    tokio::time::timeout(TIMEOUT, waiting).await.unwrap_or_else(|_| panic!("never happened: {what}"));
 }
 
 pub(crate) async fn start_inventory(database: &str, more: &[(&str, &str)]) -> Inventory {
@@ -322,7 +322,7 @@ pub(crate) async fn start_inventory(database: &str, more: &[(&str, &str)]) -> In
         log: log.clone(),
     })
     .expect("inventory starts");
-    let url = process.first_line(PATIENCE).await;
+    let url = process.first_line(TIMEOUT).await;
     let url = url.unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail(20)));
     Inventory { process, url, log }
 }

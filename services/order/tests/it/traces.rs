@@ -1,4 +1,4 @@
-//! One trace from the customer through both services, as a collector sees it.
+//! One trace from the client through both services, as a collector receives it.
 
 use std::{path::Path, time::Duration};
 
@@ -11,11 +11,11 @@ use crate::{
     stack::{Inventory, Reply, Stack, order_body, start_inventory},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
-/// One replica of each service, which log in JSON and send their spans there.
+/// One replica of each service, logging in JSON and sending spans to `endpoint`.
 async fn pair(stack: &Stack, name: &str, endpoint: &str, log: &str) -> (Inventory, Running) {
     let telemetry = [
         ("HOLDFAST_OTLP_ENDPOINT", endpoint),
@@ -54,7 +54,7 @@ async fn an_order_is_one_trace_through_both_services_and_shutting_down_sends_it(
     assert_eq!(placed.status, 201, "{}", placed.body);
     let (order_log, inventory_log) = (order.log.clone(), inventory.log.clone());
 
-    let ended = (order.process.terminate(PATIENCE).await, inventory.process.terminate(PATIENCE).await);
+    let ended = (order.process.terminate(TIMEOUT).await, inventory.process.terminate(TIMEOUT).await);
 
     assert!(ended.0.is_some_and(|status| status.success()) && ended.1.is_some_and(|status| status.success()));
     let spans = collector.trace(TRACE);
@@ -69,13 +69,13 @@ async fn an_order_is_one_trace_through_both_services_and_shutting_down_sends_it(
         let served = &only(&spans, "inventory", call).span;
         assert_eq!((&served.parent_span_id, served.kind), (&section.span_id, SpanKind::Server as i32), "{call}");
     }
-    assert_eq!(answered(&order_log, &request.span_id), 1, "the log has the very ids of the span");
+    assert_eq!(answered(&order_log, &request.span_id), 1, "the log has the ids of the span");
     for call in ["POST /v1/claims", "POST /v1/reservations"] {
         assert_eq!(answered(&inventory_log, &only(&spans, "inventory", call).span.span_id), 1, "{call}");
     }
 }
 
-/// How many requests the log says were answered in this span of the trace.
+/// The number of requests that the log reports as answered in this span of the trace.
 fn answered(log: &Path, span: &[u8]) -> usize {
     let log = std::fs::read_to_string(log).expect("a log");
     // The address on standard output is in the same file.
@@ -89,7 +89,7 @@ async fn orders_that_share_a_grant_keep_their_traces_and_the_section_names_them_
     let (stack, collector) = (Stack::start().await, Collector::start().await);
     stack.put_stock("chair", 9).await;
     let (_inventory, order) = pair(&stack, "sharing", &collector.endpoint, "warn").await;
-    let held = ["SET", "lock:sku:chair", "owner:somebody:token:1:expiry:1", "PX", "400"];
+    let held = ["SET", "lock:sku:chair", "owner:other:token:1:expiry:1", "PX", "400"];
     for node in &stack.redis {
         node.command(&held).await.expect("redis");
     }
@@ -97,7 +97,7 @@ async fn orders_that_share_a_grant_keep_their_traces_and_the_section_names_them_
     let placed = tokio::join!(place(&stack, &order, "a"), place(&stack, &order, "b"));
 
     assert_eq!((placed.0.status, placed.1.status), (201, 201), "{} {}", placed.0.body, placed.1.body);
-    order.process.terminate(PATIENCE).await;
+    order.process.terminate(TIMEOUT).await;
     let spans = collector.trace(TRACE);
     let requests: Vec<_> = spans.iter().filter(|sent| sent.span.name == "POST /v1/orders").collect();
     let section = &only(&spans, "order", "critical_section").span;
