@@ -16,11 +16,13 @@
 //! 7. [`report`]: what a run showed, and the verdict
 //! 8. [`runner`]: runs a scenario
 //! 9. [`live`]: the live page
-//! 10. [`cli`]: the command line
+//! 10. [`cli`]: the arguments, and the plans that they mean
+//! 11. [`commands`]: what each subcommand does
 
 pub mod audit;
 pub mod cli;
 pub mod cluster;
+pub mod commands;
 pub mod faults;
 mod fraction;
 pub mod interrupt;

@@ -1,4 +1,4 @@
-//! A live_stats at the snapshot while everybody is at work: sums, for a live page. It is no audit.
+//! Sums over both databases while orders are in flight, for the live page. This is no audit.
 //!
 //! Invariant: units are summed over the ledger, never read from `available`.
 
@@ -6,20 +6,20 @@ use sqlx::FromRow;
 
 use super::reader::Auditor;
 
-/// What the snapshot say right now. The two databases are not read at the same instant.
+/// Sums over both databases at present. The databases are not read at the same instant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LiveStats {
-    /// Units there are, over all SKUs.
+    /// Units in stock, over all SKUs.
     pub stock: i64,
-    /// Units somebody holds or has bought.
+    /// Units reserved or sold.
     pub sold: i64,
-    /// Of which there are not so many, SKU by SKU.
+    /// Units sold beyond stock, summed SKU by SKU.
     pub oversold: i64,
-    /// Stale tokens refused before reading.
+    /// Stale tokens refused at the claim.
     pub claims_refused: i64,
     /// Stale tokens refused at the write.
     pub writes_refused: i64,
-    /// Orders that came to an end, whichever.
+    /// Orders that are no longer pending, whatever their outcome.
     pub orders: i64,
 }
 
@@ -37,16 +37,16 @@ struct Refusals {
 }
 
 impl Auditor {
-    /// Looks once.
+    /// Reads the sums once.
     ///
     /// # Errors
-    /// A database is not reached.
+    /// A database does not answer.
     pub async fn live_stats(&self) -> Result<LiveStats, sqlx::Error> {
-        let units = "with sku as (select coalesce(sum(delta) filter (where kind = 'put'), 0) as there,
+        let units = "with sku as (select coalesce(sum(delta) filter (where kind = 'put'), 0) as stock,
                                          coalesce(-sum(delta) filter (where kind <> 'put'), 0) as sold
                                     from stock_ledger group by sku)
-                     select coalesce(sum(there), 0)::bigint as stock, coalesce(sum(sold), 0)::bigint as sold,
-                            coalesce(sum(greatest(sold - there, 0)), 0)::bigint as oversold from sku";
+                     select coalesce(sum(stock), 0)::bigint as stock, coalesce(sum(sold), 0)::bigint as sold,
+                            coalesce(sum(greatest(sold - stock, 0)), 0)::bigint as oversold from sku";
         let refusals = "select count(*) filter (where step = 'claim') as claims,
                                count(*) filter (where step = 'write') as writes from fence_refusals";
         let orders = "select count(*) from orders where status <> 'pending'";

@@ -1,78 +1,117 @@
-//! Waiting until nothing is in flight, so that the snapshot hold still while they are read.
+//! Waits until nothing is in flight, so that the databases do not change while the auditor reads them.
 //!
-//! Nothing in flight means: the order service has no order of which it does not know the end, and no payment open;
-//! inventory's lab has no parked write without an outcome; and Postgres runs no statement for either service.
-//! The first of these covers writes that nobody waits for any more. Under a strategy without a fence, order calls an
-//! unheard write unresolved for as long as its connection is kept open, and looks it up after that. Under a fenced one
-//! it is resolved by a newer claim, after which the old write can only be refused.
+//! Nothing is in flight when order has no order of unknown outcome and no open payment, inventory's lab has no paused
+//! write without an outcome, and Postgres runs no statement for either service.
+//! The first condition also covers writes whose answer was lost. Without a fence, order keeps such a write unresolved
+//! while its connection is open and queries the reservation afterwards. With a fence, a newer claim resolves it: from
+//! then on the old write can only be refused.
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde::{Serialize, Serializer};
+use strum::Display;
 use tokio::time::{Instant, sleep};
 
 use super::reader::Auditor;
 use crate::cluster::lab_client::LabClient;
 
-/// Between two looks. There is no event to wait for: the snapshot belong to other processes.
-const LOOK_AGAIN: Duration = Duration::from_millis(25);
-/// So many quiescence looks in a row: one could fall between two statements of the same order.
-const LOOKS: u32 = 2;
+/// Between two polls. There is no event to wait for: the databases belong to other processes.
+const POLL: Duration = Duration::from_millis(25);
+/// So many quiescent polls in a row are required: one could fall between two statements of the same order.
+const QUIESCENT_POLLS: u32 = 2;
 
 /// How the wait ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quiescence {
     /// Nothing is in flight.
     Reached,
-    /// Something still was when the wait was over; told for the report.
-    NotReached(String),
+    /// Something was still in flight at the end of the wait.
+    NotReached(Unsettled),
 }
 
-/// Waits until nothing is in flight, at most for `limit`.
+/// What was still in flight at the end of a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsettled {
+    /// What was in flight.
+    pub in_flight: InFlight,
+    /// How long the auditor waited.
+    pub waited: Duration,
+}
+
+/// Work that may still change a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display)]
+pub enum InFlight {
+    /// Writes during which a replica was paused, and which were not attempted yet.
+    #[strum(to_string = "{0} paused writes had no outcome")]
+    PausedWrites(usize),
+    /// Idempotency keys in flight or unresolved, and payments neither captured nor voided.
+    #[strum(to_string = "{0} orders or payments were unresolved")]
+    OrdersOrPayments(i64),
+    /// Statements of the services in one of the databases.
+    #[strum(to_string = "{0} statements were running")]
+    Statements(i64),
+}
+
+impl fmt::Display for Unsettled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} after a wait of {:?}", self.in_flight, self.waited)
+    }
+}
+
+/// The text.
+impl Serialize for Unsettled {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Waits until nothing is in flight, for at most `limit`.
 ///
 /// # Errors
-/// A database or inventory is not reached.
+/// A database or inventory does not answer.
 pub async fn wait_until_quiescent(
     auditor: &Auditor,
     inventory: Option<&LabClient>,
     limit: Duration,
 ) -> anyhow::Result<Quiescence> {
     let deadline = Instant::now() + limit;
-    let mut quiescence = 0;
+    let mut quiescent = 0;
     loop {
         match in_flight(auditor, inventory).await? {
-            None => quiescence += 1,
-            Some(_) => quiescence = 0,
+            None => quiescent += 1,
+            Some(_) => quiescent = 0,
         }
-        if quiescence == LOOKS {
+        if quiescent == QUIESCENT_POLLS {
             return Ok(Quiescence::Reached);
         }
         if Instant::now() >= deadline {
-            let what = in_flight(auditor, inventory).await?;
-            return Ok(
-                what.map_or(Quiescence::Reached, |what| Quiescence::NotReached(format!("{what} after {limit:?}")))
-            );
+            return Ok(match in_flight(auditor, inventory).await? {
+                None => Quiescence::Reached,
+                Some(in_flight) => Quiescence::NotReached(Unsettled { in_flight, waited: limit }),
+            });
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL).await;
     }
 }
 
-async fn in_flight(auditor: &Auditor, inventory: Option<&LabClient>) -> anyhow::Result<Option<String>> {
+async fn in_flight(auditor: &Auditor, inventory: Option<&LabClient>) -> anyhow::Result<Option<InFlight>> {
     if let Some(inventory) = inventory {
         for replica in 0..inventory.count() {
-            let parked = inventory.paused_requests(replica).await?;
-            let open = parked.iter().filter(|parked| parked.outcome.is_none()).count();
+            let paused = inventory.paused_requests(replica).await?;
+            let open = paused.iter().filter(|paused| paused.outcome.is_none()).count();
             if open > 0 {
-                return Ok(Some(format!("{open} paused writes were not attempted yet")));
+                return Ok(Some(InFlight::PausedWrites(open)));
             }
         }
     }
     let orders = "select (select count(*) from idempotency_keys where state in ('in_flight', 'unresolved'))
                        + (select count(*) from payments where state = 'authorised')";
     let open: i64 =
-        sqlx::query_scalar(orders).fetch_one(&auditor.order).await.context("the orders could not be read")?;
+        sqlx::query_scalar(orders).fetch_one(&auditor.order).await.context("unresolved orders could not be counted")?;
     if open > 0 {
-        return Ok(Some(format!("{open} orders or payments are unresolved")));
+        return Ok(Some(InFlight::OrdersOrPayments(open)));
     }
     let statements = "select count(*) from pg_stat_activity
                        where datname = current_database() and pid <> pg_backend_pid()
@@ -82,7 +121,7 @@ async fn in_flight(auditor: &Auditor, inventory: Option<&LabClient>) -> anyhow::
         let running: i64 =
             sqlx::query_scalar(statements).fetch_one(pool).await.context("pg_stat_activity could not be read")?;
         if running > 0 {
-            return Ok(Some(format!("{running} statements are running")));
+            return Ok(Some(InFlight::Statements(running)));
         }
     }
     Ok(None)

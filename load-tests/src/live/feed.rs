@@ -1,4 +1,4 @@
-//! What the live page shows: the last minutes, one moment after the other, and whoever looks at them.
+//! The recent moments of a stack, for every open page.
 //!
 //! Absence: nothing is measured here.
 
@@ -8,33 +8,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use tokio::sync::watch;
 
-/// Ten minutes, at two moments a second.
+/// Moments that are kept: ten minutes, at two per second.
 const KEPT: usize = 1_200;
 
-/// How things stood.
+/// The state of a stack at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Moment {
     /// Counts from 1.
     pub number: u64,
-    /// Milliseconds since the watch began.
+    /// Milliseconds since the watcher started.
     pub at_ms: u64,
-    /// Units there are.
+    /// Units in stock.
     pub stock: i64,
-    /// Units somebody holds or has bought.
+    /// Units reserved or sold.
     pub sold: i64,
-    /// Of which there are not so many.
+    /// Units sold beyond stock.
     pub oversold: i64,
-    /// Orders that came to an end, per second.
+    /// Orders that left the pending state, per second.
     pub orders_per_second: f64,
-    /// Stale tokens refused before reading, so far.
+    /// Stale tokens refused at the claim, so far.
     pub claims_refused: i64,
     /// Stale tokens refused at the write, so far.
     pub writes_refused: i64,
     /// Every replica.
     pub replicas: Vec<Replica>,
-    /// The snapshot could be read; where not, the numbers are the last ones.
-    pub snapshot: bool,
-    /// What it means, in one sentence.
+    /// Both databases were read; otherwise the numbers are those of the last moment at which they were.
+    pub databases_read: bool,
+    /// What the numbers mean, in one sentence.
     pub verdict: String,
 }
 
@@ -43,15 +43,15 @@ pub struct Moment {
 pub struct Replica {
     /// `order-1`, `inventory-1`.
     pub name: String,
-    /// It said that it is alive when it was asked.
-    pub answers: bool,
+    /// It answered `/livez` in time.
+    pub responding: bool,
 }
 
 /// Cheap to clone; every clone is the same feed.
 #[derive(Debug, Clone)]
 pub struct EventFeed {
     moments: Arc<Mutex<VecDeque<Moment>>>,
-    /// The number of the last moment; `None` once no more will come.
+    /// Number of the last moment; `None` once the feed is closed.
     last: watch::Sender<Option<u64>>,
 }
 
@@ -62,8 +62,8 @@ impl Default for EventFeed {
 }
 
 impl EventFeed {
-    /// Puts up what comes next; it is numbered here.
-    pub fn put(&self, mut moment: Moment) {
+    /// Numbers a moment and publishes it.
+    pub fn publish(&self, mut moment: Moment) {
         let mut moments = self.lock();
         moment.number = moments.back().map_or(1, |last| last.number + 1);
         let number = moment.number;
@@ -75,18 +75,18 @@ impl EventFeed {
         self.last.send_if_modified(|last| last.as_mut().map(|last| *last = number).is_some());
     }
 
-    /// No more will come.
+    /// Ends every reader; later moments are not delivered.
     pub fn close(&self) {
         self.last.send_replace(None);
     }
 
-    /// What came after this number, once there is something; `None` when no more will come.
+    /// Waits until there are moments after this number and returns them; `None` once the feed is closed.
     ///
     /// # Cancel safety: nothing is consumed.
     pub async fn after(&self, number: u64) -> Option<Vec<Moment>> {
         let mut last = self.last.subscribe();
-        let there_is = last.wait_for(|last| last.is_none_or(|last| last > number)).await;
-        if there_is.map_or(true, |last| last.is_none()) {
+        let newer = last.wait_for(|last| last.is_none_or(|last| last > number)).await;
+        if newer.map_or(true, |last| last.is_none()) {
             return None;
         }
         Some(self.lock().iter().filter(|moment| moment.number > number).cloned().collect())
@@ -112,7 +112,7 @@ mod tests {
             claims_refused: 0,
             writes_refused: 0,
             replicas: Vec::new(),
-            snapshot: true,
+            databases_read: true,
             verdict: String::new(),
         }
     }
@@ -122,28 +122,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_comes_late_is_told_what_was_and_then_what_comes() {
+    async fn a_late_reader_gets_the_earlier_moments_and_then_the_new_ones() {
         let feed = EventFeed::default();
-        feed.put(moment());
-        feed.put(moment());
+        feed.publish(moment());
+        feed.publish(moment());
         assert_eq!(numbers(feed.after(0).await), Some(vec![1, 2]));
-        let (waits, ()) = tokio::join!(feed.after(2), async { feed.put(moment()) });
-        assert_eq!(numbers(waits), Some(vec![3]));
+        let (new, ()) = tokio::join!(feed.after(2), async { feed.publish(moment()) });
+        assert_eq!(numbers(new), Some(vec![3]));
     }
 
     #[tokio::test]
-    async fn a_closed_board_lets_everybody_go() {
+    async fn closing_the_feed_ends_every_reader() {
         let feed = EventFeed::default();
-        let (waits, ()) = tokio::join!(feed.after(0), async { feed.close() });
-        assert_eq!(waits, None);
-        feed.put(moment());
+        let (new, ()) = tokio::join!(feed.after(0), async { feed.close() });
+        assert_eq!(new, None);
+        feed.publish(moment());
         assert_eq!(feed.after(0).await, None);
     }
 
     #[tokio::test]
-    async fn what_is_too_old_is_forgotten() {
+    async fn old_moments_are_dropped() {
         let feed = EventFeed::default();
-        (0..KEPT + 5).for_each(|_| feed.put(moment()));
+        (0..KEPT + 5).for_each(|_| feed.publish(moment()));
         let kept = numbers(feed.after(0).await).expect("moments");
         assert_eq!((kept.len(), kept[0]), (KEPT, 6));
     }

@@ -1,8 +1,8 @@
-//! The live page: units sold against stock, orders a second, replicas that fall silent, and the auditor over HTTP.
-//! The only part of the laboratory that names axum.
+//! The live page: units sold against stock, orders per second, replicas that do not respond, and the auditor over HTTP.
+//! The only part of the laboratory that uses axum.
 //!
-//! Invariant: it watches and changes nothing; whoever attacks the stack does that from elsewhere.
-//! Absence: nothing is fetched from anywhere but this server, and nothing is kept when it ends.
+//! Invariant: it only reads; attacks on the stack come from other processes.
+//! Absence: the page fetches nothing from other servers, and nothing is stored when it ends.
 
 mod feed;
 mod watcher;
@@ -17,6 +17,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use contract::ProblemCode;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -26,20 +27,21 @@ pub use watcher::Watcher;
 
 use crate::audit::{Auditor, Quiescence, Statement, wait_until_quiescent};
 
-/// How long the snapshot may take to come to rest before an audit is refused.
-const QUIET_WITHIN: Duration = Duration::from_secs(10);
+/// How long the databases may take to become quiescent before an audit is refused.
+const QUIESCENT_WITHIN: Duration = Duration::from_secs(10);
 const PAGE: &str = include_str!("page.html");
-/// The page is all there is: its own style and script, and this server to listen to.
+/// The page contains its style and script, and connects to this server only.
 const POLICY: &str =
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:";
 
+/// The state of the handlers.
 #[derive(Debug, Clone)]
 struct Live {
     auditor: Auditor,
     feed: EventFeed,
 }
 
-/// Serves until `ended` resolves; open pages are let go.
+/// Serves until `ended` resolves, and then ends the stream of every open page.
 ///
 /// # Errors
 /// The listener fails.
@@ -50,15 +52,15 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let feed = EventFeed::default();
     let live = Live { auditor: watcher.auditor.clone(), feed: feed.clone() };
-    let (closed_with_it, shown) = (feed.clone(), feed);
+    let (closed_at_end, published) = (feed.clone(), feed);
     let ended = async move {
         ended.await;
-        // Pages would keep their stream open for ever.
-        closed_with_it.close();
+        // Otherwise open pages would keep the server running.
+        closed_at_end.close();
     };
     tokio::select! {
-        served = axum::serve(listener, router(live)).with_graceful_shutdown(ended) => served.context("the live page"),
-        never = watcher.watch(&shown) => match never {},
+        served = axum::serve(listener, router(live)).with_graceful_shutdown(ended) => served.context("the live page failed"),
+        never = watcher.watch(&published) => match never {},
     }
 }
 
@@ -75,7 +77,7 @@ async fn page() -> impl IntoResponse {
     ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(PAGE))
 }
 
-/// Everything the feed has, then everything that comes.
+/// The stored moments, then the new ones.
 async fn events(State(live): State<Live>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let after = |(feed, seen): (EventFeed, u64)| async move {
         let moments = feed.after(seen).await?;
@@ -83,16 +85,16 @@ async fn events(State(live): State<Live>) -> Sse<impl Stream<Item = Result<Event
         Some((stream::iter(moments), (feed, seen)))
     };
     let moments = stream::unfold((live.feed, 0), after).flatten();
-    // A moment that cannot be written as JSON is one that is missing.
+    // A moment that cannot be serialised is left out.
     let events = moments.filter_map(|moment| async move { Event::default().json_data(moment).ok().map(Ok) });
     Sse::new(events).keep_alive(KeepAlive::default())
 }
 
-/// Audits the snapshot as they are. While something is in flight an audit proves nothing, and is refused.
+/// Audits both databases. An audit proves nothing while work is in flight, and is refused.
 async fn audit(State(live): State<Live>) -> Response {
-    match wait_until_quiescent(&live.auditor, None, QUIET_WITHIN).await {
+    match wait_until_quiescent(&live.auditor, None, QUIESCENT_WITHIN).await {
         Ok(Quiescence::Reached) => {}
-        Ok(Quiescence::NotReached(what)) => return problem("books_in_motion", &what),
+        Ok(Quiescence::NotReached(unsettled)) => return problem("not_quiescent", &unsettled.to_string()),
         Err(error) => return unreachable(&error),
     }
     match Statement::take(&live.auditor, &[]).await {
@@ -102,15 +104,15 @@ async fn audit(State(live): State<Live>) -> Response {
 }
 
 fn unreachable(error: &anyhow::Error) -> Response {
-    tracing::warn!("the audit could not be made: {error:#}");
-    problem("dependency_unavailable", "the databases are not reached")
+    tracing::warn!("the databases could not be audited; the request is answered with 503: {error:#}");
+    problem(ProblemCode::DependencyUnavailable.as_str(), "a database does not answer")
 }
 
-/// RFC 9457. Both are over some time.
+/// A problem of RFC 9457; both codes are retryable.
 fn problem(code: &str, detail: &str) -> Response {
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let body = json!({
-        "type": "about:blank", "title": "The snapshot cannot be audited now", "status": status.as_u16(),
+        "type": "about:blank", "title": "The databases cannot be audited at present", "status": status.as_u16(),
         "detail": detail, "code": code, "retryable": true,
     });
     let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::RETRY_AFTER, "1")];

@@ -1,6 +1,6 @@
-//! Looks at the snapshot and at every replica, again and again, and puts up what it sees.
+//! Polls both databases and every replica, and publishes a moment after each poll.
 //!
-//! Invariant: a database or a replica that does not answer is something it shows, not something that ends it.
+//! Invariant: a database or a replica that does not answer is shown in the moment and does not end the watcher.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use super::feed::{EventFeed, Moment, Replica};
 use crate::audit::{Auditor, LiveStats};
 use crate::cluster::target::Target;
 
-/// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// A replica that takes longer to say that it is alive is silent.
-const ALIVE_WITHIN: Duration = Duration::from_millis(400);
+/// Between two polls.
+const POLL: Duration = Duration::from_millis(500);
+/// A replica that takes longer to answer `/livez` counts as not responding.
+const RESPONDS_WITHIN: Duration = Duration::from_millis(400);
 
 /// Watches one stack.
 #[derive(Debug)]
 pub struct Watcher {
-    /// Reads the snapshot.
+    /// Reads both databases.
     pub auditor: Auditor,
     http: Client,
     /// Names and addresses.
@@ -29,7 +29,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Of this stack; `auditor` reads its snapshot.
+    /// A watcher of this stack; `auditor` reads its databases.
     ///
     /// # Errors
     /// The HTTP client cannot be built.
@@ -38,62 +38,61 @@ impl Watcher {
             (1..).zip(urls).map(|(n, url)| (format!("{kind}-{n}"), url.clone())).collect()
         };
         let replicas = [named("order", &target.orders), named("inventory", &target.inventory)].concat();
-        Ok(Self { auditor, http: Client::builder().no_proxy().timeout(ALIVE_WITHIN).build()?, replicas })
+        Ok(Self { auditor, http: Client::builder().no_proxy().timeout(RESPONDS_WITHIN).build()?, replicas })
     }
 
-    /// Never ends by itself.
+    /// Publishes moments; never returns.
     ///
     /// # Cancel safety: it may be dropped at any time.
     pub async fn watch(&self, feed: &EventFeed) -> Infallible {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut polls = interval(POLL);
+        polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let began = Instant::now();
-        let (mut known, mut looked_at) = (None::<LiveStats>, began);
+        let (mut last, mut last_read_at) = (None::<LiveStats>, began);
         loop {
-            looks.tick().await;
-            let (seen, replicas) = tokio::join!(self.auditor.live_stats(), self.replicas());
+            polls.tick().await;
+            let (stats, replicas) = tokio::join!(self.auditor.live_stats(), self.replicas());
             let now = Instant::now();
-            let snapshot = seen.is_ok();
-            if let Err(error) = &seen {
-                tracing::debug!("the snapshot could not be read: {error}");
+            let databases_read = stats.is_ok();
+            if let Err(error) = &stats {
+                tracing::debug!("the databases could not be read; the page shows the last numbers: {error}");
             }
-            let before = known.unwrap_or_default();
-            let seen = seen.unwrap_or(before);
-            let orders = known.map_or(0, |known| seen.orders - known.orders);
-            feed.put(Moment {
+            let stats = stats.unwrap_or(last.unwrap_or_default());
+            let orders = last.map_or(0, |last| stats.orders - last.orders);
+            feed.publish(Moment {
                 number: 0,
                 at_ms: u64::try_from((now - began).as_millis()).unwrap_or(u64::MAX),
-                stock: seen.stock,
-                sold: seen.sold,
-                oversold: seen.oversold,
-                orders_per_second: per_second(orders, now - looked_at),
-                claims_refused: seen.claims_refused,
-                writes_refused: seen.writes_refused,
+                stock: stats.stock,
+                sold: stats.sold,
+                oversold: stats.oversold,
+                orders_per_second: per_second(orders, now - last_read_at),
+                claims_refused: stats.claims_refused,
+                writes_refused: stats.writes_refused,
                 replicas,
-                snapshot,
-                verdict: verdict(&seen, snapshot),
+                databases_read,
+                verdict: verdict(&stats, databases_read),
             });
-            if snapshot {
-                (known, looked_at) = (Some(seen), now);
+            if databases_read {
+                (last, last_read_at) = (Some(stats), now);
             }
         }
     }
 
     async fn replicas(&self) -> Vec<Replica> {
-        let asked = self.replicas.iter().map(|(name, url)| async move {
+        let polled = self.replicas.iter().map(|(name, url)| async move {
             let answer = self.http.get(format!("{url}/livez")).send().await;
-            Replica { name: name.clone(), answers: answer.is_ok_and(|answer| answer.status().is_success()) }
+            Replica { name: name.clone(), responding: answer.is_ok_and(|answer| answer.status().is_success()) }
         });
-        join_all(asked).await
+        join_all(polled).await
     }
 }
 
-fn verdict(seen: &LiveStats, snapshot: bool) -> String {
-    match (snapshot, seen.oversold, seen.stock) {
-        (false, ..) => "The snapshot cannot be read.".to_owned(),
-        (true, 1.., _) => format!("OVERSOLD: {} units were sold that are not there.", seen.oversold),
+fn verdict(stats: &LiveStats, databases_read: bool) -> String {
+    match (databases_read, stats.oversold, stats.stock) {
+        (false, ..) => "The databases cannot be read.".to_owned(),
+        (true, 1.., _) => format!("OVERSOLD: {} units beyond stock were sold.", stats.oversold),
         (true, _, 0) => "There is no stock yet.".to_owned(),
-        (true, _, stock) => format!("Nothing is oversold: {} of {stock} units are sold.", seen.sold),
+        (true, _, stock) => format!("Nothing is oversold: {} of {stock} units are sold.", stats.sold),
     }
 }
 
@@ -108,11 +107,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sentence_says_oversold_if_and_only_if_a_unit_is() {
-        let seen = |sold, oversold| verdict(&LiveStats { stock: 10, sold, oversold, ..LiveStats::default() }, true);
-        assert_eq!(seen(10, 0), "Nothing is oversold: 10 of 10 units are sold.");
-        assert_eq!(seen(11, 1), "OVERSOLD: 1 units were sold that are not there.");
+    fn the_sentence_reads_oversold_if_and_only_if_a_unit_is() {
+        let of = |sold, oversold| verdict(&LiveStats { stock: 10, sold, oversold, ..LiveStats::default() }, true);
+        assert_eq!(of(10, 0), "Nothing is oversold: 10 of 10 units are sold.");
+        assert_eq!(of(11, 1), "OVERSOLD: 1 units beyond stock were sold.");
         assert_eq!(verdict(&LiveStats::default(), true), "There is no stock yet.");
-        assert_eq!(verdict(&LiveStats::default(), false), "The snapshot cannot be read.");
+        assert_eq!(verdict(&LiveStats::default(), false), "The databases cannot be read.");
     }
 }

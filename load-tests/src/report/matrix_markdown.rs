@@ -1,6 +1,6 @@
-//! `matrix.md`: every strategy under every fault, what theory says against what was seen.
+//! `matrix.md`: every strategy under every fault, theory beside the result.
 //!
-//! Absence: nothing is judged here; `verdict` does that with the same theory.
+//! Absence: nothing is judged here; `verdict` judges by the same theory.
 
 use std::fmt::Write as _;
 use std::io;
@@ -9,49 +9,46 @@ use std::time::Duration;
 
 use contract::Strategy;
 
+use super::matrix::Matrix;
+use super::model::{Report, RunReport};
 use crate::faults::Fault;
-use crate::report::{Report, RunReport};
 use crate::scenario::theory::Theory;
 
-/// Writes it into the folder, if the run has the makings of a matrix: more than one strategy, more than one fault.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn write(report: &Report, folder: &Path) -> io::Result<()> {
-    let (strategies, faults) = axes(&report.runs);
-    if strategies.len() < 2 || faults.len() < 2 {
-        return Ok(());
+/// Writes it into the folder, if the run has at least two strategies and two faults.
+pub(super) fn write(report: &Report, folder: &Path) -> io::Result<()> {
+    match Matrix::of(&report.runs) {
+        Some(matrix) => std::fs::write(folder.join("matrix.md"), text(report, &matrix)),
+        None => Ok(()),
     }
-    std::fs::write(folder.join("matrix.md"), text(report))
 }
 
 /// The whole document.
-pub fn text(report: &Report) -> String {
-    let (strategies, faults) = axes(&report.runs);
+fn text(report: &Report, Matrix { strategies, faults, .. }: &Matrix) -> String {
     let stock = report.runs.first().map_or(0, |run| run.initial_stock);
     let mut text = String::from("# Units oversold, every strategy under every fault\n\n");
     let _ = writeln!(
         text,
-        "Of {stock} units in each cell. `never`: it must not oversell. `must`: theory says that it does, and a run that \
-         does not show it is void. `may`: nobody promised anything.\n"
+        "Of {stock} units in each cell. `never`: the strategy must not oversell. `must`: theory predicts that it oversells, \
+         and a run without it is void. `may`: it promises nothing here.\n"
     );
-    let _ = writeln!(text, "| fault (fired) | {} |", names(&strategies).join(" | "));
+    let names: Vec<_> = strategies.iter().map(|strategy| format!("`{strategy}`")).collect();
+    let _ = writeln!(text, "| fault (fired) | {} |", names.join(" | "));
     let _ = writeln!(text, "|---|{}", "---|".repeat(strategies.len()));
-    for &fault in &faults {
+    for &fault in faults {
         let fired = report.runs.iter().filter(|run| run.fault == fault).map(|run| run.faults_fired).max().unwrap_or(0);
         let cells: Vec<_> = strategies.iter().map(|&strategy| cell(report, strategy, fault)).collect();
         let fired = if fault == Fault::None { String::new() } else { format!(" ({fired})") };
         let _ = writeln!(text, "| {fault}{fired} | {} |", cells.join(" | "));
     }
     text += "\n## Expected, and why\n\n";
-    for &fault in &faults {
+    for &fault in faults {
         let _ = writeln!(text, "- **{fault}**: {}", fault.spec().why);
     }
-    let surprises: Vec<_> = report.runs.iter().filter_map(difference).collect();
+    let differences: Vec<_> = report.runs.iter().filter_map(difference).collect();
     text += "\n## Differences\n\n";
-    match surprises.as_slice() {
-        [] => text += "None: whoever must not oversell did not, whoever must be caught was.\n",
-        some => some.iter().for_each(|surprise| text += &format!("- {surprise}\n")),
+    match differences.as_slice() {
+        [] => text += "None: no strategy oversold that must not, and every strategy oversold that must.\n",
+        some => some.iter().for_each(|difference| text += &format!("- {difference}\n")),
     }
     let settings = &report.settings;
     let _ = writeln!(
@@ -60,24 +57,6 @@ pub fn text(report: &Report) -> String {
         settings.seed, settings.lease_ms, settings.payment_ms, settings.arrivals
     );
     text
-}
-
-/// The strategies and the faults that were run, in order, once each.
-pub(crate) fn axes(runs: &[RunReport]) -> (Vec<Strategy>, Vec<Fault>) {
-    let (mut strategies, mut faults) = (Vec::new(), Vec::new());
-    for run in runs {
-        if !strategies.contains(&run.strategy) {
-            strategies.push(run.strategy);
-        }
-        if !faults.contains(&run.fault) {
-            faults.push(run.fault);
-        }
-    }
-    (strategies, faults)
-}
-
-fn names(strategies: &[Strategy]) -> Vec<String> {
-    strategies.iter().map(|strategy| format!("`{strategy}`")).collect()
 }
 
 fn theory_of(run: &RunReport) -> Theory {
@@ -99,10 +78,23 @@ fn cell(report: &Report, strategy: Strategy, fault: Fault) -> String {
 }
 
 fn difference(run: &RunReport) -> Option<String> {
-    let (name, over) = (format!("{} under {}", run.strategy, run.fault), run.units_oversold);
+    let (name, oversold) = (run.name(), run.units_oversold);
     match theory_of(run) {
-        Theory::Never if over > 0 => Some(format!("{name} oversold {over} units, and must not")),
-        Theory::Certain if over == 0 => Some(format!("{name} was not caught, and theory says that it can be")),
+        Theory::Never if oversold > 0 => Some(format!("{name} oversold {oversold} units, and must not")),
+        Theory::Certain if oversold == 0 => Some(format!("{name} oversold nothing, and theory predicts that it does")),
         Theory::Never | Theory::Open | Theory::Certain => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn the_document_of_the_sample() {
+        let report = sample::report();
+        let matrix = Matrix::of(&report.runs).expect("several strategies and faults");
+        insta::assert_snapshot!(text(&report, &matrix));
     }
 }

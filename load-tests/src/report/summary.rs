@@ -1,37 +1,37 @@
-//! The run as a story of four parts: situation, task, action, result. Each has one number, and it is in the report.
+//! The run in four parts: situation, task, action, result. Each has one number, which is in the report.
 //!
-//! Invariant: what was not run is said not to have been run; nothing is made up for it.
+//! Invariant: a part that was not run says so.
 
 use contract::Strategy;
 use serde::Serialize;
 
-use super::{Report, RunReport};
+use super::model::{Report, RunReport};
 use crate::faults::Fault;
 
 /// The four parts.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 pub(super) struct Summary {
-    /// ProtocolMutation a lock.
+    /// What happens without a lock.
     pub(super) situation: Part,
-    /// What had to be done at the same time.
+    /// How many orders were placed concurrently.
     pub(super) task: Part,
-    /// What stood in the way of a stale write.
+    /// How many stale writes were refused.
     pub(super) action: Part,
-    /// What is left of the errors.
+    /// By how much errors were reduced.
     pub(super) result: Part,
 }
 
-/// One of them.
+/// One part.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 pub(super) struct Part {
-    /// The number that stands for it; a dash where there is none.
+    /// Its number; a dash where it was not run.
     pub(super) number: String,
-    /// What it says.
+    /// What the number counts.
     pub(super) sentence: String,
 }
 
 impl Summary {
-    /// From what was measured.
+    /// The summary of a report.
     pub(super) fn of(report: &Report) -> Self {
         Self { situation: situation(&report.runs), task: task(report), action: action(report), result: result(report) }
     }
@@ -46,9 +46,9 @@ fn situation(runs: &[RunReport]) -> Part {
     match off {
         Some(off) => part(
             off.units_oversold,
-            format!("units oversold of {} there were, without a lock and without any fault", off.initial_stock),
+            format!("units oversold of {} in stock, without a lock and without a fault", off.initial_stock),
         ),
-        None => part("–", "it was not run without a lock"),
+        None => part("–", "no row without a lock was run"),
     }
 }
 
@@ -57,7 +57,7 @@ fn task(report: &Report) -> Part {
     let replicas = report.settings.replicas;
     part(
         orders,
-        format!("orders that read, decide and write in different processes: {replicas} replicas of each service"),
+        format!("orders that read, decide and write in different processes, on {replicas} replicas of each service"),
     )
 }
 
@@ -75,8 +75,8 @@ fn result(report: &Report) -> Part {
     match report.verdict.error_reduction_percent {
         Some(percent) => part(
             format!("{percent} %"),
-            "of the oversold units are gone, with the worst of the strategies that promise none",
+            "fewer oversold units, by the worst of the strategies that promise never to oversell",
         ),
-        None => part("–", "there is no row without a lock to compare with"),
+        None => part("–", "no row without a lock was run to compare with"),
     }
 }

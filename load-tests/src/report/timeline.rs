@@ -1,7 +1,7 @@
-//! How a row went over time: units sold and oversold, answers, refused tokens, and how long answers took. For charts.
+//! A row over time, for charts: units sold and oversold, answers, refused tokens, and the distribution of latency.
 //!
-//! Invariant: what was sold is read from the ledger, also here; only answers come from the history.
-//! Absence: nothing is judged, and no number of the table is taken from here.
+//! Invariant: units are read from the ledger here as well; only answers come from the history.
+//! Absence: nothing is judged here, and no number of the table comes from here.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use std::time::Duration;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::audit::{DbSnapshot, LedgerRow};
+use crate::audit::{DbSnapshot, LedgerKind, LedgerRow, RefusalStep};
 use crate::workload::operation::Operation;
 
 /// A chart is some hundred pixels wide.
 const MOMENTS: u32 = 100;
-/// Upper bounds in milliseconds of what is counted together; the last is open.
+/// Upper bounds of the latency buckets, in milliseconds; the last bucket is open.
 const BOUNDS: [f64; 19] = [
     1.0,
     2.0,
@@ -37,54 +37,54 @@ const BOUNDS: [f64; 19] = [
     f64::INFINITY,
 ];
 
-/// The timeline of a row.
+/// A row over time.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Timeline {
     /// Evenly spaced, the first at 0.
     pub moments: Vec<Moment>,
     /// Stale tokens that were refused.
     pub refused: Vec<Refused>,
-    /// How many answers took how long, in order.
-    pub latency: Vec<Answers>,
+    /// The distribution of latency, the fastest bucket first.
+    pub latency: Vec<LatencyBucket>,
 }
 
-/// What had been until then.
+/// Sums since the row began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Moment {
     /// Milliseconds since the row began.
     pub at_ms: u64,
-    /// Units that somebody held or had bought.
+    /// Units reserved or sold.
     pub sold: i64,
-    /// Of which there never were so many.
+    /// Units sold beyond stock, at this moment.
     pub oversold: i64,
     /// Orders answered.
     pub answered: usize,
 }
 
 /// A stale token that was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Refused {
     /// Milliseconds since the row began.
     pub at_ms: u64,
-    /// `claim` or `write`.
-    pub step: String,
+    /// The statement that refused it.
+    pub step: RefusalStep,
 }
 
-/// Answers that took about as long.
+/// A bucket of the distribution of latency.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Answers {
-    /// No longer than this; absent: longer than all others.
+pub struct LatencyBucket {
+    /// Upper bound in milliseconds; absent in the last bucket, which is open.
     pub within_ms: Option<f64>,
-    /// How many.
+    /// Answers in this bucket.
     pub count: usize,
 }
 
-/// What two clocks showed at the same time: the row's and the database's.
+/// One instant on two clocks: the row's and the database's.
 #[derive(Debug, Clone, Copy)]
 pub struct Clocks {
     /// Since the row began.
     pub row: Duration,
-    /// In the database.
+    /// By the clock of the database.
     pub database: OffsetDateTime,
 }
 
@@ -96,12 +96,12 @@ impl Clocks {
 }
 
 impl Timeline {
-    /// Puts together what the snapshot and the history tell.
+    /// The timeline of a history and of the ledger that it led to.
     pub fn of(history: &[Operation], snapshot: &DbSnapshot, clocks: Clocks) -> Self {
         let refused = snapshot
             .refusals
             .iter()
-            .map(|refusal| Refused { at_ms: ms(clocks.in_row(refusal.at)), step: refusal.step.clone() });
+            .map(|refusal| Refused { at_ms: ms(clocks.in_row(refusal.at)), step: refusal.step });
         Self {
             moments: moments(history, &snapshot.ledger, clocks),
             refused: refused.collect(),
@@ -124,7 +124,7 @@ fn moments(history: &[Operation], ledger: &[LedgerRow], clocks: Clocks) -> Vec<M
     let (mut row, mut answered) = (0, 0);
     let moment = |number| {
         let until = end * number / MOMENTS;
-        // Rows are in the order of `seq`, which is that of the writes; their times may differ from it a little.
+        // Rows are in the order of `seq`, which is the order of writes; their times may deviate from it slightly.
         while written.get(row).is_some_and(|at| *at <= until || number == MOMENTS) {
             sales.write(&ledger[row]);
             row += 1;
@@ -142,27 +142,28 @@ fn answered_at(operation: &Operation) -> Option<Duration> {
 #[derive(Default)]
 struct Sales<'a> {
     sold: i64,
-    /// Units there are and units sold, per SKU.
+    /// Units in stock and units sold, per SKU.
     skus: HashMap<&'a str, (i64, i64)>,
 }
 
 impl<'a> Sales<'a> {
     fn write(&mut self, row: &'a LedgerRow) {
-        let (there, sold) = self.skus.entry(&row.sku).or_default();
-        if row.kind == "put" {
-            *there += row.delta;
-        } else {
-            *sold -= row.delta;
-            self.sold -= row.delta;
+        let (stock, sold) = self.skus.entry(&row.sku).or_default();
+        match row.kind {
+            LedgerKind::Put => *stock += row.delta,
+            LedgerKind::Reserve | LedgerKind::Cancel | LedgerKind::Expire => {
+                *sold -= row.delta;
+                self.sold -= row.delta;
+            }
         }
     }
 
     fn oversold(&self) -> i64 {
-        self.skus.values().map(|(there, sold)| (sold - there).max(0)).sum()
+        self.skus.values().map(|(stock, sold)| (sold - stock).max(0)).sum()
     }
 }
 
-fn latency(history: &[Operation]) -> Vec<Answers> {
+fn latency(history: &[Operation]) -> Vec<LatencyBucket> {
     let mut counts = [0; BOUNDS.len()];
     for operation in history {
         if let Some(at) = answered_at(operation) {
@@ -170,7 +171,7 @@ fn latency(history: &[Operation]) -> Vec<Answers> {
             counts[BOUNDS.partition_point(|bound| *bound < took).min(BOUNDS.len() - 1)] += 1;
         }
     }
-    let bar = |(bound, count): (f64, usize)| Answers { within_ms: bound.is_finite().then_some(bound), count };
+    let bar = |(bound, count): (f64, usize)| LatencyBucket { within_ms: bound.is_finite().then_some(bound), count };
     BOUNDS.into_iter().zip(counts).map(bar).collect()
 }
 
@@ -188,7 +189,7 @@ mod tests {
 
     const NOON: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-    fn entry(sku: &str, kind: &str, delta: i64, at_ms: u64) -> LedgerRow {
+    fn entry(sku: &str, kind: LedgerKind, delta: i64, at_ms: u64) -> LedgerRow {
         LedgerRow {
             seq: 0,
             sku: sku.into(),
@@ -196,7 +197,7 @@ mod tests {
             before: 0,
             after: 0,
             fence: None,
-            kind: kind.into(),
+            kind,
             reservation_id: None::<Uuid>,
             transaction: String::new(),
             at: NOON + Duration::from_millis(at_ms),
@@ -222,19 +223,19 @@ mod tests {
     }
 
     #[test]
-    fn what_one_sku_sold_too_much_is_not_made_up_for_by_another() {
+    fn unsold_units_of_one_sku_do_not_offset_oversold_units_of_another() {
         let ledger = vec![
-            entry("a", "put", 1, 0),
-            entry("b", "put", 5, 0),
-            entry("a", "reserve", -1, 2_000),
-            entry("a", "reserve", -2, 4_000),
-            entry("b", "reserve", -1, 9_000),
+            entry("a", LedgerKind::Put, 1, 0),
+            entry("b", LedgerKind::Put, 5, 0),
+            entry("a", LedgerKind::Reserve, -1, 2_000),
+            entry("a", LedgerKind::Reserve, -2, 4_000),
+            entry("b", LedgerKind::Reserve, -1, 9_000),
         ];
         let refusals = vec![Refusal {
             sku: "a".into(),
             token: 1,
             current: 2,
-            step: "write".into(),
+            step: RefusalStep::Write,
             order_id: None,
             at: NOON + Duration::from_secs(3),
         }];
@@ -246,11 +247,11 @@ mod tests {
         assert_eq!((at(3_000).sold, at(3_000).oversold), (1, 0));
         assert_eq!((at(5_000).sold, at(5_000).oversold), (3, 2));
         assert_eq!((at(10_000).sold, at(10_000).oversold, at(10_000).answered), (4, 2, 1));
-        assert_eq!(timeline.refused, [Refused { at_ms: 4_000, step: "write".into() }]);
+        assert_eq!(timeline.refused, [Refused { at_ms: 4_000, step: RefusalStep::Write }]);
     }
 
     #[test]
-    fn every_answer_is_in_one_bar_and_silence_in_none() {
+    fn every_answer_is_in_one_bucket_and_a_missing_answer_in_none() {
         let history = [
             answered(5, 6, Some(201)),
             answered(0, 4, Some(409)),
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_in_which_nothing_happened_has_a_course_too() {
+    fn a_row_without_events_has_a_timeline() {
         let timeline = Timeline::of(&[], &DbSnapshot::default(), clocks());
         assert!(timeline.moments.iter().all(|moment| *moment == Moment::default()));
     }

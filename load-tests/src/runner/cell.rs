@@ -1,7 +1,8 @@
-//! One cell: fresh SKUs for every strategy, the attack with the fault beside it, quiescence, the audit, a row for each.
+//! One cell: fresh SKUs for every strategy, the attack and the fault at the same time, quiescence, the audit, and a row
+//! for each strategy.
 //!
-//! Invariant: every process runs again, and every line is healed, before the snapshot are read.
-//! Absence: strategies share nothing but the stack; none sees another's SKUs.
+//! Invariant: every process is resumed and every proxy healed before the databases are read.
+//! Absence: strategies share nothing but the stack; none uses the SKUs of another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 use crate::audit::{Quiescence, Scope, wait_until_quiescent};
 use crate::faults::{FaultContext, FaultEvent, Pace};
 use crate::interrupt::Interrupt;
-use crate::report::RunReport;
+use crate::report::model::RunReport;
 use crate::report::timeline::Clocks;
 use crate::runner::environment::Environment;
 use crate::runner::progress::Progress;
@@ -23,49 +24,50 @@ use crate::scenario::load::Arrivals;
 use crate::scenario::plan::{Cell, Plan, RowPlan};
 use crate::workload::{Attack, DuplicateMode};
 
-/// Which cell, and how many times it was run before.
+/// One repetition of a cell.
 #[derive(Debug, Clone, Copy)]
 pub struct CellRun<'a> {
-    /// Of the plan, from 1.
+    /// Number of the cell in the plan, from 1.
     pub number: usize,
-    /// From 1.
+    /// Number of the repetition, from 1.
     pub repetition: u32,
-    /// The cell, or what of it is repeated.
+    /// The cell, reduced to the strategies that are repeated.
     pub cell: &'a Cell,
 }
 
 impl<'a> CellRun<'a> {
-    /// The first of this cell.
+    /// The first repetition of the cell.
     pub fn first(plan: &'a Plan, number: usize) -> Self {
         Self { number, repetition: 1, cell: &plan.cells[number - 1] }
     }
 
-    /// Of a row's SKUs and keys: under the keys of an earlier take, customers would be told its answers.
+    /// Prefix of a row's SKUs and keys. It differs in every repetition: under the keys of an earlier one, customers would
+    /// receive its answers.
     fn name(&self, row: usize) -> String {
         match self.repetition {
             1 => format!("{}-{row}", self.number),
-            again => format!("{}-{row}-repetition{again}", self.number),
+            repetition => format!("{}-{row}-repetition{repetition}", self.number),
         }
     }
 }
 
-/// Runs a cell.
+/// Runs a cell once.
 ///
 /// # Errors
-/// It could not be run. What went wrong with orders is in the reports.
+/// The cell could not be run. Failed orders are no error: they are in the reports.
 ///
-/// # Cancel safety: paused processes are continued.
+/// # Cancel safety: paused processes are resumed.
 pub async fn run(
     environment: &Environment<'_>,
     plan: &Plan,
-    repetition: CellRun<'_>,
+    cell_run: CellRun<'_>,
     progress: Progress<'_>,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Vec<RunReport>> {
-    let CellRun { number, cell, .. } = repetition;
+    let CellRun { number, cell, .. } = cell_run;
     let (stocks, mut sales) = (plan.load.stocks(plan.seed), Vec::new());
     for (row, planned) in cell.rows().enumerate() {
-        let name = repetition.name(row);
+        let name = cell_run.name(row);
         let file = format!("history-{name}-{}-{}.jsonl", planned.strategy, planned.fault);
         sales.push(Sale::open(environment, planned.strategy, &name, &stocks, file).await?);
     }
@@ -73,24 +75,24 @@ pub async fn run(
     let shown = progress.follow(number, cell, plan.load.attempts(), tallies);
     let events = tokio::select! {
         events = attack_and_inject(environment, plan, cell, &sales, interrupt) => events,
-        () = shown => unreachable!("it is followed until the attack is over"),
+        never = shown => match never {},
     };
-    // Whatever happened.
+    // Also after an error.
     environment.restore();
     let events = events?;
     let quiescence =
         wait_until_quiescent(&environment.auditor, Some(&environment.inventory), settles_within(plan)).await?;
     let mut reports = Vec::new();
     for sale in sales {
-        let report = close(environment, plan, repetition, sale, &events, &quiescence).await?;
+        let report = measure(environment, plan, cell_run, sale, &events, &quiescence).await?;
         progress.ended(number, &report);
         reports.push(report);
     }
     Ok(reports)
 }
 
-/// Reads the snapshot of a sale and counts.
-async fn close(
+/// Reads the rows of a sale, audits them, and computes its report.
+async fn measure(
     environment: &Environment<'_>,
     plan: &Plan,
     CellRun { repetition, cell, .. }: CellRun<'_>,
@@ -101,7 +103,7 @@ async fn close(
     let clocks = Clocks { row: sale.history.now(), database: environment.auditor.clock().await? };
     let snapshot = environment.auditor.read(&Scope::Skus(sale.skus.clone())).await?;
     let operations = sale.history.finish().with_context(|| format!("{} cannot be written", sale.file))?;
-    let found = RowMeasurements {
+    let measurements = RowMeasurements {
         plan,
         row: RowPlan { strategy: sale.strategy, fault: cell.fault },
         repetition,
@@ -111,11 +113,11 @@ async fn close(
         operations: &operations,
         clocks,
         tally: *sale.history.tally().borrow(),
-        events: events.iter().filter(|events| events.concerns(sale.strategy)).cloned().collect(),
+        events: events.iter().filter(|event| event.concerns(sale.strategy)).cloned().collect(),
         quiescence,
         file: sale.file,
     };
-    Ok(found.report())
+    Ok(measurements.report())
 }
 
 async fn attack_and_inject(
@@ -168,8 +170,9 @@ async fn attack_and_inject(
     Ok(events)
 }
 
-/// An order ends by wait and lease; a key whose owner was killed falls due a little later; a write nobody answered is
-/// looked up after three leases; reconcilers look every second. The rest is for slow machines.
+/// How long orders may take to settle. An order ends within wait and lease; a key whose owner was killed expires a little
+/// later; a write without an answer is queried after three leases; reconcilers run every second. The rest is margin for
+/// slow machines.
 fn settles_within(plan: &Plan) -> Duration {
     2 * plan.stack_config.wait + 6 * plan.stack_config.lease + Duration::from_secs(20)
 }
@@ -181,7 +184,7 @@ mod tests {
     use contract::Strategy;
 
     #[test]
-    fn no_two_takes_and_no_two_rows_share_a_name() {
+    fn no_two_repetitions_and_no_two_rows_share_a_name() {
         let cell =
             Cell { fault: Fault::None, strategies: vec![Strategy::Off; 2], arrivals: Arrivals::Closed, injections: 0 };
         let plan = Plan { cells: vec![cell.clone(), cell], ..crate::report::sample::plan() };

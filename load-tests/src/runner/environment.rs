@@ -1,6 +1,6 @@
-//! What sales are held on: a stack, with whatever of it can be seen, stopped and broken from here.
+//! A stack as sales need it: its addresses, the processes and servers that faults may stop, and the auditor.
 //!
-//! Absence: nothing is started or ended here; `stack` and `target` do that.
+//! Absence: nothing is started or ended here; `cluster::stack` and `cluster::target` do that.
 
 use std::path::Path;
 
@@ -13,32 +13,32 @@ use crate::cluster::servers::Servers;
 use crate::cluster::stack::Stack;
 use crate::cluster::target::Target;
 
-/// What sales are held on.
+/// A stack as sales need it.
 #[derive(Debug)]
 pub struct Environment<'a> {
     /// Addresses.
     pub target: &'a Target,
-    /// Where stock is put, and whose writes can be stopped as they begin.
+    /// Sets stock, and arms pauses at the beginning of a write.
     pub inventory: LabClient,
-    /// Whose writes can be stopped before they are sent.
+    /// Arms pauses before a write is sent.
     pub orders: LabClient,
-    /// Processes that can be stopped.
+    /// Processes of the replicas that can be paused; empty where their process ids are not known.
     pub processes: ReplicaProcesses,
-    /// Servers that are ours.
+    /// The servers; absent unless this process started them.
     pub servers: Option<&'a Servers>,
-    /// Reads the snapshot.
+    /// Reads both databases.
     pub auditor: Auditor,
-    /// Where histories go.
+    /// Folder for the histories.
     pub folder: &'a Path,
-    /// SKUs and keys begin with it: a database may have seen other runs.
+    /// Prefix of SKUs and keys, unique to the run: the databases may hold rows of other runs.
     pub prefix: String,
 }
 
 impl<'a> Environment<'a> {
-    /// A stack of our own: all of it can be broken, and the auditor goes around the proxies.
+    /// A stack that this process started: every part can be broken, and the auditor bypasses the proxies.
     ///
     /// # Errors
-    /// The databases do not answer.
+    /// A database does not answer.
     pub async fn own_stack(stack: &'a Stack, folder: &'a Path) -> anyhow::Result<Self> {
         let auditor = Auditor::connect(&stack.audit).await?;
         Ok(Self {
@@ -48,10 +48,10 @@ impl<'a> Environment<'a> {
         })
     }
 
-    /// Somebody else's stack.
+    /// A stack that another process started.
     ///
     /// # Errors
-    /// The databases do not answer.
+    /// A database does not answer.
     pub async fn external(target: &'a Target, folder: &'a Path) -> anyhow::Result<Self> {
         let auditor = Auditor::connect(&target.postgres).await?;
         Ok(Self { processes: target.replica_processes(), ..Self::of(target, auditor, folder)? })
@@ -73,7 +73,7 @@ impl<'a> Environment<'a> {
         })
     }
 
-    /// Nobody stays stopped, nothing stays broken.
+    /// Resumes every paused process and heals every proxy.
     pub fn restore(&self) {
         self.processes.resume_all();
         if let Some(proxies) = self.servers.and_then(|servers| servers.proxies.as_ref()) {

@@ -1,8 +1,8 @@
-//! A whole run: the stack, its cells one after the other, the verdict, the reports.
+//! A whole run: the stack, its cells one after the other, the verdict, the report.
 //!
-//! Invariant: an interrupted run is void, reports the rows it has, and leaves nothing running.
+//! Invariant: an interrupted run is void, reports its complete rows, and leaves no process running.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use time::OffsetDateTime;
@@ -13,59 +13,60 @@ use crate::cluster::target::Target;
 use crate::faults::{Fault, Needs};
 use crate::interrupt::Interrupt;
 use crate::report::baseline::Baseline;
-use crate::report::matrix_markdown;
-use crate::report::verdict::{Verdict, shows_nothing};
-use crate::report::{self, Report, RunReport};
+use crate::report::model::{Report, RunReport, Verdict, VoidReason};
+use crate::report::verdict::{is_worth_repeating, judge};
+use crate::report::{files, terminal};
 use crate::runner::cell::{self, CellRun};
 use crate::runner::environment::Environment;
 use crate::runner::progress::Progress;
 use crate::scenario::plan::Plan;
 
-/// So many times a row is run until it shows anything, this way or that.
+/// A void row is run at most so many times.
 const MAX_REPETITIONS: u32 = 3;
 
-/// What to run, where, and where to tell.
+/// What to run, on which stack, and where to report.
 #[derive(Debug)]
 pub struct Experiment {
-    /// Rows and numbers.
+    /// The cells and their load.
     pub plan: Plan,
-    /// A stack that is up already; one is brought up if absent.
+    /// A running stack; absent, one is started.
     pub target: Option<Target>,
-    /// Where the service binaries are.
+    /// Folder of the service binaries.
     pub binaries: PathBuf,
-    /// Where reports and histories go.
+    /// Folder for the report and the histories.
     pub folder: PathBuf,
-    /// An earlier report, to be compared with.
+    /// An earlier report to compare with.
     pub baseline: Option<Baseline>,
 }
 
 impl Experiment {
-    /// Runs it, prints the verdict, writes the reports.
+    /// Runs it, prints the verdict, writes the report.
     ///
     /// # Errors
-    /// It could not be run: nothing was shown, either way.
+    /// The run could not be made, or its report not written.
     pub async fn run(self, interrupt: &Interrupt) -> anyhow::Result<Verdict> {
         let started_at = OffsetDateTime::now_utc();
-        clear(&self.folder).with_context(|| format!("{} cannot be written", self.folder.display()))?;
+        files::clear(&self.folder).with_context(|| format!("{} cannot be written", self.folder.display()))?;
         let mut experiment = self;
         experiment.leave_out()?;
         let progress = Progress::of(&experiment.plan);
-        progress.say(&format!("Seed {} (--seed repeats it)", experiment.plan.seed));
+        progress.announce(&format!("Seed {} (--seed repeats it)", experiment.plan.seed));
         let ran = match &experiment.target {
             Some(target) => experiment.on_target(target, interrupt, progress).await,
             None => experiment.on_own_stack(interrupt, progress).await,
         };
-        let CellResults { runs, missing } = ran?;
-        let verdict = Verdict::of(&runs, interrupt.by()).without(missing);
+        let CellResults { runs, failed } = ran?;
+        let verdict = judge(&runs, interrupt.by()).also_void(failed);
         let Self { plan, folder, baseline, .. } = experiment;
-        let report = Report::new(&plan, started_at, runs, verdict).against(baseline.as_ref());
-        let written = report.write(&folder).and_then(|()| matrix_markdown::write(&report, &folder));
-        written.with_context(|| format!("the report cannot be written to {}", folder.display()))?;
-        report::terminal::print(&report, &folder.display().to_string()).context("the verdict cannot be printed")?;
+        let comparison = baseline.map(|baseline| baseline.compare(&runs));
+        let report = Report { comparison, ..Report::new(&plan, started_at, runs, verdict) };
+        files::write(&report, &folder)
+            .with_context(|| format!("the report cannot be written to {}", folder.display()))?;
+        terminal::print(&report, &folder).context("the verdict cannot be printed")?;
         Ok(report.verdict)
     }
 
-    /// What cannot be had on this environment is left out, by name. On a stack of our own everything can be had.
+    /// Leaves out the faults that cannot be injected into the target. A stack of our own allows every fault.
     fn leave_out(&mut self) -> anyhow::Result<()> {
         let Some(target) = &self.target else { return Ok(()) };
         let processes = target.replica_processes();
@@ -79,12 +80,12 @@ impl Experiment {
         let names: Vec<_> = self.plan.left_out.iter().map(Fault::to_string).collect();
         if self.plan.cells.is_empty() {
             bail!(
-                "of the target only the addresses are within reach, not what {} would break; run it with --faults none",
+                "{} cannot be injected into --target: its processes are not known here; run it with --faults none",
                 names.join(", ")
             );
         }
         if !names.is_empty() {
-            eprintln!("Left out, because the target's parts are out of reach: {}", names.join(", "));
+            eprintln!("Left out, because --target does not allow their injection: {}", names.join(", "));
         }
         Ok(())
     }
@@ -96,13 +97,13 @@ impl Experiment {
             if !numbers.is_empty() && interrupt.by().is_none() {
                 let more = self.on_stack(&self.plan.stack_config(proxied), &numbers, interrupt, progress).await?;
                 ran.runs.extend(more.runs);
-                ran.missing.extend(more.missing);
+                ran.failed.extend(more.failed);
             }
         }
         Ok(ran)
     }
 
-    /// Brings a stack up for these cells.
+    /// Starts a stack for these cells.
     async fn on_stack(
         &self,
         stack_config: &StackConfig,
@@ -111,12 +112,13 @@ impl Experiment {
         progress: Progress<'_>,
     ) -> anyhow::Result<CellResults> {
         let (nodes, replicas) = (stack_config.redis_nodes, stack_config.replicas);
-        let between = if stack_config.proxied { ", proxies between them" } else { "" };
-        progress
-            .say(&format!("Starting Postgres, {nodes} Redis nodes and {replicas} replicas of each service{between}"));
+        let proxies = if stack_config.proxied { ", with proxies between them" } else { "" };
+        progress.announce(&format!(
+            "Starting Postgres, {nodes} Redis nodes and {replicas} replicas of each service{proxies}"
+        ));
         let logs = self.folder.join("logs");
         let stack = tokio::select! {
-            stack = Stack::start(stack_config, &self.binaries, Some(&logs)) => stack.context("the stack did not come up")?,
+            stack = Stack::start(stack_config, &self.binaries, Some(&logs)) => stack.context("the stack did not start")?,
             _ = interrupt.asked() => return Ok(CellResults::default()),
         };
         let ran = match Environment::own_stack(&stack, &self.folder).await {
@@ -138,7 +140,7 @@ impl Experiment {
         Ok(self.cells(&environment, &all, interrupt, progress).await)
     }
 
-    /// A cell that cannot be run makes the run void; what was seen in the others is told all the same.
+    /// A cell that cannot be run makes the run void; the rows of the other cells are reported.
     async fn cells(
         &self,
         environment: &Environment<'_>,
@@ -153,16 +155,16 @@ impl Experiment {
             }
             let mut rows = Vec::new();
             let fault = self.plan.cells[number - 1].fault;
-            if let Err(error) = self.until_it_shows(environment, number, interrupt, progress, &mut rows).await {
-                ran.missing.push(format!("under {fault} nothing could be run: {error:#}"));
+            if let Err(error) = self.repeat_while_void(environment, number, interrupt, progress, &mut rows).await {
+                ran.failed.push(VoidReason::CellFailed { fault, error: format!("{error:#}") });
             }
             ran.runs.extend(rows);
         }
         ran
     }
 
-    /// Runs a cell, and again those of its rows that showed nothing, either way: a pause that met nobody is no result.
-    async fn until_it_shows(
+    /// Runs a cell, and then again those of its rows that are void: a pause that no write met is no result.
+    async fn repeat_while_void(
         &self,
         environment: &Environment<'_>,
         number: usize,
@@ -182,41 +184,21 @@ impl Experiment {
                     None => rows.push(row),
                 }
             }
-            let void: Vec<_> = rows.iter().filter(|row| shows_nothing(row)).map(|row| row.strategy).collect();
+            let void: Vec<_> = rows.iter().filter(|row| is_worth_repeating(row)).map(|row| row.strategy).collect();
             if void.is_empty() || repetition == MAX_REPETITIONS || interrupt.by().is_some() {
                 return Ok(());
             }
             let names: Vec<_> = void.iter().map(ToString::to_string).collect();
-            progress.say(&format!("Void, so once more under {}: {}", cell.fault, names.join(", ")));
+            progress.announce(&format!("Void, running again under {}: {}", cell.fault, names.join(", ")));
             (cell, repetition) = (planned.with_only(void), repetition + 1);
         }
     }
 }
 
-/// What came of the cells.
+/// The results of the cells.
 #[derive(Debug, Default)]
 struct CellResults {
     runs: Vec<RunReport>,
-    /// Those that could not be run, and why.
-    missing: Vec<String>,
-}
-
-/// Makes the folder, and repetitions away what an earlier run wrote: its history must not be taken for this one's.
-fn clear(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let ours = name.starts_with("report.")
-            || name == "index.html"
-            || name == "matrix.md"
-            || (name.starts_with("history-") && name.ends_with(".jsonl"));
-        if ours {
-            std::fs::remove_file(entry.path())?;
-        } else if name == "logs" {
-            std::fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
+    /// The cells that could not be run, and why.
+    failed: Vec<VoidReason>,
 }

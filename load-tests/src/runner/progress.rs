@@ -1,7 +1,8 @@
-//! What is shown while a cell runs: a live line on a terminal, plain lines otherwise. All of it on standard error.
+//! Progress of a run, on standard error: a live line on a terminal, plain lines otherwise.
 //!
-//! Absence: nothing here is a result.
+//! Absence: no result is printed here.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,14 +10,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::faults::Fault;
-use crate::report::RunReport;
+use crate::report::model::RunReport;
 use crate::scenario::load::Arrivals;
 use crate::scenario::plan::{Cell, Plan};
 use crate::workload::tally::Tally;
 
 const REFRESH: Duration = Duration::from_millis(100);
 
-/// Tells how a run goes on.
+/// Reports the progress of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
     plan: &'a Plan,
@@ -24,20 +25,26 @@ pub struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// Of a run that begins now.
+    /// Of a run that begins at present.
     pub fn of(plan: &'a Plan) -> Self {
         Self { plan, began: Instant::now() }
     }
 
-    /// One sentence about what happens now.
-    pub fn say(self, sentence: &str) {
+    /// Prints one sentence.
+    pub fn announce(self, sentence: &str) {
         eprintln!("{sentence}");
     }
 
-    /// Shows a cell until its attack is over. Never resolves before.
+    /// Shows the progress of a cell; never resolves.
     ///
-    /// # Cancel safety: the line is taken away.
-    pub async fn follow(self, number: usize, cell: &Cell, attempts: u64, tallies: Vec<watch::Receiver<Tally>>) {
+    /// # Cancel safety: the line is erased.
+    pub async fn follow(
+        self,
+        number: usize,
+        cell: &Cell,
+        attempts: u64,
+        tallies: Vec<watch::Receiver<Tally>>,
+    ) -> Infallible {
         let title = self.title(number, cell);
         let all = attempts * tallies.len() as u64;
         let bar = ProgressBar::new(all);
@@ -50,7 +57,7 @@ impl<'a> Progress<'a> {
         }
         let mut ticks = interval(REFRESH);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (_taken_away, began) = (TakenAway(bar.clone()), Instant::now());
+        let (_erased, began) = (ErasedOnDrop(bar.clone()), Instant::now());
         loop {
             ticks.tick().await;
             let mut now = Tally::default();
@@ -58,40 +65,43 @@ impl<'a> Progress<'a> {
                 now.add(&tally.borrow());
             }
             bar.set_position(now.ended);
-            let a_second = per_second(now.ended, began.elapsed());
-            bar.set_message(format!("{a_second:.0}/s  {}{}", counts(now), self.left(number)));
+            let rate = per_second(now.ended, began.elapsed());
+            bar.set_message(format!("{rate:.0}/s  {}{}", counts(now), self.left(number)));
         }
     }
 
-    /// One line about a row that has ended.
+    /// Prints one line for a row that has ended.
     pub fn ended(self, number: usize, row: &RunReport) {
-        let (cells, accepted, over) = (self.plan.cells.len(), row.accepted, row.units_oversold);
+        let (cells, accepted, oversold) = (self.plan.cells.len(), row.accepted, row.units_oversold);
         let fired =
-            if row.fault == Fault::None { String::new() } else { format!(", events {} times", row.faults_fired) };
-        eprintln!("{number}/{cells}  {} · {}: {accepted} accepted, {over} oversold{fired}", row.strategy, row.fault);
+            if row.fault == Fault::None { String::new() } else { format!(", fault fired {} times", row.faults_fired) };
+        eprintln!(
+            "{number}/{cells}  {} · {}: {accepted} accepted, {oversold} oversold{fired}",
+            row.strategy, row.fault
+        );
     }
 
     fn title(self, number: usize, cell: &Cell) -> String {
-        let who = match cell.strategies.as_slice() {
+        let strategies = match cell.strategies.as_slice() {
             [one] => one.to_string(),
             several => format!("{} strategies", several.len()),
         };
-        format!("{number}/{}  {who} · {}", self.plan.cells.len(), cell.fault)
+        format!("{number}/{}  {strategies} · {}", self.plan.cells.len(), cell.fault)
     }
 
-    /// As long as the cells before took, so long the ones to come, each for its sale.
+    /// The time left, in proportion to the time that the earlier cells took.
     fn left(self, number: usize) -> String {
-        let (done, to_come) = before_and_after(self.plan, number);
+        let (done, remaining) = before_and_after(self.plan, number);
         if done.is_zero() {
             return String::new();
         }
-        let left = self.began.elapsed().mul_f64(to_come.as_secs_f64() / done.as_secs_f64()).as_secs();
+        let left = self.began.elapsed().mul_f64(remaining.as_secs_f64() / done.as_secs_f64()).as_secs();
         format!("  about {}:{:02} left", left / 60, left % 60)
     }
 }
 
-/// How long the sales of the cells that ran before this one took, and how long the others will: planned where they are
-/// planned, and equal where customers decide.
+/// Planned duration of the sales before this cell, and of the others, this cell included. Sales without a planned
+/// duration count equally.
 fn before_and_after(plan: &Plan, number: usize) -> (Duration, Duration) {
     let lasts = |number: &usize| match plan.cells[number - 1].arrivals {
         Arrivals::Closed => Duration::from_secs(1),
@@ -107,9 +117,9 @@ fn per_second(orders: u64, elapsed: Duration) -> f64 {
     orders as f64 / elapsed.as_secs_f64().max(0.001)
 }
 
-struct TakenAway(ProgressBar);
+struct ErasedOnDrop(ProgressBar);
 
-impl Drop for TakenAway {
+impl Drop for ErasedOnDrop {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
@@ -117,13 +127,13 @@ impl Drop for TakenAway {
 
 fn counts(tally: Tally) -> String {
     let mut text = format!("{} sold, {} sold out", tally.accepted, tally.sold_out);
-    let troubles = [
+    let errors = [
         (tally.lock_timeouts, "lock timeouts"),
         (tally.unavailable, "unavailable"),
         (tally.unexplained + tally.silence, "unexplained"),
-        (tally.tried_again, "tried again"),
+        (tally.tried_again, "retried"),
     ];
-    for (count, name) in troubles.into_iter().filter(|(count, _)| *count > 0) {
+    for (count, name) in errors.into_iter().filter(|(count, _)| *count > 0) {
         text += &format!(", {count} {name}");
     }
     text
@@ -145,16 +155,16 @@ mod tests {
         let cells = cells.map(|(fault, seconds)| cell(fault, seconds)).to_vec();
         let plan = Plan { cells, ..crate::report::sample::plan() };
         let seconds = |number| {
-            let (done, to_come) = before_and_after(&plan, number);
-            (done.as_secs(), to_come.as_secs())
+            let (done, remaining) = before_and_after(&plan, number);
+            (done.as_secs(), remaining.as_secs())
         };
         assert_eq!([seconds(2), seconds(3), seconds(1)], [(0, 135), (20, 115), (130, 5)]);
     }
 
     #[test]
-    fn trouble_is_shown_only_where_there_is_some() {
-        let calm = Tally { accepted: 3, sold_out: 2, ..Tally::default() };
-        assert_eq!(counts(calm), "3 sold, 2 sold out");
-        assert_eq!(counts(Tally { lock_timeouts: 1, ..calm }), "3 sold, 2 sold out, 1 lock timeouts");
+    fn errors_are_shown_only_if_any_occurred() {
+        let fine = Tally { accepted: 3, sold_out: 2, ..Tally::default() };
+        assert_eq!(counts(fine), "3 sold, 2 sold out");
+        assert_eq!(counts(Tally { lock_timeouts: 1, ..fine }), "3 sold, 2 sold out, 1 lock timeouts");
     }
 }

@@ -1,4 +1,4 @@
-//! One strategy's sale: its stock on fresh SKUs, its customers' demand, and the history of both.
+//! One strategy's sale: stock on fresh SKUs, the demand for them, and the history of requests and answers.
 //!
 //! Invariant: no two sales share a SKU or an idempotency key.
 
@@ -18,23 +18,23 @@ use crate::workload::history::History;
 pub struct Sale {
     /// How stock is guarded.
     pub strategy: Strategy,
-    /// SKUs and keys begin with it.
+    /// Prefix of its SKUs and keys.
     pub prefix: String,
-    /// What is sold.
+    /// Its SKUs.
     pub skus: Vec<String>,
-    /// Units of all of it.
+    /// Units in stock, over all SKUs.
     pub stock: u64,
-    /// The history's name, in the environment's folder.
+    /// File name of the history, in the environment's folder.
     pub file: String,
-    /// What was asked and answered.
+    /// Requests and answers.
     pub history: Arc<History>,
 }
 
 impl Sale {
-    /// Puts stock on the shelves, so many units of a SKU each.
+    /// Sets the stock, one SKU for each entry of `stocks`, and begins the history.
     ///
     /// # Errors
-    /// Inventory does not take it, or the history cannot be written.
+    /// Inventory refuses the stock, or the history cannot be written.
     pub async fn open(
         environment: &Environment<'_>,
         strategy: Strategy,
@@ -52,7 +52,7 @@ impl Sale {
         Ok(Self { strategy, prefix, skus, stock: stocks.iter().sum(), file, history: Arc::new(history) })
     }
 
-    /// As customers see it, who want these SKUs, by number, one after the other.
+    /// The sale as a workload: one order for each index of a SKU in `demand`.
     pub fn workload(&self, demand: &[u64]) -> Workload {
         let sku = |sku: &u64| usize::try_from(*sku).ok().and_then(|sku| self.skus.get(sku).cloned());
         Workload {
@@ -64,7 +64,7 @@ impl Sale {
         }
     }
 
-    /// As faults see it.
+    /// The sale as the target of a fault.
     pub fn fault_target(&self) -> FaultTarget {
         FaultTarget { strategy: self.strategy, skus: self.skus.clone(), history: Arc::clone(&self.history) }
     }

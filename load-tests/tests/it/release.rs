@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use contract::Strategy;
 
-use load_tests::audit::{self, Evidence, Quiescence, Scope, wait_until_quiescent};
+use load_tests::audit::{self, Evidence, Item, LedgerKind, Quiescence, Scope, wait_until_quiescent};
 use load_tests::cluster::stack::Stack;
 use load_tests::interrupt::Interrupt;
 use load_tests::runner::environment::Environment;
@@ -46,7 +46,7 @@ async fn answers_of_a_sale_in_which_units_came_back_are_explained_by_that_and_by
     sell(&environment, sale.workload(&[0; 10])).await;
     let scope = Scope::Skus(sale.skus.clone());
     let orders = environment.auditor.read(&scope).await.expect("the snapshot").orders;
-    let held: Vec<_> = orders.iter().filter(|order| order.stands()).map(|order| order.id).collect();
+    let held: Vec<_> = orders.iter().filter(|order| order.is_live()).map(|order| order.id).collect();
     assert_eq!(held.len() as u64, UNITS, "all of it is sold");
     for &order in &held[..2] {
         cancel(&environment, order).await;
@@ -64,10 +64,10 @@ async fn answers_of_a_sale_in_which_units_came_back_are_explained_by_that_and_by
     assert!(findings.passed(), "{findings:?}");
 
     let rows = snapshot.ledger.len();
-    snapshot.ledger.retain(|row| row.kind != "cancel");
+    snapshot.ledger.retain(|row| row.kind != LedgerKind::Cancel);
     assert_eq!(snapshot.ledger.len(), rows - 2, "{:?}", snapshot.ledger);
     let findings = audit::audit(&Evidence { snapshot: &snapshot, history: Some(&history) });
-    assert!(findings.violations.iter().any(|violation| violation.item == 9), "{findings:?}");
+    assert!(findings.violations.iter().any(|violation| violation.item() == Item::SoldOutJustified), "{findings:?}");
     drop(environment);
     stack.shut_down().await;
 }

@@ -1,6 +1,6 @@
-//! `index.html`: the report as a page. One file: styles and charts are in it, nothing is fetched, no script is run.
+//! `index.html`: the report as a page. One file with its styles and charts; it fetches nothing and runs no script.
 //!
-//! Absence: no number is computed here; the words of the verdict are the verdict's.
+//! Absence: no number is computed here, and the sentences of the verdict come from [`sentences`].
 
 use std::collections::HashSet;
 use std::io;
@@ -11,55 +11,52 @@ use minijinja::Environment;
 use minijinja::value::{Serde, Value};
 use serde::Serialize;
 
-use super::baseline::Change;
+use super::charts;
 use super::matrix::Matrix;
+use super::model::{Change, Report, RunReport};
+use super::sentences::{headline, sentences};
 use super::summary::Summary;
-use super::{COLUMNS, Report, RunReport, cells, charts};
+use super::table::{COLUMNS, COMPARISON_COLUMNS, cells, comparison_cells};
 use crate::scenario::theory::promises_no_oversell;
 
-/// With more rows than this, charts are drawn for the most telling row of each strategy only.
+/// With more rows than this, only the most significant row of each strategy has charts.
 const CHARTED: usize = 16;
 
 /// Writes it into the folder.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn write(report: &Report, folder: &Path) -> io::Result<()> {
+pub(super) fn write(report: &Report, folder: &Path) -> io::Result<()> {
     let text = text(report).map_err(io::Error::other)?;
     std::fs::write(folder.join("index.html"), text)
 }
 
 /// The whole page.
-///
-/// # Errors
-/// The template asks for what is not there.
-pub fn text(report: &Report) -> Result<String, minijinja::Error> {
+fn text(report: &Report) -> Result<String, minijinja::Error> {
     let mut templates = Environment::new();
     templates.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     templates.add_template("index.html", include_str!("index.html.j2"))?;
     let runs = &report.runs;
     let oversold = |run: &RunReport| float(run.units_oversold);
-    let told = charted(runs);
+    let charted = charted(runs);
     let page = Page {
         report,
         state: State::of(report),
-        headline: report.verdict.headline(),
-        sentences: report.verdict.sentences(),
+        headline: headline(&report.verdict),
+        sentences: sentences(report),
         summary: Summary::of(report),
         columns: COLUMNS,
         rows: runs.iter().map(Row::of).collect(),
-        earlier: report.comparison.as_ref().map(|comparison| comparison.earlier.as_str()),
+        baseline_started_at: report.comparison.as_ref().map(|comparison| comparison.baseline_started_at.as_str()),
+        comparison_columns: COMPARISON_COLUMNS,
         changes: report.comparison.iter().flat_map(|comparison| &comparison.rows).map(Compared::of).collect(),
-        oversold: safe(charts::compared(&told, "units oversold", oversold, "var(--over)")),
-        speed: safe(charts::compared(&told, "orders per second", |run| run.orders_per_second, "var(--rate)")),
+        oversold: safe(charts::compared(&charted, "units oversold", oversold, "var(--over)")),
+        speed: safe(charts::compared(&charted, "orders per second", |run| run.orders_per_second, "var(--rate)")),
         heat: Matrix::of(runs).map(|matrix| safe(charts::heat(&matrix))),
-        left_out: runs.len() - told.len(),
-        cards: told.into_iter().map(Card::of).collect(),
+        without_card: runs.len() - charted.len(),
+        cards: charted.into_iter().map(Card::of).collect(),
     };
     templates.get_template("index.html")?.render(Value::from(Serde(page)))
 }
 
-/// What the template is filled with.
+/// The values of the template.
 #[derive(Serialize)]
 struct Page<'a> {
     report: &'a Report,
@@ -69,12 +66,13 @@ struct Page<'a> {
     summary: Summary,
     columns: [&'static str; COLUMNS.len()],
     rows: Vec<Row>,
-    earlier: Option<&'a str>,
+    baseline_started_at: Option<&'a str>,
+    comparison_columns: [&'static str; COMPARISON_COLUMNS.len()],
     changes: Vec<Compared<'a>>,
     oversold: Value,
     speed: Value,
     heat: Option<Value>,
-    left_out: usize,
+    without_card: usize,
     cards: Vec<Card<'a>>,
 }
 
@@ -89,7 +87,7 @@ enum State {
 
 impl State {
     fn of(report: &Report) -> Self {
-        match (report.verdict.broken.is_empty(), report.verdict.valid) {
+        match (report.verdict.broken_promises.is_empty(), report.verdict.valid) {
             (false, _) => Self::Broken,
             (true, true) => Self::Passed,
             (true, false) => Self::Void,
@@ -112,20 +110,20 @@ impl Row {
     }
 }
 
-/// A row, then and now.
+/// A row of both reports.
 #[derive(Serialize)]
 struct Compared<'a> {
     row: &'a str,
-    cells: [String; 4],
+    cells: [String; COMPARISON_COLUMNS.len()],
 }
 
 impl<'a> Compared<'a> {
     fn of(change: &'a Change) -> Self {
-        Self { row: &change.row, cells: change.cells() }
+        Self { row: &change.row, cells: comparison_cells(change) }
     }
 }
 
-/// A row and its charts.
+/// A row with its charts.
 #[derive(Serialize)]
 struct Card<'a> {
     run: &'a RunReport,
@@ -149,19 +147,19 @@ impl<'a> Card<'a> {
     }
 }
 
-/// All rows, or of each strategy the one that oversold most, then the one that refused most.
+/// All rows; of many, one row of each strategy: the one that oversold most or, among equals, refused most.
 fn charted(runs: &[RunReport]) -> Vec<&RunReport> {
     if runs.len() <= CHARTED {
         return runs.iter().collect();
     }
-    let mut telling: Vec<&RunReport> = runs.iter().collect();
-    telling.sort_by_key(|run| std::cmp::Reverse((run.units_oversold, run.stale_writes_refused)));
+    let mut significant: Vec<&RunReport> = runs.iter().collect();
+    significant.sort_by_key(|run| std::cmp::Reverse((run.units_oversold, run.stale_writes_refused)));
     let mut known: HashSet<Strategy> = HashSet::new();
-    telling.retain(|run| known.insert(run.strategy));
-    telling
+    significant.retain(|run| known.insert(run.strategy));
+    significant
 }
 
-/// SVG that was made here is not escaped; everything else is.
+/// The SVG of a chart is not escaped; everything else is.
 fn safe(svg: String) -> Value {
     Value::from_safe_string(svg)
 }

@@ -1,9 +1,10 @@
-//! The soak: one strategy, sold for minutes or hours under random faults. Every minute is a sale of its own, on fresh SKUs,
-//! audited when it is over; the first violation ends the soak, and tells the seed and keeps the history that show it.
+//! The soak: one strategy sells for minutes or hours under random faults. Every minute is a sale on fresh SKUs with an
+//! audit at its end; the first violation ends the soak, with the seed and the history that reproduce it.
 //!
-//! Invariant: a minute that was not audited at rest does not count as clean.
-//! Absence: no speed is judged.
+//! Invariant: a minute that was not audited at quiescence does not count as clean.
+//! Absence: no threshold of speed.
 
+mod plan;
 mod protocol_mutation;
 mod report;
 mod round;
@@ -12,81 +13,54 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use contract::{LockKind, Strategy};
 use tokio::time::Instant;
 
+pub use self::plan::{SoakPlan, stack_config};
 pub use self::protocol_mutation::ProtocolMutation;
-use self::report::SoakReport;
+pub use self::report::SoakReport;
 use self::round::Round;
-use crate::cluster::config::StackConfig;
 use crate::cluster::stack::Stack;
 use crate::interrupt::Interrupt;
+use crate::report::files;
 use crate::runner::environment::Environment;
+use crate::scenario::plan::stack_config_for;
 
 /// One sale and its audit.
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// What to soak.
-#[derive(Debug, Clone)]
-pub struct SoakPlan {
-    /// How long.
-    pub minutes: u64,
-    /// How stock is guarded.
-    pub strategy: Strategy,
-    /// Customers at the same time.
-    pub users: u64,
-    /// What is taken out of the database beforehand, to see that the soak would notice.
-    pub without: Option<ProtocolMutation>,
-    /// Decides which faults strike, when and whom.
-    pub seed: u64,
-    /// What it runs on.
-    pub stack_config: StackConfig,
-}
-
-/// A soak, and where to tell of it.
+/// A soak.
 #[derive(Debug)]
 pub struct Soak {
-    /// What to soak.
+    /// What to run.
     pub plan: SoakPlan,
-    /// Where the service binaries are.
+    /// Folder of the service binaries.
     pub binaries: PathBuf,
-    /// Where the report and the histories go.
+    /// Folder for the report and the histories.
     pub folder: PathBuf,
 }
 
-/// What a soak runs on where nothing else is said: a payment that leaves room between read and write, a lock that is not
-/// waited for too long, proxies on every line.
-pub fn stack_config(preset: &StackConfig) -> StackConfig {
-    let ms = Duration::from_millis;
-    StackConfig { payment: ms(10), wait: ms(3_000), proxied: true, ..preset.clone() }
-}
-
 impl Soak {
-    /// Runs it, a line a sale (a minute of selling and auditing), and writes the report.
+    /// Runs it, prints one line per minute, and writes the report.
     ///
     /// # Errors
-    /// It could not be run: nothing was shown, either way.
+    /// The stack does not start, a minute could not be run, or a file cannot be written.
     pub async fn run(self, interrupt: &Interrupt) -> anyhow::Result<SoakReport> {
         let Self { plan, binaries, folder } = self;
-        report::clear(&folder).with_context(|| format!("{} cannot be written", folder.display()))?;
-        let backend = plan.strategy.lock();
-        let stack_config = StackConfig {
-            etcd: backend == LockKind::Etcd,
-            zookeeper: backend == LockKind::Zookeeper,
-            ..plan.stack_config.clone()
-        };
+        files::clear_where(&folder, |name| name.starts_with("soak."))
+            .with_context(|| format!("{} cannot be written", folder.display()))?;
+        let stack_config = stack_config_for(&plan.stack_config, &[plan.strategy], plan.stack_config.proxied);
         let mut report = SoakReport::new(&plan);
         let logs = folder.join("logs");
         let stack = tokio::select! {
-            stack = Stack::start(&stack_config, &binaries, Some(&logs)) => stack.context("the stack did not come up")?,
+            stack = Stack::start(&stack_config, &binaries, Some(&logs)) => stack.context("the stack did not start")?,
             _ = interrupt.asked() => return Ok(report),
         };
-        if let Some(without) = plan.without {
-            without.take_out(&stack.target.postgres.inventory).await?;
+        if let Some(mutation) = plan.mutation {
+            mutation.apply(&stack.target.postgres.inventory).await?;
         }
         let environment = Environment::own_stack(&stack, &folder).await?;
         println!("{}", report.headline());
-        let ran = minutes(&environment, &plan, interrupt, &mut report).await;
+        let ran = run_minutes(&environment, &plan, interrupt, &mut report).await;
         stack.shut_down().await;
         ran?;
         report.write(&folder).with_context(|| format!("the report cannot be written to {}", folder.display()))?;
@@ -95,21 +69,21 @@ impl Soak {
     }
 }
 
-async fn minutes(
+async fn run_minutes(
     environment: &Environment<'_>,
     plan: &SoakPlan,
     interrupt: &Interrupt,
     report: &mut SoakReport,
 ) -> anyhow::Result<()> {
-    let over = Instant::now() + MINUTE * u32::try_from(plan.minutes).unwrap_or(u32::MAX);
+    let end = Instant::now() + MINUTE * u32::try_from(plan.minutes).unwrap_or(u32::MAX);
     let mut number = 0;
-    while Instant::now() < over && interrupt.by().is_none() && report.is_clean() {
+    while Instant::now() < end && interrupt.by().is_none() && report.is_clean() {
         number += 1;
         let round = Round { environment, plan, number, interrupt };
         let minute = round.run().await.with_context(|| format!("minute {number} could not be run"))?;
         println!("{}", minute.line());
         report.add(minute);
-        // After every minute, so that a machine that goes down leaves what was seen.
+        // After every minute, so that the results so far survive a crash of the machine.
         report.write(environment.folder)?;
     }
     Ok(())

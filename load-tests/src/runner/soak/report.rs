@@ -1,20 +1,45 @@
-//! What a soak says: a line a minute, and `soak.md` and `soak.json` in the end.
+//! The results of a soak: one line per minute, and `soak.md` and `soak.json`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-use serde::Serialize;
+use contract::Strategy;
+use serde::{Serialize, Serializer};
+use strum::Display;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::SoakPlan;
+use super::plan::SoakPlan;
+use super::protocol_mutation::ProtocolMutation;
+use crate::audit::{Item, Undecided, Unsettled, Violation};
 use crate::faults::{Fault, FaultEvent};
 
-/// One minute.
+/// Why a minute is not clean.
+#[derive(Debug, Clone, PartialEq, Eq, Display)]
+pub(super) enum Defect {
+    /// A rule of the audit does not hold.
+    #[strum(to_string = "item {item}: {violation}")]
+    Violated { item: Item, violation: Violation },
+    /// A rule of the audit was not decided.
+    #[strum(to_string = "item {item} undecided: {undecided}")]
+    Undecided { item: Item, undecided: Undecided },
+    /// The databases could still change during the audit.
+    #[strum(to_string = "audited although {0}")]
+    Unsettled(Unsettled),
+}
+
+/// The sentence.
+impl Serialize for Defect {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// One minute: a sale and its audit.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct SoakInterval {
+pub(super) struct SoakMinute {
     pub(super) number: u64,
     pub(super) orders: usize,
     pub(super) accepted: u64,
@@ -24,28 +49,29 @@ pub(super) struct SoakInterval {
     pub(super) stale_claims_refused: usize,
     pub(super) stale_writes_refused: usize,
     pub(super) events: Vec<(Fault, FaultEvent)>,
-    pub(super) violations: Vec<String>,
+    pub(super) defects: Vec<Defect>,
     pub(super) history: String,
 }
 
-impl SoakInterval {
+impl SoakMinute {
     fn fired(&self) -> impl Iterator<Item = Fault> {
-        self.events.iter().filter(|(_, events)| events.fired).map(|(fault, _)| *fault)
+        self.events.iter().filter(|(_, event)| event.fired).map(|(fault, _)| *fault)
     }
 
-    /// For the terminal.
+    /// The minute in one line, for the terminal.
     pub(super) fn line(&self) -> String {
         let mut kinds: Vec<_> = self.fired().map(Fault::name).collect();
         let fired = kinds.len();
         kinds.sort_unstable();
         kinds.dedup();
-        let found = match self.violations.len() {
+        let result = match self.defects.len() {
             0 => "clean".to_owned(),
-            violations => format!("{violations} VIOLATIONS"),
+            1 => "1 DEFECT".to_owned(),
+            defects => format!("{defects} DEFECTS"),
         };
         format!(
-            "{:>4}  {} orders, {} accepted, {} tried again, {} oversold, {fired} faults of {} kinds, {} stale claims and {} \
-             stale writes refused: {found}",
+            "{:>4}  {} orders, {} accepted, {} retries, {} oversold, {fired} faults of {} kinds, {} stale claims and {} \
+             stale writes refused: {result}",
             self.number,
             self.orders,
             self.accepted,
@@ -62,22 +88,22 @@ impl SoakInterval {
 #[derive(Debug, Serialize)]
 pub struct SoakReport {
     started_at: String,
-    strategy: String,
-    without: Option<String>,
+    strategy: Strategy,
+    mutation: Option<ProtocolMutation>,
     seed: u64,
     users: u64,
     lease_ms: u128,
     payment_ms: u128,
     minutes_planned: u64,
-    minutes: Vec<SoakInterval>,
+    minutes: Vec<SoakMinute>,
 }
 
 impl SoakReport {
     pub(super) fn new(plan: &SoakPlan) -> Self {
         Self {
             started_at: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
-            strategy: plan.strategy.to_string(),
-            without: plan.without.map(|without| without.name().to_owned()),
+            strategy: plan.strategy,
+            mutation: plan.mutation,
             seed: plan.seed,
             users: plan.users,
             lease_ms: plan.stack_config.lease.as_millis(),
@@ -87,13 +113,13 @@ impl SoakReport {
         }
     }
 
-    pub(super) fn add(&mut self, minute: SoakInterval) {
+    pub(super) fn add(&mut self, minute: SoakMinute) {
         self.minutes.push(minute);
     }
 
-    /// No violation yet.
+    /// No minute so far has a defect.
     pub fn is_clean(&self) -> bool {
-        self.minutes.iter().all(|minute| minute.violations.is_empty())
+        self.minutes.iter().all(|minute| minute.defects.is_empty())
     }
 
     fn orders(&self) -> usize {
@@ -102,13 +128,13 @@ impl SoakReport {
 
     fn fired(&self) -> BTreeMap<&'static str, usize> {
         let mut fired = BTreeMap::new();
-        for fault in self.minutes.iter().flat_map(SoakInterval::fired) {
+        for fault in self.minutes.iter().flat_map(SoakMinute::fired) {
             *fired.entry(fault.name()).or_default() += 1;
         }
         fired
     }
 
-    /// 0 clean, 1 a violation was found, 3 it showed nothing: no order, or no fault.
+    /// Exit status of the process: 0 clean, 1 a minute has a defect, 3 void: no order was placed or no fault fired.
     pub fn exit_status(&self) -> u8 {
         match (self.is_clean(), self.orders() == 0 || self.fired().is_empty()) {
             (false, _) => 1,
@@ -117,28 +143,29 @@ impl SoakReport {
         }
     }
 
-    /// Before the first minute.
+    /// The plan in one line, printed before the first minute.
     pub fn headline(&self) -> String {
-        let without = self.without.as_ref().map_or_else(String::new, |what| format!(", BROKEN on purpose: no {what}"));
-        format!("{} for {} minutes, seed {}{without}", self.strategy, self.minutes_planned, self.seed)
+        let mutation =
+            self.mutation.map_or_else(String::new, |mutation| format!(", BROKEN on purpose: without {mutation}"));
+        format!("{} for {} minutes, seed {}{mutation}", self.strategy, self.minutes_planned, self.seed)
     }
 
-    /// After the last.
+    /// The result in one sentence, printed after the last minute.
     pub fn verdict(&self) -> String {
         let (fired, orders, minutes) = (self.fired(), self.orders(), self.minutes.len());
         let faults: usize = fired.values().sum();
         let kinds = fired.len();
-        let end = match self.minutes.iter().find(|minute| !minute.violations.is_empty()) {
+        let result = match self.minutes.iter().find(|minute| !minute.defects.is_empty()) {
             Some(minute) => format!(
-                "VIOLATION in minute {}: {}. Seed {}, history {}",
+                "DEFECT in minute {}: {}. Seed {}, history {}",
                 minute.number,
-                minute.violations.join("; "),
+                joined(&minute.defects),
                 self.seed,
                 minute.history
             ),
-            None => "no violation".to_owned(),
+            None => "no defect".to_owned(),
         };
-        format!("{minutes} sales, {orders} orders audited, {faults} faults of {kinds} kinds: {end}.")
+        format!("{minutes} sales, {orders} orders audited, {faults} faults of {kinds} kinds: {result}.")
     }
 
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
@@ -158,10 +185,10 @@ impl SoakReport {
         for (fault, count) in self.fired() {
             let _ = writeln!(text, "| {fault} | {count} |");
         }
-        text += "\n| minute | orders | accepted | tried again | oversold | faults | stale claims refused | stale writes refused | audit |\n";
+        text += "\n| minute | orders | accepted | retries | oversold | faults | stale claims refused | stale writes refused | audit |\n";
         text += "|---|---|---|---|---|---|---|---|---|\n";
         for minute in &self.minutes {
-            let audit = if minute.violations.is_empty() { "clean".to_owned() } else { minute.violations.join("; ") };
+            let audit = if minute.defects.is_empty() { "clean".to_owned() } else { joined(&minute.defects) };
             let _ = writeln!(
                 text,
                 "| {} | {} | {} | {} | {} | {} | {} | {} | {audit} |",
@@ -179,29 +206,20 @@ impl SoakReport {
     }
 }
 
-/// Makes the folder, and takes away what an earlier soak wrote.
-pub(super) fn clear(folder: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("soak.") || (name.starts_with("history-") && name.ends_with(".jsonl")) {
-            std::fs::remove_file(entry.path())?;
-        } else if name == "logs" {
-            std::fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
+fn joined(defects: &[Defect]) -> String {
+    defects.iter().map(Defect::to_string).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::audit::InFlight;
     use crate::faults::EventOutcome;
 
-    fn minute(violations: &[&str], fired: bool) -> SoakInterval {
-        let events = FaultEvent {
+    fn minute(defects: &[Defect], fired: bool) -> SoakMinute {
+        let event = FaultEvent {
             strategy: None,
             replica: "postgres".to_owned(),
             sku: String::new(),
@@ -212,7 +230,7 @@ mod tests {
             order_id: None,
             fencing_token: None,
         };
-        SoakInterval {
+        SoakMinute {
             number: 1,
             orders: 10,
             accepted: 5,
@@ -221,17 +239,22 @@ mod tests {
             oversold: 0,
             stale_claims_refused: 0,
             stale_writes_refused: 0,
-            events: vec![(Fault::PostgresRestart, events)],
-            violations: violations.iter().map(ToString::to_string).collect(),
+            events: vec![(Fault::PostgresRestart, event)],
+            defects: defects.to_vec(),
             history: "history-1.jsonl".to_owned(),
         }
     }
 
-    fn soak(minutes: Vec<SoakInterval>) -> SoakReport {
+    fn lost_update() -> Defect {
+        let violation = Violation::LostUpdate { sku: "a".into(), seq: 9, read: 3, actual: 2 };
+        Defect::Violated { item: violation.item(), violation }
+    }
+
+    fn soak(minutes: Vec<SoakMinute>) -> SoakReport {
         SoakReport {
             started_at: String::new(),
-            strategy: "redlock-fenced".to_owned(),
-            without: None,
+            strategy: Strategy::RedlockFenced,
+            mutation: None,
             seed: 7,
             users: 1,
             lease_ms: 1,
@@ -242,18 +265,27 @@ mod tests {
     }
 
     #[test]
-    fn a_violation_ends_it_with_the_seed_and_the_history_that_show_it() {
-        let soak = soak(vec![minute(&["6: a lost update"], true)]);
+    fn the_verdict_names_the_defect_the_seed_and_the_history() {
+        let soak = soak(vec![minute(&[lost_update()], true)]);
         assert_eq!(soak.exit_status(), 1);
-        for word in ["VIOLATION in minute 1", "6: a lost update", "Seed 7", "history-1.jsonl"] {
+        for word in ["DEFECT in minute 1", "item 6: a: row 9", "Seed 7", "history-1.jsonl"] {
             assert!(soak.verdict().contains(word), "{}", soak.verdict());
         }
     }
 
     #[test]
-    fn a_soak_in_which_nothing_struck_shows_nothing() {
+    fn a_soak_in_which_no_fault_fired_is_void() {
         assert_eq!(soak(vec![minute(&[], false)]).exit_status(), 3);
         assert_eq!(soak(vec![]).exit_status(), 3);
         assert_eq!(soak(vec![minute(&[], true)]).exit_status(), 0);
+    }
+
+    #[test]
+    fn the_document_of_a_broken_soak() {
+        let unsettled = Unsettled { in_flight: InFlight::Statements(1), waited: Duration::from_secs(30) };
+        let mut soak = soak(vec![minute(&[], true), minute(&[lost_update(), Defect::Unsettled(unsettled)], false)]);
+        soak.mutation = Some(ProtocolMutation::WriteConditions);
+        let lines: Vec<_> = soak.minutes.iter().map(SoakMinute::line).collect();
+        insta::assert_snapshot!(format!("{}\n\n{}", lines.join("\n"), soak.text()));
     }
 }

@@ -9,7 +9,7 @@ use load_tests::cluster::config::StackConfig;
 use load_tests::cluster::stack::Stack;
 use load_tests::faults::Fault;
 use load_tests::interrupt::Interrupt;
-use load_tests::report::RunReport;
+use load_tests::report::model::RunReport;
 use load_tests::runner::cell::{self, CellRun};
 use load_tests::runner::environment::Environment;
 use load_tests::runner::progress::Progress;

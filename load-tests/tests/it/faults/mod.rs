@@ -5,8 +5,8 @@ pub(crate) mod environment;
 
 use contract::Strategy;
 use load_tests::faults::{EventOutcome, Fault, PausePoint};
-use load_tests::report::RunReport;
-use load_tests::report::verdict::Verdict;
+use load_tests::report::model::RunReport;
+use load_tests::report::verdict::judge;
 use load_tests::scenario::load::Arrivals;
 
 use self::environment::{run, sale};
@@ -112,5 +112,5 @@ async fn strategies_in_one_cell_receive_the_same_load_and_are_judged_separately(
     assert_eq!(rows.iter().map(|row| row.attempts).collect::<Vec<_>>(), [sale.load.attempts(); 2]);
     assert!(rows[0].units_oversold >= rows[0].initial_stock, "{:?}", rows[0]);
     assert_eq!(rows[1].units_oversold, 0, "{:?}", rows[1]);
-    assert_eq!(Verdict::of(&rows, None).exit_status(), 0, "{:?}", Verdict::of(&rows, None));
+    assert_eq!(judge(&rows, None).exit_status(), 0, "{:?}", judge(&rows, None));
 }

@@ -209,7 +209,7 @@ fn contradictions(lives: &[OrderLife], snapshot: &DbSnapshot) -> Vec<String> {
         if accepted.windows(2).any(|two| two[0].bytes != two[1].bytes) {
             found.push(format!("{}: two answers under one key differ", life.key));
         }
-        let status = order.map_or("absent", |order| order.status.as_str());
+        let status = order.map_or_else(|| "absent".to_owned(), |order| order.status.to_string());
         for verb in &life.completed {
             let wanted = if *verb == "confirm" { "confirmed" } else { "cancelled" };
             if status != wanted {
@@ -235,7 +235,7 @@ fn is_definite_failure(reply: &Reply) -> bool {
 
 /// What must happen in a run and did not: a run without it proves nothing.
 fn missing_events(snapshot: &DbSnapshot, crashed: usize, operations: usize) -> Vec<String> {
-    let with = |status: &str| snapshot.reservations.iter().filter(|row| row.status == status).count();
+    let with = |status: &str| snapshot.reservations.iter().filter(|row| row.status.name() == status).count();
     let seen = [
         ("held", with("held")),
         ("confirmed", with("confirmed")),

@@ -1,59 +1,61 @@
-//! Item 9: was every "sold out" justified? CheckResult from what customers asked and heard, each SKU for itself.
+//! Item 9: was every "sold out" justified? Judged from requests and answers, each SKU by itself.
 //!
-//! A SKU of which every request wanted one unit and nothing ever came back has an exact rule in one pass. Everything
-//! else goes to [`search`](super::search), which may give up. Why the rule is exact: `docs/decisions/0060-sold-out.md`.
+//! A SKU of which every request is for one unit, and to which no unit was returned, has an exact rule in one pass.
+//! Everything else goes to [`search`](super::search), which may give up. Why the rule is exact:
+//! `docs/decisions/0060-sold-out.md`.
 //!
-//! Invariant: whatever is not decided is unknown, and unknown is not a pass.
+//! Invariant: a SKU that is not decided is reported as undecided, and that is not a pass.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::CheckResult;
 use super::search::{Effect, Limit, Op, Search, explains};
-use crate::audit::{DbSnapshot, Evidence};
+use crate::audit::evidence::Evidence;
+use crate::audit::snapshot::{DbSnapshot, LedgerKind};
+use crate::audit::violation::{Undecided, Violation};
 use crate::workload::operation::Operation;
 use crate::workload::outcome::{ExpectedReservations, Outcome, expected_reservations};
 
-/// A search that takes longer, or visits more states, has not decided.
+/// A search that takes longer, or visits more states, gives up.
 const LIMIT: Limit = Limit { time: Duration::from_secs(5), states: 100_000 };
 
-/// Item 9. With D = the earliest sold-out answer of a SKU: at least as many units as there were had been asked for, by
-/// requests that began before D and succeeded or were never answered, and no success began after D.
+/// Item 9. With D = the earliest sold-out answer of a SKU: at least as many units as were in stock had been requested by
+/// requests that began before D and succeeded or have no definite answer, and no success began after D.
 ///
-/// Nothing is checked where no history was kept.
-pub(in crate::audit) fn was_justified(evidence: &Evidence<'_>) -> CheckResult {
-    let mut judged = CheckResult::default();
+/// Nothing is checked without a history.
+pub(super) fn is_justified(evidence: &Evidence<'_>) -> (Vec<Violation>, Vec<Undecided>) {
+    let (mut violations, mut undecided) = (Vec::new(), Vec::new());
     for (sku, requests) in requests_by_sku(evidence.history.unwrap_or_default()) {
         let supply = Supply::of(evidence.snapshot, sku, &requests);
         if supply.later.is_empty() && requests.iter().all(|request| request.quantity == 1) {
-            judged.found.extend(by_rule(sku, supply.first, &requests));
+            violations.extend(by_rule(sku, supply.first, &requests));
             continue;
         }
         match explains(supply.first, ops(&requests, &supply), LIMIT) {
             Search::Explained => {}
-            Search::Unexplained => judged.found.push(format!("{sku}: no order of the answers explains all of them")),
-            Search::GaveUp => judged.unknown.push(format!("{sku}: the search for an order of the answers gave up")),
+            Search::Unexplained => violations.push(Violation::AnswersUnexplained { sku: sku.to_owned() }),
+            Search::GaveUp => undecided.push(Undecided::SearchGaveUp { sku: sku.to_owned() }),
         }
     }
-    judged
+    (violations, undecided)
 }
 
-/// One customer's wish, however often it was sent.
+/// One order of a customer, however often its request was sent.
 #[derive(Debug, Clone, Copy)]
-struct Request {
+struct OrderRequest {
     began: Duration,
     quantity: i64,
     end: End,
 }
 
-/// What the customer knows in the end.
+/// What the customer knows after the last answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Sold(Duration),
     SoldOut(Duration),
-    /// It may have been sold, and may yet be.
+    /// The outcome is unknown: it may have been sold, or may still be.
     Open,
-    /// Definitely not sold, for another reason than stock.
+    /// Definitely not sold, for a reason other than stock.
     Refused,
 }
 
@@ -70,7 +72,7 @@ impl End {
         }
     }
 
-    /// Of two answers to the same key, what the customer knows.
+    /// What the customer knows from two answers to the same key.
     fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Sold(one), Self::Sold(two)) => Self::Sold(one.min(two)),
@@ -83,9 +85,9 @@ impl End {
     }
 }
 
-/// Requests with one key are one request: they were sent again, not asked again.
-fn requests_by_sku(history: &[Operation]) -> BTreeMap<&str, Vec<Request>> {
-    let mut by_sku: BTreeMap<&str, Vec<Request>> = BTreeMap::new();
+/// Requests with the same key are one order: a retry orders nothing more.
+fn requests_by_sku(history: &[Operation]) -> BTreeMap<&str, Vec<OrderRequest>> {
+    let mut by_sku: BTreeMap<&str, Vec<OrderRequest>> = BTreeMap::new();
     let mut known: HashMap<&str, usize> = HashMap::new();
     for operation in history {
         let (key, sku) = (operation.invocation.key.as_str(), operation.invocation.sku.as_str());
@@ -95,66 +97,66 @@ fn requests_by_sku(history: &[Operation]) -> BTreeMap<&str, Vec<Request>> {
             (earlier.began, earlier.end) = (earlier.began.min(began), earlier.end.and(end));
         } else {
             known.insert(key, requests.len());
-            requests.push(Request { began, quantity: operation.invocation.quantity, end });
+            requests.push(OrderRequest { began, quantity: operation.invocation.quantity, end });
         }
     }
     by_sku
 }
 
-/// The units of a SKU: those it was given at first, and what came or went besides the requests.
+/// The units of a SKU: the initial stock, and units that were added or removed other than by requests.
 struct Supply {
     first: i64,
-    /// Since when at the earliest, and how many.
+    /// The earliest possible time, and how many units.
     later: Vec<(Duration, i64)>,
 }
 
 impl Supply {
-    /// The ledger knows what came back; it may have come at any time since the first request.
-    fn of(snapshot: &DbSnapshot, sku: &str, requests: &[Request]) -> Self {
+    /// The ledger records what was added; it may have been added at any time since the first request.
+    fn of(snapshot: &DbSnapshot, sku: &str, requests: &[OrderRequest]) -> Self {
         let began = requests.iter().map(|request| request.began).min().unwrap_or_default();
-        let others = snapshot.ledger.iter().filter(|row| row.sku == sku && row.kind != "reserve");
+        let others = snapshot.ledger.iter().filter(|row| row.sku == sku && row.kind != LedgerKind::Reserve);
         let mut others = others.map(|row| row.delta);
         let first = others.next().unwrap_or_default();
         Self { first, later: others.map(|units| (began, units)).collect() }
     }
 }
 
-fn by_rule(sku: &str, units: i64, requests: &[Request]) -> Vec<String> {
+fn by_rule(sku: &str, units: i64, requests: &[OrderRequest]) -> Vec<Violation> {
     let sold_out = requests.iter().filter_map(|request| match request.end {
         End::SoldOut(at) => Some(at),
         End::Sold(_) | End::Open | End::Refused => None,
     });
     let Some(first) = sold_out.min() else { return Vec::new() };
-    let mut found = Vec::new();
-    let may_have_sold = |request: &&Request| matches!(request.end, End::Sold(_) | End::Open);
+    let mut violations = Vec::new();
+    let may_have_sold = |request: &&OrderRequest| matches!(request.end, End::Sold(_) | End::Open);
     let taken = requests.iter().filter(may_have_sold).filter(|request| request.began <= first).count();
-    let at = first.as_micros();
+    let at_us = first.as_micros();
     if i64::try_from(taken).is_ok_and(|taken| taken < units) {
-        found.push(format!("{sku}: sold out after {at} µs, when at most {taken} of {units} units could be gone"));
+        violations.push(Violation::SoldOutTooEarly { sku: sku.to_owned(), at_us, taken, units });
     }
-    let sold_later = |request: &&Request| matches!(request.end, End::Sold(_)) && request.began > first;
+    let sold_later = |request: &&OrderRequest| matches!(request.end, End::Sold(_)) && request.began > first;
     if let Some(late) = requests.iter().find(sold_later) {
-        let began = late.began.as_micros();
-        found.push(format!("{sku}: sold out after {at} µs, and sold to a request that began after {began} µs"));
+        let began_us = late.began.as_micros();
+        violations.push(Violation::SoldAfterSoldOut { sku: sku.to_owned(), at_us, began_us });
     }
-    found
+    violations
 }
 
-fn ops(requests: &[Request], supply: &Supply) -> Vec<Op> {
-    let asked = requests.iter().filter_map(|request| {
+fn ops(requests: &[OrderRequest], supply: &Supply) -> Vec<Op> {
+    let requested = requests.iter().filter_map(|request| {
         let (effect, until) = match request.end {
-            End::Sold(at) => (Effect::CellRun(request.quantity), Some(at)),
+            End::Sold(at) => (Effect::Take(request.quantity), Some(at)),
             End::SoldOut(at) => (Effect::Lack(request.quantity), Some(at)),
-            End::Open => (Effect::CellRun(request.quantity), None),
+            End::Open => (Effect::Take(request.quantity), None),
             End::Refused => return None,
         };
         Some(Op { from: request.began, until, effect })
     });
-    let besides = supply.later.iter().map(|&(from, units)| {
-        let effect = if units < 0 { Effect::CellRun(-units) } else { Effect::Give(units) };
+    let others = supply.later.iter().map(|&(from, units)| {
+        let effect = if units < 0 { Effect::Take(-units) } else { Effect::Give(units) };
         Op { from, until: None, effect }
     });
-    asked.chain(besides).collect()
+    requested.chain(others).collect()
 }
 
 #[cfg(test)]
