@@ -4,7 +4,7 @@ use clap::Parser as _;
 use load_tests::cli::{Cli, Command};
 use load_tests::interrupt::Interrupt;
 
-use crate::faults::environment::binaries;
+use crate::small_stack::binaries;
 
 #[tokio::test]
 async fn every_column_is_measured_and_no_order_is_refused() {

@@ -15,7 +15,7 @@ use load_tests::workload::{Attack, DuplicateMode, Workload};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::faults::environment::{binaries, stack_config};
+use crate::small_stack::{binaries, stack_config};
 
 /// Nothing here takes so long, on any machine.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -6,7 +6,7 @@ use load_tests::cli::{Cli, Command};
 use load_tests::interrupt::Interrupt;
 use load_tests::runner::soak::Soak;
 
-use crate::faults::environment::binaries;
+use crate::small_stack::binaries;
 
 async fn soak(minutes: &str, arguments: &[&str]) -> (u8, String, usize) {
     let folder = tempfile::tempdir().expect("a folder");
