@@ -1,5 +1,5 @@
-//! Every fault, each on a small stack of its own, has its effect and ends: the fenced strategy sells out under it, does not
-//! oversell, and passes the audit. How the other strategies fare under each fault is shown by the matrix.
+//! Every fault, each on a small stack of its own, has its effect and ends: the fenced strategy sells out under it, does
+//! not oversell, and passes the audit. How the other strategies fare under each fault is shown by the matrix.
 
 pub(crate) mod environment;
 

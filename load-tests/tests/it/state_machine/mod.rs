@@ -1,10 +1,10 @@
-//! Random lifecycles of orders against the real stack: placed, placed again under the same key, confirmed, cancelled, left
-//! to expire, while stock is changed and replicas of both services are killed. Afterwards the audit passes, and no answer
-//! contradicts the databases.
+//! Random lifecycles of orders against the real stack: placed, placed again under the same key, confirmed, cancelled,
+//! left to expire, while stock is changed and replicas of both services are killed. Afterwards the audit passes, and no
+//! answer contradicts the databases.
 //!
-//! `HOLDFAST_STATE_OPS` sets the number of operations, `HOLDFAST_STATE_SEED` repeats them: the seed decides the steps of
-//! each client and their order, not how the steps of different clients interleave. A failing run is repeated with fewer
-//! operations; the failure names the smallest number that still showed it.
+//! `HOLDFAST_STATE_OPS` sets the number of operations, `HOLDFAST_STATE_SEED` repeats them: the seed decides the steps
+//! of each client and their order, not how the steps of different clients interleave. A failing run is repeated with
+//! fewer operations; the failure names the smallest number that still showed it.
 
 mod world;
 
