@@ -1,4 +1,4 @@
-//! The arguments, with their units. What a value means is said here once; inside the program, durations are `Duration`.
+//! The arguments, with their units. Units appear only here; inside the program a time is a `Duration`.
 //!
 //! Invariant: a value that cannot work is refused with exit status 2 and the values that can.
 

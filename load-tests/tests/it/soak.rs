@@ -1,5 +1,5 @@
-//! The soak finds what it is there to find: with the conditions of the fenced write taken out of its database it ends
-//! with a violation, the seed and a history; with them in place a minute passes.
+//! The soak detects a broken protocol: without the conditions of the fenced write in its database it ends with a
+//! violation, the seed and a history; with them, a minute passes.
 
 use clap::Parser as _;
 use load_tests::cli::{Cli, Command};
