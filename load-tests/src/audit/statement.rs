@@ -103,7 +103,7 @@ impl Statement {
         Ok(Self::of(&findings, read, !histories.is_empty()))
     }
 
-    /// A rule is broken, whatever is undecided.
+    /// A rule is broken, even if others are undecided.
     pub fn is_broken(&self) -> bool {
         self.items.iter().any(|item| item.state == ItemState::Broken)
     }
