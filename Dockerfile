@@ -1,9 +1,9 @@
-# Both images of the system: `services` (inventory and order) and `load-test` (oversell).
+# Two images: `services` (inventory and order) and `load-test` (oversell).
 # RUST_IMAGE and RUNTIME_IMAGE may be any Debian-based pair whose runtime is not older than the builder.
 ARG RUST_IMAGE=rust:1.95-slim-bookworm
 ARG RUNTIME_IMAGE=debian:bookworm-slim
 
-# The manifests, with every crate emptied: this stage's result changes only when a dependency does.
+# The manifests, with the source of every crate emptied: this stage changes only when a dependency does.
 FROM ${RUST_IMAGE} AS manifests
 WORKDIR /src
 COPY . .
@@ -19,23 +19,23 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY --from=manifests /src .
-# The layer that is kept: all dependencies, none of our code.
+# The cached layer: all dependencies, none of our code.
 RUN cargo build --release --locked -p inventory -p order -p load-tests
 COPY . .
-# Cargo goes by time stamps, and a checkout may be older than the layer above.
+# Cargo compares time stamps, and a checkout may be older than the layer above.
 RUN find crates services load-tests -name '*.rs' -exec touch {} + \
  && cargo build --release --locked -p inventory -p order -p load-tests \
  && mkdir /out && cp target/release/inventory target/release/order target/release/oversell /out/
 
 FROM ${RUNTIME_IMAGE} AS runtime
-# A TCP connection and one line of HTTP are all a health check needs: no curl in the image.
+# A health check needs one TCP connection and one line of HTTP, so the image contains no curl.
 RUN printf '%s\n' '#!/bin/bash' \
       '# ready PORT: does this container answer 200 on /readyz?' \
       'exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1' \
       'printf "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" >&3' \
       'read -r -t 5 _ status _ <&3 && [ "$status" = 200 ]' > /usr/local/bin/ready \
  && chmod 755 /usr/local/bin/ready
-# A number, so that an orchestrator can see that it is not root.
+# A numeric user, so that an orchestrator can verify that it is not root.
 USER 10001:10001
 
 FROM runtime AS services
@@ -44,8 +44,8 @@ CMD ["order"]
 
 FROM runtime AS load-test
 COPY --from=build /out/oversell /usr/local/bin/
-# The reports go to a folder of the host, which belongs to whoever cloned the repository: run as that account, with no
-# capability whatever it is. Root is needed for the length of this one line.
+# Reports are written to a folder of the host: oversell runs as the owner of that folder, without any capability. Root is
+# needed only to become that user.
 USER 0:0
 WORKDIR /work
 RUN mkdir reports && chown 10001:10001 reports

@@ -1,9 +1,9 @@
--- One database per service: neither can read the other's tables, not even by mistake.
--- Run once by the Postgres of docker-compose.yml; natively, the experiment creates the same two.
+-- One database for each service: neither can read the other's tables, even by mistake.
+-- Run once by the Postgres of docker-compose.yml; without containers, the experiment creates the same two databases.
 create database inventory;
 create database orders;
 
--- Who inventory works as, and who may look. Its migrations make these roles where they are missing, without
--- a password; what they may do is said there. The passwords are those of the laboratory.
+-- The roles that inventory works as and that the audit reads as. The migrations of inventory create missing roles, without a
+-- password, and grant their rights. These passwords are those of the laboratory.
 create role inventory_service login password 'inventory';
 create role inventory_auditor login password 'auditor';

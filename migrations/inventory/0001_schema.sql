@@ -1,14 +1,14 @@
--- What inventory knows. Stock changes only through the functions of 0002: they carry the protocol.
+-- The tables of inventory. Stock changes only through the functions of 0002_protocol.sql.
 
 create table stock (
     sku           text   primary key constraint stock_sku_form check (sku ~ '^[A-Za-z0-9_-]{1,64}$'),
     on_hand       bigint not null    constraint stock_on_hand_not_negative check (on_hand >= 0),
-    -- Never a detector of overselling: a lost update ends at 0 and looks innocent here.
+    -- This check does not detect overselling: after a lost update, the row still shows 0.
     available     bigint not null    constraint stock_available_within check (available between 0 and on_hand),
-    -- The highest token that anybody registered, and the last one that was written with.
+    -- The highest token that was claimed, and the token of the last write.
     fence         bigint not null default 0,
     applied_fence bigint not null default 0,
-    -- Whose tokens these are. Counters, revisions and zxids do not compare, so the first claim decides for good.
+    -- The source of the tokens. Counters, revisions and zxids do not compare, so the first claim sets it for good.
     token_source  text   constraint stock_token_source check (token_source in ('redlock', 'etcd', 'zookeeper')),
     version       bigint not null default 0,
     constraint stock_applied_was_claimed check (applied_fence <= fence)
@@ -16,12 +16,12 @@ create table stock (
 
 create table reservations (
     id          uuid        primary key,
-    -- One reservation an order: a write that arrives twice finds this row and sells nothing more.
+    -- One reservation for each order: a write that arrives twice violates this constraint and sells nothing more.
     order_id    uuid        not null constraint reservations_one_per_order unique,
     status      text        not null constraint reservations_status
                             check (status in ('held', 'confirmed', 'cancelled', 'expired')),
     strategy    text        not null,
-    -- What was asked for, in canonical form: tells a retry from another request under the same order id.
+    -- SKUs and quantities in canonical form: tells a retry from another request with the same order id.
     fingerprint text        not null,
     created_at  timestamptz not null default now(),
     expires_at  timestamptz not null
@@ -37,8 +37,8 @@ create table reservation_lines (
 );
 create index reservation_lines_by_sku on reservation_lines (sku);
 
--- Every change of `available`, in the order of the row lock. `before` is what the writer had read and `after`
--- what it wrote, not what the row held: a lost update is a break in this chain.
+-- Every change of `available`, in the order of the row lock. `before` is the value that the writer read and `after`
+-- the value that it wrote, whatever the row contained: a lost update is a break in this chain.
 create table stock_ledger (
     seq            bigint generated always as identity primary key,
     sku            text        not null references stock,
@@ -53,7 +53,7 @@ create table stock_ledger (
 );
 create index stock_ledger_by_sku on stock_ledger (sku, seq);
 
--- Written in a transaction of its own: the one that was refused is rolled back.
+-- Stale tokens that were refused. Written in a transaction of its own: the refused one is rolled back.
 create table fence_refusals (
     id       bigint generated always as identity primary key,
     sku      text        not null,

@@ -1,24 +1,24 @@
--- Who may do what. The role that the service works as can read everything and change stock only through the
--- functions of 0002; a trigger refuses whoever has more rights than that. Roles belong to the whole server, so
--- another database may have made them already; passwords are the operator's (or the environment's) business.
+-- Roles and triggers. The role that the service works as can read everything and change stock only through the
+-- functions of 0002_protocol.sql; triggers refuse changes by roles with more rights. Roles belong to the whole server,
+-- so another database may have created them already; the operator sets their passwords.
 
 do $$
 declare
-    made record;
+    role_row record;
 begin
-    for made in
+    for role_row in
         select * from (values ('inventory_owner', 'nologin'), ('inventory_service', 'login'),
                               ('inventory_auditor', 'login')) as r (name, attribute)
     loop
         begin
-            execute format('create role %I %s', made.name, made.attribute);
-        -- unique_violation: another database is making it at this very moment.
+            execute format('create role %I %s', role_row.name, role_row.attribute);
+        -- unique_violation: another database creates the role at this moment.
         exception when duplicate_object or unique_violation then null;
         end;
     end loop;
 end $$;
 
--- Everything belongs to a role that nobody can log in as; its functions are the only way in.
+-- Everything belongs to a role that cannot log in; its functions are the only way to change stock.
 grant create on schema public to inventory_owner;
 alter table stock owner to inventory_owner;
 alter table reservations owner to inventory_owner;
@@ -28,14 +28,14 @@ alter table fence_refusals owner to inventory_owner;
 
 do $$
 declare
-    ours regprocedure;
+    signature regprocedure;
 begin
-    for ours in
+    for signature in
         select p.oid from pg_proc p
-         where p.pronamespace = 'public'::regnamespace and (p.proname ~ '^stock_|^reservation' or p.proname = 'reserve')
+         where p.pronamespace = 'public'::regnamespace and (p.proname ~ '^stock_|^reservation|^reserve')
     loop
-        execute format('alter function %s owner to inventory_owner', ours);
-        execute format('revoke all on function %s from public', ours);
+        execute format('alter function %s owner to inventory_owner', signature);
+        execute format('revoke all on function %s from public', signature);
     end loop;
 end $$;
 
@@ -43,12 +43,12 @@ revoke create on schema public from public;
 grant usage on schema public to inventory_service, inventory_auditor;
 grant select on stock, reservations, reservation_lines, stock_ledger, fence_refusals
    to inventory_service, inventory_auditor;
--- A refusal is noted in a transaction of its own, so by the service; it can add to the evidence, not change it.
+-- The service records a refusal in a transaction of its own; it can add records and not change them.
 grant insert on fence_refusals to inventory_service;
 grant execute on function stock_claim, stock_put, reserve, reservation_confirm, reservations_release
    to inventory_service;
 
--- The innermost deadlines, for every session of these roles in this database.
+-- The innermost timeouts, for every session of these roles in this database.
 do $$
 begin
     execute format('alter role inventory_service in database %I set statement_timeout = %L', current_database(), '5s');
@@ -62,13 +62,13 @@ end $$;
 
 create function stock_refuse_change() returns trigger language plpgsql as $$
 begin
-    raise exception '% on % is not for %: stock changes only through the functions that check',
+    raise exception '% on % refused for %: stock changes only through the functions of the protocol',
         lower(tg_op), tg_table_name, current_user using errcode = 'insufficient_privilege';
 end $$;
 alter function stock_refuse_change owner to inventory_owner;
 revoke all on function stock_refuse_change from public;
 
--- A colleague's `update` in psql, as whatever superuser.
+-- Refuses an `update` typed in psql, even as a superuser.
 create trigger stock_only_by_functions before insert or update on stock
    for each row when (current_user <> 'inventory_owner') execute function stock_refuse_change();
 create trigger reservations_only_by_functions before insert or update on reservations
@@ -76,13 +76,13 @@ create trigger reservations_only_by_functions before insert or update on reserva
 create trigger ledger_only_by_functions before insert on stock_ledger
    for each row when (current_user <> 'inventory_owner') execute function stock_refuse_change();
 
--- What nobody does, the functions included: fences and versions never fall, tokens keep their source.
+-- Holds for the functions too: fences and versions never decrease, and a token source never changes.
 create trigger stock_moves_forward before update on stock
    for each row when (new.fence < old.fence or new.applied_fence < old.applied_fence or new.version < old.version
                       or new.sku <> old.sku or new.token_source is distinct from
                          coalesce(old.token_source, new.token_source))
    execute function stock_refuse_change();
--- Units move only with a token, or with the fence that shuts token holders out. The laboratory takes this one away.
+-- Units change only with a token, or with an incremented fence that refuses older tokens. lab.sql drops this trigger.
 create trigger stock_moves_with_the_fence before update of available, on_hand on stock
    for each row when ((new.available <> old.available or new.on_hand <> old.on_hand)
                       and not (new.applied_fence > old.applied_fence and new.fence = new.applied_fence

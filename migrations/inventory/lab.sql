@@ -1,6 +1,6 @@
--- For a database of the laboratory only, and no migration: run when a service first starts there with its lab
--- switched on. What the unsafe strategies need exists nowhere else; a database that has it never becomes
--- one of production, and the service refuses to start on it without the lab.
+-- For a database of the laboratory only, and no migration: run when a service first starts there with its lab on.
+-- The unsafe strategies need this function, which exists in no other database. A database that has it cannot be used in
+-- production: the service refuses to start on it while the lab is off.
 
 drop trigger if exists stock_moves_with_the_fence on stock;
 
@@ -8,11 +8,11 @@ create or replace function stock_write_unsafe(p_check text, p_sku text, p_after 
     returns void language plpgsql as $$
 begin
     case p_check
-        -- No check at all: what was computed is written. This is how units get sold twice.
+        -- No check: the computed value is written, and units can be sold twice.
         when 'unfenced' then
             update stock s set available = p_after, version = s.version + 1 where s.sku = p_sku;
-        -- The textbook: the token is compared at the write and nowhere before. It refuses what is older than
-        -- the last *write*, and so lets a stale holder through while the newer one has only read.
+        -- The textbook fence: the token is compared at the write only. It refuses tokens older than the last *write*, and
+        -- so accepts a stale holder while the newer one has only read.
         when 'textbook' then
             update stock s
                set available = p_after, fence = p_token, applied_fence = p_token, version = s.version + 1,

@@ -1,55 +1,43 @@
-//! The service put together: database, lab, credentials; and what is waited for when it stops.
+//! The service as a whole: what it is built from, its background tasks, and what it waits for when it stops.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use fenced_lock::{ClientName, Lease, Locks, Nodes, Options, Resource};
 use service_kit::{auth::BearerToken, limits::Limits, serve};
-use tokio::{
-    net::TcpListener,
-    time::{interval, timeout},
-};
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    changes::Changes,
     config::Config,
+    http::{router, state::AppState},
     lab::Lab,
-    outages, router,
-    stock_db::{Database, StockDb},
-    stock_locks::StockLocks,
-    sweeper::{self, Sweeper},
+    maintenance::{
+        changes::ReservationChanges,
+        probes,
+        stock_lock::StockLocks,
+        sweeper::{self, Sweeper},
+    },
+    store::{Database, StockDb},
 };
 
-const READY_WITHIN: Duration = Duration::from_secs(1);
+const READINESS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longer than any statement may take.
-const WRITES_END_WITHIN: Duration = Duration::from_secs(8);
+const WRITE_DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Often enough to see a pool run dry.
-const POOL_WATCHED_EVERY: Duration = Duration::from_secs(1);
-
-/// What every handler reaches. Cheap to clone.
+/// The service, ready to run.
 #[derive(Debug, Clone)]
 pub struct App {
-    /// The service's own database.
-    pub db: StockDb,
-    /// What inventory changes by itself, under a lock.
-    pub changes: Changes,
-    /// There only while the lab is switched on.
-    pub lab: Option<Lab>,
-    /// What callers must send.
-    pub token: BearerToken,
-    /// Most lines in one request.
-    pub max_lines: usize,
+    /// What its handlers reach.
+    pub state: AppState,
     sweeper: Sweeper,
-    writes: TaskTracker,
 }
 
 impl App {
-    /// Connects and migrates.
+    /// Migrates the database and builds the service.
     ///
     /// # Errors
-    /// The configuration is not fit for use, or Postgres is away.
+    /// The configuration is refused, or Postgres is unavailable.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         config.check()?;
         let migrate_url = config.migrate_url.as_ref().unwrap_or(&config.database_url).clone();
@@ -57,24 +45,17 @@ impl App {
         let database = Database { url, migrate_url, pool: config.pool, lab: config.lab };
         let db = StockDb::connect(&database).await.context("INVENTORY_DATABASE_URL, INVENTORY_MIGRATE_URL")?;
         let lab = config.lab.then(Lab::default);
-        let changes = Changes { db: db.clone(), locks: stock_locks(config)?, lab: lab.clone() };
+        let changes = ReservationChanges { db: db.clone(), locks: stock_locks(config)?, lab: lab.clone() };
+        let interval = Duration::from_millis(config.sweep_ms);
+        let election = Resource::new(sweeper::ELECTION)?;
+        let sweeper = Sweeper::new(changes.clone(), interval, config.sweep_batch, election);
         let token = BearerToken::new(config.token.clone());
-        let every = Duration::from_millis(config.sweep_ms);
-        let office = Resource::new(sweeper::OFFICE)?;
-        let sweeper = Sweeper::new(changes.clone(), every, config.sweep_batch, office);
-        Ok(Self { db, changes, lab, token, max_lines: config.max_lines, sweeper, writes: TaskTracker::new() })
+        let writes = TaskTracker::new();
+        let state = AppState { db, changes, lab, token, max_lines: config.max_lines, writes };
+        Ok(Self { state, sweeper })
     }
 
-    /// Runs a write to its end though the caller hung up: it was sent, so it may land, and the fence
-    /// decides whether it counts.
-    pub fn spawn_write<T: Send + 'static>(
-        &self,
-        write: impl Future<Output = T> + Send + 'static,
-    ) -> tokio::task::JoinHandle<T> {
-        self.writes.spawn(service_kit::trace::carry(write))
-    }
-
-    /// Serves until `shutdown`, then lets writes end.
+    /// Serves until `shutdown`, and then waits for the writes that were started.
     ///
     /// # Errors
     /// The listener failed.
@@ -84,38 +65,30 @@ impl App {
         config: &Config,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
+        let Self { state, sweeper } = self;
+        let AppState { db, writes, .. } = state.clone();
+        let redlock = state.changes.locks.redlock().cloned();
         let stop = CancellationToken::new();
-        self.writes.spawn(self.sweeper.clone().run(stop.clone()));
-        self.writes.spawn(outages::watch(self.changes.clone(), stop.clone()));
-        self.writes.spawn(watch_pool(self.db.clone(), stop.clone()));
+        writes.spawn(sweeper.run(stop.clone()));
+        writes.spawn(probes::probe_outages(db.clone(), redlock, stop.clone()));
+        writes.spawn(probes::record_pool_metrics(db.clone(), stop.clone()));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
-        let db = self.db.clone();
+        let probed = db.clone();
         let ready = move || -> serve::Readiness {
-            let db = db.clone();
+            let db = probed.clone();
             Box::pin(async move {
-                let answers = matches!(timeout(READY_WITHIN, db.ready()).await, Ok(Ok(())));
+                let answers = matches!(timeout(READINESS_TIMEOUT, db.ready()).await, Ok(Ok(())));
                 if answers { Ok(()) } else { Err(vec!["postgres".to_owned()]) }
             })
         };
-        let served = serve::serve(listener, router::router(self.clone()), ready, limits, shutdown).await;
+        let served = serve::serve(listener, router::router(state), ready, limits, shutdown).await;
         stop.cancel();
-        self.writes.close();
-        if timeout(WRITES_END_WITHIN, self.writes.wait()).await.is_err() {
-            tracing::warn!("some writes did not end in time; postgres undoes them");
+        writes.close();
+        if timeout(WRITE_DRAIN_TIMEOUT, writes.wait()).await.is_err() {
+            tracing::warn!("stopping with writes still in progress: Postgres rolls them back");
         }
-        self.db.close().await;
+        db.close().await;
         served
-    }
-}
-
-/// How many connections there are, and how many of them wait for work.
-async fn watch_pool(db: StockDb, stop: CancellationToken) {
-    let mut every = interval(POOL_WATCHED_EVERY);
-    loop {
-        tokio::select! { () = stop.cancelled() => return, _ = every.tick() => {} }
-        let (open, idle) = db.connections();
-        metrics::gauge!("inventory_pool_connections", "state" => "open").set(open);
-        metrics::gauge!("inventory_pool_connections", "state" => "idle").set(u32::try_from(idle).unwrap_or(u32::MAX));
     }
 }
 

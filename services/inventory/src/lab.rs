@@ -1,68 +1,83 @@
-//! The laboratory's hook: stop this replica in the middle of a write, as a garbage collector or a
-//! hypervisor would. Invariant: armed only from outside, only with the lab switched on, and each pause
-//! fires once. Absence: nothing here touches stock.
+//! Pauses for the laboratory: they stop this replica right before it sends a write, as a garbage collector or a
+//! hypervisor could. Invariant: a pause is armed only by a request, only where the lab is on, and fires once.
+//! Absence: nothing here touches stock.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use contract::Sku;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{batch::Batch, changes::Ending, stock::Wanted, stock_error::StockError};
+use crate::domain::error::StockError;
 
-/// Pauses that are armed, and those that happened. Cheap to clone.
+/// The pauses of this replica: armed, and fired. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Lab(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    armed: Vec<(Write, String)>,
-    parked: Vec<Parked>,
+    armed: Vec<(WriteKind, Sku)>,
+    paused: Vec<PausedRequest>,
 }
 
-/// Which writes can be paused.
+/// The writes that can be paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Write {
+pub enum WriteKind {
     /// Units are set aside.
     #[default]
     Reserve,
-    /// Units go back: a cancellation, or the sweeper.
+    /// Units are returned, by a cancellation or by the sweeper.
     Release,
 }
 
-/// A write during which this replica was stopped.
-#[derive(Debug, Clone, Serialize)]
-pub struct Parked {
-    /// Counts from 0.
-    pub id: usize,
-    /// What armed it.
-    pub sku: String,
-    /// What was being written.
-    pub write: Write,
-    /// Whose write; of a release, the first of its reservations.
-    pub order_id: Uuid,
-    /// How the order was guarded; of a release, why.
+/// A write that is about to be sent.
+#[derive(Debug)]
+pub struct PendingWrite {
+    /// What is written.
+    pub kind: WriteKind,
+    /// The order; of a batch, the first order; of a release, the first reservation.
+    pub order_id: Option<Uuid>,
+    /// How the order guards stock; of a release, its reason.
     pub strategy: &'static str,
-    /// What the write carried.
-    pub fencing_token: Option<i64>,
-    /// Just before the stop.
-    #[serde(with = "time::serde::rfc3339")]
-    pub parked_at: OffsetDateTime,
-    /// Just after somebody continued it.
-    #[serde(with = "time::serde::rfc3339::option")]
-    pub resumed_at: Option<OffsetDateTime>,
-    /// `written`, or the code of the refusal; absent until the write was attempted.
-    pub outcome: Option<String>,
+    /// Every SKU that is written, with its fencing token if it has one.
+    pub tokens: Vec<(Sku, Option<i64>)>,
 }
 
-/// What the lab shows.
+/// A write before which this replica was stopped.
+#[derive(Debug, Clone, Serialize)]
+pub struct PausedRequest {
+    /// Counts from 0 in each replica.
+    pub id: usize,
+    /// The SKU that the pause was armed for.
+    pub sku: Sku,
+    /// What was written.
+    pub write: WriteKind,
+    /// As in [`PendingWrite::order_id`].
+    pub order_id: Option<Uuid>,
+    /// As in [`PendingWrite::strategy`].
+    pub strategy: &'static str,
+    /// The token for `sku`; absent if the write carried none.
+    pub fencing_token: Option<i64>,
+    /// Just before the process was stopped.
+    #[serde(rename = "parked_at", with = "time::serde::rfc3339")]
+    pub paused_at: OffsetDateTime,
+    /// Just after the process was continued; absent until then.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub resumed_at: Option<OffsetDateTime>,
+    /// `written`, or the code of the refusal; absent until the write was answered.
+    pub outcome: Option<&'static str>,
+}
+
+/// The pauses of a replica.
 #[derive(Debug, Serialize)]
 pub struct Pauses {
-    /// How many are waiting for a write.
+    /// How many have not fired.
     pub armed: usize,
-    /// Those that happened.
-    pub parked: Vec<Parked>,
+    /// Those that fired, the oldest first.
+    #[serde(rename = "parked")]
+    pub paused: Vec<PausedRequest>,
 }
 
 impl Lab {
@@ -70,81 +85,64 @@ impl Lab {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The next `count` writes of this kind that touch `sku` stop this replica.
-    pub fn arm(&self, write: Write, sku: &str, count: usize) {
-        self.with(|state| state.armed.extend(std::iter::repeat_n((write, sku.to_owned()), count)));
+    /// Sends a write; if a pause is armed for one of its SKUs, the process is stopped first.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub async fn send_write<T>(
+        &self,
+        pending: PendingWrite,
+        write: impl Future<Output = Result<T, StockError>>,
+    ) -> Result<T, StockError> {
+        let id = self.pause(pending);
+        let result = write.await;
+        self.record_outcome(id, &result);
+        result
     }
 
-    /// What was armed and did not fire does not fire any more.
+    /// Each of the next `count` writes of this kind that include `sku` stops this replica.
+    pub fn arm(&self, kind: WriteKind, sku: Sku, count: usize) {
+        self.with(|state| state.armed.extend(std::iter::repeat_n((kind, sku), count)));
+    }
+
+    /// Removes the pauses that have not fired.
     pub fn disarm(&self) {
         self.with(|state| state.armed.clear());
     }
 
-    /// Armed and happened.
+    /// How many pauses are armed, and those that fired.
     pub fn pauses(&self) -> Pauses {
-        self.with(|state| Pauses { armed: state.armed.len(), parked: state.parked.clone() })
+        self.with(|state| Pauses { armed: state.armed.len(), paused: state.paused.clone() })
     }
 
-    /// Stops the whole process here if a reserve was armed; returns when somebody continued it.
-    pub fn park(&self, wanted: &Wanted) -> Option<usize> {
-        let token_of = |sku: &str| wanted.lines.iter().find(|(s, _)| s.as_ref() == sku).map(|(_, line)| line.token);
-        self.stop(Write::Reserve, wanted.order_id, wanted.strategy.name(), token_of)
-    }
-
-    /// As `park`, for a write of several orders; the first of them stands for all.
-    pub fn park_batch(&self, batch: &Batch) -> Option<usize> {
-        let first = batch.orders.first()?;
-        let token_of = |sku: &str| batch.stock.iter().find(|(s, _)| s.as_ref() == sku).map(|(_, b)| Some(b.token));
-        self.stop(Write::Reserve, first.order_id, batch.strategy.name(), token_of)
-    }
-
-    /// As `park`, for a release.
-    pub fn park_release(&self, ending: &Ending, tokens: &[(String, i64)]) -> Option<usize> {
-        let token_of = |sku: &str| {
-            ending.skus.iter().any(|s| s == sku).then(|| tokens.iter().find(|(s, _)| s == sku).map(|(_, token)| *token))
-        };
-        self.stop(Write::Release, ending.ids.first().copied().unwrap_or_default(), ending.why.name(), token_of)
-    }
-
-    /// `token_of` says whether the write touches a SKU, and with which token.
-    fn stop(
-        &self,
-        write: Write,
-        order_id: Uuid,
-        strategy: &'static str,
-        token_of: impl Fn(&str) -> Option<Option<i64>>,
-    ) -> Option<usize> {
+    /// Stops the whole process here if a pause was armed for this write, and returns once it is continued.
+    fn pause(&self, write: PendingWrite) -> Option<usize> {
         let id = self.with(|state| {
-            let armed = state.armed.iter();
-            let mut armed = armed.enumerate().filter(|(_, (kind, _))| *kind == write);
+            let token_of = |sku: &Sku| write.tokens.iter().find(|(written, _)| written == sku).map(|(_, token)| *token);
+            let mut armed = state.armed.iter().enumerate().filter(|(_, (kind, _))| *kind == write.kind);
             let (at, fencing_token) = armed.find_map(|(at, (_, sku))| Some((at, token_of(sku)?)))?;
-            let (id, (_, sku)) = (state.parked.len(), state.armed.swap_remove(at));
-            state.parked.push(Parked {
+            let (id, (_, sku)) = (state.paused.len(), state.armed.swap_remove(at));
+            state.paused.push(PausedRequest {
                 id,
                 sku,
-                write,
-                order_id,
-                strategy,
+                write: write.kind,
+                order_id: write.order_id,
+                strategy: write.strategy,
                 fencing_token,
-                parked_at: OffsetDateTime::now_utc(),
+                paused_at: OffsetDateTime::now_utc(),
                 resumed_at: None,
                 outcome: None,
             });
             Some(id)
         })?;
         service_kit::lab::stop_this_process();
-        self.with(|state| state.parked[id].resumed_at = Some(OffsetDateTime::now_utc()));
+        self.with(|state| state.paused[id].resumed_at = Some(OffsetDateTime::now_utc()));
         Some(id)
     }
 
-    /// Notes how a parked write ended.
-    pub fn ended<T>(&self, id: Option<usize>, result: &Result<T, StockError>) {
+    fn record_outcome<T>(&self, id: Option<usize>, result: &Result<T, StockError>) {
         let Some(id) = id else { return };
-        let outcome = match result {
-            Ok(_) => "written".to_owned(),
-            Err(StockError::StaleToken { .. }) => "stale_fencing_token".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        self.with(|state| state.parked[id].outcome = Some(outcome));
+        let outcome = result.as_ref().map_or_else(|error| error.code().as_str(), |_| "written");
+        self.with(|state| state.paused[id].outcome = Some(outcome));
     }
 }

@@ -1,27 +1,7 @@
-//! What this service leans on, and what it is asked to find out whether it is
-//! back. Nothing is refused here: every request finds out for itself.
+//! The dependencies of this service, and whether each of them is down. Absence: no request is refused because of
+//! what stands here; each request finds out for itself.
 
-use service_kit::outage::{Outage, PROBE_INTERVAL};
-use tokio::time::interval;
-use tokio_util::sync::CancellationToken;
-
-use crate::changes::Changes;
+use service_kit::outage::Outage;
 
 pub(crate) static POSTGRES: Outage = Outage::of("postgres");
-pub(crate) static LOCKS: Outage = Outage::of("lock quorum");
-
-/// Until the service stops.
-pub(crate) async fn watch(changes: Changes, stop: CancellationToken) {
-    let mut every = interval(PROBE_INTERVAL);
-    loop {
-        tokio::select! { () = stop.cancelled() => return, _ = every.tick() => {} }
-        if POSTGRES.is_down() {
-            POSTGRES.record_probe(changes.db.ready().await);
-        }
-        if let Some(locks) = changes.locks.redlock()
-            && LOCKS.is_down()
-        {
-            LOCKS.record_probe(locks.ready().await);
-        }
-    }
-}
+pub(crate) static LOCK_QUORUM: Outage = Outage::of("lock quorum");

@@ -1,4 +1,4 @@
-//! Batches: orders that shared a grant, written at once, each ending by itself.
+//! Batches: orders that share a grant of locks, written in one transaction, each with its own result.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::service::{Answer, Inventory, answer};
 
-/// One line of `sku` for each order.
+/// A batch with one line of `sku` for each order.
 fn batch(sku: &str, token: i64, observed: i64, orders: &[(Uuid, i64)]) -> Value {
     let order =
         |(id, quantity): &(Uuid, i64)| json!({ "order_id": id, "lines": [{ "sku": sku, "quantity": quantity }] });
@@ -27,7 +27,7 @@ fn orders(quantities: &[i64]) -> Vec<(Uuid, i64)> {
 }
 
 #[tokio::test]
-async fn each_order_of_a_batch_ends_by_itself_and_the_ledger_chains() {
+async fn each_order_of_a_batch_has_its_own_result_and_the_ledger_chains() {
     let inventory = Inventory::start().await;
     inventory.put("a", 5).await.ok();
     inventory.claim(&[("a", 1)]).await.ok();
@@ -51,7 +51,7 @@ async fn each_order_of_a_batch_ends_by_itself_and_the_ledger_chains() {
 }
 
 #[tokio::test]
-async fn a_batch_that_comes_twice_sells_once_and_is_answered_alike() {
+async fn a_batch_that_arrives_twice_sells_once_and_gets_the_same_answer() {
     let inventory = Inventory::start().await;
     inventory.put("a", 5).await.ok();
     inventory.claim(&[("a", 1)]).await.ok();
@@ -64,7 +64,7 @@ async fn a_batch_that_comes_twice_sells_once_and_is_answered_alike() {
 }
 
 #[tokio::test]
-async fn an_order_that_was_reserved_before_is_found_and_the_others_are_written() {
+async fn an_order_with_a_reservation_is_found_and_the_others_are_written() {
     let inventory = Inventory::start().await;
     inventory.put("a", 5).await.ok();
     inventory.claim(&[("a", 1)]).await.ok();
@@ -78,13 +78,13 @@ async fn an_order_that_was_reserved_before_is_found_and_the_others_are_written()
     assert_eq!((inventory.available("a").await, inventory.sold("a").await), (0, 5));
     inventory.claim(&[("a", 3)]).await.ok();
     let otherwise = write(&inventory, &batch("a", 3, 0, &[(orders[1].0, 1), (orders[2].0, 2)])).await.ok();
-    assert_eq!(otherwise["outcomes"][0]["problem"]["code"], "invalid_state", "the same order, another request");
+    assert_eq!(otherwise["outcomes"][0]["problem"]["code"], "invalid_state", "the same order id, different lines");
     assert_eq!(otherwise["outcomes"][1]["reservation"]["status"], "held");
     assert_eq!(inventory.sold("a").await, 5);
 }
 
 #[tokio::test]
-async fn a_batch_with_a_stale_token_is_refused_whole_and_every_refusal_is_noted() {
+async fn a_batch_with_a_stale_token_is_refused_whole_and_every_refusal_is_recorded() {
     let inventory = Inventory::start().await;
     inventory.put("a", 5).await.ok();
     inventory.claim(&[("a", 1)]).await.ok();
@@ -97,7 +97,7 @@ async fn a_batch_with_a_stale_token_is_refused_whole_and_every_refusal_is_noted(
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_batch_is_named() {
+async fn a_wrong_field_of_a_batch_is_named() {
     let inventory = Inventory::start().await;
     inventory.put("a", 5).await.ok();
     let order = orders(&[1])[0];

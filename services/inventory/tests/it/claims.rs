@@ -1,4 +1,4 @@
-//! Claims: registering tokens before reading.
+//! Claims: tokens are registered before stock is read.
 
 use reqwest::Method;
 use serde_json::json;
@@ -6,12 +6,12 @@ use serde_json::json;
 use crate::service::{Inventory, answer};
 
 #[tokio::test]
-async fn a_claim_hands_out_what_it_protects() {
+async fn a_claim_returns_the_stock_that_it_protects() {
     let inventory = Inventory::start().await;
     inventory.put("a", 7).await.ok();
     let claimed = inventory.claim(&[("a", 3)]).await.ok();
-    let wanted = json!([{ "sku": "a", "on_hand": 7, "available": 7, "fence": 3, "version": 0 }]);
-    assert_eq!(claimed["snapshots"], wanted);
+    let expected = json!([{ "sku": "a", "on_hand": 7, "available": 7, "fence": 3, "version": 0 }]);
+    assert_eq!(claimed["snapshots"], expected);
 }
 
 #[tokio::test]
@@ -32,13 +32,13 @@ async fn a_claim_of_several_is_all_or_none() {
     }
     inventory.claim(&[("b", 5)]).await.ok();
     inventory.claim(&[("a", 4), ("b", 4)]).await.is(409, "stale_fencing_token");
-    assert_eq!(inventory.get("/v1/stock/a").await.ok()["fence"], 0, "nothing of it was registered");
+    assert_eq!(inventory.get("/v1/stock/a").await.ok()["fence"], 0, "no token of the claim was registered");
     inventory.claim(&[("a", 4), ("nowhere", 4)]).await.is(404, "not_found");
     assert_eq!(inventory.get("/v1/stock/a").await.ok()["fence"], 0);
 }
 
 #[tokio::test]
-async fn sets_that_are_named_the_other_way_round_do_not_deadlock() {
+async fn claims_of_the_same_skus_in_opposite_order_do_not_deadlock() {
     let inventory = Inventory::start().await;
     for sku in ["a", "b"] {
         inventory.put(sku, 7).await.ok();
@@ -54,7 +54,7 @@ async fn sets_that_are_named_the_other_way_round_do_not_deadlock() {
 }
 
 #[tokio::test]
-async fn a_strategy_that_does_not_claim_is_told_so() {
+async fn a_claim_under_a_strategy_without_claims_is_422() {
     let inventory = Inventory::start().await;
     inventory.put("a", 7).await.ok();
     let claim = inventory.call(Method::POST, "/v1/claims").header("lock-strategy", "redlock-write-fence");

@@ -1,4 +1,4 @@
-//! Every failure that these calls can meet: its status and code, and that nothing was written.
+//! Every problem that a request can be answered with: its status and code, and that stock is unchanged.
 
 use reqwest::{Method, header};
 use serde_json::json;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::service::{Inventory, answer};
 
 #[tokio::test]
-async fn out_of_stock_is_409_with_what_is_left() {
+async fn out_of_stock_is_409_with_the_available_units() {
     let inventory = Inventory::start().await;
     inventory.put("a", 0).await.ok();
     let refused = inventory.reserve("off", Uuid::now_v7(), &[("a", None, 0)]).await;
@@ -36,7 +36,7 @@ async fn token_source_mismatch_is_409() {
 }
 
 #[tokio::test]
-async fn lowering_stock_below_what_is_held_is_409() {
+async fn lowering_stock_below_held_units_is_409() {
     let inventory = Inventory::start().await;
     inventory.put("a", 3).await.ok();
     inventory.reserve("off", Uuid::now_v7(), &[("a", None, 3)]).await.ok();
@@ -134,7 +134,7 @@ async fn an_unknown_strategy_is_422_and_an_unsafe_one_403_while_the_lab_is_off()
 }
 
 #[tokio::test]
-async fn the_laboratory_does_not_exist_while_it_is_off() {
+async fn the_labs_routes_are_404_while_it_is_off() {
     let inventory = Inventory::with(&[]).await;
     inventory.get("/v1/lab/pauses").await.is(404, "not_found");
 }
@@ -150,11 +150,11 @@ async fn dependency_unavailable_is_503_while_postgres_does_not_answer() {
         refused.is(503, "dependency_unavailable");
     }
     sqlx::raw_sql("commit").execute(&mut row).await.expect("the table is free");
-    assert_eq!(inventory.available("a").await, 3, "it comes back by itself");
+    assert_eq!(inventory.available("a").await, 3, "the service recovers without a restart");
 }
 
 #[tokio::test]
-async fn overloaded_is_429_with_retry_after_and_over_when_the_work_is_done() {
+async fn overloaded_is_429_with_retry_after_until_a_request_ends() {
     let inventory = Inventory::with(&["--lab", "--max-concurrency=1"]).await;
     inventory.put("a", 3).await.ok();
     let mut row = inventory.sql().await;

@@ -1,15 +1,16 @@
-//! Inventory over HTTP, on a real Postgres. Invariant: every query and every function of the protocol runs here.
+//! Inventory over HTTP, on a real Postgres. Invariant: every query and every SQL function is executed by some test.
 
 mod batches;
 mod claims;
+mod database_strategies;
 mod documented;
 mod failures;
-mod guarded;
-mod locked;
-mod native;
+mod privileges;
+mod problems;
 mod protocol;
 mod reservations;
 mod service;
 mod stock;
+mod stock_lock;
 mod sweeper;
 mod transitions;

@@ -1,6 +1,6 @@
-//! The protocol's conditions, each by a scripted schedule that needs it: with the condition nothing is lost,
-//! and with it taken out of the database the very same schedule loses a unit. The second half is the proof
-//! that the first one can fail.
+//! The conditions of the protocol, each with a scripted schedule that needs it: with the condition no update is lost;
+//! with the condition removed from the database, the same schedule loses one. The second half shows that the first can
+//! fail.
 
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ const WITHOUT_ONCE: &str = "
         if not found then perform stock_refuse(p_sku, p_token, p_source); end if;
     end $$";
 
-/// One unit. A claims and reads, B claims and reads, A writes, B writes. Returns both statuses.
+/// One unit in stock. A claims and reads, B claims and reads, A writes, B writes. Returns both statuses.
 async fn overtaken(inventory: &Inventory) -> [u16; 2] {
     inventory.put("last", 1).await.ok();
     let seen_by = async |token| {
@@ -46,7 +46,7 @@ async fn a_holder_that_was_overtaken_is_refused_at_the_write() {
     assert_eq!((inventory.sold("last").await, inventory.available("last").await), (1, 0));
     let refused =
         "select count(*) from fence_refusals where sku = 'last' and step = 'write' and token = 33 and current = 34";
-    assert_eq!(inventory.count(refused).await, 1, "a refusal is evidence and is kept");
+    assert_eq!(inventory.count(refused).await, 1, "the refusal is recorded although its transaction was rolled back");
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn without_the_fence_condition_the_same_schedule_sells_twice() {
     assert_eq!(inventory.sold("last").await, 2, "of one unit");
 }
 
-/// Two units. One claim, and two writes with its token for two orders: what a duplicated message does.
+/// Two units in stock. One claim, and two writes with its token for two orders, as a duplicated message would cause.
 async fn written_twice(inventory: &Inventory) -> [u16; 2] {
     inventory.put("pair", 2).await.ok();
     inventory.claim(&[("pair", 7)]).await.ok();
@@ -69,7 +69,7 @@ async fn written_twice(inventory: &Inventory) -> [u16; 2] {
 }
 
 #[tokio::test]
-async fn a_token_is_written_with_once() {
+async fn a_token_writes_once() {
     let inventory = Inventory::start().await;
     assert_eq!(written_twice(&inventory).await, [201, 409]);
     assert_eq!((inventory.sold("pair").await, inventory.available("pair").await), (1, 1));
@@ -80,7 +80,11 @@ async fn without_write_once_a_second_write_with_one_token_is_lost() {
     let inventory = Inventory::start().await;
     inventory.run_sql(WITHOUT_ONCE).await;
     assert_eq!(written_twice(&inventory).await, [201, 201]);
-    assert_eq!((inventory.sold("pair").await, inventory.available("pair").await), (2, 1), "two sold, one gone");
+    assert_eq!(
+        (inventory.sold("pair").await, inventory.available("pair").await),
+        (2, 1),
+        "two units sold, one taken from stock"
+    );
 }
 
 #[tokio::test]
@@ -91,7 +95,7 @@ async fn the_textbook_check_at_the_write_has_a_hole() {
     for token in [33, 34] {
         inventory.reserve("redlock-write-fence", Uuid::now_v7(), &[("last", Some(token), seen)]).await.ok();
     }
-    assert_eq!(inventory.sold("last").await, 2, "of one unit: when 33 wrote, the storage had seen nothing newer");
+    assert_eq!(inventory.sold("last").await, 2, "two sales of one unit: when 33 wrote, 34 had not written yet");
 }
 
 #[tokio::test]
@@ -104,7 +108,7 @@ async fn the_textbook_check_refuses_what_is_older_than_the_last_write() {
 }
 
 #[tokio::test]
-async fn without_a_fence_what_was_computed_is_written() {
+async fn without_a_fence_the_computed_value_is_written() {
     let inventory = Inventory::start().await;
     for strategy in ["off", "redis", "redlock"] {
         inventory.put(strategy, 1).await.ok();
@@ -116,7 +120,7 @@ async fn without_a_fence_what_was_computed_is_written() {
 }
 
 #[tokio::test]
-async fn a_restock_shuts_out_whoever_had_read_before() {
+async fn a_restock_refuses_earlier_claims() {
     let inventory = Inventory::start().await;
     inventory.put("few", 5).await.ok();
     inventory.claim(&[("few", 9)]).await.ok();

@@ -1,4 +1,4 @@
-//! Reservations: setting units aside, once for each order.
+//! Reservations: units are set aside once for each order.
 
 use reqwest::Method;
 use serde_json::json;
@@ -22,7 +22,7 @@ async fn a_reservation_is_held_and_found_by_its_order() {
 }
 
 #[tokio::test]
-async fn a_write_that_comes_twice_sells_once_and_is_answered_alike() {
+async fn a_write_that_arrives_twice_sells_once_and_gets_the_same_answer() {
     let inventory = Inventory::start().await;
     inventory.put("a", 7).await.ok();
     inventory.claim(&[("a", 1)]).await.ok();
@@ -32,11 +32,15 @@ async fn a_write_that_comes_twice_sells_once_and_is_answered_alike() {
     assert_eq!((first, inventory.sold("a").await), (second, 1));
     inventory.claim(&[("a", 2)]).await.ok();
     inventory.reserve("redlock-fenced", order, &[("a", Some(2), 6)]).await.ok();
-    assert_eq!((inventory.sold("a").await, inventory.available("a").await), (1, 6), "nor with a newer token");
+    assert_eq!(
+        (inventory.sold("a").await, inventory.available("a").await),
+        (1, 6),
+        "a newer token does not sell again"
+    );
 }
 
 #[tokio::test]
-async fn an_unfenced_write_that_comes_twice_sells_once_too() {
+async fn an_unfenced_write_that_arrives_twice_sells_once_too() {
     let inventory = Inventory::start().await;
     inventory.put("a", 7).await.ok();
     let order = Uuid::now_v7();
@@ -47,7 +51,7 @@ async fn an_unfenced_write_that_comes_twice_sells_once_too() {
 }
 
 #[tokio::test]
-async fn another_request_under_the_same_order_is_a_conflict() {
+async fn a_different_request_with_the_same_order_id_is_a_conflict() {
     let inventory = Inventory::start().await;
     for sku in ["a", "b"] {
         inventory.put(sku, 7).await.ok();
@@ -71,7 +75,7 @@ async fn several_lines_are_set_aside_all_or_none() {
 }
 
 #[tokio::test]
-async fn lines_of_one_sku_are_summed_before_anything_else() {
+async fn lines_of_one_sku_are_summed_before_they_are_checked() {
     let inventory = Inventory::start().await;
     inventory.put("a", 3).await.ok();
     let line = |quantity: i64| json!({ "sku": "a", "quantity": quantity, "observed_available": 3 });
@@ -82,10 +86,10 @@ async fn lines_of_one_sku_are_summed_before_anything_else() {
 }
 
 #[tokio::test]
-async fn a_write_ends_though_its_caller_hung_up() {
+async fn a_write_completes_although_its_caller_disconnected() {
     let inventory = Inventory::start().await;
     inventory.put("a", 2).await.ok();
-    // Holding the row keeps the write waiting until its caller is gone.
+    // The locked row keeps the write waiting until its caller has disconnected.
     let mut row = inventory.sql().await;
     sqlx::raw_sql("begin; select * from stock where sku = 'a' for update").execute(&mut row).await.expect("the row");
     let line = json!({ "sku": "a", "quantity": 1, "observed_available": 2 });
@@ -98,7 +102,7 @@ async fn a_write_ends_though_its_caller_hung_up() {
         tokio::task::yield_now().await;
     }
     writing.abort();
-    assert!(writing.await.is_err_and(|error| error.is_cancelled()), "the caller is gone");
+    assert!(writing.await.is_err_and(|error| error.is_cancelled()), "the caller has disconnected");
     sqlx::raw_sql("commit").execute(&mut row).await.expect("the row is free");
     while inventory.count("select count(*) from reservations").await == 0 {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! One inventory service with a database of its own, and the calls that tests make. No test here.
+//! An inventory service with a database of its own, and the requests that tests send. No test stands here.
 
 use clap::Parser as _;
 use inventory::{app::App, config::Config};
@@ -14,12 +14,12 @@ const TOKEN: &str = "a-token-for-tests";
 pub(crate) struct Inventory {
     url: String,
     http: reqwest::Client,
-    /// As a superuser.
+    /// The URL of its database, for a superuser.
     pub(crate) database: String,
     _stop: oneshot::Sender<()>,
 }
 
-/// Status and body of an answer.
+/// The parts of a response that tests look at.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
@@ -37,14 +37,14 @@ impl Inventory {
         Self::on(database, flags).await
     }
 
-    /// On a database that is there already: another replica.
+    /// A service on an existing database: another replica.
     pub(crate) async fn on(database: String, flags: &[&str]) -> Self {
         let url = format!("--database-url={}", logged_in_as("inventory_service", &database));
         let migrate_url = format!("--migrate-url={database}");
         let token = format!("--token={TOKEN}");
-        let needed = ["inventory", "--listen=127.0.0.1:0", &url, &migrate_url, &token];
+        let required = ["inventory", "--listen=127.0.0.1:0", &url, &migrate_url, &token];
         let pool: &[&str] = if flags.iter().any(|flag| flag.starts_with("--pool")) { &[] } else { &["--pool=8"] };
-        let config = Config::try_parse_from(needed.iter().chain(pool).chain(flags)).expect("flags that parse");
+        let config = Config::try_parse_from(required.iter().chain(pool).chain(flags)).expect("flags that parse");
         let app = App::build(&config).await.expect("the service builds");
         let listener = TcpListener::bind(config.listen).await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -81,7 +81,7 @@ impl Inventory {
         answer(claim.json(&json!({ "lines": lines }))).await
     }
 
-    /// Reserves one unit of each line `(sku, token, observed)` for `order`.
+    /// Reserves one unit of each line, `(sku, token, observed_available)`, for `order`.
     pub(crate) async fn reserve(&self, strategy: &str, order: Uuid, lines: &[(&str, Option<i64>, i64)]) -> Answer {
         let lines: Vec<_> = lines
             .iter()
@@ -100,19 +100,19 @@ impl Inventory {
         answer(self.call(Method::POST, "/v1/reservations").header("lock-strategy", strategy).json(body)).await
     }
 
-    /// Confirms or cancels.
+    /// Confirms or cancels a reservation; `verb` is the last segment of the path.
     pub(crate) async fn transition(&self, reservation: &str, verb: &str) -> Answer {
         answer(self.call(Method::POST, &format!("/v1/reservations/{reservation}/{verb}"))).await
     }
 
-    /// Holds one unit of each line under an order of its own, by a strategy that needs no token; returns its id.
+    /// Reserves one unit of each SKU for a new order, with a strategy without tokens; returns the reservation's id.
     pub(crate) async fn hold(&self, skus: &[&str]) -> String {
         let lines: Vec<_> = skus.iter().map(|sku| json!({ "sku": sku, "quantity": 1 })).collect();
         let body = json!({ "order_id": Uuid::now_v7(), "lines": lines, "hold_seconds": 900 });
         id_of(&self.reserve_as("atomic", &body).await.ok())
     }
 
-    /// The hold has ended a moment ago. Only a superuser who switches the triggers off can do that.
+    /// Sets the end of a hold to a moment ago. Only a superuser with the triggers switched off can do that.
     pub(crate) async fn end_hold(&self, reservation: &str) {
         let mut superuser = self.sql().await;
         sqlx::raw_sql("set session_replication_role = replica").execute(&mut superuser).await.expect("a superuser");
@@ -121,7 +121,7 @@ impl Inventory {
         assert_eq!(ended.rows_affected(), 1);
     }
 
-    /// Kinds and deltas of a SKU's ledger, oldest first, once it is sure that it chains and its fences never fall.
+    /// Kinds and deltas of a SKU's ledger, the oldest first. Asserts that its rows chain and its fences never decrease.
     pub(crate) async fn ledger(&self, sku: &str) -> Vec<(String, i64)> {
         let read =
             "select kind, delta, before, after, coalesce(fence, 0) from stock_ledger where sku = $1 order by seq";
@@ -135,14 +135,14 @@ impl Inventory {
         rows.into_iter().map(|(kind, delta, ..)| (kind, delta)).collect()
     }
 
-    /// Waits for something that the service does by itself.
-    pub(crate) async fn until(&self, query: &'static str, wanted: i64) {
-        while self.count(query).await != wanted {
+    /// Waits until `query` counts `expected`: for changes by the service itself.
+    pub(crate) async fn until(&self, query: &'static str, expected: i64) {
+        while self.count(query).await != expected {
             tokio::task::yield_now().await;
         }
     }
 
-    /// Units that live reservations hold, from the database.
+    /// Units in held and confirmed reservations, from the database.
     pub(crate) async fn sold(&self, sku: &str) -> i64 {
         let sold = "select coalesce(sum(l.quantity), 0)::bigint from reservation_lines l
                       join reservations r on r.id = l.reservation_id
@@ -154,12 +154,12 @@ impl Inventory {
         PgConnection::connect(&self.database).await.expect("the database answers")
     }
 
-    /// As `role` logs in.
+    /// A connection that logs in as `role`.
     pub(crate) async fn sql_as(&self, role: &str) -> PgConnection {
         PgConnection::connect(&logged_in_as(role, &self.database)).await.expect("the database answers")
     }
 
-    /// Runs statements in the service's database: how a test takes a condition out.
+    /// Runs statements as a superuser in the service's database; tests remove conditions of the protocol with it.
     pub(crate) async fn run_sql(&self, statements: &'static str) {
         sqlx::raw_sql(statements).execute(&mut self.sql().await).await.expect("statements that run");
     }

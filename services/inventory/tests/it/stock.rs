@@ -1,9 +1,9 @@
-//! What there is: setting it, reading it, a page at a time.
+//! Stock: set, read, and listed a page at a time.
 
 use crate::service::Inventory;
 
 #[tokio::test]
-async fn stock_is_created_and_set_anew() {
+async fn stock_is_created_and_set_again() {
     let inventory = Inventory::start().await;
     let created = inventory.put("a", 7).await.ok();
     assert_eq!((created["on_hand"].as_i64(), created["available"].as_i64()), (Some(7), Some(7)));
@@ -13,7 +13,7 @@ async fn stock_is_created_and_set_anew() {
 }
 
 #[tokio::test]
-async fn new_stock_takes_the_first_token_there_is() {
+async fn new_stock_accepts_the_lowest_token() {
     let inventory = Inventory::start().await;
     inventory.put("a", 7).await.ok();
     inventory.claim(&[("a", 1)]).await.ok();

@@ -1,4 +1,4 @@
-//! Holds expire by themselves, once, whichever replica does it; and a sweeper that was paused does no harm.
+//! Holds expire once, whichever replica sweeps; the write of a sweeper that was paused is refused.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use crate::service::{Answer, Inventory, answer, id_of};
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const EXPIRED: &str = "select count(*) from reservations where status = 'expired'";
 const REFUSED_WRITES: &str = "select count(*) from fence_refusals where step = 'write'";
 
 #[tokio::test]
-async fn holds_expire_and_their_units_come_back_with_one_write_for_each_sku() {
+async fn holds_expire_and_their_units_return_with_one_write_for_each_sku() {
     let inventory = Inventory::with(&["--lab", "--sweep-ms=3600000"]).await;
     for sku in ["a", "b"] {
         inventory.put(sku, 9).await.ok();
@@ -34,7 +34,7 @@ async fn holds_expire_and_their_units_come_back_with_one_write_for_each_sku() {
     assert_eq!((inventory.available("b").await, inventory.sold("a").await), (9, 1));
     assert_eq!(inventory.get(&format!("/v1/reservations/{running}")).await.ok()["status"], "held");
     let ledger = inventory.ledger("a").await;
-    assert_eq!(ledger[4..], [("expire".to_owned(), 1), ("expire".to_owned(), 1)], "each reservation is in the books");
+    assert_eq!(ledger[4..], [("expire".to_owned(), 1), ("expire".to_owned(), 1)], "one row for each reservation");
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn more_holds_than_one_batch_all_expire() {
     inventory.ledger("a").await;
 }
 
-/// A replica as a process of its own, so that it can be stopped.
+/// A replica in a process of its own, so that it can be paused.
 struct Replica {
     process: Process,
     url: String,
@@ -91,7 +91,7 @@ impl Replica {
             log: PathBuf::from(log),
         })
         .expect("inventory starts");
-        let url = process.first_line(PATIENCE).await;
+        let url = process.first_line(TIMEOUT).await;
         let url = url.unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail(20)));
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         Self { process, url, http }
@@ -102,14 +102,14 @@ impl Replica {
         answer(call.json(body)).await
     }
 
-    /// Whether it leads, from its metrics.
+    /// Whether the replica leads, from its metrics.
     async fn leads(&self) -> bool {
         let metrics = self.http.get(format!("{}/metrics", self.url)).send().await.expect("metrics");
         metrics.text().await.expect("text").contains("inventory_sweeper_leads 1")
     }
 }
 
-/// Two replicas, one of which leads; a SKU whose tokens are Redlock's, and a hold of one unit of it.
+/// Two replicas, one of which leads; and a hold of one unit of a SKU that takes its tokens from Redlock.
 struct Pair {
     _redis: Vec<RedisNode>,
     leader: Replica,
@@ -143,23 +143,23 @@ impl Pair {
 }
 
 #[tokio::test]
-async fn a_leader_that_was_paused_in_its_write_is_refused_when_it_wakes() {
+async fn the_write_of_a_leader_that_was_paused_is_refused_after_it_resumes() {
     let pair = Pair::start().await;
     let arm = json!({ "sku": "a", "write": "release" });
     let armed = pair.leader.call(reqwest::Method::POST, "/v1/lab/pauses", &arm).await;
     assert_eq!(armed.status, 204, "{}", armed.body);
 
-    // It takes the lock, gets a token, and stops itself right before it writes.
+    // The leader acquires the lock, gets a token, and stops itself right before it writes.
     pair.observer.end_hold(&pair.held).await;
     pair.leader.process.stopped().await.expect("it stops itself");
     assert_eq!(pair.observer.count(EXPIRED).await, 0);
 
-    // Its leases lapse; the other is elected and does the work, with a newer token.
+    // Its leases lapse; the other replica is elected and expires the hold, with a newer token.
     pair.observer.until(EXPIRED, 1).await;
     assert!(pair.other.leads().await);
     assert_eq!(pair.observer.count(REFUSED_WRITES).await, 0);
 
-    // It wakes with a write under way that was true when it began.
+    // The first leader resumes and sends its write, which carries the older token.
     pair.leader.process.resume();
     pair.observer.until(REFUSED_WRITES, 1).await;
     assert_eq!((pair.observer.available("a").await, pair.observer.sold("a").await), (3, 0));
@@ -171,10 +171,10 @@ async fn a_leader_that_was_paused_in_its_write_is_refused_when_it_wakes() {
 }
 
 #[tokio::test]
-async fn when_the_leader_ends_another_takes_over() {
+async fn another_replica_takes_over_when_the_leader_stops() {
     let Pair { _redis, leader, other, observer, held } = Pair::start().await;
-    assert!(!other.leads().await, "one works");
-    let ended = leader.process.terminate(PATIENCE).await.expect("it ends when told");
+    assert!(!other.leads().await, "only one replica leads");
+    let ended = leader.process.terminate(TIMEOUT).await.expect("it stops on SIGTERM");
     assert!(ended.success(), "{ended}");
     observer.end_hold(&held).await;
     observer.until(EXPIRED, 1).await;

@@ -1,4 +1,4 @@
-//! `held → confirmed | cancelled | expired`: each final, and stock moves at most once on the way.
+//! `held → confirmed | cancelled | expired`: the last three are final, and units are returned at most once.
 
 use reqwest::Method;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ async fn a_confirmed_reservation_keeps_its_units() {
 }
 
 #[tokio::test]
-async fn a_cancelled_reservation_gives_every_unit_back_and_shuts_out_whoever_had_read() {
+async fn a_cancelled_reservation_returns_every_unit_and_refuses_earlier_claims() {
     let inventory = Inventory::start().await;
     for sku in ["a", "b"] {
         inventory.put(sku, 3).await.ok();
@@ -33,7 +33,7 @@ async fn a_cancelled_reservation_gives_every_unit_back_and_shuts_out_whoever_had
 }
 
 #[tokio::test]
-async fn a_replayed_transition_gets_the_same_answer_byte_for_byte_and_moves_nothing() {
+async fn a_repeated_transition_gets_the_same_answer_byte_for_byte_and_changes_no_stock() {
     let inventory = Inventory::start().await;
     inventory.put("a", 3).await.ok();
     for (verb, left) in [("confirm", 2), ("cancel", 2)] {
@@ -51,7 +51,7 @@ async fn a_replayed_transition_gets_the_same_answer_byte_for_byte_and_moves_noth
 }
 
 #[tokio::test]
-async fn a_replayed_reserve_gets_the_same_answer_byte_for_byte() {
+async fn a_repeated_reserve_gets_the_same_answer_byte_for_byte() {
     let inventory = Inventory::start().await;
     inventory.put("a", 1).await.ok();
     let line = serde_json::json!({ "sku": "a", "quantity": 1 });
@@ -83,14 +83,14 @@ async fn invalid_state_is_409_once_a_reservation_is_final() {
 }
 
 #[tokio::test]
-async fn reservation_expired_is_409_for_a_confirmation_that_comes_too_late_swept_or_not() {
+async fn reservation_expired_is_409_for_a_late_confirmation_swept_or_not() {
     let inventory = Inventory::with(&["--lab", "--sweep-ms=3600000"]).await;
     inventory.put("a", 3).await.ok();
     inventory.until("select count(*) from stock", 1).await;
     let held = inventory.hold(&["a"]).await;
     inventory.end_hold(&held).await;
     inventory.transition(&held, "confirm").await.is(409, "reservation_expired");
-    assert_eq!(inventory.available("a").await, 2, "nothing moves until it is swept");
+    assert_eq!(inventory.available("a").await, 2, "the units are returned by the sweep, not by the refusal");
 
     let sweeping = Inventory::on(inventory.database.clone(), &["--lab", "--sweep-ms=20"]).await;
     sweeping.until("select count(*) from reservations where status = 'expired'", 1).await;
@@ -100,7 +100,7 @@ async fn reservation_expired_is_409_for_a_confirmation_that_comes_too_late_swept
 }
 
 #[tokio::test]
-async fn not_found_is_404_for_a_transition_of_nothing() {
+async fn not_found_is_404_for_a_transition_of_an_unknown_reservation() {
     let inventory = Inventory::start().await;
     for verb in ["confirm", "cancel"] {
         inventory.transition(&Uuid::now_v7().to_string(), verb).await.is(404, "not_found");
@@ -109,7 +109,7 @@ async fn not_found_is_404_for_a_transition_of_nothing() {
 }
 
 #[tokio::test]
-async fn of_many_that_end_one_reservation_at_once_one_moves_its_units() {
+async fn of_concurrent_transitions_of_one_reservation_one_changes_stock() {
     let inventory = Inventory::start().await;
     inventory.put("a", 1).await.ok();
     for _ in 0..10 {

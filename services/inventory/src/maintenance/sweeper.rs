@@ -1,0 +1,155 @@
+//! Expires holds: whole reservations, a batch at a time, under the locks of their SKUs and with their tokens, one
+//! summed write for each SKU. Every replica runs a sweeper; the elected one works.
+//! Invariant: the election saves work, and no safety depends on it. A leader that was paused and then replaced
+//! writes with tokens that are too old, and Postgres refuses them.
+
+use std::{error::Error, pin::pin, time::Duration};
+
+use fenced_lock::{Election, LockError, Resource, Wait};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::{
+        error::StockError,
+        release::{EndedHold, ReleaseRequest},
+    },
+    maintenance::changes::ReservationChanges,
+    outages,
+};
+
+/// The resource that the replicas campaign for.
+pub const ELECTION: &str = "inventory:sweeper";
+/// One campaign waits this long; the next follows at once. A leader that resigns wakes the campaigns early.
+const CAMPAIGN_WAIT: Duration = Duration::from_secs(30);
+
+/// The sweeper of one replica.
+#[derive(Debug, Clone)]
+pub struct Sweeper {
+    changes: ReservationChanges,
+    interval: Duration,
+    batch: i64,
+    election: Resource,
+    /// The last sweep failed. A failure is logged when it begins and when it ends.
+    failing: bool,
+}
+
+impl Sweeper {
+    /// A sweeper that looks for ended holds once per `interval`, at most `batch` of them at a time, while it leads
+    /// the `election`.
+    pub fn new(changes: ReservationChanges, interval: Duration, batch: i64, election: Resource) -> Self {
+        Self { changes, interval, batch, election, failing: false }
+    }
+
+    /// Runs until `stop`, and then finishes its current batch.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let locks = self.changes.locks.redlock().cloned();
+        let election = locks.map(|locks| Election::new(locks, self.election.clone(), self.changes.locks.lease()));
+        while !stop.is_cancelled() {
+            match &election {
+                // Without locks every replica sweeps: they wait for each other's rows, and no hold expires twice.
+                None => self.sweep_until(&stop).await,
+                Some(election) => {
+                    if let Err(error) = self.lead(election, &stop).await {
+                        outages::LOCK_QUORUM.record_failure(&error);
+                        let pause = sleep(self.interval);
+                        tokio::select! { () = stop.cancelled() => {}, () = pause => {} }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sweeps from the election until the leadership is lost or the service stops.
+    async fn lead(&mut self, election: &Election, stop: &CancellationToken) -> Result<(), LockError> {
+        let elected = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            elected = election.campaign(Wait::up_to(CAMPAIGN_WAIT)) => elected?,
+        };
+        let Some(leadership) = elected else { return Ok(()) };
+        tracing::info!("elected: this replica expires holds");
+        metrics::gauge!("inventory_sweeper_leads").set(1);
+        let until = stop.child_token();
+        let lost = {
+            let mut sweeping = pin!(self.sweep_until(&until));
+            let lost = tokio::select! {
+                () = leadership.lost() => true,
+                () = &mut sweeping => false,
+            };
+            // The current batch is finished: if it comes too late, Postgres refuses its tokens.
+            until.cancel();
+            if lost {
+                sweeping.await;
+            }
+            lost
+        };
+        metrics::gauge!("inventory_sweeper_leads").set(0);
+        if lost {
+            tracing::info!("leadership lost: another replica expires holds");
+        }
+        leadership.resign().await.map(drop)
+    }
+
+    async fn sweep_until(&mut self, stop: &CancellationToken) {
+        let mut every = interval(self.interval);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! { () = stop.cancelled() => return, _ = every.tick() => {} }
+            let swept = self.sweep(stop).await;
+            let outcome = if swept.is_ok() { "done" } else { "failed" };
+            metrics::counter!("inventory_sweeps_total", "outcome" => outcome).increment(1);
+            self.record_sweep(swept.err());
+        }
+    }
+
+    /// Expires every hold that has ended by now, and returns how many that were.
+    ///
+    /// # Errors
+    /// Postgres or the lock quorum is unavailable; or some holds could not be expired, and the others were.
+    pub async fn sweep(&self, stop: &CancellationToken) -> Result<usize, StockError> {
+        let mut expired = 0;
+        loop {
+            let holds = self.changes.db.ended_holds(self.batch).await?;
+            let Some(batch) = ReleaseRequest::expire_batch(&holds) else { return Ok(expired) };
+            let ended = match self.changes.release(&batch).await {
+                Ok(ended) => ended.len(),
+                Err(error) if batch.ids.len() == 1 => return Err(error),
+                Err(error @ (StockError::PostgresUnavailable(_) | StockError::LockQuorumUnavailable(_))) => {
+                    return Err(error);
+                }
+                // One SKU that is always locked must not keep the holds of all the others.
+                Err(_) => self.expire_one_by_one(&holds).await?,
+            };
+            metrics::counter!("inventory_holds_expired_total").increment(ended as u64);
+            expired += ended;
+            if stop.is_cancelled() {
+                return Ok(expired);
+            }
+        }
+    }
+
+    async fn expire_one_by_one(&self, holds: &[EndedHold]) -> Result<usize, StockError> {
+        let (mut expired, mut last_error) = (0, None);
+        for hold in holds {
+            match self.changes.release(&ReleaseRequest::expire(hold)).await {
+                Ok(ended) => expired += ended.len(),
+                Err(error) => last_error = Some(error),
+            }
+        }
+        last_error.map_or(Ok(expired), Err)
+    }
+
+    fn record_sweep(&mut self, error: Option<StockError>) {
+        match &error {
+            Some(error @ StockError::PostgresUnavailable(_)) => return outages::POSTGRES.record_failure(error),
+            Some(error @ StockError::LockQuorumUnavailable(_)) => return outages::LOCK_QUORUM.record_failure(error),
+            Some(error) if !self.failing => {
+                let error = error as &dyn Error;
+                tracing::warn!(error, "sweep failed: ended holds keep their units until a later sweep succeeds");
+            }
+            None if self.failing => tracing::info!("sweep succeeded: holds expire again"),
+            None | Some(_) => {}
+        }
+        self.failing = error.is_some();
+    }
+}

@@ -1,0 +1,95 @@
+//! Connecting: the schema is migrated as the owner or a superuser; the service works as a role with few rights.
+
+use std::{str::FromStr as _, time::Duration};
+
+use sqlx::{
+    Connection as _, PgConnection, PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// The longest wait for a connection of the pool; shorter than any useful lease.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Replicas that start together migrate one after the other, so the last one waits for all the others.
+const MIGRATION_TIMEOUT: &str = "60s";
+/// The role of `0003_roles.sql`. Every connection works as this role, whatever role it logs in as.
+const ROLE: &str = "inventory_service";
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/inventory");
+const LAB: &str = include_str!("../../../../migrations/inventory/lab.sql");
+
+/// The database of this service.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// For the service.
+    pub url: String,
+    /// For migrations, as the owner or a superuser.
+    pub migrate_url: String,
+    /// The most connections.
+    pub pool: u32,
+    /// The unsafe strategies work in it.
+    pub lab: bool,
+}
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Postgres is unavailable, or refused the connection.
+    #[error("no connection to the database")]
+    Connection(#[from] sqlx::Error),
+    /// A migration failed, or the schema is not one of this service.
+    #[error("the database could not be migrated")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// Unsafe strategies could have oversold in it.
+    #[error("this database was set up for the lab, where stock is not guarded: use another database, or --lab")]
+    LabDatabase,
+}
+
+/// Migrates the schema, and connects when the database is first used.
+///
+/// # Errors
+/// Postgres is unavailable, the database is not one of this service, or it is one of the lab and the lab is off.
+pub(super) async fn connect(database: &Database) -> Result<PgPool, ConnectError> {
+    migrate(database).await?;
+    let options = PgConnectOptions::from_str(&database.url)?.application_name("inventory").options([
+        ("role", ROLE),
+        // The settings of the role itself, for sessions that log in as another role.
+        ("statement_timeout", "5s"),
+        ("lock_timeout", "3s"),
+        ("idle_in_transaction_session_timeout", "5s"),
+    ]);
+    Ok(PgPoolOptions::new()
+        .max_connections(database.pool)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .connect_lazy_with(options))
+}
+
+/// On a connection of its own: a migration may take longer than the service's statements may.
+async fn migrate(database: &Database) -> Result<(), ConnectError> {
+    let options = PgConnectOptions::from_str(&database.migrate_url)?;
+    let options = options.application_name("inventory-migrate").options([("statement_timeout", MIGRATION_TIMEOUT)]);
+    let mut migrating = PgConnection::connect_with(&options).await?;
+    MIGRATIONS.run(&mut migrating).await?;
+    if database.lab {
+        set_up_lab(&mut migrating).await?;
+    } else if is_lab_database(&mut migrating).await? {
+        return Err(ConnectError::LabDatabase);
+    }
+    Ok(migrating.close().await?)
+}
+
+async fn is_lab_database(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let has_unsafe_write = "select exists (select from pg_proc where proname = 'stock_write_unsafe')";
+    sqlx::query_scalar(has_unsafe_write).fetch_one(connection).await
+}
+
+/// One replica at a time. Replicas that start later, perhaps under load, must not lock the table once more.
+async fn set_up_lab(migrating: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let mut alone = migrating.begin().await?;
+    sqlx::query("select pg_advisory_xact_lock(hashtext('inventory lab'))").execute(&mut *alone).await?;
+    if !is_lab_database(&mut alone).await? {
+        sqlx::raw_sql(LAB).execute(&mut *alone).await?;
+    }
+    alone.commit().await
+}

@@ -1,0 +1,145 @@
+//! The SQL of an order: claim, reserve, and the reservation that was written. The conditions stand in
+//! `migrations/inventory/0002_protocol.sql`. Nothing here decides.
+
+use std::collections::BTreeMap;
+
+use contract::{Sku, TokenSource};
+use serde::Serialize;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        error::{ProtocolStep, StockError},
+        reservation::{Reservation, ReserveLine, ReserveRequest},
+        stock::StockSnapshot,
+    },
+    store::{sql_error, stock_db::StockDb},
+};
+
+/// A reservation to be written: the parameter of `reserve` and `reserve_batch`, in SQL the row type
+/// `new_reservation`.
+#[derive(Debug, Serialize)]
+pub(super) struct NewReservation<'a> {
+    pub(super) id: Uuid,
+    pub(super) order_id: Uuid,
+    pub(super) fingerprint: &'a str,
+    pub(super) lines: Vec<&'a ReserveLine>,
+}
+
+macro_rules! select_reservation {
+    ($condition:literal) => {
+        concat!(
+            "select r.id, r.order_id, to_jsonb(r.status) as status, r.fingerprint, r.expires_at, (
+                select jsonb_agg(jsonb_build_object('sku', l.sku, 'quantity', l.quantity,
+                                                    'fencing_token', l.fencing_token) order by l.sku)
+                  from reservation_lines l where l.reservation_id = r.id) as lines
+               from reservations r where r.",
+            $condition
+        )
+    };
+}
+
+impl StockDb {
+    /// Registers the tokens, all or none, and reads what they protect. `tokens` are claimed in SKU order.
+    ///
+    /// One statement, so one transaction and one round trip: it is committed when this returns.
+    pub async fn claim(
+        &self,
+        tokens: &BTreeMap<Sku, i64>,
+        source: TokenSource,
+    ) -> Result<Vec<StockSnapshot>, StockError> {
+        let claim = "select c.* from unnest($1::text[], $2::bigint[]) with ordinality as l (sku, token, n)
+                      cross join lateral stock_claim(l.sku, l.token, $3) as c order by l.n";
+        let claimed = sqlx::query_as(claim)
+            .bind(tokens.keys().map(Sku::as_str).collect::<Vec<_>>())
+            .bind(tokens.values().copied().collect::<Vec<_>>())
+            .bind(source.name())
+            .fetch_all(&self.pool)
+            .await;
+        match claimed {
+            Ok(snapshots) => Ok(snapshots),
+            Err(error) => Err(self.record_refusal(sql_error::from_db_error(error, ProtocolStep::Claim), None).await),
+        }
+    }
+
+    /// Sets units aside for an order. A write that arrives twice returns what the first one wrote.
+    pub async fn reserve(&self, request: &ReserveRequest) -> Result<Reservation, StockError> {
+        let (strategy, order_id, fingerprint) = (request.strategy, request.order_id, request.fingerprint());
+        let id = Uuid::now_v7();
+        let lines = request.lines.values().collect();
+        let written = sqlx::query("select reserve($1, $2, $3, $4, $5)")
+            .bind(strategy.name())
+            .bind(strategy.check().name())
+            .bind(strategy.token_source().map(TokenSource::name))
+            .bind(request.hold_seconds)
+            .bind(Json(NewReservation { id, order_id, fingerprint: &fingerprint, lines }))
+            .execute(&self.pool)
+            .await;
+        let refused = match written {
+            Ok(_) => return self.reservation(id).await,
+            Err(error) if sql_error::is_duplicate_order(&error) => StockError::OrderAlreadyReserved { order_id },
+            Err(error) => sql_error::from_db_error(error, ProtocolStep::Write),
+        };
+        self.find_first_write(order_id, &fingerprint, refused).await
+    }
+
+    /// A refused write may be the second copy of one that succeeded: then the answer is the stored reservation.
+    async fn find_first_write(
+        &self,
+        order_id: Uuid,
+        fingerprint: &str,
+        refused: StockError,
+    ) -> Result<Reservation, StockError> {
+        let may_be_second_copy = matches!(
+            refused,
+            StockError::StaleToken { .. }
+                | StockError::StaleVersion { .. }
+                | StockError::OutOfStock { .. }
+                | StockError::OrderAlreadyReserved { .. }
+        );
+        if may_be_second_copy {
+            match self.reservation_of_order(order_id).await {
+                Ok(stored) if stored.fingerprint == fingerprint => return Ok(stored),
+                Ok(_) => return Err(StockError::OrderAlreadyReserved { order_id }),
+                Err(StockError::UnknownReservation) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(self.record_refusal(refused, Some(order_id)).await)
+    }
+
+    /// Records a stale token. The refused transaction was rolled back, so this is another one; if it fails, the
+    /// refusal stands and its record is missing.
+    pub(super) async fn record_refusal(&self, refused: StockError, order_id: Option<Uuid>) -> StockError {
+        if let StockError::StaleToken { sku, token, current, step } = &refused {
+            metrics::counter!("inventory_stale_tokens_total", "step" => step.name()).increment(1);
+            let insert = "insert into fence_refusals (sku, token, current, step, order_id) values ($1, $2, $3, $4, $5)";
+            let insert = sqlx::query(insert).bind(sku.as_str()).bind(token).bind(current);
+            if let Err(error) = insert.bind(step.name()).bind(order_id).execute(&self.pool).await {
+                tracing::warn!(%error, %sku, token, "refusal of a stale token not recorded in fence_refusals");
+            }
+        }
+        refused
+    }
+
+    /// A reservation by its id.
+    pub async fn reservation(&self, id: Uuid) -> Result<Reservation, StockError> {
+        let read = sqlx::query_as(select_reservation!("id = $1")).bind(id);
+        let found = read.fetch_optional(&self.pool).await.map_err(sql_error::from_read_error)?;
+        found.ok_or(StockError::UnknownReservation)
+    }
+
+    /// The reservation of an order.
+    pub async fn reservation_of_order(&self, order_id: Uuid) -> Result<Reservation, StockError> {
+        let read = sqlx::query_as(select_reservation!("order_id = $1")).bind(order_id);
+        let found = read.fetch_optional(&self.pool).await.map_err(sql_error::from_read_error)?;
+        found.ok_or(StockError::UnknownReservation)
+    }
+
+    /// The reservations of several orders; orders without one are left out.
+    pub(super) async fn reservations_of_orders(&self, orders: &[Uuid]) -> Result<Vec<Reservation>, StockError> {
+        let read = sqlx::query_as(select_reservation!("order_id = any($1)")).bind(orders);
+        read.fetch_all(&self.pool).await.map_err(sql_error::from_read_error)
+    }
+}

@@ -1,0 +1,111 @@
+//! What an error of Postgres means. Recognised by SQLSTATE (the `HF…` codes of `0002_protocol.sql`), by the name of
+//! a constraint, and by the JSON in a refusal's `detail`; never by a message.
+
+use contract::Sku;
+use serde::{Deserialize, de::DeserializeOwned};
+use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
+
+use crate::domain::error::{ProtocolStep, StockError};
+
+#[derive(Deserialize)]
+struct StaleToken {
+    sku: Sku,
+    token: i64,
+    current: i64,
+}
+
+#[derive(Deserialize)]
+struct SourceMismatch {
+    sku: Sku,
+    source: String,
+    current: String,
+}
+
+#[derive(Deserialize)]
+struct OutOfStock {
+    sku: Sku,
+    available: i64,
+}
+
+#[derive(Deserialize)]
+struct UnknownSku {
+    sku: String,
+}
+
+#[derive(Deserialize)]
+struct BelowHeld {
+    sku: Sku,
+    on_hand: i64,
+    held: i64,
+}
+
+#[derive(Deserialize)]
+struct StaleVersion {
+    sku: Sku,
+    observed: i64,
+    current: i64,
+}
+
+/// An order of the write already has a reservation; Postgres does not say which order.
+pub(super) fn is_duplicate_order(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.constraint() == Some("reservations_one_per_order"))
+}
+
+/// The meaning of an error of one of the SQL functions; `step` is the step of the protocol that called it.
+pub(super) fn from_db_error(error: sqlx::Error, step: ProtocolStep) -> StockError {
+    let Some(database) = error.as_database_error() else { return from_read_error(error) };
+    if database.constraint() == Some("stock_available_within") {
+        return StockError::invalid_field("/lines", "more units were observed than are on hand");
+    }
+    refusal(database, step).unwrap_or_else(|| from_read_error(error))
+}
+
+/// The refusal of a function of the protocol; `None` if it is no refusal.
+fn refusal(database: &dyn DatabaseError, step: ProtocolStep) -> Option<StockError> {
+    Some(match database.code()?.as_ref() {
+        "HF001" => {
+            let StaleToken { sku, token, current } = detail(database)?;
+            StockError::StaleToken { sku, token, current, step }
+        }
+        "HF002" => {
+            let SourceMismatch { sku, source, current } = detail(database)?;
+            StockError::TokenSourceMismatch { sku, current, offered: source }
+        }
+        "HF003" => {
+            let OutOfStock { sku, available } = detail(database)?;
+            StockError::OutOfStock { sku, available }
+        }
+        "HF004" => {
+            let UnknownSku { sku } = detail(database)?;
+            StockError::UnknownSku { sku }
+        }
+        "HF005" => {
+            let BelowHeld { sku, on_hand, held } = detail(database)?;
+            StockError::BelowHeld { sku, on_hand, held }
+        }
+        "HF006" => {
+            let StaleVersion { sku, observed, current } = detail(database)?;
+            StockError::StaleVersion { sku, observed, current }
+        }
+        _ => return None,
+    })
+}
+
+fn detail<T: DeserializeOwned>(database: &dyn DatabaseError) -> Option<T> {
+    let detail = database.try_downcast_ref::<PgDatabaseError>()?.detail()?;
+    serde_json::from_str(detail).ok()
+}
+
+/// The meaning of an error of a statement that no rule can refuse: unavailable, slow or shutting down, where a retry
+/// may help; anything else is a defect.
+pub(super) fn from_read_error(error: sqlx::Error) -> StockError {
+    let is_unavailable = match &error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => true,
+        // Class 08 connection, 40 rolled back, 53 resources, 55P03 and 57014 time-outs, 57P shutting down.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)) || code == "55P03"
+        }),
+        _ => false,
+    };
+    if is_unavailable { StockError::PostgresUnavailable(error) } else { StockError::UnexpectedPostgresError(error) }
+}
