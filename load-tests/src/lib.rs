@@ -1,4 +1,5 @@
-//! The laboratory: attacks the order service, injects faults while it sells, counts what was oversold, and judges the run.
+//! The laboratory: attacks the order service, injects faults while it sells, counts what was oversold, and gives the
+//! verdict.
 //!
 //! Invariant: every number of a verdict comes from the databases or from the history of requests and answers, and a
 //! row that could not have shown overselling is void, never passed.

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 
 use super::reader::Auditor;
 
-/// Sums over both databases at present. The databases are not read at the same instant.
+/// Current sums over both databases. The databases are not read at the same instant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LiveStats {
     /// Units in stock, over all SKUs.

@@ -19,7 +19,7 @@ use crate::cluster::lab_client::LabClient;
 
 /// Between two polls. There is no event to wait for: the databases belong to other processes.
 const POLL: Duration = Duration::from_millis(25);
-/// So many quiescent polls in a row are required: one could fall between two statements of the same order.
+/// Consecutive quiescent polls that are required: a single one could fall between two statements of the same order.
 const QUIESCENT_POLLS: u32 = 2;
 
 /// How the wait ended.

@@ -103,7 +103,7 @@ impl Statement {
         Ok(Self::of(&findings, read, !histories.is_empty()))
     }
 
-    /// A rule is broken, whatever is undecided.
+    /// A rule is broken, even if others are undecided.
     pub fn is_broken(&self) -> bool {
         self.items.iter().any(|item| item.state == ItemState::Broken)
     }
@@ -193,14 +193,14 @@ mod tests {
 
     #[test]
     fn a_statement_lists_every_item_and_then_every_violation() {
-        let snapshot_of = Statement::of(
+        let statement = Statement::of(
             &Findings {
                 violations: vec![Violation::LiveUnitsExceedStock { sku: "chair".into(), live: 9, on_hand: 5 }],
-                undecided: vec![Undecided::SearchGaveUp { sku: "desk".into() }],
+                undecided: vec![Undecided::SearchGaveUp { sku: "table".into() }],
             },
             RowCounts { skus: 2, ledger_rows: 16, reservations: 9, orders: 20, requests: 20 },
             true,
         );
-        insta::assert_snapshot!(snapshot_of);
+        insta::assert_snapshot!(statement);
     }
 }

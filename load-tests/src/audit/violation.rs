@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::item::Item;
 use super::snapshot::{OrderStatus, PaymentState};
 
-/// So many violations of one item are reported; the others are counted.
+/// Violations of one item that are listed; the others are counted.
 const REPORTED_PER_ITEM: usize = 5;
 
 /// What an audit found.

@@ -1,4 +1,4 @@
-//! The arguments, with their units. What a value means is said here once; inside the program, durations are `Duration`.
+//! The arguments, with their units. Units appear only here; inside the program a time is a `Duration`.
 //!
 //! Invariant: a value that cannot work is refused with exit status 2 and the values that can.
 
@@ -72,8 +72,8 @@ pub struct RunArgs {
     /// Exponent of Zipf's law over the SKUs: 0 requests each equally often, 1 requests the second half as often as the first
     #[arg(long, value_name = "S", value_parser = skew)]
     pub skew: Option<f64>,
-    /// Send orders on a schedule of so many seconds, a calm phase and then a rush, rather than have each customer wait for
-    /// an answer; latency then counts from when an order was due
+    /// Send orders on a schedule of this length, a calm phase and then a rush, rather than have each customer wait for an
+    /// answer; latency then counts from when an order was due
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub open: Option<u64>,
     /// How often a fault is injected

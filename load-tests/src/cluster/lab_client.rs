@@ -1,7 +1,8 @@
 //! The calls that the laboratory itself makes to a service: stock for a row, and the pauses of the lab, which make a
 //! replica stop itself in the middle of a write.
 //!
-//! Absence: no order, claim or reservation; `workload` places the orders. No replica is resumed here; `process` does that.
+//! Absence: no order, claim or reservation; `workload` places the orders. No replica is resumed here; `process` does
+//! that.
 
 use std::fmt;
 use std::time::Duration;
@@ -92,8 +93,8 @@ impl LabClient {
         self.urls.len()
     }
 
-    /// Arms a pause: the replica stops itself at its next write of `sku`, inventory as the write begins, order before it
-    /// sends the write.
+    /// Arms a pause: the replica stops itself at its next write of `sku`, inventory as the write begins, order before
+    /// it sends the write.
     ///
     /// # Errors
     /// The lab is off, or the replica did not answer.

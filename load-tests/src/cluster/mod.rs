@@ -1,5 +1,5 @@
-//! The system under attack: a stack that this process starts, or a target that runs already; its replicas, its servers and
-//! the proxies between them.
+//! The system under attack: a stack that this process starts, or a target that runs already; its replicas, its servers
+//! and the proxies between them.
 
 pub mod config;
 pub mod lab_client;

@@ -1,5 +1,5 @@
-//! The whole system as child processes: Postgres, independent Redis nodes, replicas of both services with the lab on; etcd
-//! and ZooKeeper where a strategy needs them, proxies between the parts where a fault does.
+//! The whole system as child processes: Postgres, independent Redis nodes, replicas of both services with the lab on;
+//! etcd and ZooKeeper where a strategy needs them, proxies between the parts where a fault does.
 //!
 //! Invariant: it ends with this value, and with this process, however that ends; nothing listens beyond 127.0.0.1.
 //! Absence: no containers; `docker compose up` runs the system in containers.
@@ -42,8 +42,8 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts it. `binaries` is the folder of the services' programs, `logs` the folder of their logs: a temporary one if
-    /// absent.
+    /// Starts it. `binaries` is the folder of the services' programs, `logs` the folder of their logs: a temporary one
+    /// if absent.
     ///
     /// # Errors
     /// A server or a service is not installed or does not start; the error chain ends with its log.

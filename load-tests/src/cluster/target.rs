@@ -44,8 +44,8 @@ pub struct Databases {
 }
 
 impl Target {
-    /// From the arguments of `--target`: the line of `stack --json`, or URLs in any order. Each service and each database
-    /// is asked which it is.
+    /// From the arguments of `--target`: the line of `stack --json`, or URLs in any order. Each service and each
+    /// database is asked which it is.
     ///
     /// # Errors
     /// An argument is no URL or does not answer, or a part of the system is missing.

@@ -1,5 +1,5 @@
-//! An order replica is killed by SIGKILL while orders are in flight, and restarted at once. Its locks remain until their
-//! leases end, its idempotency keys until they fall due; then a retry or the reconciler completes its orders.
+//! An order replica is killed by SIGKILL while orders are in flight, and restarted at once. Its locks remain until
+//! their leases end, its idempotency keys until they fall due; then a retry or the reconciler completes its orders.
 //!
 //! Fired: the process ended, and the connection of a customer broke.
 

@@ -1,6 +1,6 @@
-//! Orders are placed, and the connection breaks before the customer receives the answer: the replies of one order replica
-//! are held back, then its connections are cut. A customer who retries under the same key must receive the answer of the
-//! first attempt, and must not be sold anything a second time.
+//! Orders are placed, and the connection breaks before the customer receives the answer: the replies of one order
+//! replica are held back, then its connections are cut. A customer who retries under the same key must receive the
+//! answer of the first attempt, and must not be sold anything a second time.
 //!
 //! Fired: the order service had completed an order whose customer was still waiting when the connection was cut.
 

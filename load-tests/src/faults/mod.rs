@@ -1,8 +1,8 @@
-//! What can go wrong while orders are placed. Each fault is one file here, with its [`FaultSpec`]. To add one: that file,
-//! its `mod`, a variant of [`Fault`] and a line in [`Fault::spec`]. `steps` is what several faults do.
+//! What can go wrong while orders are placed. Each fault is one file here, with its [`FaultSpec`]. To add one: that
+//! file, its `mod`, a variant of [`Fault`] and a line in [`Fault::spec`]. `steps` is what several faults do.
 //!
-//! Invariant: an injection counts as fired only if its effect was observed, and what a fault stopped or broke works again
-//! when it returns.
+//! Invariant: an injection counts as fired only if its effect was observed, and what a fault stopped or broke works
+//! again when it returns.
 //! Absence: no fault decides whether a row is valid; `report` does.
 
 pub mod context;
@@ -47,7 +47,8 @@ pub enum Fault {
     None,
     /// An inventory replica stops itself as it enters a write, until the lease has lapsed and another order has sold
     PauseInventory,
-    /// An order replica that holds the lock is paused for longer than the lease, alternately at any moment and right before its write
+    /// An order replica that holds the lock is paused for longer than the lease, alternately at any moment and right
+    /// before its write
     PauseOrder,
     /// An order replica is killed while orders are in flight, and restarted
     KillOrder,

@@ -1,5 +1,5 @@
-//! Traffic between the order service and some lock nodes is held back: requests, replies, or both, in turn; in turn of a
-//! minority and of a majority. TCP delivers what was held back once the connection is healed: a node then grants or
+//! Traffic between the order service and some lock nodes is held back: requests, replies, or both, in turn; in turn of
+//! a minority and of a majority. TCP delivers what was held back once the connection is healed: a node then grants or
 //! releases a lock for a request that its client gave up long before.
 //!
 //! Fired: a request over each broken connection was not answered, while orders were in flight.

@@ -1,11 +1,11 @@
 //! The paused client of Kleppmann's "How to do distributed locking", reproduced on purpose: an inventory replica stops
-//! itself as it enters a write, before its transaction begins, and is resumed once that write is stale. One replica at a
-//! time: the other ones must continue to sell.
+//! itself as it enters a write, before its transaction begins, and is resumed once that write is stale. One replica at
+//! a time: the other ones must continue to sell.
 //!
 //! A write is stale once the lease has lapsed and another order has sold that SKU. Two kinds of strategies need another
-//! moment. The textbook fence (`redlock-write-fence`) is met right after the lapse, when the next holder has read and not
-//! yet written: the newer write that the fence would compare with is not there yet. An advisory lock does not lapse, so the
-//! session that holds it is terminated.
+//! moment. The textbook fence (`redlock-write-fence`) is met right after the lapse, when the next holder has read and
+//! not yet written: the newer write that the fence would compare with is not there yet. An advisory lock does not
+//! lapse, so the session that holds it is terminated.
 //!
 //! Fired: the paused write was attempted after all. Whether the storage accepted it is what the row shows.
 
@@ -72,8 +72,8 @@ async fn inject(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
     Ok(events)
 }
 
-/// The injection showed what it is there for. The retry of a fenced order may have been faster than its own paused write,
-/// which then succeeds as already done: no token was refused.
+/// The injection showed what it is there for. The retry of a fenced order may have been faster than its own paused
+/// write, which then succeeds as already done: no token was refused.
 fn is_conclusive(strategy: Strategy, event: &FaultEvent) -> bool {
     let refused = WriteOutcome::Refused(ProblemCode::StaleFencingToken);
     let refused = matches!(&event.outcome, EventOutcome::PausedWrite { ended: Some(ended), .. } if *ended == refused);

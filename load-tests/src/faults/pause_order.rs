@@ -1,9 +1,10 @@
-//! An order replica is paused for longer than the lease. Alternately: by SIGSTOP at any moment at which it holds the lock,
-//! and by itself at the worst moment, after its last check of the lease and before it sends the write.
+//! An order replica is paused for longer than the lease. Alternately: by SIGSTOP at any moment at which it holds the
+//! lock, and by itself at the worst moment, after its last check of the lease and before it sends the write.
 //!
-//! Fired: it was paused while it held the lock (as read from a lock node; for a strategy without a lock there, while orders
-//! were in flight), and another order sold that SKU before it was resumed. Paused at any moment, it usually checks its
-//! lease and gives up. Paused at the worst moment, it sends the write: the check narrows the window and cannot close it.
+//! Fired: it was paused while it held the lock (as read from a lock node; for a strategy without a lock there, while
+//! orders were in flight), and another order sold that SKU before it was resumed. Paused at any moment, it usually
+//! checks its lease and gives up. Paused at the worst moment, it sends the write: the check narrows the window and
+//! cannot close it.
 
 use std::time::Duration;
 
@@ -59,8 +60,8 @@ async fn inject(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
     Ok(events)
 }
 
-/// Every target meets both, one after the other. An advisory lock does not lapse while its session lives: no other order
-/// would acquire it.
+/// Every target meets both, one after the other. An advisory lock does not lapse while its session lives: no other
+/// order would acquire it.
 fn pause_point(context: &FaultContext<'_>, target: &FaultTarget, injection: &Injection) -> PausePoint {
     let even = (injection.number / context.targets.len()).is_multiple_of(2);
     if even && target.strategy.lock() != LockKind::Advisory { PausePoint::BeforeWrite } else { PausePoint::HoldingLock }
@@ -151,8 +152,8 @@ async fn wait_until_others_sold(
     })
 }
 
-/// This replica holds the lock of `sku`: its owner name on the lock nodes begins with `order-PID`. Where there is no such
-/// node, or no lock, it is enough that orders are in flight.
+/// This replica holds the lock of `sku`: its owner name on the lock nodes begins with `order-PID`. Where there is no
+/// such node, or no lock, it is enough that orders are in flight.
 async fn holds_lock(
     context: &FaultContext<'_>,
     target: &FaultTarget,

@@ -1,5 +1,5 @@
-//! Postgres ends without a checkpoint, as in a crash, and recovers from its log: every connection breaks, transactions in
-//! flight are rolled back, committed ones remain. Both databases are on this server.
+//! Postgres ends without a checkpoint, as in a crash, and recovers from its log: every connection breaks, transactions
+//! in flight are rolled back, committed ones remain. Both databases are on this server.
 //!
 //! Fired: orders were in flight when the process ended, and another process took its place.
 

@@ -1,9 +1,9 @@
 //! A majority of the lock nodes, among them the one of strategy `redis`, is killed while locks are held, and restarts
-//! empty at once: before the leases have ended, and with nothing kept on disk. The locks and the token counters are lost;
-//! the next order is granted a lock that another order still holds.
+//! empty at once: before the leases have ended, and with nothing kept on disk. The locks and the token counters are
+//! lost; the next order is granted a lock that another order still holds.
 //!
-//! Fired, for a strategy that locks at these nodes: a lock of its SKUs was stored before the restart and not after it. For
-//! other strategies: a lock of any SKU was.
+//! Fired, for a strategy that locks at these nodes: a lock of its SKUs was stored before the restart and not after it.
+//! For other strategies: a lock of any SKU was.
 
 use std::time::Duration;
 

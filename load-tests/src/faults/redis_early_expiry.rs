@@ -1,8 +1,8 @@
-//! The clock of one lock node runs fast: its locks expire before their leases end, and it wakes the next waiter. A lock on
-//! this single node is lost; of Redlock's nodes it is one vote.
+//! The clock of one lock node runs fast: its locks expire before their leases end, and it wakes the next waiter. A lock
+//! on this single node is lost; of Redlock's nodes it is one vote.
 //!
-//! The expiry is simulated by deleting the key, which looks the same to the protocol: not every machine lets a process have
-//! a clock of its own. It is always the first node, the one of strategy `redis`.
+//! The expiry is simulated by deleting the key, which looks the same to the protocol: not every machine lets a process
+//! have a clock of its own. It is always the first node, the one of strategy `redis`.
 //!
 //! Fired, for a strategy that locks at these nodes: a lock of its SKUs was stored, and this node deleted it. For other
 //! strategies: a lock of any SKU was.

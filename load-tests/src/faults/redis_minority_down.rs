@@ -1,5 +1,5 @@
-//! A minority of the lock nodes is killed, and restarts empty once every lease granted before has ended: the outage that
-//! Redlock is made to survive.
+//! A minority of the lock nodes is killed, and restarts empty once every lease granted before has ended: the outage
+//! that Redlock is made to survive.
 //!
 //! Fired: every one of them refused a connection, and an order was answered meanwhile.
 

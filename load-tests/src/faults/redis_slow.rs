@@ -1,6 +1,6 @@
-//! Lock nodes accept every request and answer much later: `CLIENT PAUSE`. In turn a minority, which must delay no order,
-//! and a majority, without which no lock may be granted. The requests are executed afterwards, when their clients have
-//! given up.
+//! Lock nodes accept every request and answer much later: `CLIENT PAUSE`. In turn a minority, which must delay no
+//! order, and a majority, without which no lock may be granted. The requests are executed afterwards, when their
+//! clients have given up.
 //!
 //! Fired: every one of them left a request unanswered that it otherwise answers at once, while orders were in flight.
 

@@ -19,8 +19,8 @@ pub struct FaultSpec {
     pub needs: Needs,
     /// Stale writes reach the storage, so a fenced strategy must refuse some; a run in which it refused none is void.
     pub makes_writes_stale: bool,
-    /// Whether a strategy that promises nothing under faults is certain to oversell under this one, with payments of this
-    /// length.
+    /// Whether a strategy that promises nothing under faults is certain to oversell under this one, with payments of
+    /// this length.
     pub certain_to_oversell: fn(Strategy, Duration) -> bool,
     /// Why theory says so, in one or two sentences; printed below the matrix.
     pub why: &'static str,

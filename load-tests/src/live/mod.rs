@@ -112,7 +112,7 @@ fn unreachable(error: &anyhow::Error) -> Response {
 fn problem(code: &str, detail: &str) -> Response {
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let body = json!({
-        "type": "about:blank", "title": "The databases cannot be audited at present", "status": status.as_u16(),
+        "type": "about:blank", "title": "The databases cannot be audited now", "status": status.as_u16(),
         "detail": detail, "code": code, "retryable": true,
     });
     let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::RETRY_AFTER, "1")];

@@ -24,7 +24,7 @@ const WIDTH: f64 = 380.0;
 /// The smallest and the largest scale of a chart, so that its text stays legible.
 const SCALED: [f64; 2] = [0.7, 1.4];
 const HEIGHT: f64 = 230.0;
-/// kuva draws a text so far above its position; inside a bar or a field this is subtracted again.
+/// kuva draws a text this far above its position; inside a bar or a field it is subtracted again.
 const TEXT_ABOVE: f64 = 10.0;
 /// Height of a bar with its gap.
 const BAR: f64 = 30.0;
@@ -33,7 +33,7 @@ const LETTER: f64 = 6.2;
 const BESIDE: f64 = 18.0;
 /// Width and height of a field of the heat map.
 const FIELD: (f64, f64) = (74.0, 34.0);
-/// At most so many increases of the oversold units are marked; a row without a lock has more, and shows an area instead.
+/// The most increases of oversold units that are marked; a row without a lock has more, and shows an area instead.
 const MARKS: usize = 24;
 
 /// Units sold against the stock over time, with oversold units, faults and refused tokens marked.

@@ -1,6 +1,6 @@
 //! The run in four parts: situation, task, action, result. Each has one number, which is in the report.
 //!
-//! Invariant: a part that was not run says so.
+//! Invariant: a part without a row in the report shows a dash.
 
 use contract::Strategy;
 use serde::Serialize;

@@ -21,7 +21,7 @@ use crate::runner::environment::Environment;
 use crate::runner::progress::Progress;
 use crate::scenario::plan::Plan;
 
-/// A void row is run at most so many times.
+/// How many times a void row is run at most.
 const MAX_REPETITIONS: u32 = 3;
 
 /// What to run, on which stack, and where to report.

@@ -25,7 +25,7 @@ pub struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// Of a run that begins at present.
+    /// The progress of a run that begins now.
     pub fn of(plan: &'a Plan) -> Self {
         Self { plan, began: Instant::now() }
     }

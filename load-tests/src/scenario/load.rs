@@ -41,11 +41,11 @@ pub struct Load {
 /// When orders arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrivals {
-    /// Each customer orders again when the last order was answered: goose's own model. A slow system receives fewer orders,
-    /// so latencies under overload look better than they are.
+    /// Each customer orders again when the last order was answered: goose's own model. A slow system receives fewer
+    /// orders, so latencies under overload look better than they are.
     Closed,
-    /// Orders arrive on schedule, whether or not earlier ones were answered: calm first, then a rush. Latency counts from
-    /// the moment at which an order was due.
+    /// Orders arrive on schedule, whether or not earlier ones were answered: calm first, then a rush. Latency counts
+    /// from the moment at which an order was due.
     Open {
         /// The length of the sale.
         window: Duration,

@@ -13,8 +13,8 @@ use super::load::{Arrivals, CALM, Load};
 use crate::cluster::config::StackConfig;
 use crate::faults::{Fault, Injection};
 
-/// Injections begin within this part of a sale: the first units are sold undisturbed, and enough demand is left to buy what
-/// a lost update brings back.
+/// Injections begin within this part of a sale: the first units are sold undisturbed, and enough demand is left to buy
+/// what a lost update brings back.
 const INJECTIONS_WITHIN: std::ops::Range<f64> = 0.05..0.75;
 /// An open sale that is repeated for fewer strategies takes less time, but not less than this.
 const SHORTEST_WINDOW: Duration = Duration::from_secs(24);

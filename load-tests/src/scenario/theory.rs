@@ -58,8 +58,8 @@ mod tests {
     use super::*;
     use crate::faults::spec::LONG_PAYMENT;
 
-    /// Under each fault one letter for each strategy, in the order of the strategies' table: `n` it must not oversell, `m`
-    /// it must, `l` it must if payments are long, `.` either.
+    /// Under each fault one letter for each strategy, in the order of the strategies' table: `n` it must not oversell,
+    /// `m` it must, `l` it must if payments are long, `.` either.
     const OTHER_FAULTS: &str = "m...nnn.nnn";
     const EXPECTED: [(Fault, &str); 5] = [
         (Fault::None, "mnnnnnnnnnn"),

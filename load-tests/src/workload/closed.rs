@@ -1,5 +1,5 @@
-//! The closed model: a customer waits for the answer before the next order. For a fixed number of orders by goose, for a
-//! fixed time by the attack's own client. The only place that runs goose.
+//! The closed model: a customer waits for the answer before the next order. For a fixed number of orders by goose, for
+//! a fixed time by the attack's own client. The only place that runs goose.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,8 +24,8 @@ impl Attack {
         run_goose(Arc::new(self), users, iterations).await
     }
 
-    /// `users` customers, divided among the workloads, order again as soon as they are answered: until `until`, or until
-    /// all of the demand was ordered.
+    /// `users` customers, divided among the workloads, order again as soon as they are answered: until `until`, or
+    /// until all of the demand was ordered.
     pub async fn closed_until(self, users: u64, until: Instant) {
         let attack = Arc::new(self);
         let mut customers = JoinSet::new();

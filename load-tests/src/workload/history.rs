@@ -1,5 +1,5 @@
-//! Every request and every answer of a row, in order, on one monotonic clock: in memory for the audit, and as a file that
-//! [`read`](super::history_file::read) reads back.
+//! Every request and every answer of a row, in order, on one monotonic clock: in memory for the audit, and as a file
+//! that [`read`](super::history_file::read) reads back.
 //!
 //! Invariant: a request is recorded before it is sent, an answer after it was read.
 //! Absence: nothing is judged here.

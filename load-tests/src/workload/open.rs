@@ -1,6 +1,7 @@
 //! The open model: orders arrive on schedule, whether or not earlier ones were answered.
 //!
-//! Invariant: no order is sent late because another one waits; latency counts from the moment at which an order was due.
+//! Invariant: no order is sent late because another one waits; latency counts from the moment at which an order was
+//! due.
 
 use std::sync::Arc;
 use std::time::Duration;

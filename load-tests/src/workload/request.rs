@@ -1,5 +1,5 @@
-//! One order, from its first request to its last answer, placed by a customer who retries under the same key whenever the
-//! answer leaves the outcome unknown, or says that a retry may succeed.
+//! One order, from its first request to its last answer, placed by a customer who retries under the same key whenever
+//! the answer leaves the outcome unknown, or says that a retry may succeed.
 //!
 //! Invariant: the recorded answer is the most that the customer knows in the end.
 
@@ -18,8 +18,8 @@ use super::outcome::{ExpectedReservations, Outcome, expected_reservations};
 
 /// A limit on everything: after so many attempts the service has been retried for a minute.
 const MOST_ATTEMPTS: u32 = 30;
-/// The pause before the first retry. It doubles with every retry, and half of it is random: simultaneous retries keep an
-/// overloaded service overloaded.
+/// The pause before the first retry. It doubles with every retry, and half of it is random: simultaneous retries keep
+/// an overloaded service overloaded.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
@@ -143,8 +143,8 @@ struct Received {
     body: String,
 }
 
-/// Of two answers to the same order the one that says more. Two successes with different bodies become a success without
-/// an order id, which the audit reports.
+/// Of two answers to the same order the one that says more. Two successes with different bodies become a success
+/// without an order id, which the audit reports.
 fn more_informative(first: Received, second: Received) -> Answer {
     let is_final = |answer: &Answer| matches!(answer.outcome(), Outcome::Accepted | Outcome::SoldOut);
     match (is_final(&first.answer), is_final(&second.answer)) {

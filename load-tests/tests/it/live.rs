@@ -1,4 +1,4 @@
-//! The live page over a real stack: what is sold, who falls silent, and the auditor over HTTP.
+//! The live page over a real stack: units sold, replicas that do not respond, and the auditor over HTTP.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// Nothing here takes so long, on any machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than anything here takes, on any machine.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 struct Page {
     stack: Stack,
@@ -52,15 +52,15 @@ impl Page {
     }
 
     async fn get(&self, path: &str) -> Response {
-        let answer = self.http.get(format!("{}{path}", self.url)).timeout(PATIENCE).send().await;
+        let answer = self.http.get(format!("{}{path}", self.url)).timeout(TIME_LIMIT).send().await;
         answer.expect("an answer")
     }
 
-    /// Of `sku`, one unit.
+    /// Orders one unit of `sku` and returns the status of the answer.
     async fn order(&self, key: &str, sku: &str) -> u16 {
         let body = json!({"customer": "ada", "lines": [{"sku": sku, "quantity": 1}]});
         let order = self.http.post(format!("{}/v1/orders", self.stack.target.orders[0])).json(&body);
-        let answer = order.header("idempotency-key", key).timeout(PATIENCE).send().await;
+        let answer = order.header("idempotency-key", key).timeout(TIME_LIMIT).send().await;
         answer.expect("an answer").status().as_u16()
     }
 
@@ -70,9 +70,9 @@ impl Page {
         inventory.put_stock(sku, units).await.expect("stock");
     }
 
-    /// Listens as a page does, until a moment is as wanted.
-    async fn until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let listening = async {
+    /// Reads the stream as a page does, until a moment satisfies the condition.
+    async fn until(&self, condition: impl Fn(&Value) -> bool) -> Value {
+        let reading = async {
             let mut stream = self.http.get(format!("{}/v1/events", self.url)).send().await.expect("a stream");
             assert_eq!(stream.headers()["content-type"], "text/event-stream");
             let mut text = String::new();
@@ -82,31 +82,31 @@ impl Page {
                 while let Some((event, rest)) = text.split_once("\n\n") {
                     let data = event.strip_prefix("data: ").unwrap_or("null");
                     let moment: Value = serde_json::from_str(data).expect("JSON");
-                    if wanted(&moment) {
+                    if condition(&moment) {
                         return moment;
                     }
                     text = rest.to_owned();
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, listening).await.expect("a moment as wanted")
+        tokio::time::timeout(TIME_LIMIT, reading).await.expect("a moment that satisfies the condition")
     }
 
     async fn close(self) {
         self.end.send(()).expect("it is listening");
-        let served = tokio::time::timeout(PATIENCE, self.served).await.expect("it ends when told");
+        let served = tokio::time::timeout(TIME_LIMIT, self.served).await.expect("it ends when asked");
         served.expect("no panic").expect("it served");
         self.stack.shut_down().await;
     }
 }
 
-fn silent(moment: &Value) -> Vec<&str> {
+fn not_responding(moment: &Value) -> Vec<&str> {
     let replicas = moment["replicas"].as_array().into_iter().flatten();
-    replicas.filter(|replica| replica["answers"] == false).filter_map(|replica| replica["name"].as_str()).collect()
+    replicas.filter(|replica| replica["responding"] == false).filter_map(|replica| replica["name"].as_str()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_live_page_shows_what_is_sold_who_is_silent_and_what_an_audit_finds() {
+async fn the_live_page_shows_units_sold_replicas_that_do_not_respond_and_the_result_of_an_audit() {
     let page = Page::open().await;
     let html = page.get("/").await;
     assert!(html.headers()["content-security-policy"].to_str().expect("text").contains("default-src 'none'"));
@@ -119,12 +119,12 @@ async fn the_live_page_shows_what_is_sold_who_is_silent_and_what_an_audit_finds(
     assert_eq!((&sold["stock"], &sold["oversold"]), (&json!(2), &json!(0)));
     assert_eq!(sold["verdict"], "Nothing is oversold: 2 of 2 units are sold.");
 
-    let controls = page.stack.replica_processes();
-    let stopped = controls.orders[1].pause();
-    page.until(|moment| silent(moment) == ["order-2"]).await;
-    drop(stopped);
+    let processes = page.stack.replica_processes();
+    let paused = processes.orders[1].pause();
+    page.until(|moment| not_responding(moment) == ["order-2"]).await;
+    drop(paused);
     let number = page.until(|moment| moment["number"].as_u64() > sold["number"].as_u64()).await["number"].clone();
-    page.until(|moment| moment["number"].as_u64() > number.as_u64() && silent(moment).is_empty()).await;
+    page.until(|moment| moment["number"].as_u64() > number.as_u64() && not_responding(moment).is_empty()).await;
 
     let audit: Value = page.get("/v1/audit").await.json().await.expect("JSON");
     assert_eq!((&audit["passed"], &audit["read"]["orders"]), (&json!(true), &json!(3)), "{audit}");
@@ -137,12 +137,12 @@ async fn the_live_page_shows_what_is_sold_who_is_silent_and_what_an_audit_finds(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_audit_over_http_finds_what_was_tampered_with() {
+async fn an_audit_over_http_reports_a_row_that_was_tampered_with() {
     let page = Page::open().await;
     page.put_stock("a", 1).await;
     assert_eq!(page.order("k1", "a").await, 201);
     let database = sqlx::PgPool::connect(&page.stack.target.postgres.inventory).await.expect("the database");
-    // Triggers refuse it to everybody, so it takes a superuser who switches them off.
+    // Triggers refuse this update to every role, so a superuser switches them off first.
     let tampered = "set session_replication_role = replica; update reservation_lines set quantity = 2 where sku = 'a'";
     sqlx::raw_sql(tampered).execute(&database).await.expect("tampered with");
     let audit: Value = page.get("/v1/audit").await.json().await.expect("JSON");

@@ -6,5 +6,6 @@ mod faults;
 mod house;
 mod live;
 mod release;
+mod small_stack;
 mod soak;
 mod state_machine;

@@ -1,5 +1,5 @@
-//! Units that come back, in a sale that really took place: orders are cancelled and their units sold again. The auditor's
-//! general search has to find an order of all the answers, and must not find one where nothing came back.
+//! Released units in a real sale: orders are cancelled and their units sold again. The auditor's general search must find
+//! a sequence that explains all answers, and must find none if the ledger shows no released unit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use load_tests::workload::{Attack, DuplicateMode, Workload};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::faults::environment::{binaries, stack_config};
+use crate::small_stack::{binaries, stack_config};
 
-/// Nothing here takes so long, on any machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than anything here takes, on any machine.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 const UNITS: u64 = 6;
 const CUSTOMERS: u64 = 4;
 
-/// They want a unit each, at the same time.
+/// Several customers order a unit each, concurrently, until every order of the workload is placed.
 async fn sell(environment: &Environment<'_>, workload: Workload) {
     let (limit, duplicates) = (stack_config().answer_limit(), Arc::new(DuplicateMode::default()));
     let attack = Attack::new(&environment.target.orders, vec![workload], limit, duplicates, &Interrupt::never());
-    attack.expect("an attack").closed_until(CUSTOMERS, Instant::now() + PATIENCE).await;
+    attack.expect("an attack").closed_until(CUSTOMERS, Instant::now() + TIME_LIMIT).await;
 }
 
 async fn cancel(environment: &Environment<'_>, order: Uuid) {
@@ -36,27 +36,28 @@ async fn cancel(environment: &Environment<'_>, order: Uuid) {
 }
 
 #[tokio::test]
-async fn answers_of_a_sale_in_which_units_came_back_are_explained_by_that_and_by_nothing_less() {
+async fn the_answers_of_a_sale_with_released_units_are_explained_by_the_release_and_only_by_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let stack = Stack::start(&stack_config(), &binaries(), None).await.expect("a stack");
-    let environment = Environment::own_stack(&stack, folder.path()).await.expect("a environment");
+    let environment = Environment::own_stack(&stack, folder.path()).await.expect("an environment");
     let file = "history.jsonl".to_owned();
     let sale = Sale::open(&environment, Strategy::RedlockFenced, "1", &[UNITS], file).await.expect("a sale");
 
     sell(&environment, sale.workload(&[0; 10])).await;
     let scope = Scope::Skus(sale.skus.clone());
-    let orders = environment.auditor.read(&scope).await.expect("the snapshot").orders;
+    let orders = environment.auditor.read(&scope).await.expect("a snapshot").orders;
     let held: Vec<_> = orders.iter().filter(|order| order.is_live()).map(|order| order.id).collect();
-    assert_eq!(held.len() as u64, UNITS, "all of it is sold");
+    assert_eq!(held.len() as u64, UNITS, "the whole stock is sold");
     for &order in &held[..2] {
         cancel(&environment, order).await;
     }
     sell(&environment, Workload { prefix: format!("{}-again", sale.prefix), ..sale.workload(&[0; 5]) }).await;
 
-    let quiescence =
-        wait_until_quiescent(&environment.auditor, Some(&environment.inventory), PATIENCE).await.expect("a look");
+    let quiescence = wait_until_quiescent(&environment.auditor, Some(&environment.inventory), TIME_LIMIT)
+        .await
+        .expect("the databases answer");
     assert!(matches!(quiescence, Quiescence::Reached), "{quiescence:?}");
-    let mut snapshot = environment.auditor.read(&scope).await.expect("the snapshot");
+    let mut snapshot = environment.auditor.read(&scope).await.expect("a snapshot");
     let history = sale.history.finish().expect("a history");
     let sold = history.iter().filter(|one| one.answered.as_ref().is_some_and(|(_, answer)| answer.status == Some(201)));
     assert_eq!((history.len(), sold.count() as u64), (15, UNITS + 2));

@@ -1,12 +1,12 @@
-//! The soak finds what it is there to find: with the conditions of the fenced write taken out of its database it ends
-//! with a violation, the seed and a history; with them in place a minute passes.
+//! The soak detects a broken protocol: without the conditions of the fenced write in its database it ends with a
+//! violation, the seed and a history; with them, a minute passes.
 
 use clap::Parser as _;
 use load_tests::cli::{Cli, Command};
 use load_tests::interrupt::Interrupt;
 use load_tests::runner::soak::Soak;
 
-use crate::faults::environment::binaries;
+use crate::small_stack::binaries;
 
 async fn soak(minutes: &str, arguments: &[&str]) -> (u8, String, usize) {
     let folder = tempfile::tempdir().expect("a folder");

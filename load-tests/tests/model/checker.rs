@@ -1,5 +1,6 @@
-//! Runs the checker and says what it found: one line per run, and the shortest schedule of
-//! what went wrong. Asserts; decides nothing about the protocol.
+//! Runs the model checker and prints its result: one line per run, and the schedule of a counterexample.
+//!
+//! Absence: no rule of the protocol.
 
 use stateright::{Checker, HasDiscoveries, Model, Property, UniformChooser};
 
@@ -18,7 +19,7 @@ pub(crate) enum Step {
 }
 
 impl ProtocolModel {
-    /// The step taken, nobody renamed yet.
+    /// The state after the step, before symmetry reduction.
     pub(crate) fn apply(&self, state: &State, step: Step) -> State {
         let mut next = *state;
         match step {
@@ -60,46 +61,45 @@ impl Model for ProtocolModel {
     }
 }
 
-/// Every reachable state keeps every promise, and all of `happens` is reached by some of them.
-pub(crate) fn assert_holds(title: &str, model: ProtocolModel, happens: &[&str]) {
+/// Asserts that every reachable state satisfies every property, and that each of `reached` is true in some state.
+pub(crate) fn assert_holds(title: &str, model: ProtocolModel, reached: &[&str]) {
     let checker = model.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-    judge(title, &model, &checker, happens);
+    assert_satisfied(title, &model, &checker, reached);
 }
 
-/// The same for states met on random walks, where there are too many to visit all.
-pub(crate) fn assert_walks_hold(title: &str, model: ProtocolModel, states: usize, happens: &[&str]) {
+/// The same for the states visited by random walks, for a model with too many states to visit all.
+pub(crate) fn assert_walks_hold(title: &str, model: ProtocolModel, states: usize, reached: &[&str]) {
     let checker = model
         .checker()
         .finish_when(HasDiscoveries::AnyFailures)
         .target_state_count(states)
         .spawn_simulation(0, UniformChooser)
         .join();
-    judge(title, &model, &checker, happens);
+    assert_satisfied(title, &model, &checker, reached);
 }
 
-fn judge(title: &str, model: &ProtocolModel, checker: &impl Checker<ProtocolModel>, happens: &[&str]) {
-    let mut found = checker.discoveries();
+fn assert_satisfied(title: &str, model: &ProtocolModel, checker: &impl Checker<ProtocolModel>, reached: &[&str]) {
+    let mut discoveries = checker.discoveries();
     for property in model.properties() {
         if property.expectation.discovery_is_failure()
-            && let Some(path) = found.remove(property.name)
+            && let Some(path) = discoveries.remove(property.name)
         {
             let schedule = schedule::readable(model, path);
-            panic!("{title}: not so: {}\n{schedule}", property.name);
+            panic!("{title}: violated: {}\n{schedule}", property.name);
         }
     }
-    for what in happens {
-        assert!(found.remove(what).is_some(), "{title}: never in this model: {what}");
+    for what in reached {
+        assert!(discoveries.remove(what).is_some(), "{title}: never true in this model: {what}");
     }
     println!("{title}: holds · {} states, {} steps deep", checker.unique_state_count(), checker.max_depth());
 }
 
-/// Some reachable state breaks the promise. Prints the shortest schedule that leads there.
-pub(crate) fn assert_breaks(title: &str, model: ProtocolModel, promise: &'static str) {
-    let model = ProtocolModel { watched: Some(promise), ..model };
+/// Asserts that some reachable state violates the property. Prints the shortest schedule that leads to it.
+pub(crate) fn assert_violated(title: &str, model: ProtocolModel, property: &'static str) {
+    let model = ProtocolModel { only_property: Some(property), ..model };
     let checker = model.checker().finish_when(HasDiscoveries::All).spawn_bfs().join();
     let states = checker.unique_state_count();
-    let path = checker
-        .discovery(promise)
-        .unwrap_or_else(|| panic!("{title}: no counterexample in {states} states to: {promise}"));
-    println!("{title}: not so: {promise} · {states} states\n{}", schedule::readable(&model, path));
+    let path =
+        checker.discovery(property).unwrap_or_else(|| panic!("{title}: not violated in {states} states: {property}"));
+    println!("{title}: violated: {property} · {states} states\n{}", schedule::readable(&model, path));
 }

@@ -1,5 +1,5 @@
-//! The steps of issuing: what the lock nodes and those who ask them can do next.
-//! A message that is lost is one whose step never comes; see `main` for why that is enough.
+//! The steps of acquiring the lock: what lock nodes and clients can do next. A lost message is one whose step never
+//! happens; `main` argues why that is enough.
 
 use crate::protocol_model::{Lapses, ProtocolModel, TokenIssuer};
 use crate::rules::Issue;
@@ -7,37 +7,37 @@ use crate::state::{Exchange, NODES, Node, Phase, State};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LockStep {
-    /// The request arrives where the lock is free.
+    /// A request to grant arrives at a node where the lock is free.
     Grant(usize, usize),
-    /// Two replies have arrived: a quorum.
+    /// Two replies have arrived at the client: a quorum.
     Decide(usize, [usize; 2]),
-    /// The request to seal arrives and is accepted. With the second one the token is issued.
+    /// A request to seal arrives and is accepted. The second one issues the token.
     Seal(usize, usize),
-    /// The acquisition is given up.
+    /// The client gives up its acquisition.
     GiveUp(usize),
-    /// The request to release arrives.
+    /// A request to release arrives.
     Release(usize, usize),
-    /// One key goes, on one node.
+    /// One key expires, on one node.
     KeyExpires(usize),
-    /// The lease of a client ends: all its keys go.
+    /// The lease of a client ends: all its keys expire.
     LeaseLapses(usize),
-    /// A node restarts with empty memory.
+    /// A node restarts empty.
     Amnesia(usize),
-    /// A client with a stale token tells a node how high to count.
+    /// A client with a stale token raises the counter of a node to the fence.
     RaiseFloor(usize, usize),
-    /// The worst lock hands out a token.
-    HandOut(usize, u8),
+    /// The weakest lock issues a token.
+    IssueAny(usize, u8),
 }
 
 const QUORUMS: [[usize; 2]; 3] = [[0, 1], [0, 2], [1, 2]];
-/// As far as the worst lock counts: one more than there are clients.
-const HIGHEST_HANDED_OUT: u8 = 4;
+/// The highest token that the weakest lock issues: one more than there are clients.
+const HIGHEST_TOKEN: u8 = 4;
 
 pub(crate) fn enabled_steps(model: &ProtocolModel, state: &State, mut step: impl FnMut(LockStep)) {
     if model.issuer == TokenIssuer::AnyToken {
         for (id, client) in state.clients.iter().enumerate() {
             if client.phase == Phase::Acquiring {
-                (1..=HIGHEST_HANDED_OUT).for_each(|token| step(LockStep::HandOut(id, token)));
+                (1..=HIGHEST_TOKEN).for_each(|token| step(LockStep::IssueAny(id, token)));
             }
         }
         return;
@@ -85,23 +85,23 @@ fn client_steps(model: &ProtocolModel, state: &State, id: usize, step: &mut impl
     }
 }
 
-/// Where not every key may go at any time, it matters who releases what, and when.
+/// Where keys may not expire at any moment, giving up and releasing need steps of their own.
 fn bounded_lapses(model: &ProtocolModel, state: &State, id: usize, step: &mut impl FnMut(LockStep)) {
     let client = &state.clients[id];
     if client.phase == Phase::Acquiring {
         step(LockStep::GiveUp(id));
     }
-    let mine = |node: &usize| state.nodes[*node].owned_by(id);
+    let owned = |node: &usize| state.nodes[*node].owned_by(id);
     if client.done(model.scope) {
-        for node in (0..NODES).filter(mine) {
+        for node in (0..NODES).filter(owned) {
             step(LockStep::Release(id, node));
         }
-    } else if state.budget.leases > 0 && (0..NODES).any(|node| mine(&node)) {
+    } else if state.budget.leases > 0 && (0..NODES).any(|node| owned(&node)) {
         step(LockStep::LeaseLapses(id));
     }
 }
 
-/// Only where the lock is still mine and the counter is not higher.
+/// Only if the lock still belongs to this client and the counter is not higher than its token.
 fn seal_is_accepted(model: &ProtocolModel, state: &State, id: usize, at: Node) -> bool {
     match model.version.rules().issue {
         Issue::Sealed { checks_owner, checks_counter } => {
@@ -148,7 +148,7 @@ pub(crate) fn apply(model: &ProtocolModel, state: &mut State, step: LockStep) {
                 state.nodes[node].counter = fence;
             }
         }
-        LockStep::HandOut(id, token) => {
+        LockStep::IssueAny(id, token) => {
             state.clients[id].token = token;
             state.clients[id].phase = Phase::Holding;
         }
@@ -156,7 +156,7 @@ pub(crate) fn apply(model: &ProtocolModel, state: &mut State, step: LockStep) {
 }
 
 fn grant(model: &ProtocolModel, state: &mut State, id: usize, node: usize) {
-    if model.watches_tokens() && state.clients[id].exchanges == [Exchange::Requested; NODES] {
+    if model.checks_tokens() && state.clients[id].exchanges == [Exchange::Requested; NODES] {
         state.clients[id].after = (0..state.clients.len())
             .filter(|&other| state.clients[other].acquired())
             .fold(0, |bits, other| bits | 1 << other);
@@ -171,7 +171,7 @@ fn grant(model: &ProtocolModel, state: &mut State, id: usize, node: usize) {
     client.exchanges[node] = match (client.exchanges[node], client.phase) {
         (Exchange::RequestedAndSealing, _) => Exchange::Sealing,
         (_, Phase::Acquiring) => Exchange::Granted(at.counter),
-        // Too late to be counted.
+        // The reply comes too late to count for the quorum.
         _ => Exchange::Done,
     };
 }
@@ -214,7 +214,7 @@ fn seal(state: &mut State, id: usize, node: usize) {
     }
 }
 
-/// A key goes, and with it all hope of sealing there.
+/// Removes a key. Its owner cannot seal at this node any more.
 fn remove_key(model: &ProtocolModel, state: &mut State, node: usize) {
     let checks_owner = !matches!(model.version.rules().issue, Issue::Sealed { checks_owner: false, .. });
     if let Some(owner) = state.nodes[node].owner.take() {

@@ -1,20 +1,20 @@
-//! What must hold in every state, and what must happen in some: a safe model in which nothing
-//! ever happens would prove nothing.
+//! What must hold in every state, and what must be true in some: a model in which nothing happens would satisfy every
+//! safety property.
 
 use stateright::Property;
 
 use crate::protocol_model::{ProtocolModel, Scope};
 use crate::state::{Phase, State};
 
-pub(crate) const NOT_OVERSOLD: &str = "no more is sold than there was";
+pub(crate) const NOT_OVERSOLD: &str = "no more units are sold than were in stock";
 pub(crate) const NO_LOST_UPDATE: &str = "no update is lost";
-pub(crate) const ABSENT_STAYS_ABSENT: &str = "what was looked up under a higher token and absent stays absent";
+pub(crate) const ABSENT_STAYS_ABSENT: &str = "an order found absent under a higher token stays absent";
 pub(crate) const TOKENS_UNIQUE: &str = "no token is issued twice";
-pub(crate) const TOKENS_ORDERED: &str = "who asks after another was granted gets a higher token";
+pub(crate) const TOKENS_ORDERED: &str = "a token requested after a grant is higher than the granted one";
 
-pub(crate) const ALL_SOLD: &str = "everything is sold";
-pub(crate) const ALL_GRANTED: &str = "everybody was granted the lock";
-pub(crate) const A_TOKEN_IS_SEALED: &str = "somebody seals a token";
+pub(crate) const ALL_SOLD: &str = "every unit is sold";
+pub(crate) const ALL_GRANTED: &str = "every client was granted the lock";
+pub(crate) const A_TOKEN_IS_SEALED: &str = "a client seals a token";
 pub(crate) const A_CLAIM_IS_REFUSED: &str = "a claim is refused";
 pub(crate) const A_WRITE_IS_REFUSED: &str = "a write is refused";
 
@@ -26,7 +26,7 @@ pub(crate) fn of(model: &ProtocolModel) -> Vec<Property<ProtocolModel>> {
         }),
         Property::sometimes(A_TOKEN_IS_SEALED, |_, state| some(state, |phase| phase == Phase::Sealing)),
     ];
-    if model.watches_tokens() {
+    if model.checks_tokens() {
         properties.push(Property::always(TOKENS_UNIQUE, |_, state| unique(state)));
         properties.push(Property::always(TOKENS_ORDERED, |_, state| ordered(state)));
     }
@@ -40,8 +40,8 @@ pub(crate) fn of(model: &ProtocolModel) -> Vec<Property<ProtocolModel>> {
             Property::sometimes(A_WRITE_IS_REFUSED, |_, state| some(state, |phase| matches!(phase, Phase::Refused(_)))),
         ]);
     }
-    if let Some(watched) = model.watched {
-        properties.retain(|property| property.name == watched);
+    if let Some(only) = model.only_property {
+        properties.retain(|property| property.name == only);
     }
     properties
 }
@@ -50,8 +50,8 @@ fn some(state: &State, phase: impl Fn(Phase) -> bool) -> bool {
     state.clients.iter().any(|client| phase(client.phase))
 }
 
-/// The tokens that were issued, and whom each must outrank. One that came from a sequence may
-/// still be to come.
+/// For each issued token: its client, the token, and the clients whose tokens must be lower, one bit each. A token from
+/// a sequence may not be drawn yet.
 fn issued(state: &State) -> impl Iterator<Item = (usize, u8, u8)> + '_ {
     let clients = state.clients.iter().enumerate();
     clients

@@ -1,43 +1,40 @@
-//! How large and how hostile a model is explored. Everything in here is a limit;
-//! `main` argues why these are enough.
+//! The bounds of a model: how many clients and units, and which failures, how often. `main` argues why they are enough.
 
 use crate::rules::{Issue, Version};
 
-/// When a lock node forgets a key that nobody released.
+/// When a lock node removes a key that was not released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lapses {
-    /// Every key may go at every moment, on every node by itself. Contains release, clocks
-    /// that run at any speed, and leases of any length.
+    /// At any moment, on each node independently. Contains release, clocks of any speed, and leases of any length.
     Any,
-    /// So many whole leases, and so many single keys before their time. Keys are then released
-    /// by whoever is done.
+    /// So many whole leases, and so many single keys early. A client then releases its keys when it is done.
     AtMost { leases: u8, keys: u8 },
 }
 
-/// Who hands out tokens.
+/// What issues tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenIssuer {
-    /// Three nodes, as the version has it.
+    /// Three lock nodes, by the rules of the version.
     LockNodes,
-    /// The worst lock there can be: anybody gets any token at any time, twice if it likes.
+    /// The weakest possible lock: any client gets any token at any time, even one that was issued before.
     AnyToken,
 }
 
-/// An update that lets the database decide, beside the holders of tokens.
+/// An update whose condition the database checks, concurrent with the holders of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AtomicUpdate {
-    /// `available = available - 1`, and leaves the fence alone.
+    /// `available = available - 1`; the fence stays as it is.
     LeavesFence,
     /// The same, with `fence = fence + 1, applied_fence = fence + 1`.
     RaisesFence,
 }
 
-/// How far clients go.
+/// The last step of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// Until they hold the lock: tokens only.
+    /// Acquiring the lock: for properties of tokens.
     Tokens,
-    /// All the way to the stock.
+    /// Writing the stock.
     Stock,
 }
 
@@ -45,28 +42,28 @@ pub(crate) enum Scope {
 pub(crate) struct ProtocolModel {
     pub(crate) version: Version,
     pub(crate) scope: Scope,
-    /// Acquisitions, each of another owner. A client that tries again is another one of these.
+    /// Acquisitions, each with its own owner. A client that retries is another acquisition.
     pub(crate) clients: usize,
-    /// Units in stock at the beginning; every client wants one.
+    /// Units in stock in the first state; every client orders one.
     pub(crate) units: u8,
     pub(crate) issuer: TokenIssuer,
     pub(crate) lapses: Lapses,
-    /// How often a node may lose all it knows.
+    /// How often a node may restart empty.
     pub(crate) amnesia: u8,
-    /// How many writes may be carried out a second time.
+    /// How many writes may arrive a second time.
     pub(crate) duplicates: u8,
     pub(crate) atomic_update: AtomicUpdate,
-    /// How many updates the neighbour makes.
+    /// The number of atomic updates.
     pub(crate) atomic_updates: u8,
     /// States that differ only in names count once.
     pub(crate) symmetry_reduced: bool,
-    /// Only this promise is watched. The checker then stops at the first state that breaks it,
-    /// and only so is its schedule the shortest: with several, it would keep the last one found.
-    pub(crate) watched: Option<&'static str>,
+    /// If set, the only property that is checked. The checker then stops at the first state that violates it, so the
+    /// schedule is the shortest: with several properties it would keep the last one found.
+    pub(crate) only_property: Option<&'static str>,
 }
 
 impl ProtocolModel {
-    /// Two clients want the same last unit, and nothing goes wrong.
+    /// Two clients order the same last unit, and nothing fails.
     pub(crate) fn no_failures(version: Version) -> Self {
         Self {
             version,
@@ -80,33 +77,33 @@ impl ProtocolModel {
             atomic_update: AtomicUpdate::LeavesFence,
             atomic_updates: 0,
             symmetry_reduced: true,
-            watched: None,
+            only_property: None,
         }
     }
 
-    /// The same, but the lease of one of them may lapse.
+    /// The same, but one lease may lapse.
     pub(crate) fn one_lease_lapses(version: Version) -> Self {
         Self { lapses: Lapses::AtMost { leases: 1, keys: 0 }, ..Self::no_failures(version) }
     }
 
-    /// Three clients ask for tokens, and every key may go at every moment. Nobody touches stock.
+    /// Three clients acquire the lock, and any key may be removed at any moment. No client writes the stock.
     pub(crate) fn tokens_only(version: Version) -> Self {
         Self { scope: Scope::Tokens, clients: 3, lapses: Lapses::Any, ..Self::no_failures(version) }
     }
 
-    /// Two clients, two units, and all that may go wrong: every key at every moment, a node's
-    /// memory, a write carried out twice.
+    /// Two clients, two units, and every failure: any key removed at any moment, one node restarted empty, one write
+    /// that arrives twice.
     pub(crate) fn hostile(version: Version) -> Self {
         Self { units: 2, lapses: Lapses::Any, amnesia: 1, duplicates: 1, ..Self::no_failures(version) }
     }
 
-    /// Three clients, two units, two writes carried out twice, and a lock that is no lock.
+    /// Three clients, two units, two writes that arrive twice, and the weakest possible lock.
     pub(crate) fn any_token(version: Version) -> Self {
         Self { clients: 3, units: 2, issuer: TokenIssuer::AnyToken, duplicates: 2, ..Self::no_failures(version) }
     }
 
-    /// The order of tokens is looked at only where it is a promise: it costs states.
-    pub(crate) fn watches_tokens(&self) -> bool {
+    /// The order of tokens is part of the state. Only where it is checked: it multiplies the states.
+    pub(crate) fn checks_tokens(&self) -> bool {
         self.scope == Scope::Tokens || self.version.rules().issue == Issue::Sequence
     }
 }

@@ -1,7 +1,8 @@
-//! The versions of the protocol: each is nothing but a set of rules.
-//! The steps in `lock` and `stock` are the same for all of them; no step names a version.
+//! The versions of the protocol, each a set of rules.
+//!
+//! Invariant: the steps in `lock` and `stock` are the same for all versions; none of them names a version.
 
-/// The real protocol, and the weaker ones that people use or that drop one of its conditions.
+/// The protocol of this repository, the usual weaker ones, and ones that drop one of its conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     NoLock,
@@ -22,7 +23,7 @@ pub(crate) enum Version {
 /// Where a token comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Issue {
-    /// No lock at all: every client goes ahead.
+    /// No lock: every client proceeds at once.
     NoLock,
     /// A quorum of `SET NX`, no token.
     LockOnly,
@@ -42,7 +43,7 @@ pub(crate) enum Claim {
     Higher,
 }
 
-/// What the write asks of the fence.
+/// What the write compares with the fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FenceAtWrite {
     NotChecked,

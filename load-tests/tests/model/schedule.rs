@@ -1,5 +1,5 @@
-//! A counterexample as people read it: who does what, and what came of it.
-//! Clients and nodes are named in the order in which they first do something.
+//! A counterexample as text: one line a step, with its actor and its result.
+//! Clients and nodes are named in the order in which they first appear.
 
 use stateright::Path;
 
@@ -12,7 +12,7 @@ use crate::symmetry::OriginalNames;
 
 const LETTERS: [char; 3] = ['A', 'B', 'C'];
 
-/// OriginalNames by first appearance.
+/// The clients and nodes shown so far, in the order of their names.
 #[derive(Default)]
 struct DisplayNames {
     clients: Vec<usize>,
@@ -31,7 +31,7 @@ pub(crate) fn readable(model: &ProtocolModel, path: Path<State, Step>) -> String
     let mut names = OriginalNames::IDENTITY;
     let mut shown = DisplayNames::default();
     let mut lines = Vec::new();
-    // The same folding once more, this time to know who is who.
+    // Repeats the symmetry reduction of the checker, to keep track of the names.
     State::first(model).canonicalize(&mut names);
     for (number, (state, step)) in path.into_vec().into_iter().enumerate() {
         let Some(step) = step else { break };
@@ -79,13 +79,13 @@ fn at_the_lock(
         }
         LockStep::GiveUp(id) => format!("{} gives up", client(id)),
         LockStep::Release(id, at) => format!("{} releases node {}", client(id), node(at)),
-        LockStep::KeyExpires(at) => format!("the key on node {} goes", node(at)),
+        LockStep::KeyExpires(at) => format!("the key on node {} expires", node(at)),
         LockStep::LeaseLapses(id) => format!("the lease of {} lapses", client(id)),
-        LockStep::Amnesia(at) => format!("node {} loses its memory", node(at)),
+        LockStep::Amnesia(at) => format!("node {} restarts empty", node(at)),
         LockStep::RaiseFloor(id, at) => {
-            format!("{} raises node {} to {}", client(id), node(at), after.nodes[at].counter)
+            format!("{} raises the counter of node {} to {}", client(id), node(at), after.nodes[at].counter)
         }
-        LockStep::HandOut(id, token) => format!("{} is handed token {token}", client(id)),
+        LockStep::IssueAny(id, token) => format!("{} is issued token {token}", client(id)),
     }
 }
 
@@ -97,7 +97,7 @@ fn at_the_storage(
     shown: &mut DisplayNames,
 ) -> String {
     let mut client = |id: usize| LETTERS[position(&mut shown.clients, names.clients[id])];
-    let wanted = |id: usize| match before.clients[id].phase {
+    let written = |id: usize| match before.clients[id].phase {
         Phase::Decided(seen) => seen - 1,
         _ => before.stock.available,
     };
@@ -118,22 +118,22 @@ fn at_the_storage(
             format!("{reader} reads available = {left}{}", order.unwrap_or_default())
         }
         StockStep::Write(id) => {
-            format!("{} writes available = {}: {}", client(id), wanted(id), outcome(before, after, id))
+            format!("{} writes available = {}: {}", client(id), written(id), outcome(before, after, id))
         }
         StockStep::WriteAgain(id) => {
             format!("the same write of {} arrives again: {}", client(id), outcome(before, after, id))
         }
-        StockStep::AtomicUpdate => format!("the neighbour sells one: available = {left}, sold {}", after.stock.sold),
+        StockStep::AtomicUpdate => format!("an atomic update sells one: available = {left}, sold {}", after.stock.sold),
     }
 }
 
-/// What came of a write.
+/// How a write ended.
 fn outcome(before: &State, after: &State, id: usize) -> String {
     let sold = after.stock.sold;
     match before.clients[id].phase {
         _ if sold == before.stock.sold => "refused".to_owned(),
         Phase::Decided(seen) | Phase::Written(seen) | Phase::Refused(seen) if seen != before.stock.available => {
-            format!("accepted, though what it read is no longer so; sold {sold}")
+            format!("accepted, although available has changed since its read; sold {sold}")
         }
         _ => format!("accepted; sold {sold}"),
     }

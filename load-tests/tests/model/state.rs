@@ -1,11 +1,12 @@
-//! What the model looks like between two steps. Only facts, and the ghost that the properties
-//! look for; how it moves is in `lock` and `stock`.
+//! A state of the model: lock nodes, clients, the stock, and the ghost state that only the properties read.
+//!
+//! Absence: no step; `lock` and `stock` hold them.
 
 use crate::protocol_model::{Lapses, ProtocolModel, Scope, TokenIssuer};
 use crate::rules::Issue;
 
 pub(crate) const NODES: usize = 3;
-/// Room for so many; a model with fewer leaves the others without anything to do.
+/// The most clients of any model; in a model with fewer the others have given up from the start.
 pub(crate) const CLIENTS: usize = 3;
 
 /// One lock node: `fence:{resource}`, and the owner in `lock:{resource}`.
@@ -15,20 +16,20 @@ pub(crate) struct Node {
     pub(crate) owner: Option<u8>,
 }
 
-/// What became of one client's requests at one node.
+/// The progress of one client's requests at one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Exchange {
-    /// The request to grant is on its way, or lost.
+    /// The request to grant is in flight, or lost.
     Requested,
-    /// Granted with this counter; the reply is on its way, or lost.
+    /// Granted with this counter; the reply is in flight, or lost.
     Granted(u8),
-    /// The request to seal is on its way, or lost.
+    /// The request to seal is in flight, or lost.
     Sealing,
-    /// Both the request to grant and the request to seal are on their way, or lost.
+    /// The request to grant and the request to seal are both in flight, or lost.
     RequestedAndSealing,
-    /// Sealed here; the reply counts.
+    /// Sealed at this node; the reply counts.
     Sealed,
-    /// Nothing more can come of it.
+    /// No message in flight can have an effect any more.
     Done,
 }
 
@@ -39,16 +40,16 @@ pub(crate) enum Phase {
     /// Waits for a quorum to seal its token.
     Sealing,
     Holding,
-    /// Has read this much before claiming, in the version that does so.
+    /// Has read this many units before claiming, in the version that reads first.
     ReadUnclaimed(u8),
     Claimed,
-    /// Has read this much and decided: its write may arrive now, later or never.
+    /// Has read this many units and decided: its write may arrive now, later or never.
     Decided(u8),
     /// Its write arrived and was accepted. The same write may arrive again.
     Written(u8),
     /// Its write arrived and was refused. The same write may arrive again.
     Refused(u8),
-    /// Its claim was refused, with the fence of that moment.
+    /// Its claim was refused; the value of the fence at that moment.
     Stale(u8),
     SoldOut,
     GaveUp,
@@ -57,10 +58,9 @@ pub(crate) enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Client {
     pub(crate) phase: Phase,
-    /// The token; in `Phase::Sealing` the one that it would like to have. 0: none.
+    /// The token; in `Phase::Sealing` the one that it seals. 0: none.
     pub(crate) token: u8,
-    /// Who had been granted the lock before this one began: they must have lower tokens.
-    /// One bit each.
+    /// The clients that were granted the lock before this one requested it: their tokens must be lower. One bit each.
     pub(crate) after: u8,
     pub(crate) exchanges: [Exchange; NODES],
 }
@@ -71,13 +71,13 @@ pub(crate) struct Stock {
     pub(crate) available: u8,
     pub(crate) fence: u8,
     pub(crate) applied_fence: u8,
-    /// Units for which somebody was told yes.
+    /// Units whose write was accepted.
     pub(crate) sold: u8,
     /// The last value of the sequence, in the version that draws tokens from one.
     pub(crate) sequence: u8,
 }
 
-/// What may still go wrong.
+/// The failures that may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Budget {
     pub(crate) leases: u8,
@@ -87,14 +87,14 @@ pub(crate) struct Budget {
     pub(crate) atomic_updates: u8,
 }
 
-/// Ghost that no participant sees; the properties do.
+/// Ghost state: no participant reads it, only the properties do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Ghost {
-    /// A write was accepted although what it was computed from was no longer true.
+    /// A write was accepted although `available` had changed since it was read.
     pub(crate) lost_update: bool,
-    /// Whose order was looked up under a higher token and not found. One bit each.
+    /// The clients whose order was queried under a higher token and found absent. One bit each.
     pub(crate) absent: u8,
-    /// A write was accepted after its order had been looked up so.
+    /// A write was accepted after its order had been found absent.
     pub(crate) revived: bool,
 }
 
@@ -119,8 +119,8 @@ impl State {
         if model.version.rules().issue == Issue::NoLock {
             client.phase = Phase::Holding;
         }
-        let nobody = Client { phase: Phase::GaveUp, exchanges: [Exchange::Done; NODES], ..client };
-        let mut clients = [nobody; CLIENTS];
+        let unused = Client { phase: Phase::GaveUp, exchanges: [Exchange::Done; NODES], ..client };
+        let mut clients = [unused; CLIENTS];
         clients[..model.clients].fill(client);
         let (leases, keys) = match model.lapses {
             Lapses::Any => (0, 0),
@@ -141,11 +141,11 @@ impl State {
         }
     }
 
-    /// Nothing that a property looks at can change any more.
+    /// Nothing that a property reads can change any more.
     pub(crate) fn over(&self, scope: Scope) -> bool {
         let duplicates = self.budget.duplicates > 0;
-        let neighbour = self.budget.atomic_updates > 0 && self.stock.available > 0;
-        !neighbour
+        let atomic_update = self.budget.atomic_updates > 0 && self.stock.available > 0;
+        !atomic_update
             && self.clients.iter().all(|client| match client.phase {
                 Phase::Written(_) | Phase::Refused(_) => !duplicates,
                 Phase::Stale(_) | Phase::SoldOut | Phase::GaveUp => true,
@@ -166,12 +166,12 @@ impl Node {
 }
 
 impl Client {
-    /// Obtained the lock, whatever became of it.
+    /// It acquired the lock, now or earlier.
     pub(crate) fn acquired(&self) -> bool {
         !matches!(self.phase, Phase::Acquiring | Phase::Sealing | Phase::GaveUp)
     }
 
-    /// Asks nothing more of the lock, and so releases it.
+    /// It needs the lock no longer, and may release it.
     pub(crate) fn done(&self, scope: Scope) -> bool {
         match self.phase {
             Phase::Holding => scope == Scope::Tokens,

@@ -1,4 +1,4 @@
-//! The steps at the storage: claim, read, decide, write, and the neighbour who asks no lock.
+//! The steps at the storage: claim, read, decide, write, and the atomic update that uses no lock.
 //! Each is one statement on one row, and so one step.
 
 use crate::protocol_model::{AtomicUpdate, ProtocolModel, Scope};
@@ -7,16 +7,16 @@ use crate::state::{Client, Phase, State, Stock};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StockStep {
-    /// `nextval`, in the version that draws its token after locking.
+    /// `nextval`, in the version whose token comes from a sequence after locking.
     Draw(usize),
     Claim(usize),
-    /// Reads what is available, decides, and sends its write if there is enough.
+    /// Reads `available`, decides, and sends the write if there is enough.
     Read(usize),
-    /// The write arrives: at once, late, or never.
+    /// The write arrives; at once, or late. A lost write is one whose step never happens.
     Write(usize),
     /// The same write arrives again.
     WriteAgain(usize),
-    /// The neighbour sells one.
+    /// An atomic update sells one unit.
     AtomicUpdate,
 }
 
@@ -91,8 +91,8 @@ fn claim(model: &ProtocolModel, stock: &mut Stock, client: &Client) -> Phase {
     }
 }
 
-/// `select available from stock`, and the decision. Under a claim also the look-up of the orders
-/// of everybody with a lower token: what is absent now must stay absent.
+/// `select available from stock`, and the decision. Under a claim it also queries the orders of every lower token: an
+/// order that is absent now must stay absent.
 fn read(model: &ProtocolModel, state: &mut State, id: usize) {
     let seen = state.stock.available;
     let me = state.clients[id];
@@ -127,7 +127,7 @@ fn write(model: &ProtocolModel, state: &mut State, id: usize) {
         FenceAtWrite::EqualsToken => stock.fence == client.token,
     };
     if !in_order || (rules.write_once && stock.applied_fence >= client.token) {
-        // A second arrival that is refused leaves the order as the first one left it.
+        // A refused second arrival does not change how the first one ended.
         if let Phase::Decided(seen) = client.phase {
             client.phase = Phase::Refused(seen);
         }

@@ -1,9 +1,9 @@
-//! Folding: states that differ only in the names of clients and nodes become one.
-//! Clients follow the same rules, and so do nodes, so a renamed state has the same future.
+//! Symmetry reduction: states that differ only in the names of clients and nodes become one.
+//! All clients follow the same rules, and so do all nodes, so a renamed state has the same successors.
 
 use crate::state::{CLIENTS, Exchange, NODES, Phase, State};
 
-/// What the clients and nodes of a symmetry_reduced state were called to begin with.
+/// The names that the clients and nodes of a reduced state had in the first state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OriginalNames {
     pub(crate) clients: [usize; CLIENTS],
@@ -14,11 +14,11 @@ impl OriginalNames {
     pub(crate) const IDENTITY: Self = Self { clients: [0, 1, 2], nodes: [0, 1, 2] };
 }
 
-/// Three neighbours compared thus are in order.
+/// These comparisons, in this order, sort three elements.
 const COMPARISONS: [(usize, usize); 3] = [(0, 1), (1, 2), (0, 1)];
 
 impl State {
-    /// Sorts clients, then nodes, and keeps `names` beside them.
+    /// Sorts clients, then nodes, and permutes `names` with them.
     pub(crate) fn canonicalize(&mut self, names: &mut OriginalNames) {
         for (low, high) in COMPARISONS {
             if self.client_rank(low) > self.client_rank(high) {
@@ -37,8 +37,8 @@ impl State {
         }
     }
 
-    /// Does not depend on the names of the nodes. Clients of equal rank are left as they are:
-    /// that folds less, and is still right.
+    /// Does not depend on the names of the nodes. Clients of equal rank keep their order: that reduces less, and is
+    /// still correct.
     fn client_rank(&self, id: usize) -> (Phase, u8, [(Exchange, bool, u8); NODES], u32) {
         let client = &self.clients[id];
         let mut exchanges = [0, 1, 2].map(|node| {

@@ -1,7 +1,7 @@
 //! The general checker: does a sequence of these operations on one SKU exist that explains every answer?
 //!
 //! The linearizability search of Wing and Gong with Lowe's cache of visited states: place any operation that no unplaced
-//! one has to precede, and backtrack where nothing fits. Two shortcuts lose no sequence: a "too few" that is true at present
+//! one has to precede, and backtrack where nothing fits. Two shortcuts lose no sequence: a "too few" that is true in this state
 //! is placed at once, since it changes nothing; and of several operations with the same effect the one with the earliest
 //! deadline is placed first, since they are interchangeable.
 //!
@@ -23,11 +23,11 @@ pub(super) struct Op {
 /// What an operation does, and what has to hold when it takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// At least so many units were available, and were taken.
+    /// This number of units was available, and was taken.
     Take(i64),
-    /// Fewer than so many units were available.
+    /// Fewer units than this were available.
     Lack(i64),
-    /// So many units were added.
+    /// This number of units was added.
     Give(i64),
 }
 
@@ -60,7 +60,7 @@ pub(super) enum Search {
     GaveUp,
 }
 
-/// Searches for a sequence that starts with so many units.
+/// Searches for a sequence that starts with this number of units.
 pub(super) fn explains(units: i64, mut ops: Vec<Op>, limit: Limit) -> Search {
     ops.sort_by_key(|op| op.from);
     let open = ops.iter().filter(|op| op.until.is_some()).count();
@@ -115,7 +115,7 @@ impl State {
         Search::Unexplained
     }
 
-    /// Places every "too few" that is true at present, and returns what can be tried next, the earliest deadline last.
+    /// Places every "too few" that is true in this state, and returns what can be tried next, the earliest deadline last.
     fn step(&mut self, mut placed: Vec<usize>) -> SearchStep {
         loop {
             let possible = self.possible();

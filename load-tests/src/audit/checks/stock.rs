@@ -5,7 +5,7 @@ use crate::audit::oversold;
 use crate::audit::snapshot::{LedgerKind, StockRow};
 use crate::audit::violation::Violation;
 
-/// 1. Σ live units ≤ units in stock, per SKU: by the reservations at present, and by the ledger at any time.
+/// 1. Σ live units ≤ units in stock, per SKU: by the reservations now, and by the ledger at any time.
 pub(super) fn live_units_exist(evidence: &Evidence<'_>) -> Vec<Violation> {
     let snapshot = evidence.snapshot;
     let (live, ever) = (snapshot.live_units(), oversold::by_sku(&snapshot.ledger));

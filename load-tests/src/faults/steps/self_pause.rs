@@ -11,8 +11,8 @@ use crate::faults::context::FaultContext;
 /// A write of an armed SKU begins by then; otherwise another SKU is more likely to be written.
 const STOPS_WITHIN: Duration = Duration::from_secs(3);
 
-/// Arms a replica, and waits until it has stopped itself. `false`: no write of this SKU began; the replica is disarmed and
-/// runs.
+/// Arms a replica, and waits until it has stopped itself. `false`: no write of this SKU began; the replica is disarmed
+/// and runs.
 pub(crate) async fn arm_until_stopped(
     context: &FaultContext<'_>,
     service: &LabClient,

@@ -48,7 +48,7 @@ pub struct RunReport {
     pub faults_fired: usize,
     /// From the first request to the last answer.
     pub duration_seconds: f64,
-    /// Orders answered per second, whatever the answer.
+    /// Orders answered per second, with any answer.
     pub orders_per_second: f64,
     /// From request to answer.
     pub latency_ms: Latency,

@@ -1,5 +1,5 @@
-//! What keeps stock safe from its own callers: credentials, strategies, fencing
-//! tokens. Wrong ones are refused before anything is read or written.
+//! The checks of inventory on its callers: credentials, strategies, fencing
+//! tokens. A wrong one is refused before any row is read or written.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use super::{
 const TOO_HIGH: u64 = 1 << 53;
 
 #[tokio::test]
-async fn strategies_are_chosen_from_those_that_are_allowed() {
+async fn only_allowed_strategies_can_be_chosen() {
     let stack = Stack::start(Lab::Off).await;
     stack.put_stock("chair", 5).await;
     let one = order(&[("chair", json!(1))]);
@@ -32,11 +32,11 @@ async fn strategies_are_chosen_from_those_that_are_allowed() {
     let arm = stack.inventory(Method::POST, "/v1/lab/pauses");
     let arm = arm.json(&json!({"sku": "chair", "count": 1}));
     refusal("the lab is off", arm, 404, "not_found").await;
-    stack.is_unharmed(5).await;
+    stack.is_unchanged(5).await;
 }
 
 #[tokio::test]
-async fn inventory_opens_to_the_right_token_only() {
+async fn inventory_accepts_only_its_bearer_token() {
     let stack = Stack::start(Lab::On).await;
     stack.put_stock("chair", 5).await;
     let url = format!("{}/v1/stock/chair", stack.inventory.url);
@@ -49,11 +49,11 @@ async fn inventory_opens_to_the_right_token_only() {
     let near = format!("Bearer {}", &TOKEN[..TOKEN.len() - 1]);
     refusal("a near miss", stack.http.get(&url).header("authorization", near), 401, "unauthorized").await;
     refusal("none at all", stack.http.get(&url), 401, "unauthorized").await;
-    stack.is_unharmed(5).await;
+    stack.is_unchanged(5).await;
 }
 
 #[tokio::test]
-async fn fencing_tokens_are_taken_within_their_range_and_where_they_belong() {
+async fn a_fencing_token_out_of_range_or_of_the_wrong_strategy_is_refused() {
     let stack = Stack::start(Lab::On).await;
     stack.put_stock("chair", 5).await;
     let reserve = |strategy: &str, token: Option<Value>| {
@@ -90,13 +90,13 @@ async fn fencing_tokens_are_taken_within_their_range_and_where_they_belong() {
     let stale = refusal("a claimed token", claim(highest), 409, "stale_fencing_token").await;
     assert_eq!((&stale["token"], &stale["current"]), (&json!(TOO_HIGH - 1), &json!(TOO_HIGH - 1)));
     let never_claimed = reserve("redlock-fenced", Some(json!(1)));
-    refusal("a token nobody claimed", never_claimed, 409, "stale_fencing_token").await;
+    refusal("a token that was not claimed", never_claimed, 409, "stale_fencing_token").await;
     assert_eq!(stack.available().await, 5);
 }
 
-/// The strategies of the lab write what was computed; even there nobody invents units.
+/// Unsafe strategies write a computed value; even there, more units than exist are refused.
 #[tokio::test]
-async fn more_than_there_is_was_never_observed() {
+async fn an_observation_of_more_units_than_exist_is_refused() {
     let stack = Stack::start(Lab::On).await;
     stack.put_stock("chair", 5).await;
     for (strategy, token) in [("off", None), ("redlock-write-fence", Some(json!(7)))] {
@@ -109,11 +109,11 @@ async fn more_than_there_is_was_never_observed() {
             assert_eq!(problem["errors"][0]["pointer"], "/lines", "{what}: {problem}");
         }
     }
-    stack.is_unharmed(5).await;
+    stack.is_unchanged(5).await;
 }
 
 #[tokio::test]
-async fn what_inventory_is_asked_must_make_sense() {
+async fn an_invalid_request_to_inventory_is_refused() {
     let stack = Stack::start(Lab::On).await;
     stack.put_stock("chair", 5).await;
     let put = |on_hand: Value| (Method::PUT, "/v1/stock/chair", json!({"on_hand": on_hand}));
@@ -157,7 +157,7 @@ async fn what_inventory_is_asked_must_make_sense() {
         let what = format!("{method} {path} {body}");
         refusal(&what, stack.inventory(method, path).json(&body), status, code).await;
     }
-    stack.is_unharmed(5).await;
+    stack.is_unchanged(5).await;
 }
 
 fn reservation(token: Option<&Value>, observed: &Value) -> Value {

@@ -1,7 +1,7 @@
-//! Whatever a client sends that is wrong gets its status and its code, changes
-//! nothing, and harms nobody: the processes live on, and the snapshot are clean.
-//! Here are orders, as anybody may send them; `guards` has what only inventory
-//! sees. Only refusals: what must succeed is tested where it is made.
+//! A bad request gets its status and its code, changes no row, and ends no
+//! process: afterwards the databases are consistent and the next order succeeds.
+//! This file has requests to order; `guards` has requests to inventory. Only
+//! refusals: requests that must succeed are tested in each service.
 
 mod guards;
 mod refusal;
@@ -21,7 +21,7 @@ use self::{
 };
 
 #[tokio::test]
-async fn an_order_that_is_wrong_in_itself_is_refused() {
+async fn an_invalid_order_is_refused() {
     let stack = Stack::start(Lab::On).await;
     stack.put_stock("chair", 5).await;
     let quantity = |quantity: Value| order(&[("chair", quantity)]).to_string();
@@ -46,8 +46,8 @@ async fn an_order_that_is_wrong_in_itself_is_refused() {
         ),
         ("no customer", json!({"lines": [{"sku": "chair", "quantity": 1}]}).to_string(), 422, "/customer"),
         ("an unknown member", json!({"customer": "ada", "lines": [], "price": 0}).to_string(), 422, "/price"),
-        ("half of it", "{\"customer\": \"ada\", \"lines\": [".to_owned(), 400, ""),
-        ("nothing", String::new(), 400, ""),
+        ("half a body", "{\"customer\": \"ada\", \"lines\": [".to_owned(), 400, ""),
+        ("an empty body", String::new(), 400, ""),
     ];
     for (what, body, status, pointer) in cases {
         let refused = stack.place("k").body(body);
@@ -57,11 +57,11 @@ async fn an_order_that_is_wrong_in_itself_is_refused() {
             assert_eq!(problem["errors"][0]["pointer"], pointer, "{what}: {problem}");
         }
     }
-    stack.is_unharmed(5).await;
+    stack.is_unchanged(5).await;
 }
 
 #[tokio::test]
-async fn a_body_in_the_wrong_wrapping_is_refused() {
+async fn a_body_of_the_wrong_type_encoding_or_size_is_refused() {
     let stack = Stack::start(Lab::On).await;
     stack.put_stock("chair", 5).await;
     let good = order(&[("chair", json!(1))]).to_string();
@@ -81,11 +81,11 @@ async fn a_body_in_the_wrong_wrapping_is_refused() {
     refusal("10 MB", stack.place("k").body(large.clone()), 413, "body_too_large").await;
     let put = stack.inventory(Method::PUT, "/v1/stock/chair").body(large);
     refusal("10 MB of stock", put, 413, "body_too_large").await;
-    stack.is_unharmed(5).await;
+    stack.is_unchanged(5).await;
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_not_found() {
+async fn an_unknown_resource_is_not_found() {
     let stack = Stack::start(Lab::On).await;
     stack.put_stock("chair", 5).await;
     let unknown = order(&[("chair", json!(1)), ("nothing", json!(1))]);
@@ -93,11 +93,11 @@ async fn what_does_not_exist_is_not_found() {
         let post = stack.place(strategy).header("lock-strategy", strategy);
         refusal("an unknown SKU", post.json(&unknown), 404, "not_found").await;
     }
-    let nobody = Uuid::nil();
+    let unknown_id = Uuid::nil();
     let get = |url: String| stack.http.get(url);
     let order = &stack.order.url;
     for path in [
-        format!("/v1/orders/{nobody}"),
+        format!("/v1/orders/{unknown_id}"),
         "/v1/orders/7".to_owned(),
         "/v1/orders/".to_owned(),
         "/v2/orders".to_owned(),
@@ -109,20 +109,20 @@ async fn what_does_not_exist_is_not_found() {
         refusal(&path, get(format!("{order}{path}")), 404, "not_found").await;
     }
     for end in ["confirm", "cancel"] {
-        let post = stack.http.post(format!("{order}/v1/orders/{nobody}/{end}"));
+        let post = stack.http.post(format!("{order}/v1/orders/{unknown_id}/{end}"));
         refusal(end, post, 404, "not_found").await;
-        let reservation = format!("/v1/reservations/{nobody}/{end}");
+        let reservation = format!("/v1/reservations/{unknown_id}/{end}");
         let post = stack.inventory(Method::POST, &reservation);
         refusal(&reservation, post, 404, "not_found").await;
     }
     for path in ["/v1/stock/nothing", "/v1/stock/a%20b", "/v1/stock/%00", "/v1/nothing"] {
         refusal(path, stack.inventory(Method::GET, path), 404, "not_found").await;
     }
-    stack.is_unharmed(5).await;
+    stack.is_unchanged(5).await;
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_told_the_right_ones() {
+async fn a_wrong_method_is_answered_with_the_allowed_ones() {
     let stack = Stack::start(Lab::On).await;
     stack.put_stock("chair", 5).await;
     let order = &stack.order.url;
@@ -137,16 +137,16 @@ async fn a_wrong_method_is_told_the_right_ones() {
     ];
     for (request, allowed) in wrong {
         let response = request.send().await.expect("a reply");
-        let told = response.headers().get("allow").cloned();
+        let allow = response.headers().get("allow").cloned();
         let what = response.url().to_string();
         problem(&what, response, 405, "method_not_allowed").await;
-        assert_eq!(told.as_ref().and_then(|value| value.to_str().ok()), Some(allowed), "{what}");
+        assert_eq!(allow.as_ref().and_then(|value| value.to_str().ok()), Some(allowed), "{what}");
     }
-    stack.is_unharmed(5).await;
+    stack.is_unchanged(5).await;
 }
 
 #[tokio::test]
-async fn an_idempotency_key_stands_for_one_order() {
+async fn an_idempotency_key_belongs_to_one_order() {
     let stack = Stack::start(Lab::On).await;
     stack.put_stock("chair", 5).await;
     let one = order(&[("chair", json!(1))]);
@@ -160,7 +160,7 @@ async fn an_idempotency_key_stands_for_one_order() {
     let armed = arm.json(&json!({"sku": "chair", "count": 1})).send().await;
     assert!(armed.expect("a reply").status().is_success());
     let first = tokio::spawn(stack.place("k").json(&one).send());
-    stack.inventory.process.stopped().await.expect("parked in the write");
+    stack.inventory.process.stopped().await.expect("paused in the write");
     refusal("a key in flight", stack.place("k").json(&one), 409, "idempotency_in_progress").await;
     stack.inventory.process.resume();
     let first = first.await.expect("no panic").expect("a reply");
@@ -170,11 +170,11 @@ async fn an_idempotency_key_stands_for_one_order() {
     refusal("a reused key", stack.place("k").json(&two), 422, "idempotency_key_reused").await;
     let again = stack.place("k").json(&one).send().await.expect("a reply");
     assert_eq!(again.bytes().await.expect("a body"), first.bytes().await.expect("a body"));
-    stack.is_unharmed(4).await;
+    stack.is_unchanged(4).await;
 }
 
 #[tokio::test]
-async fn what_is_hardly_http_harms_nobody() {
+async fn malformed_http_changes_no_row_and_ends_no_process() {
     let stack = Stack::start(Lab::On).await;
     stack.put_stock("chair", 5).await;
     let (length, key) = ("content-length: 5", "idempotency-key: k");
@@ -195,11 +195,11 @@ async fn what_is_hardly_http_harms_nobody() {
         let address = service.url.trim_start_matches("http://");
         for request in &nonsense {
             let mut connection = TcpStream::connect(address).await.expect("a connection");
-            // Whether it is answered or hung up on is the server's business.
+            // The server may answer or close the connection.
             drop(connection.write_all(request.as_bytes()).await);
             drop(connection.shutdown().await);
             drop(connection.read_to_end(&mut Vec::new()).await);
         }
     }
-    stack.is_unharmed(5).await;
+    stack.is_unchanged(5).await;
 }

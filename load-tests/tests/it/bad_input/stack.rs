@@ -1,5 +1,5 @@
-//! One replica of each service on real servers, and what must be true of them
-//! however badly they were treated.
+//! One replica of each service on real servers, and what must hold after any
+//! bad request.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,7 +10,7 @@ use testbed::{Postgres, Process, ProcessSpec, RedisNode};
 use uuid::Uuid;
 
 pub(super) const TOKEN: &str = "a-token-of-this-test";
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) fn order(lines: &[(&str, Value)]) -> Value {
     let line = |(sku, quantity): &(&str, Value)| match quantity {
@@ -21,7 +21,7 @@ pub(super) fn order(lines: &[(&str, Value)]) -> Value {
     json!({"customer": "ada", "lines": lines})
 }
 
-/// Whether unsafe strategies and the lab's own calls are there.
+/// Whether unsafe strategies and the calls of the lab are enabled.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Lab {
     On,
@@ -33,13 +33,13 @@ pub(super) struct Service {
     pub(super) process: Process,
 }
 
-/// One replica of each service; what is refused needs no second.
+/// One replica of each service; refusals need no second one.
 pub(super) struct Stack {
     pub(super) http: Client,
     pub(super) order: Service,
     pub(super) inventory: Service,
-    stock_book: PgPool,
-    order_book: PgPool,
+    inventory_database: PgPool,
+    order_database: PgPool,
     _redis: Vec<RedisNode>,
 }
 
@@ -76,13 +76,13 @@ impl Stack {
             ],
         )
         .await;
-        let http = Client::builder().no_proxy().timeout(PATIENCE).build();
+        let http = Client::builder().no_proxy().timeout(TIME_LIMIT).build();
         Self {
             http: http.expect("a client"),
             order,
             inventory,
-            stock_book: PgPool::connect(&stock).await.expect("the book of stock"),
-            order_book: PgPool::connect(&orders).await.expect("the book of orders"),
+            inventory_database: PgPool::connect(&stock).await.expect("the database of inventory"),
+            order_database: PgPool::connect(&orders).await.expect("the database of order"),
             _redis: redis,
         }
     }
@@ -91,13 +91,13 @@ impl Stack {
         format!("{}/v1/orders", self.order.url)
     }
 
-    /// A request for an order that still wants a body.
+    /// A request for an order, without its body.
     pub(super) fn place(&self, key: &str) -> RequestBuilder {
         let post = self.http.post(self.orders()).header("idempotency-key", key);
         post.header("content-type", "application/json")
     }
 
-    /// A request to inventory, as order would send it.
+    /// A request to inventory, with the headers that order sends.
     pub(super) fn inventory(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}{path}", self.inventory.url);
         let request = self.http.request(method, url).bearer_auth(TOKEN);
@@ -112,11 +112,12 @@ impl Stack {
 
     pub(super) async fn available(&self) -> i64 {
         let available = sqlx::query_scalar("select available from stock where sku = 'chair'");
-        available.fetch_one(&self.stock_book).await.expect("a row")
+        available.fetch_one(&self.inventory_database).await.expect("a row")
     }
 
-    /// So many chairs are left, the snapshot agree, and the next good order is held.
-    pub(super) async fn is_unharmed(&self, left: i64) {
+    /// Both services run, so many chairs are left, the next valid order is held, and
+    /// the rows of both databases are consistent.
+    pub(super) async fn is_unchanged(&self, left: i64) {
         for service in [&self.order, &self.inventory] {
             assert!(!service.process.ended(), "{}", service.process.log_tail(30));
             let log = service.process.log_tail(10_000);
@@ -126,13 +127,13 @@ impl Stack {
         }
         assert_eq!(self.available().await, left);
         let one = order(&[("chair", json!(1))]);
-        let held = self.place("the next good order").json(&one).send().await;
+        let held = self.place("the next valid order").json(&one).send().await;
         let held = held.expect("a reply");
         assert_eq!(held.status(), 201, "{}", held.text().await.unwrap_or_default());
-        self.books_agree().await;
+        self.databases_are_consistent().await;
     }
 
-    async fn books_agree(&self) {
+    async fn databases_are_consistent(&self) {
         let stock = [
             (
                 "stock and live units differ",
@@ -149,17 +150,17 @@ impl Stack {
         ];
         let orders = [
             ("an order is left pending", "select count(*) from orders where status = 'pending'"),
-            ("a payment is left open", "select count(*) from payments where state = 'authorised'"),
+            ("a payment is left authorised", "select count(*) from payments where state = 'authorised'"),
             (
-                "captured and standing differ",
+                "a payment is captured and its order not live, or the reverse",
                 "select count(*) from orders o full join payments p on p.order_id = o.id
                 where (o.status in ('held', 'confirmed')) <> (coalesce(p.state, '') = 'captured')",
             ),
         ];
-        let stock = stock.map(|check| (&self.stock_book, check));
-        let orders = orders.map(|check| (&self.order_book, check));
-        for (book, (what, query)) in stock.into_iter().chain(orders) {
-            let wrong: i64 = sqlx::query_scalar(query).fetch_one(book).await.expect("a count");
+        let stock = stock.map(|check| (&self.inventory_database, check));
+        let orders = orders.map(|check| (&self.order_database, check));
+        for (database, (what, query)) in stock.into_iter().chain(orders) {
+            let wrong: i64 = sqlx::query_scalar(query).fetch_one(database).await.expect("a count");
             assert_eq!(wrong, 0, "{what}");
         }
     }
@@ -177,14 +178,14 @@ impl Service {
             log: PathBuf::from(log),
         };
         let mut process = Process::spawn(spec).expect("a process");
-        let url = process.first_line(PATIENCE).await.expect("its address");
+        let url = process.first_line(TIME_LIMIT).await.expect("its address");
         Self { url, process }
     }
 }
 
-/// Tests run from `target/<profile>/deps`; binaries lie one folder up.
+/// Tests run in `target/<profile>/deps`; the services are built one folder up.
 fn beside_this_test(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("our own path");
+    let test = std::env::current_exe().expect("the path of this test");
     let program = test.ancestors().nth(2).expect("target/<profile>").join(name);
     assert!(program.exists(), "{} is missing: `cargo build -p {name}` first", program.display());
     program

@@ -1,12 +1,12 @@
-//! Random lifecycles of orders against the real stack: placed, placed again under the same key, confirmed, cancelled, left
-//! to expire, while stock is changed and replicas of both services are killed. Afterwards the audit passes, and no answer
-//! contradicts the databases.
+//! Random lifecycles of orders against the real stack: placed, placed again under the same key, confirmed, cancelled,
+//! left to expire, while stock is changed and replicas of both services are killed. Afterwards the audit passes, and no
+//! answer contradicts the databases.
 //!
-//! `HOLDFAST_STATE_OPS` sets the number of operations, `HOLDFAST_STATE_SEED` repeats them: the seed decides the steps of
-//! each client and their order, not how the steps of different clients interleave. A failing run is repeated with fewer
-//! operations; the failure names the smallest number that still showed it.
+//! `HOLDFAST_STATE_OPS` sets the number of operations, `HOLDFAST_STATE_SEED` repeats them: the seed decides the steps
+//! of each client and their order, not how the steps of different clients interleave. A failing run is repeated with
+//! fewer operations; the failure names the smallest number that still showed it.
 
-mod world;
+mod replicas;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use self::world::{Reply, World};
+use self::replicas::{ReplicatedStack, Reply};
 
 const CLIENTS: usize = 16;
 const OPERATIONS: usize = 10_000;
@@ -85,18 +85,18 @@ fn from_environment(name: &str) -> Option<u64> {
 
 /// What was wrong afterwards; empty if nothing was.
 async fn run(seed: u64, operations: usize) -> Vec<String> {
-    let world = World::start().await;
+    let stack = ReplicatedStack::start().await;
     for sku in SKUS {
-        let put = world.put_stock(sku, 50).await.expect("an answer");
+        let put = stack.put_stock(sku, 50).await.expect("an answer");
         assert_eq!(put.status, 200, "{}", put.body);
     }
     let progress = watch::Sender::new(0_usize);
-    let clients = (0..CLIENTS).map(|number| client(&world, seed, number, operations / CLIENTS, &progress));
-    let crashing = crashes(&world, seed, operations, progress.subscribe());
+    let clients = (0..CLIENTS).map(|number| client(&stack, seed, number, operations / CLIENTS, &progress));
+    let crashing = crashes(&stack, seed, operations, progress.subscribe());
     let (lives, crashed) = tokio::join!(futures_util::future::join_all(clients), crashing);
 
     let lives: Vec<_> = lives.into_iter().flatten().collect();
-    let auditor = Auditor::connect(&world.databases).await.expect("the auditor");
+    let auditor = Auditor::connect(&stack.databases).await.expect("the auditor");
     let quiescence = wait_until_quiescent(&auditor, None, QUIESCENT_WITHIN).await.expect("both databases are read");
     if let Quiescence::NotReached(what) = quiescence {
         return vec![format!("the stack did not become quiescent: {what}")];
@@ -109,7 +109,7 @@ async fn run(seed: u64, operations: usize) -> Vec<String> {
     found
 }
 
-async fn crashes(world: &World, seed: u64, operations: usize, mut progress: watch::Receiver<usize>) -> usize {
+async fn crashes(stack: &ReplicatedStack, seed: u64, operations: usize, mut progress: watch::Receiver<usize>) -> usize {
     let mut rng = StdRng::seed_from_u64(seed ^ u64::MAX);
     let mut crashed = 0;
     for at in (OPERATIONS_PER_CRASH..operations).step_by(OPERATIONS_PER_CRASH) {
@@ -117,14 +117,14 @@ async fn crashes(world: &World, seed: u64, operations: usize, mut progress: watc
         if progress.wait_for(|done| *done >= at.min(operations / CLIENTS * CLIENTS)).await.is_err() {
             break;
         }
-        world.crash(rng.random_range(0..4)).await;
+        stack.crash(rng.random_range(0..4)).await;
         crashed += 1;
     }
     crashed
 }
 
 async fn client(
-    world: &World,
+    stack: &ReplicatedStack,
     seed: u64,
     number: usize,
     operations: usize,
@@ -138,14 +138,14 @@ async fn client(
         match (dice, earlier) {
             (0..10, _) => {
                 let sku = SKUS.choose(&mut rng).expect("some");
-                world.put_stock(sku, rng.random_range(20..400)).await;
+                stack.put_stock(sku, rng.random_range(20..400)).await;
             }
-            (10..25, Some(earlier)) => place(world, which, &mut lives[earlier], dice < 15).await,
-            (25..40, Some(earlier)) => complete(world, which, &mut lives[earlier], "confirm").await,
-            (40..55, Some(earlier)) => complete(world, which, &mut lives[earlier], "cancel").await,
+            (10..25, Some(earlier)) => place(stack, which, &mut lives[earlier], dice < 15).await,
+            (25..40, Some(earlier)) => complete(stack, which, &mut lives[earlier], "confirm").await,
+            (40..55, Some(earlier)) => complete(stack, which, &mut lives[earlier], "cancel").await,
             _ => {
                 let mut life = new_life(&mut rng, format!("{number}-{step}"));
-                place(world, which, &mut life, false).await;
+                place(stack, which, &mut life, false).await;
                 lives.push(life);
             }
         }
@@ -164,9 +164,9 @@ fn new_life(rng: &mut StdRng, key: String) -> OrderLife {
 }
 
 /// Places the order, for the first time or again; `twice` at the same time, at both replicas.
-async fn place(world: &World, which: usize, life: &mut OrderLife, twice: bool) {
+async fn place(stack: &ReplicatedStack, which: usize, life: &mut OrderLife, twice: bool) {
     let send = |which| {
-        world.order(which, "/v1/orders", |request| {
+        stack.order(which, "/v1/orders", |request| {
             request.header("idempotency-key", &life.key).header("lock-strategy", life.strategy.name()).json(&life.body)
         })
     };
@@ -179,9 +179,9 @@ async fn place(world: &World, which: usize, life: &mut OrderLife, twice: bool) {
     }
 }
 
-async fn complete(world: &World, which: usize, life: &mut OrderLife, verb: &'static str) {
+async fn complete(stack: &ReplicatedStack, which: usize, life: &mut OrderLife, verb: &'static str) {
     let Some(id) = life.order_id() else { return };
-    let reply = world.order(which, &format!("/v1/orders/{id}/{verb}"), |request| request).await;
+    let reply = stack.order(which, &format!("/v1/orders/{id}/{verb}"), |request| request).await;
     if reply.is_some_and(|reply| reply.status == 200) {
         life.completed.push(verb);
     }

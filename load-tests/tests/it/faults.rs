@@ -1,7 +1,5 @@
-//! Every fault, each on a small stack of its own, has its effect and ends: the fenced strategy sells out under it, does not
-//! oversell, and passes the audit. How the other strategies fare under each fault is shown by the matrix.
-
-pub(crate) mod environment;
+//! Every fault, each on a small stack of its own, has its effect and ends: the fenced strategy sells out under it, does
+//! not oversell, and passes the audit. How the other strategies fare under each fault is shown by the matrix.
 
 use contract::Strategy;
 use load_tests::faults::{EventOutcome, Fault, PausePoint};
@@ -9,7 +7,7 @@ use load_tests::report::model::RunReport;
 use load_tests::report::verdict::judge;
 use load_tests::scenario::load::Arrivals;
 
-use self::environment::{run, sale};
+use crate::small_stack::{run, sale};
 
 /// Runs one cell of the fenced strategy: the fault fired, every order was answered, nothing was oversold.
 async fn survives(fault: Fault, injections: usize) -> Vec<RunReport> {

@@ -23,7 +23,7 @@ struct Replica {
 }
 
 /// Everything that runs. The services end before the servers that they use.
-pub(super) struct World {
+pub(super) struct ReplicatedStack {
     orders: Vec<Replica>,
     inventory: Vec<Replica>,
     pub(super) http: Client,
@@ -41,7 +41,7 @@ pub(super) struct Reply {
     pub(super) bytes: Vec<u8>,
 }
 
-impl World {
+impl ReplicatedStack {
     pub(super) async fn start() -> Self {
         let postgres = Postgres::start_with(PostgresOptions { fsync: false });
         let (postgres, redis) = tokio::join!(postgres, testbed::redis_nodes(3));
