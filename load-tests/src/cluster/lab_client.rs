@@ -33,22 +33,19 @@ pub struct PausedRequest {
 
 /// How a paused write ended.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "String")]
+#[serde(try_from = "String")]
 pub enum WriteOutcome {
     /// The storage accepted it.
     Written,
-    /// The storage or the service refused it.
+    /// It was refused, or failed, with this problem.
     Refused(ProblemCode),
-    /// It failed for another reason, in the words of inventory.
-    Failed(String),
 }
 
-impl From<String> for WriteOutcome {
-    fn from(text: String) -> Self {
-        match text.as_str() {
-            "written" => Self::Written,
-            code => code.parse().map_or_else(|_| Self::Failed(text), Self::Refused),
-        }
+impl TryFrom<String> for WriteOutcome {
+    type Error = strum::ParseError;
+
+    fn try_from(text: String) -> Result<Self, strum::ParseError> {
+        if text == "written" { Ok(Self::Written) } else { text.parse().map(Self::Refused) }
     }
 }
 
@@ -58,7 +55,6 @@ impl fmt::Display for WriteOutcome {
         match self {
             Self::Written => f.write_str("written"),
             Self::Refused(code) => f.write_str(code.as_str()),
-            Self::Failed(text) => f.write_str(text),
         }
     }
 }
@@ -158,11 +154,12 @@ mod tests {
 
     #[test]
     fn the_outcome_of_a_write_is_printed_as_inventory_sent_it() {
-        let parsed = |text: &str| WriteOutcome::from(text.to_owned());
-        assert_eq!(parsed("written"), WriteOutcome::Written);
-        assert_eq!(parsed("stale_fencing_token"), WriteOutcome::Refused(ProblemCode::StaleFencingToken));
-        for text in ["written", "stale_fencing_token", "postgres did not answer"] {
-            assert_eq!(parsed(text).to_string(), text);
+        let parsed = |text: &str| WriteOutcome::try_from(text.to_owned());
+        assert_eq!(parsed("written"), Ok(WriteOutcome::Written));
+        assert_eq!(parsed("stale_fencing_token"), Ok(WriteOutcome::Refused(ProblemCode::StaleFencingToken)));
+        for text in ["written", "stale_fencing_token"] {
+            assert_eq!(parsed(text).expect("an outcome").to_string(), text);
         }
+        assert!(parsed("postgres did not answer").is_err(), "a text is no outcome");
     }
 }
