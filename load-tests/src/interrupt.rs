@@ -1,22 +1,22 @@
-//! Ctrl-C, TERM and HUP: the first asks the run to end in good order, the second ends the process at once.
+//! Ctrl-C, SIGTERM and SIGHUP: the first one ends the run in good order, the second one ends the process at once.
 //!
-//! Invariant: however this process ends, testbed's watchdog ends the servers.
-//! Absence: nothing is cleaned up here; whoever holds something cleans it up when it is told to stop.
+//! Invariant: however this process ends, the watchdog of testbed ends the servers.
+//! Absence: nothing is cleaned up here; the parts of a run that wait for an interrupt release what they own.
 
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// What a shell reports for a process that Ctrl-C ended.
+/// The exit status that a shell reports for a process ended by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-/// Whether, and by what, the run was asked to end. Cheap to clone.
+/// A request to end the run, and what it came from. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Interrupt(watch::Receiver<Option<&'static str>>);
 
 impl Interrupt {
-    /// Listens from now on. SIGINT is taken before goose can take it: only one handler of its kind is possible.
+    /// Listens from now on. SIGINT is handled here before goose installs its handler: a process can have only one.
     ///
     /// # Errors
     /// A handler cannot be installed.
@@ -37,19 +37,19 @@ impl Interrupt {
         Ok(Self(receiver))
     }
 
-    /// One that never comes, for code that is not run from a command line.
+    /// An interrupt that never arrives, for code that is not run from a command line.
     pub fn never() -> Self {
         Self(watch::channel(None).1)
     }
 
-    /// What asked, if something did.
+    /// The signal that asked for the end; `None` until one did.
     pub fn by(&self) -> Option<&'static str> {
         *self.0.borrow()
     }
 
-    /// Resolves with what asked, when something does.
+    /// Resolves with the signal that asks for the end.
     ///
-    /// # Cancel safety: nothing is consumed; it may be asked again.
+    /// # Cancel safety: nothing is consumed; it can be called again.
     pub async fn asked(&self) -> &'static str {
         let mut receiver = self.0.clone();
         let by = receiver.wait_for(Option::is_some).await.ok().and_then(|by| *by);
@@ -65,6 +65,6 @@ fn asked(sender: &watch::Sender<Option<&'static str>>, by: &'static str) {
         eprintln!("\n{by} again: ending at once.");
         std::process::exit(INTERRUPTED);
     }
-    eprintln!("\n{by}: ending in good order; once more ends at once.");
+    eprintln!("\n{by}: ending in good order; a second {by} ends at once.");
     sender.send_replace(Some(by));
 }

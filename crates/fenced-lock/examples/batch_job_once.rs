@@ -1,6 +1,6 @@
-//! Three replicas wake up at midnight to send the invoices. One does; the others find them sent. The
-//! job takes longer than its lease, so a watchdog extends it; and a mark, written with the token, keeps
-//! whoever comes after the lock was given back from sending them again.
+//! Three replicas start the nightly invoice job at the same time. One runs it; the others find it done. The job takes
+//! longer than its lease, so a watchdog extends the lock; and a mark, written with the token, keeps a replica that gets
+//! the lock later from running the job again.
 //!
 //! `cargo run -p fenced-lock --example batch_job_once`
 
@@ -17,15 +17,15 @@ use tokio::sync::Barrier;
 const DAY: &str = "2026-11-24";
 const INVOICES: usize = 10;
 
-/// What the replicas share: the mark of the last run with its token, and the invoices that went out.
+/// What the replicas share: the mark of the last run, the latest token, and the invoices that were sent.
 #[derive(Default)]
-struct Books {
+struct JobState {
     fence: Option<Token>,
     last_run: Option<&'static str>,
     sent: Vec<(usize, &'static str)>,
 }
 
-/// What the store says to somebody who wants to run the job.
+/// The answer to a replica that wants to run the job.
 enum Claim {
     Stale,
     Done,
@@ -33,29 +33,29 @@ enum Claim {
 }
 
 #[derive(Clone, Default)]
-struct Store(Arc<Mutex<Books>>);
+struct Store(Arc<Mutex<JobState>>);
 
 impl Store {
-    fn books(&self) -> MutexGuard<'_, Books> {
+    fn state(&self) -> MutexGuard<'_, JobState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers the token, then tells whether the job has run already.
+    /// Registers the token, then checks whether the job has run already.
     fn claim(&self, token: Option<Token>) -> Claim {
-        let mut books = self.books();
-        if token <= books.fence {
+        let mut state = self.state();
+        if token <= state.fence {
             return Claim::Stale;
         }
-        books.fence = token;
-        if books.last_run == Some(DAY) { Claim::Done } else { Claim::Due }
+        state.fence = token;
+        if state.last_run == Some(DAY) { Claim::Done } else { Claim::Due }
     }
 
-    /// Only for whoever claimed last.
-    fn write(&self, token: Option<Token>, write: impl FnOnce(&mut Books)) -> bool {
-        let mut books = self.books();
-        let latest = books.fence == token;
+    /// Writes only for the latest claim. Returns whether it did.
+    fn write(&self, token: Option<Token>, write: impl FnOnce(&mut JobState)) -> bool {
+        let mut state = self.state();
+        let latest = state.fence == token;
         if latest {
-            write(&mut books);
+            write(&mut state);
         }
         latest
     }
@@ -70,19 +70,19 @@ async fn midnight(
     let (job, lease) = (Resource::new("job:invoices")?, Lease::new(Duration::from_secs(2))?);
     clock.wait().await;
     let Some(grant) = locks.try_lock(&job, Wait::up_to(Duration::from_mins(2)), lease).await? else {
-        println!("{replica}: somebody else is still at it");
+        println!("{replica}: another replica still runs the job");
         return Ok(());
     };
     let token = grant.token();
     let number = token.map_or(0, Token::get);
     match store.claim(token) {
-        Claim::Stale => println!("{replica}: my token {number} is stale"),
-        Claim::Done => println!("{replica}: token {number}, and the invoices of {DAY} have been sent"),
+        Claim::Stale => println!("{replica}: token {number} is stale"),
+        Claim::Done => println!("{replica}: token {number}, the invoices of {DAY} were already sent"),
         Claim::Due => {
             println!("{replica}: token {number}, sending the invoices of {DAY} …");
             match grant.keep_while(lease, send(replica, token, &store)).await {
-                Some(true) => println!("{replica}: … sent, and the lock was mine all the while"),
-                Some(false) => println!("{replica}: … stopped: somebody else has claimed the job"),
+                Some(true) => println!("{replica}: … sent, and held the lock all the time"),
+                Some(false) => println!("{replica}: … stopped: another replica has claimed the job"),
                 None => println!("{replica}: … stopped: the lock was lost"),
             }
         }
@@ -91,15 +91,15 @@ async fn midnight(
     Ok(())
 }
 
-/// Half as long again as the lease in all; each invoice checks that the job is still ours.
+/// Takes one and a half leases; each invoice checks that no other replica has claimed the job.
 async fn send(replica: &'static str, token: Option<Token>, store: &Store) -> bool {
     for invoice in 0..INVOICES {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        if !store.write(token, |books| books.sent.push((invoice, replica))) {
+        if !store.write(token, |state| state.sent.push((invoice, replica))) {
             return false;
         }
     }
-    store.write(token, |books| books.last_run = Some(DAY))
+    store.write(token, |state| state.last_run = Some(DAY))
 }
 
 pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
@@ -111,10 +111,10 @@ pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
     for replica in replicas {
         replica.await?.map_err(|error| error.to_string())?;
     }
-    let books = store.books();
-    println!("{} invoices went out, {} were due", books.sent.len(), INVOICES);
-    assert_eq!(books.sent.len(), INVOICES);
-    assert!(books.sent.iter().all(|(_, replica)| *replica == books.sent[0].1), "one replica sent them all");
+    let state = store.state();
+    println!("{} invoices were sent, {} were due", state.sent.len(), INVOICES);
+    assert_eq!(state.sent.len(), INVOICES);
+    assert!(state.sent.iter().all(|(_, replica)| *replica == state.sent[0].1), "one replica sent them all");
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! Ada leads, and is paused for longer than her lease. Bob leads. Ada wakes up, does not know it yet,
-//! and writes — and the storage refuses her, because her token is older than one that it has seen.
+//! Ada leads, and is paused for longer than her lease. Bob leads. Ada resumes, does not know that she lost the lock,
+//! and writes; the storage refuses the write, because her token is older than one that it has seen.
 //!
 //! `cargo run -p fenced-lock --example leader_election`
 
@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 struct Storage(Arc<Mutex<Option<Token>>>);
 
 impl Storage {
-    /// Tells whether it was accepted.
+    /// Returns whether the write was accepted.
     fn write(&self, name: &str, token: Option<Token>) -> bool {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let accepted = token >= *seen;
@@ -36,7 +36,7 @@ fn number(token: Option<Token>) -> String {
     token.map_or("none".to_owned(), |token| token.to_string())
 }
 
-/// Ada lives in a thread of her own, so that she can be paused like a process: nothing of hers runs.
+/// Ada runs in a thread of her own, so that she can be paused like a process: none of her tasks runs.
 fn ada(
     election: Election,
     storage: Storage,
@@ -46,41 +46,44 @@ fn ada(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let Some(leadership) = election.campaign(Wait::up_to(Duration::from_secs(30))).await? else {
-            return Err("nobody else wanted to lead yet".into());
+            return Err("ada was not elected, although she was the only candidate".into());
         };
         let token = leadership.token();
         storage.write("ada", token);
         println!("ada is paused");
         let _ = leads.send(());
         let _ = pause.recv();
-        println!("ada wakes up");
-        let harmed = storage.write("ada", token);
+        println!("ada resumes");
+        let accepted = storage.write("ada", token);
         leadership.lost().await;
-        println!("ada has learned that she lost, and found her lock {:?}", leadership.resign().await?);
-        Ok(harmed)
+        println!("ada knows that she lost the leadership; her release reports {:?}", leadership.resign().await?);
+        Ok(accepted)
     })
 }
 
 pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
     let nodes = LockNodes::get().await?;
-    let (office, lease) = (Resource::new("leader:reports")?, Lease::new(Duration::from_secs(1))?);
-    let candidate = || Ok::<_, Box<dyn Error>>(Election::new(nodes.client()?, office.clone(), lease));
+    let (resource, lease) = (Resource::new("leader:reports")?, Lease::new(Duration::from_secs(1))?);
+    let candidate = || Ok::<_, Box<dyn Error>>(Election::new(nodes.client()?, resource.clone(), lease));
     let (storage, bob) = (Storage::default(), candidate()?);
     let observer = tokio::spawn(watch(candidate()?.observe()));
 
     let (leads, led) = oneshot::channel();
-    let (wake_up, pause) = mpsc::channel();
+    let (resume, pause) = mpsc::channel();
     let paused = {
         let (election, storage) = (candidate()?, storage.clone());
         thread::spawn(move || ada(election, storage, leads, pause))
     };
     led.await?;
-    let leadership = bob.campaign(Wait::up_to(Duration::from_secs(30))).await?.ok_or("ada never lost")?;
+    let leadership = bob
+        .campaign(Wait::up_to(Duration::from_secs(30)))
+        .await?
+        .ok_or("bob was not elected, although ada is paused")?;
     assert!(storage.write("bob", leadership.token()));
-    wake_up.send(())?;
-    let harmed = tokio::task::spawn_blocking(|| paused.join()).await?.map_err(|_| "ada panicked")?;
-    assert!(!harmed.map_err(|error| error.to_string())?, "a leader of the past was accepted");
-    println!("bob resigns, and found his lock {:?}", leadership.resign().await?);
+    resume.send(())?;
+    let accepted = tokio::task::spawn_blocking(|| paused.join()).await?.map_err(|_| "ada panicked")?;
+    assert!(!accepted.map_err(|error| error.to_string())?, "the write of a former leader was accepted");
+    println!("bob resigns; his release reports {:?}", leadership.resign().await?);
     observer.abort();
     Ok(())
 }
@@ -88,12 +91,12 @@ pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
 async fn watch(mut observer: Observer) -> Result<(), LockError> {
     loop {
         let leader = observer.next().await?;
-        println!("observer: {}", told(leader.as_ref()));
+        println!("observer: {}", describe(leader.as_ref()));
     }
 }
 
-fn told(leader: Option<&Holder>) -> String {
-    leader.map_or("nobody leads".to_owned(), |leader| format!("token {} leads", number(leader.token())))
+fn describe(leader: Option<&Holder>) -> String {
+    leader.map_or("no leader".to_owned(), |leader| format!("the leader has token {}", number(leader.token())))
 }
 
 #[tokio::main]

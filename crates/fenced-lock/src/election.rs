@@ -1,18 +1,21 @@
-//! Leader election on the same grants: who has the lock of the election leads, a watchdog extends it,
-//! and the fencing token lets storage refuse a leader that was paused and does not know yet.
+//! Leader election on the same locks: the holder of the election's lock leads, a watchdog extends it,
+//! and the fencing token lets the storage refuse a leader that was paused and does not know it yet.
 //!
-//! A leader is never certain that it leads *now*: whatever must not happen twice is guarded by the
-//! token, not by asking.
+//! A leader is never certain that it leads *now*: writes that must not happen twice are guarded by the
+//! token, not by a check of the leadership.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::holder::Change;
-use crate::{Grant, Holder, Lease, LockError, Locks, Released, Resource, Token, Wait};
+use crate::{Grant, Holder, Lease, LockError, Locks, ReleaseOutcome, Resource, Token, Wait};
 
-/// One office that many campaign for. Cheap to clone.
+/// How long an observer relies on notifications alone before it reads the leader again.
+const MAX_NOTIFICATION_WAIT: Duration = Duration::from_secs(5);
+
+/// An election with many candidates and at most one leader. Cheap to clone.
 ///
 /// ```no_run
 /// # async fn demo(locks: fenced_lock::Locks) -> Result<(), Box<dyn std::error::Error>> {
@@ -21,10 +24,10 @@ use crate::{Grant, Holder, Lease, LockError, Locks, Released, Resource, Token, W
 ///
 /// let election = Election::new(locks, Resource::new("leader:sweeper")?, Lease::new(Duration::from_secs(5))?);
 /// if let Some(leadership) = election.campaign(Wait::up_to(Duration::from_secs(60))).await? {
-///     let term = leadership.token();     // hand it to the storage with every write
+///     let token = leadership.token();    // hand it to the storage with every write
 ///     tokio::select! {
-///         () = leadership.lost() => {}   // stop; somebody else may lead already
-///         () = work(term) => { leadership.resign().await?; }
+///         () = leadership.lost() => {}   // stop; another leader may have been elected
+///         () = work(token) => { leadership.resign().await?; }
 ///     }
 /// }
 /// # Ok(()) }
@@ -33,13 +36,14 @@ use crate::{Grant, Holder, Lease, LockError, Locks, Released, Resource, Token, W
 #[derive(Clone, Debug)]
 pub struct Election {
     locks: Locks,
-    office: Resource,
+    resource: Resource,
     lease: Lease,
 }
 
-/// An election that was won, kept by a watchdog until it is lost, resigned or dropped.
+/// A leadership, extended by a watchdog until it is lost, resigned or dropped.
 ///
-/// The watchdog runs in a task of its own: a leader that hangs, while its runtime does not, leads on.
+/// The watchdog runs in a task of its own: a leader whose work hangs, while its runtime does not, keeps the
+/// leadership.
 #[derive(Debug)]
 #[must_use = "a leadership that is dropped is resigned"]
 pub struct Leadership {
@@ -47,7 +51,7 @@ pub struct Leadership {
     watchdog: Watchdog,
 }
 
-/// Ends the task when dropped.
+/// The task that extends the lock; ends when dropped.
 #[derive(Debug)]
 struct Watchdog(AbortHandle);
 
@@ -57,49 +61,49 @@ impl Drop for Watchdog {
     }
 }
 
-/// Watches who leads. See [`Election::observe`].
+/// A stream of leaders. See [`Election::observe`].
 #[derive(Debug)]
 pub struct Observer {
     election: Election,
-    told: Told,
+    last: LastReport,
 }
 
-/// What was told last.
+/// What the observer returned last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    Nobody,
+enum LastReport {
+    None,
+    NoLeader,
     Leader(Holder),
 }
 
-impl Told {
-    /// A token that could not be read this time is no news; one that can be read now is.
+impl LastReport {
+    /// A token that could not be read this time is not a change; a token that can be read for the first time is.
     fn is_outdated_by(&self, leader: Option<&Holder>) -> bool {
         match (self, leader) {
-            (Self::Nothing, _) | (Self::Nobody, Some(_)) | (Self::Leader(_), None) => true,
-            (Self::Nobody, None) => false,
-            (Self::Leader(told), Some(leader)) => {
-                told.name() != leader.name() || (told.token() != leader.token() && leader.token().is_some())
+            (Self::None, _) | (Self::NoLeader, Some(_)) | (Self::Leader(_), None) => true,
+            (Self::NoLeader, None) => false,
+            (Self::Leader(last), Some(leader)) => {
+                last.name() != leader.name() || (last.token() != leader.token() && leader.token().is_some())
             }
         }
     }
 }
 
 impl Election {
-    /// The election for `office`. A leader that falls silent is replaced after `lease`.
-    pub fn new(locks: Locks, office: Resource, lease: Lease) -> Self {
-        Self { locks, office, lease }
+    /// The election that the lock on `resource` decides. A leader that stops extending is replaced after `lease`.
+    pub fn new(locks: Locks, resource: Resource, lease: Lease) -> Self {
+        Self { locks, resource, lease }
     }
 
-    /// Campaigns for up to `wait`; `None` means that somebody else still led then.
+    /// Campaigns for up to `wait`; `None` means that another candidate still led when the wait ended.
     ///
     /// # Errors
     /// As [`Locks::try_lock`].
     ///
     /// # Cancel safety
-    /// As [`Locks::try_lock`]: a campaign that is dropped leaves nothing behind.
+    /// As [`Locks::try_lock`]: a dropped campaign leaves nothing behind.
     pub async fn campaign(&self, wait: Wait) -> Result<Option<Leadership>, LockError> {
-        let Some(grant) = self.locks.try_lock(&self.office, wait, self.lease).await? else {
+        let Some(grant) = self.locks.try_lock(&self.resource, wait, self.lease).await? else {
             return Ok(None);
         };
         let (grant, lease) = (Arc::new(grant), self.lease);
@@ -108,18 +112,18 @@ impl Election {
         Ok(Some(Leadership { grant, watchdog: Watchdog(task.abort_handle()) }))
     }
 
-    /// Who leads, as seen now.
+    /// The current leader. Outdated before it is read: for display, not for decisions.
     ///
     /// # Errors
     /// As [`Locks::holder`].
     pub async fn leader(&self) -> Result<Option<Holder>, LockError> {
-        self.locks.holder(&self.office).await
+        self.locks.holder(&self.resource).await
     }
 
-    /// Watches who leads. etcd and ZooKeeper tell of changes; the others are looked at four times a
-    /// second, so that a leadership shorter than that may go unseen.
+    /// Observes the leaders. etcd and ZooKeeper report changes; the other backends are polled four times a
+    /// second, so that a leadership shorter than that may be missed.
     pub fn observe(&self) -> Observer {
-        Observer { election: self.clone(), told: Told::Nothing }
+        Observer { election: self.clone(), last: LastReport::None }
     }
 }
 
@@ -130,41 +134,41 @@ impl Leadership {
         self.grant.token()
     }
 
-    /// Who leads: what [`Holder::name`] tells others.
+    /// The leader's name, which other clients see as [`Holder::name`].
     pub fn name(&self) -> &str {
         self.grant.owner()
     }
 
-    /// Until when the leadership may be relied upon, unless it is extended before. See
+    /// Until when the leadership can be relied upon, unless it is extended before. See
     /// [`Grant::valid_until`].
     pub fn valid_until(&self) -> Instant {
         self.grant.valid_until()
     }
 
-    /// Resolves when the leadership cannot be relied upon any more: it could not be extended in time,
+    /// Resolves when the leadership can no longer be relied upon: it could not be extended in time,
     /// or this process was paused for too long. It does not come back; campaign again.
     ///
     /// # Cancel safety
-    /// Safe: ask again.
+    /// Safe: the future can be dropped and created again.
     pub async fn lost(&self) {
         self.grant.lost().await;
     }
 
-    /// Steps down at once, so that the next one leads without waiting for the lease. Tells whether
-    /// it was still ours.
+    /// Gives up the leadership at once, so that the next leader does not wait for the lease. Reports whether
+    /// it was still held.
     ///
     /// # Errors
     /// As [`Grant::release`].
     ///
     /// # Cancel safety
-    /// Once polled, or dropped, it is resigned in any case.
-    pub async fn resign(self) -> Result<Released, LockError> {
+    /// The leadership is resigned even if the future is dropped.
+    pub async fn resign(self) -> Result<ReleaseOutcome, LockError> {
         let Self { mut grant, watchdog } = self;
         drop(watchdog);
         loop {
             match Arc::try_unwrap(grant) {
                 Ok(grant) => return grant.release().await,
-                // The watchdog's task is about to end, and with it its share.
+                // The watchdog's task still owns a clone until its abort takes effect.
                 Err(shared) => grant = shared,
             }
             tokio::task::yield_now().await;
@@ -173,21 +177,21 @@ impl Leadership {
 }
 
 impl Observer {
-    /// Who leads; the first time at once, then whenever it is somebody else, or nobody.
+    /// The leader: the first time at once, then after each change. `None` while there is no leader.
     ///
     /// # Errors
-    /// As [`Locks::holder`]. Ask again; nothing that lasts is missed.
+    /// As [`Locks::holder`]. Call again: a change that lasts is not missed.
     ///
     /// # Cancel safety
-    /// Safe: ask again.
+    /// Safe: call again.
     pub async fn next(&mut self) -> Result<Option<Holder>, LockError> {
         loop {
-            let (leader, change) = self.election.locks.look(&self.election.office).await?;
-            if self.told.is_outdated_by(leader.as_ref()) {
-                self.told = leader.clone().map_or(Told::Nobody, Told::Leader);
+            let (leader, changed) = self.election.locks.read_holder(&self.election.resource).await?;
+            if self.last.is_outdated_by(leader.as_ref()) {
+                self.last = leader.clone().map_or(LastReport::NoLeader, LastReport::Leader);
                 return Ok(leader);
             }
-            Change::until_next_look(change).await;
+            let _ = tokio::time::timeout(MAX_NOTIFICATION_WAIT, changed).await;
         }
     }
 }

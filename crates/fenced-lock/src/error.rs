@@ -1,4 +1,4 @@
-//! What can go wrong. That somebody else has the lock is not among it.
+//! What can go wrong. Contention is not an error.
 
 use std::error::Error;
 use std::fmt;
@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use crate::{Resource, Token};
 
-/// Why a lock could not be asked for, kept or given back.
+/// Why a lock could not be acquired, extended or released.
 ///
-/// Contention is not an error: [`Locks::try_lock`](crate::Locks::try_lock) answers `None`.
+/// Contention is not an error: [`Locks::try_lock`](crate::Locks::try_lock) returns `None`.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new()?.block_on(async {
 /// # use std::time::Duration;
 /// use fenced_lock::{Lease, LockError, Locks, Nodes, Options, Resource, Wait};
 ///
-/// // Nobody listens there.
+/// // Nothing listens on these ports.
 /// let nodes = Nodes::parse("redis://127.0.0.1:1, redis://127.0.0.1:2, redis://127.0.0.1:3")?;
 /// let locks = Locks::redlock(nodes, Options::default());
 /// let lease = Lease::new(Duration::from_secs(10))?;
 /// match locks.try_lock(&Resource::new("sku:42")?, Wait::none(), lease).await {
 ///     Err(error @ LockError::QuorumUnavailable { answered: 0, .. }) => {
 ///         assert!(error.retryable());
-///         println!("{error}"); // names every node, and what it did instead of answering
+///         println!("{error}"); // names every node and its failure
 ///     }
 ///     other => panic!("{other:?}"),
 /// }
@@ -32,77 +32,77 @@ use crate::{Resource, Token};
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LockError {
-    /// Too few nodes answered to decide. Fail closed: nobody was given anything.
+    /// Too few nodes answered to decide. It fails closed: no lock was granted.
     #[error("no quorum: {answered} of {of} lock nodes answered, {needed} are needed ({})", List(nodes))]
     QuorumUnavailable {
         /// The quorum of the configured nodes.
         needed: usize,
-        /// How many gave a usable answer.
+        /// How many nodes gave a usable answer.
         answered: usize,
         /// How many nodes are configured.
         of: usize,
-        /// What each of the others did.
+        /// The failure of each of the others.
         nodes: Vec<NodeError>,
     },
-    /// The backend, where it is one server rather than a quorum, could not be used.
-    #[error("the lock backend {backend} could not be used")]
+    /// The backend could not be used, where it is one service rather than a quorum of nodes.
+    #[error("lock backend {backend} is unavailable")]
     Unavailable {
         /// The backend's name.
         backend: &'static str,
-        /// What it did instead of answering.
+        /// Its failure.
         source: NodeError,
     },
-    /// A quorum had said yes, but so late that nothing of the lease was left.
-    #[error("the grant took {elapsed:?}, nothing usable is left of its lease of {lease:?}")]
+    /// A quorum granted the lock so late that no usable part of the lease was left.
+    #[error("acquiring the lock took {elapsed:?}, longer than its lease of {lease:?} is usable; it is released")]
     Lapsed {
-        /// The lease that was asked for.
+        /// The requested lease.
         lease: Duration,
-        /// How long the nodes took.
+        /// How long the acquisition took.
         elapsed: Duration,
     },
-    /// The lock is not ours any more; it must not be extended, only acquired again.
-    #[error("the lock on {resource} is not ours any more")]
+    /// The lock is no longer held. It cannot be extended, only acquired again.
+    #[error("the lock on {resource} is no longer held")]
     Lost {
-        /// The first of the resources of the grant.
+        /// The first resource of the grant.
         resource: Resource,
     },
-    /// More callers wait for this resource in this process than is allowed.
-    #[error("{limit} callers are waiting for {resource} already")]
+    /// As many callers of this process wait for the resource as are allowed.
+    #[error("{limit} callers of this process already wait for {resource}")]
     TooManyWaiters {
-        /// The resource they wait for.
+        /// The resource that they wait for.
         resource: Resource,
-        /// The limit that was configured.
+        /// The configured limit.
         limit: usize,
     },
-    /// No resource at all was named, or more than one grant can cover.
-    #[error("a grant covers 1 to {limit} resources, not {asked}")]
+    /// The request names no resource, or more than one grant can cover.
+    #[error("a grant covers 1 to {limit} resources, {requested} were requested")]
     ResourceCount {
-        /// How many were named, duplicates not counted.
-        asked: usize,
-        /// How many there may be.
+        /// How many were requested, duplicates not counted.
+        requested: usize,
+        /// The most that one grant can cover.
         limit: usize,
     },
     /// The backend issues no fencing tokens, so there is no floor to raise.
-    #[error("the lock backend {backend} issues no fencing tokens")]
+    #[error("lock backend {backend} issues no fencing tokens")]
     NoTokens {
         /// The backend's name.
         backend: &'static str,
     },
-    /// The backend counts by itself, and has not come as far as storage has seen: its data was lost,
-    /// or the tokens came from somewhere else. No later token would be accepted.
-    #[error("the fencing tokens of {backend} for {resource} are not past {at_least}, and cannot be raised")]
+    /// The backend counts by itself and is below the token that storage has seen: its data was lost, or that
+    /// token came from another source. Storage would refuse every later token.
+    #[error("the fencing tokens of {backend} for {resource} have not reached {at_least} and cannot be raised")]
     FloorOutOfReach {
         /// The backend's name.
         backend: &'static str,
         /// The resource whose tokens are too low.
         resource: Resource,
-        /// What storage has seen.
+        /// The token that storage has seen.
         at_least: Token,
     },
     /// The counter of a resource has passed 2⁵³ − 1.
-    #[error("the fencing tokens of {resource} are used up")]
+    #[error("the fencing tokens of {resource} are exhausted: the counter has passed 2^53 - 1")]
     TokensExhausted {
-        /// The resource whose counter is at its end.
+        /// The resource whose counter is exhausted.
         resource: Resource,
     },
 }
@@ -124,31 +124,31 @@ impl LockError {
     }
 }
 
-/// What one lock node did instead of answering. Told with its name, never turned into `false`.
+/// The failure of one lock node. Always reported with the node's name, never turned into `false`.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum NodeError {
-    /// No connection could be made: nobody listens, or the credentials were refused.
+    /// No connection could be made: nothing listens there, or the credentials were refused.
     #[error("lock node {node} refused the connection")]
     Refused {
         /// Host and port.
         node: Arc<str>,
-        /// What happened.
+        /// The error underneath.
         source: Cause,
     },
-    /// Silence, or a connection that broke: the command may or may not have been executed.
+    /// A timeout, or a connection that broke: the command may or may not have been executed.
     #[error("lock node {node} did not answer")]
     NoAnswer {
         /// Host and port.
         node: Arc<str>,
-        /// What happened.
+        /// The error underneath.
         source: Cause,
     },
-    /// An answer, but an error or not what the protocol says.
-    #[error("lock node {node} answered wrongly")]
+    /// An error as the answer, or an answer that the protocol does not allow.
+    #[error("lock node {node} sent an unexpected answer")]
     WrongAnswer {
         /// Host and port.
         node: Arc<str>,
-        /// What happened.
+        /// The error underneath.
         source: Cause,
     },
 }
@@ -162,20 +162,16 @@ impl NodeError {
     }
 }
 
-/// The error underneath, shared so that errors can be cloned and told more than once.
+/// The error underneath, shared so that a [`NodeError`] can be cloned.
 #[derive(Clone)]
 pub struct Cause(Arc<dyn Error + Send + Sync>);
 
 impl Cause {
-    #[cfg_attr(
-        not(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres")),
-        expect(dead_code, reason = "only backends fail")
-    )]
-    pub(crate) fn new(error: impl Error + Send + Sync + 'static) -> Self {
+    /// Wraps `error`.
+    pub fn new(error: impl Error + Send + Sync + 'static) -> Self {
         Self(Arc::new(error))
     }
 }
-
 impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
@@ -194,7 +190,7 @@ impl Error for Cause {
     }
 }
 
-/// A list has no single source, so its members' causes are shown where they are listed.
+/// A list has no single source, so the cause of each member is printed with it.
 struct List<'a>(&'a [NodeError]);
 
 impl fmt::Display for List<'_> {

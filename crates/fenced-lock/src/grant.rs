@@ -1,34 +1,25 @@
-//! Locks that were obtained, and what can be done with them.
-//! A grant never says that it *is* valid — the answer would be old before it is used — only
-//! until when it is, and when it was lost.
+//! Acquired locks, and what their holder can do with them.
+//! A grant has no `is_valid()`, because the answer would be outdated before it is used; it reports until when
+//! it is valid, and when it is lost.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use crate::holding::{Held, Holding, Lent};
-use crate::{Lease, LockError, Resource, Token};
+use crate::grant_inner::GrantInner;
+use crate::{Lease, LockError, ReleaseOutcome, Resource, Token};
 
-/// What [`Grant::release`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Released {
-    /// The lock was ours until now.
-    WasOurs,
-    /// The lock had gone before, by expiry or with its nodes; nothing of anybody else's was touched.
-    WasGone,
-}
-
-/// A lock on one resource. Got from [`Locks::try_lock`](crate::Locks::try_lock).
+/// A lock on one resource, acquired by [`Locks::try_lock`](crate::Locks::try_lock).
 ///
 /// Dropping it releases it on all nodes in a detached task; [`release`](Self::release) does so
-/// at once and tells whether it was still ours.
+/// at once and reports whether it was still held.
 #[derive(Debug)]
 #[must_use = "a grant that is dropped is released"]
-pub struct Grant(Holding);
+pub struct Grant(GrantInner);
 
 impl Grant {
-    pub(crate) fn new(holding: Holding) -> Self {
-        Self(holding)
+    pub(crate) fn new(inner: GrantInner) -> Self {
+        Self(inner)
     }
 
     /// The fencing token, where the backend issues them. Hand it to the storage with every
@@ -37,37 +28,36 @@ impl Grant {
         self.0.tokens[0]
     }
 
-    /// What is locked.
+    /// The locked resource.
     pub fn resource(&self) -> &Resource {
         &self.0.resources[0]
     }
 
-    /// Who holds it: a name that is never used for another acquisition.
+    /// The holder's name, unique for each acquisition.
     pub fn owner(&self) -> &str {
         &self.0.owner
     }
 
-    /// Until when the lock may be relied upon, as seen by this machine's clock: the lease
-    /// without what acquiring took and without the allowance for clock drift.
+    /// Until when the lock can be relied upon, by this machine's clock: the lease without the time that
+    /// acquiring took and without the allowance for clock drift.
     ///
-    /// A process can be paused right after looking: this narrows the window, only the fencing
+    /// A process can be paused right after this check. The check narrows that window; only the fencing
     /// token closes it.
     pub fn valid_until(&self) -> Instant {
         self.0.valid_until()
     }
 
-    /// How long the backend keeps the lock if nothing is heard of us any more: the lease that was
-    /// really got. At least what was asked for; etcd counts in whole seconds, and ZooKeeper keeps the
-    /// locks of a client for as long as its session.
+    /// How long the backend keeps the lock if it receives nothing more from this client. At least the requested
+    /// lease: etcd counts in whole seconds, and ZooKeeper keeps the locks of a client as long as its session.
     pub fn kept_for(&self) -> Duration {
         self.0.kept_for()
     }
 
-    /// Resolves when the lock cannot be relied upon any more: at [`valid_until`](Self::valid_until),
-    /// or earlier when an extension found that it was gone.
+    /// Resolves when the lock can no longer be relied upon: at [`valid_until`](Self::valid_until),
+    /// or earlier when an extension found it gone.
     ///
     /// # Cancel safety
-    /// Safe: nothing is lost by dropping the future and asking again.
+    /// Safe: the future can be dropped and created again.
     ///
     /// # Example
     /// ```
@@ -76,9 +66,9 @@ impl Grant {
     /// # use fenced_lock::{Lease, Locks, Resource, Wait};
     /// # let locks = Locks::off();
     /// # let (sku, lease) = (Resource::new("sku:42")?, Lease::new(Duration::from_millis(50))?);
-    /// # let grant = locks.try_lock(&sku, Wait::none(), lease).await?.expect("off grants everybody");
+    /// # let grant = locks.try_lock(&sku, Wait::none(), lease).await?.expect("off grants every request");
     /// tokio::select! {
-    ///     () = grant.lost() => println!("too late: whatever is written now, the storage must refuse"),
+    ///     () = grant.lost() => println!("too late: the storage must refuse every write from now on"),
     ///     () = std::future::pending() => println!("the work is done"),
     /// }
     /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
@@ -88,16 +78,16 @@ impl Grant {
         self.0.lost().await;
     }
 
-    /// Replaces the lease, counted from now; a shorter one too.
+    /// Replaces the lease, counted from now. The new lease may be shorter.
     ///
     /// # Errors
-    /// [`LockError::Lost`] when a quorum of the nodes does not hold it for us any more: an
-    /// expired lock is never created again, that would need a new token.
-    /// [`LockError::QuorumUnavailable`] when that could not be found out; the lock then lasts
+    /// [`LockError::Lost`] when no quorum of the nodes holds the lock for this grant any more: an
+    /// expired lock is never created again, because that would need a new token.
+    /// [`LockError::QuorumUnavailable`] when too few nodes answered; the lock then lasts
     /// until [`valid_until`](Self::valid_until).
     ///
     /// # Cancel safety
-    /// Some nodes may have the new lease; `valid_until` is the earlier of both ends then.
+    /// Some nodes may have the new lease; `valid_until` is then the earlier of both ends.
     ///
     /// # Example
     /// ```
@@ -109,7 +99,7 @@ impl Grant {
     /// use fenced_lock::{Lease, Resource, Wait};
     ///
     /// let (sku, second) = (Resource::new("sku:42")?, Lease::new(Duration::from_secs(1))?);
-    /// let grant = locks.try_lock(&sku, Wait::none(), second).await?.expect("nobody else is here");
+    /// let grant = locks.try_lock(&sku, Wait::none(), second).await?.expect("the lock is free");
     /// let first_end = grant.valid_until();
     /// grant.extend(Lease::new(Duration::from_secs(60))?).await?;
     /// assert!(grant.valid_until() > first_end, "the same grant, the same token, more time");
@@ -120,22 +110,22 @@ impl Grant {
         self.0.extend(lease).await
     }
 
-    /// Gives the lock back and tells whether it was still ours. Wakes whoever waits for it.
+    /// Releases the lock, wakes the next waiter, and reports whether the lock was still held.
     ///
     /// # Errors
-    /// [`LockError::QuorumUnavailable`] when too few nodes answered to tell. The release has been
-    /// sent to all of them, and what it did not reach ends with the lease.
+    /// [`LockError::QuorumUnavailable`] when too few nodes answered. The release has been sent to all of
+    /// them; on a node that it did not reach the lock ends with its lease.
     ///
     /// # Cancel safety
-    /// Once polled, or dropped, the lock is released in any case.
-    pub async fn release(self) -> Result<Released, LockError> {
+    /// The lock is released even if the future is dropped.
+    pub async fn release(self) -> Result<ReleaseOutcome, LockError> {
         self.0.release().await
     }
 
-    /// Neither extends nor releases: the lease lapses by itself.
+    /// Neither extends nor releases the lock: it ends with its lease.
     ///
-    /// For the outcome that nobody heard: a write was sent and no answer came, so nobody else
-    /// should be let in early.
+    /// For a write whose outcome is unknown: no other caller should acquire the lock while that write may
+    /// still arrive.
     ///
     /// # Example
     /// ```
@@ -147,8 +137,8 @@ impl Grant {
     /// use fenced_lock::{Lease, Resource, Wait};
     ///
     /// let (sku, lease) = (Resource::new("sku:42")?, Lease::new(Duration::from_secs(60))?);
-    /// locks.try_lock(&sku, Wait::none(), lease).await?.expect("nobody else is here").abandon();
-    /// assert!(locks.try_lock(&sku, Wait::none(), lease).await?.is_none(), "for a minute nobody gets in");
+    /// locks.try_lock(&sku, Wait::none(), lease).await?.expect("the lock is free").abandon();
+    /// assert!(locks.try_lock(&sku, Wait::none(), lease).await?.is_none(), "locked until the lease ends");
     /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
@@ -157,17 +147,17 @@ impl Grant {
     }
 }
 
-/// Locks on several resources, obtained together and given back together. Got from
+/// Locks on several resources, acquired and released together. Acquired by
 /// [`Locks::try_lock_all`](crate::Locks::try_lock_all).
 ///
 /// Dropping it releases them on all nodes in a detached task.
 #[derive(Debug)]
 #[must_use = "grants that are dropped are released"]
-pub struct Grants(Holding);
+pub struct Grants(GrantInner);
 
 impl Grants {
-    pub(crate) fn new(holding: Holding) -> Self {
-        Self(holding)
+    pub(crate) fn new(inner: GrantInner) -> Self {
+        Self(inner)
     }
 
     /// The resources with their tokens, in the order of their names.
@@ -175,28 +165,30 @@ impl Grants {
         self.0.resources.iter().zip(self.0.tokens.iter().copied())
     }
 
-    /// The fencing token of `resource`; `None` as well when it is not among the locked.
+    /// The fencing token of `resource`. Absent where the backend issues none, and for a resource that this
+    /// grant does not cover.
     pub fn token_of(&self, resource: &Resource) -> Option<Token> {
         let position = self.0.resources.binary_search(resource).ok()?;
         self.0.tokens[position]
     }
 
-    /// Who holds them: a name that is never used for another acquisition.
+    /// The holder's name, unique for each acquisition.
     pub fn owner(&self) -> &str {
         &self.0.owner
     }
 
-    /// Until when all of the locks may be relied upon. See [`Grant::valid_until`].
+    /// Until when all of the locks can be relied upon. See [`Grant::valid_until`].
     pub fn valid_until(&self) -> Instant {
         self.0.valid_until()
     }
 
-    /// How long the backend keeps the locks if nothing is heard of us. See [`Grant::kept_for`].
+    /// How long the backend keeps the locks if it receives nothing more from this client. See
+    /// [`Grant::kept_for`].
     pub fn kept_for(&self) -> Duration {
         self.0.kept_for()
     }
 
-    /// Resolves when one of the locks cannot be relied upon any more. See [`Grant::lost`].
+    /// Resolves when one of the locks can no longer be relied upon. See [`Grant::lost`].
     ///
     /// # Cancel safety
     /// As [`Grant::lost`].
@@ -207,7 +199,7 @@ impl Grants {
     /// Replaces the lease of all of them. See [`Grant::extend`].
     ///
     /// # Errors
-    /// As [`Grant::extend`]; one lost lock is enough.
+    /// As [`Grant::extend`]; one lost lock loses all of them.
     ///
     /// # Cancel safety
     /// As [`Grant::extend`].
@@ -215,18 +207,18 @@ impl Grants {
         self.0.extend(lease).await
     }
 
-    /// Gives all of them back; [`Released::WasGone`] when one of them was not ours any more.
+    /// Releases all of them; [`ReleaseOutcome::NotHeld`] when one of them was no longer held.
     ///
     /// # Errors
     /// As [`Grant::release`].
     ///
     /// # Cancel safety
     /// As [`Grant::release`].
-    pub async fn release(self) -> Result<Released, LockError> {
+    pub async fn release(self) -> Result<ReleaseOutcome, LockError> {
         self.0.release().await
     }
 
-    /// Neither extends nor releases. See [`Grant::abandon`].
+    /// Neither extends nor releases the locks. See [`Grant::abandon`].
     pub fn abandon(self) {
         self.0.abandon();
     }

@@ -1,12 +1,12 @@
-//! How long a grant may live, and the arithmetic of how much of it is left.
+//! How long a lock lives without an extension, and how much of that time can be relied upon.
 //! Nothing here reads a clock.
 
 use std::time::Duration;
 
-/// How long a grant may live without being extended; the lock nodes delete it after that.
+/// How long a lock lives without an extension; the lock nodes delete it after that.
 ///
-/// Between 10 ms and 24 h: below, clock drift and a single round trip eat the lease; above, a
-/// crashed holder would block a resource for longer than anybody would wait.
+/// Between 10 ms and 24 h: below, clock drift and a single round trip use up the lease; above,
+/// a crashed holder would block a resource for too long to be useful.
 ///
 /// ```
 /// use std::time::Duration;
@@ -20,12 +20,12 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lease(Duration);
 
-/// A lease outside of the range in which a lock can keep its promise.
+/// A lease outside of the range from 10 ms to 24 h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a lease of {asked:?} is not between {min:?} and {max:?}", min = Lease::MIN, max = Lease::MAX)]
+#[error("a lease of {requested:?} is not between {min:?} and {max:?}", min = Lease::MIN, max = Lease::MAX)]
 pub struct LeaseOutOfRange {
-    /// What was asked for.
-    pub asked: Duration,
+    /// The refused duration.
+    pub requested: Duration,
 }
 
 impl Lease {
@@ -34,7 +34,7 @@ impl Lease {
     /// The longest lease: 24 hours.
     pub const MAX: Duration = Duration::from_hours(24);
 
-    /// A lease of `duration`, cut to whole milliseconds, the unit of the lock nodes.
+    /// A lease of `duration`, truncated to whole milliseconds, the unit of the lock nodes.
     ///
     /// # Errors
     /// [`LeaseOutOfRange`] below [`MIN`](Self::MIN) or above [`MAX`](Self::MAX).
@@ -43,7 +43,7 @@ impl Lease {
             let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
             Ok(Self(Duration::from_millis(millis)))
         } else {
-            Err(LeaseOutOfRange { asked: duration })
+            Err(LeaseOutOfRange { requested: duration })
         }
     }
 
@@ -52,28 +52,16 @@ impl Lease {
         self.0
     }
 
-    /// What the clocks of the nodes and ours may disagree on during the lease: 1 % and 2 ms.
+    /// The allowance for clocks of nodes and clients that run at different speeds: 1 % of the lease and 2 ms.
     ///
     /// Source: Redis documentation, "Distributed Locks with Redis", the safety argument.
-    pub(crate) fn drift(self) -> Duration {
+    fn drift(self) -> Duration {
         self.0 / 100 + Duration::from_millis(2)
     }
 
-    /// How much of the lease may be relied upon, counted from before the first node was asked.
+    /// How much of the lease can be relied upon, counted from before the first command was sent.
     pub(crate) fn usable(self) -> Duration {
         self.0.saturating_sub(self.drift())
-    }
-
-    /// How much of it may still be relied upon when asking the nodes took `elapsed`; `None` when
-    /// nothing is left: such a lock must not be handed out.
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only nodes take their time"))]
-    pub(crate) fn left_after(self, elapsed: Duration) -> Option<Duration> {
-        self.usable().checked_sub(elapsed).filter(|left| !left.is_zero())
-    }
-
-    #[cfg(any(feature = "redis", feature = "postgres"))]
-    pub(crate) fn millis(self) -> u64 {
-        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -93,7 +81,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_usable_of_a_lease_is_less_than_it_by_a_hundredth_and_two_milliseconds(millis in 10..86_400_000u64) {
+        fn the_usable_lease_is_shorter_by_one_percent_and_two_milliseconds(millis in 10..86_400_000u64) {
             let lease = Lease::new(Duration::from_millis(millis)).expect("in range");
             let drift = lease.get().saturating_sub(lease.usable());
             prop_assert_eq!(drift, Duration::from_micros(millis * 10) + Duration::from_millis(2));
@@ -101,23 +89,10 @@ mod tests {
         }
 
         #[test]
-        fn what_asking_took_the_drift_and_what_is_left_make_up_the_lease(
-            millis in 10..86_400_000u64,
-            share in 0.0..1.2f64,
-        ) {
-            let lease = Lease::new(Duration::from_millis(millis)).expect("in range");
-            let elapsed = lease.get().mul_f64(share);
-            match lease.left_after(elapsed) {
-                Some(left) => prop_assert_eq!(elapsed + lease.drift() + left, lease.get()),
-                None => prop_assert!(elapsed + lease.drift() >= lease.get()),
-            }
-        }
-
-        #[test]
         fn a_lease_is_in_range_or_refused(nanos in any::<u64>()) {
-            let asked = Duration::from_nanos(nanos);
-            let in_range = (Lease::MIN..=Lease::MAX).contains(&asked);
-            prop_assert_eq!(Lease::new(asked).is_ok(), in_range);
+            let requested = Duration::from_nanos(nanos);
+            let in_range = (Lease::MIN..=Lease::MAX).contains(&requested);
+            prop_assert_eq!(Lease::new(requested).is_ok(), in_range);
         }
     }
 }

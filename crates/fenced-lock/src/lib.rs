@@ -10,7 +10,7 @@
 //! let (sku, lease) = (Resource::new("sku:42")?, Lease::new(Duration::from_secs(10))?);
 //!
 //! match locks.try_lock(&sku, Wait::up_to(Duration::from_secs(2)), lease).await? {
-//!     None => println!("somebody else has it"),
+//!     None => println!("the lock is held by another caller"),
 //!     Some(grant) => {
 //!         println!("token {:?}", grant.token());
 //!         grant.release().await?;
@@ -19,26 +19,26 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What it promises
+//! # Guarantees
 //!
-//! * A grant is given only when a quorum of the *configured* nodes has agreed, and something of the
-//!   lease is left after drift: `validity = lease − elapsed − (lease × 1 % + 2 ms)`.
-//! * Tokens of one resource are unique, and whoever starts acquiring after another had been granted
-//!   gets a higher one, as long as no majority of the nodes loses its memory at the same time.
-//! * Whatever does not end in a grant leaves nothing behind on the nodes that can be reached, be it
-//!   refused, failed, timed out, cancelled or dropped. Elsewhere the lease ends it.
-//! * Dead and silent minorities are not waited for.
+//! * A lock is granted only when a quorum of the *configured* nodes has agreed and part of the lease is left
+//!   after drift: `validity = lease − elapsed − (lease × 1 % + 2 ms)`.
+//! * Tokens of one resource are unique, and an acquisition that starts after another one was granted gets a
+//!   higher token, as long as no majority of the nodes loses its memory at the same time.
+//! * An acquisition that is refused, fails, times out, is cancelled or is dropped leaves nothing behind on the
+//!   nodes that can be reached. On the others its keys expire with the lease.
+//! * A dead or unresponsive minority does not delay an acquisition.
 //!
-//! # What no lock can promise
+//! # What no lock can guarantee
 //!
-//! That nobody else has it *now*. A process can be paused between looking and acting for longer than
-//! any lease. The storage must refuse the older token; then the lock keeps people from colliding, and
-//! the token makes collisions harmless.
+//! That the holder is still the only one *now*. A process can be paused between its check and its write for
+//! longer than any lease. The storage must therefore refuse the older token: the lock reduces collisions, and
+//! the token makes the remaining ones harmless.
 //!
 //! Sources: Redis documentation, "Distributed Locks with Redis"; Martin Kleppmann, "How to do
 //! distributed locking".
 //!
-//! # Giving back twice does not compile
+//! # Releasing twice does not compile
 //!
 //! ```compile_fail,E0382
 //! # async fn demo(grant: fenced_lock::Grant) {
@@ -47,62 +47,38 @@
 //! # }
 //! ```
 //!
-//! This crate knows nothing of what is protected: no stock, no HTTP, no database schema.
+//! This crate knows nothing about the protected data: no stock, no HTTP, no database schema.
 
-#[cfg(any(feature = "etcd", feature = "zookeeper", feature = "postgres"))]
-mod address;
+mod backend;
 mod election;
 mod error;
-#[cfg(feature = "etcd")]
-mod etcd;
 mod grant;
+mod grant_inner;
 mod holder;
-mod holding;
 mod lease;
+mod lock_backend;
 mod locks;
+mod metrics;
 mod nodes;
-mod observe;
-mod off;
 mod options;
-#[cfg(feature = "postgres")]
-mod postgres_advisory;
 mod queue;
-#[cfg(feature = "redis")]
-mod redis_single;
-#[cfg(feature = "redis")]
-mod redlock;
+mod release_outcome;
+mod request;
 mod resource;
-#[cfg(any(feature = "etcd", feature = "zookeeper"))]
-mod segment;
-#[cfg(any(feature = "etcd", feature = "zookeeper", feature = "postgres"))]
-mod service;
 mod token;
 mod wait;
 mod watchdog;
-#[cfg(feature = "zookeeper")]
-mod zookeeper;
 
-#[cfg(any(feature = "etcd", feature = "zookeeper", feature = "postgres"))]
-pub use address::InvalidAddress;
+pub use backend::*;
 pub use election::{Election, Leadership, Observer};
 pub use error::{Cause, LockError, NodeError};
-#[cfg(feature = "etcd")]
-pub use etcd::EtcdEndpoints;
-pub use grant::{Grant, Grants, Released};
+pub use grant::{Grant, Grants};
 pub use holder::Holder;
 pub use lease::{Lease, LeaseOutOfRange};
 pub use locks::Locks;
 pub use nodes::{InvalidNodes, NodeUrl, Nodes};
 pub use options::{ClientName, CounterTtl, InvalidOption, NodeTimeout, Options};
-#[cfg(feature = "postgres")]
-pub use postgres_advisory::AdvisoryDatabase;
+pub use release_outcome::ReleaseOutcome;
 pub use resource::{InvalidResource, Resource};
 pub use token::{Token, TokenOutOfRange};
 pub use wait::Wait;
-#[cfg(feature = "zookeeper")]
-pub use zookeeper::ZookeeperEnsemble;
-
-/// The examples of the README, compiled.
-#[cfg(all(doctest, feature = "redis"))]
-#[doc = include_str!("../README.md")]
-struct Readme;

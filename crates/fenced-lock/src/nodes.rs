@@ -1,4 +1,4 @@
-//! Where the lock nodes are. Addresses are parsed here; nothing here connects.
+//! The addresses of the lock nodes. They are parsed here; nothing here connects.
 
 use std::fmt;
 
@@ -27,25 +27,26 @@ pub struct Nodes(Vec<NodeUrl>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidNodes {
     /// Not a URL.
-    #[error("{given:?} is no address of a lock node")]
+    #[error("{given:?} is not the address of a lock node")]
     NotAUrl {
-        /// What was given, up to its credentials.
+        /// The refused address, without credentials.
         given: String,
-        /// What is wrong with it.
+        /// Why it is not a URL.
         source: url::ParseError,
     },
-    /// A URL of something else.
+    /// The URL of another kind of service.
     #[error("{given}: a lock node's address is redis://host:port or rediss://host:port")]
     NotANode {
-        /// The address without credentials.
+        /// The refused address, without credentials.
         given: String,
     },
-    /// An even number is no safer than one less, and dies sooner.
+    /// An even number of nodes tolerates no more failures than one node less. Also reported for more than
+    /// [`Nodes::MAX`].
     #[error("{0} lock nodes: their number must be odd and at most {max}", max = Nodes::MAX)]
     Even(usize),
-    /// One node counted twice is a majority that is none.
+    /// A node that counts twice could make a majority of its own.
     #[error("lock node {0} is named twice")]
-    Twice(String),
+    Duplicate(String),
 }
 
 impl NodeUrl {
@@ -68,20 +69,22 @@ impl NodeUrl {
         }
     }
 
-    /// Host and port, which is what the node is called in errors and metrics.
+    /// Host and port, the node's name in errors and metrics.
     pub fn name(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();
         format!("{host}:{}", self.0.port().unwrap_or(6379))
     }
 
-    #[cfg(feature = "redis")]
-    pub(crate) fn as_url(&self) -> &Url {
-        &self.0
-    }
-
-    #[cfg(feature = "redis")]
-    pub(crate) fn is_tls(&self) -> bool {
+    /// Whether the node is reached over TLS.
+    pub fn is_tls(&self) -> bool {
         self.0.scheme() == "rediss"
+    }
+}
+
+/// The whole URL, credentials included.
+impl AsRef<Url> for NodeUrl {
+    fn as_ref(&self) -> &Url {
+        &self.0
     }
 }
 
@@ -98,20 +101,20 @@ impl fmt::Debug for NodeUrl {
 }
 
 impl Nodes {
-    /// The most nodes that make sense: every one is asked at every acquisition.
+    /// The most nodes: each of them is asked at every acquisition.
     pub const MAX: usize = 31;
 
     /// Checks that the number is odd and that no node is named twice.
     ///
     /// # Errors
-    /// [`InvalidNodes::Even`], also for more than [`MAX`](Self::MAX); [`InvalidNodes::Twice`].
+    /// [`InvalidNodes::Even`], also for more than [`MAX`](Self::MAX); [`InvalidNodes::Duplicate`].
     pub fn new(nodes: Vec<NodeUrl>) -> Result<Self, InvalidNodes> {
         if nodes.len().is_multiple_of(2) || nodes.len() > Self::MAX {
             return Err(InvalidNodes::Even(nodes.len()));
         }
         for (i, node) in nodes.iter().enumerate() {
             if nodes[..i].iter().any(|earlier| earlier.name() == node.name()) {
-                return Err(InvalidNodes::Twice(node.name()));
+                return Err(InvalidNodes::Duplicate(node.name()));
             }
         }
         Ok(Self(nodes))
@@ -126,14 +129,18 @@ impl Nodes {
         Self::new(addresses.map(NodeUrl::parse).collect::<Result<_, _>>()?)
     }
 
-    #[cfg(feature = "redis")]
-    pub(crate) fn into_inner(self) -> Vec<NodeUrl> {
-        self.0
-    }
-
     /// The addresses.
     pub fn iter(&self) -> impl Iterator<Item = &NodeUrl> {
         self.0.iter()
+    }
+}
+
+impl IntoIterator for Nodes {
+    type Item = NodeUrl;
+    type IntoIter = std::vec::IntoIter<NodeUrl>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The numbers of a lock client, as types that cannot hold a wrong one.
+//! The settings of a lock client, as types that cannot hold an invalid value.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::Lease;
 
-/// What can be tuned. The defaults are meant for nodes in one region.
+/// The settings of a lock client. The defaults are meant for nodes in one region.
 ///
 /// ```
 /// use std::time::Duration;
@@ -20,20 +20,10 @@ use crate::Lease;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Options {
-    #[cfg_attr(
-        not(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres")),
-        expect(dead_code, reason = "there is nobody to ask")
-    )]
     node_timeout: NodeTimeout,
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis nodes want it"))]
     counter_ttl: CounterTtl,
     max_waiters: NonZeroUsize,
-    #[cfg_attr(
-        not(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres")),
-        expect(dead_code, reason = "there is nobody to ask")
-    )]
     client_name: ClientName,
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis nodes want it"))]
     root_certificate: Option<Arc<[u8]>>,
 }
 
@@ -50,27 +40,27 @@ impl Default for Options {
 }
 
 impl Options {
-    /// How long a node may take to answer before it counts as silent. 200 ms by default; keep it
-    /// far below the lease. It bounds how long an acquisition takes when a majority hangs; a
-    /// hanging minority is never waited for.
+    /// How long a node may take to answer before it counts as unresponsive. 200 ms by default; keep it
+    /// far below the lease. It bounds the duration of an acquisition when a majority does not answer;
+    /// an unresponsive minority does not delay it.
     #[must_use]
     pub fn with_node_timeout(self, node_timeout: NodeTimeout) -> Self {
         Self { node_timeout, ..self }
     }
 
-    /// How long the counter of an unused resource is kept on the nodes. 30 days by default.
+    /// How long Redis nodes keep the counter of an unused resource. 30 days by default.
     #[must_use]
     pub fn with_counter_ttl(self, counter_ttl: CounterTtl) -> Self {
         Self { counter_ttl, ..self }
     }
 
-    /// How many callers of this process may stand in the queue of one resource. 10 000 by default.
+    /// How many callers of this process may be in the queue of one resource. 10 000 by default.
     #[must_use]
     pub fn with_max_waiters(self, max_waiters: NonZeroUsize) -> Self {
         Self { max_waiters, ..self }
     }
 
-    /// What owners are called on the nodes, before the part that makes them unique. `client` by
+    /// The first part of every owner's name on the nodes, before the part that makes it unique. `client` by
     /// default.
     #[must_use]
     pub fn with_client_name(self, client_name: ClientName) -> Self {
@@ -84,34 +74,33 @@ impl Options {
         Self { root_certificate: Some(pem.into().into()), ..self }
     }
 
-    pub(crate) fn max_waiters(&self) -> NonZeroUsize {
-        self.max_waiters
-    }
-}
-
-#[cfg(any(feature = "redis", feature = "etcd", feature = "zookeeper", feature = "postgres"))]
-impl Options {
-    pub(crate) fn node_timeout(&self) -> Duration {
+    /// See [`with_node_timeout`](Self::with_node_timeout).
+    pub fn node_timeout(&self) -> Duration {
         self.node_timeout.0
     }
 
-    pub(crate) fn client_name(&self) -> &str {
-        &self.client_name.0
-    }
-}
-
-#[cfg(feature = "redis")]
-impl Options {
-    pub(crate) fn counter_ttl(&self) -> Duration {
+    /// See [`with_counter_ttl`](Self::with_counter_ttl).
+    pub fn counter_ttl(&self) -> Duration {
         self.counter_ttl.0
     }
 
-    pub(crate) fn root_certificate(&self) -> Option<&[u8]> {
+    /// See [`with_max_waiters`](Self::with_max_waiters).
+    pub fn max_waiters(&self) -> NonZeroUsize {
+        self.max_waiters
+    }
+
+    /// See [`with_client_name`](Self::with_client_name).
+    pub fn client_name(&self) -> &str {
+        &self.client_name.0
+    }
+
+    /// See [`with_root_certificate`](Self::with_root_certificate). Absent where the system's own is used.
+    pub fn root_certificate(&self) -> Option<&[u8]> {
         self.root_certificate.as_deref()
     }
 }
 
-/// A number or name that an option cannot have.
+/// A value outside of its setting's range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{option} must be {rule}, not {given}")]
 pub struct InvalidOption {
@@ -156,20 +145,20 @@ impl CounterTtl {
     }
 }
 
-/// What owners are called: 1 to 64 letters, digits, `.`, `_` or `-`; no colon, it separates the
-/// parts of a lock's value.
+/// The first part of owners' names: 1 to 64 letters, digits, `.`, `_` or `-`. No colon, because it separates
+/// the parts of a lock's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientName(String);
 
 impl ClientName {
-    /// Checks length and letters.
+    /// Checks length and characters.
     ///
     /// # Errors
     /// [`InvalidOption`] for other names.
     pub fn new(name: impl Into<String>) -> Result<Self, InvalidOption> {
         let name = name.into();
-        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if (1..=64).contains(&name.len()) && name.bytes().all(letters) {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
             Ok(Self(name))
         } else {
             let rule = "1 to 64 letters, digits, '.', '_' or '-'";

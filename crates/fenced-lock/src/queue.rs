@@ -1,5 +1,5 @@
-//! First come, first served inside one process: only the head of a resource's queue stands at
-//! the nodes. A place is given up by dropping it, at any time; nothing here waits for a server.
+//! First come, first served inside one process: only the head of a resource's queue reaches the backend.
+//! Dropping a ticket leaves the queue, at any time; nothing here waits for a server.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,79 +9,79 @@ use tokio::time::Instant;
 
 use crate::{LockError, Resource};
 
-/// The queues of all resources that anybody in this process is waiting for.
+/// The queues of all resources that callers of this process hold or wait for.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Queues(Arc<Mutex<Lines>>);
+pub(crate) struct Queues(Arc<Mutex<QueueMap>>);
 
 #[derive(Debug, Default)]
-struct Lines {
-    by_resource: HashMap<Resource, VecDeque<Waiter>>,
+struct QueueMap {
+    by_resource: HashMap<Resource, VecDeque<QueuedCaller>>,
     next_number: u64,
 }
 
 #[derive(Debug)]
-struct Waiter {
+struct QueuedCaller {
     number: u64,
-    /// Tells the waiter that it is the head. That it *is* the head follows from its position
-    /// alone, so a call that nobody hears loses nothing.
-    call: Option<oneshot::Sender<()>>,
+    /// Wakes the caller when it becomes the head. Its position alone makes it the head, so a wake-up that
+    /// is never received loses nothing.
+    wake: Option<oneshot::Sender<()>>,
 }
 
 /// A place in the queue of one resource, left by dropping it.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Ticket {
     queues: Queues,
     resource: Resource,
     number: u64,
-    queued: bool,
-    called: Option<oneshot::Receiver<()>>,
+    was_queued: bool,
+    woken: Option<oneshot::Receiver<()>>,
 }
 
 impl Queues {
-    /// Stands at the end of the queue of `resource`, unless `limit` others do already.
-    pub(crate) fn enter(&self, resource: &Resource, limit: usize) -> Result<Place, LockError> {
-        let mut lines = self.lines();
-        let number = lines.next_number;
-        lines.next_number += 1;
-        let line = lines.by_resource.entry(resource.clone()).or_default();
-        if line.len() >= limit {
+    /// Joins the end of the queue of `resource`, unless it has `limit` callers already.
+    pub(crate) fn join(&self, resource: &Resource, limit: usize) -> Result<Ticket, LockError> {
+        let mut map = self.map();
+        let number = map.next_number;
+        map.next_number += 1;
+        let queue = map.by_resource.entry(resource.clone()).or_default();
+        if queue.len() >= limit {
             return Err(LockError::TooManyWaiters { resource: resource.clone(), limit });
         }
-        let (call, called) = if line.is_empty() {
+        let (wake, woken) = if queue.is_empty() {
             (None, None)
         } else {
-            let (call, called) = oneshot::channel();
-            (Some(call), Some(called))
+            let (wake, woken) = oneshot::channel();
+            (Some(wake), Some(woken))
         };
-        line.push_back(Waiter { number, call });
-        Ok(Place { queues: self.clone(), resource: resource.clone(), number, queued: called.is_some(), called })
+        queue.push_back(QueuedCaller { number, wake });
+        let was_queued = woken.is_some();
+        Ok(Ticket { queues: self.clone(), resource: resource.clone(), number, was_queued, woken })
     }
 
-    fn lines(&self) -> MutexGuard<'_, Lines> {
+    fn map(&self) -> MutexGuard<'_, QueueMap> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Place {
-    /// Whether somebody was there before.
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis nodes keep lists of who waits"))]
-    pub(crate) fn queued(&self) -> bool {
-        self.queued
+impl Ticket {
+    /// Whether other callers were ahead when this one joined.
+    pub(crate) fn was_queued(&self) -> bool {
+        self.was_queued
     }
 
-    /// Resolves with `true` once this place is the head of the queue, with `false` when
+    /// Resolves with `true` once this ticket is the head of the queue, with `false` when
     /// `deadline` comes first.
-    pub(crate) async fn head(&mut self, deadline: Instant) -> bool {
-        let Some(called) = &mut self.called else {
+    pub(crate) async fn wait_for_turn(&mut self, deadline: Instant) -> bool {
+        let Some(woken) = &mut self.woken else {
             return true;
         };
         if Instant::now() >= deadline {
-            return called.try_recv().is_ok();
+            return woken.try_recv().is_ok();
         }
-        match tokio::time::timeout_at(deadline, called).await {
-            // The sender only goes away by calling or by this place leaving the line.
+        match tokio::time::timeout_at(deadline, woken).await {
+            // The sender is only dropped after it woke this ticket, or after this ticket left the queue.
             Ok(_) => {
-                self.called = None;
+                self.woken = None;
                 true
             }
             Err(_) => false,
@@ -89,25 +89,25 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut lines = self.queues.lines();
-        let Some(line) = lines.by_resource.get_mut(&self.resource) else {
+        let mut map = self.queues.map();
+        let Some(queue) = map.by_resource.get_mut(&self.resource) else {
             return;
         };
-        let Some(position) = line.iter().position(|waiter| waiter.number == self.number) else {
+        let Some(position) = queue.iter().position(|caller| caller.number == self.number) else {
             return;
         };
-        line.remove(position);
+        queue.remove(position);
         if position == 0 {
-            match line.front_mut() {
+            match queue.front_mut() {
                 Some(next) => {
-                    if let Some(call) = next.call.take() {
-                        let _ = call.send(());
+                    if let Some(wake) = next.wake.take() {
+                        let _ = wake.send(());
                     }
                 }
                 None => {
-                    lines.by_resource.remove(&self.resource);
+                    map.by_resource.remove(&self.resource);
                 }
             }
         }
@@ -125,74 +125,74 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiters_are_called_in_the_order_they_came() {
+    async fn waiters_become_the_head_in_arrival_order() {
         let queues = Queues::default();
         let sku = Resource::new("sku:1").expect("a name");
-        let first = queues.enter(&sku, 9).expect("room");
-        let mut second = queues.enter(&sku, 9).expect("room");
-        let mut third = queues.enter(&sku, 9).expect("room");
-        assert!(!third.head(Instant::now()).await);
+        let first = queues.join(&sku, 9).expect("room");
+        let mut second = queues.join(&sku, 9).expect("room");
+        let mut third = queues.join(&sku, 9).expect("room");
+        assert!(!third.wait_for_turn(Instant::now()).await);
         drop(first);
-        assert!(second.head(far()).await);
-        assert!(!third.head(Instant::now()).await);
+        assert!(second.wait_for_turn(far()).await);
+        assert!(!third.wait_for_turn(Instant::now()).await);
         drop(second);
-        assert!(third.head(far()).await);
+        assert!(third.wait_for_turn(far()).await);
     }
 
     #[tokio::test]
-    async fn the_middle_waiter_dies_and_order_is_kept() {
+    async fn a_cancelled_waiter_does_not_change_the_order() {
         let queues = Queues::default();
         let sku = Resource::new("sku:1").expect("a name");
-        let first = queues.enter(&sku, 9).expect("room");
-        let second = queues.enter(&sku, 9).expect("room");
-        let mut third = queues.enter(&sku, 9).expect("room");
+        let first = queues.join(&sku, 9).expect("room");
+        let second = queues.join(&sku, 9).expect("room");
+        let mut third = queues.join(&sku, 9).expect("room");
         drop(second);
-        assert!(!third.head(Instant::now()).await);
+        assert!(!third.wait_for_turn(Instant::now()).await);
         drop(first);
-        assert!(third.head(far()).await);
+        assert!(third.wait_for_turn(far()).await);
     }
 
     #[tokio::test]
-    async fn a_head_that_never_heard_its_call_still_hands_on() {
+    async fn a_dropped_head_that_was_never_polled_still_wakes_the_next() {
         let queues = Queues::default();
         let sku = Resource::new("sku:1").expect("a name");
-        let first = queues.enter(&sku, 9).expect("room");
-        let second = queues.enter(&sku, 9).expect("room");
-        let mut third = queues.enter(&sku, 9).expect("room");
+        let first = queues.join(&sku, 9).expect("room");
+        let second = queues.join(&sku, 9).expect("room");
+        let mut third = queues.join(&sku, 9).expect("room");
         drop(first);
         drop(second);
-        assert!(third.head(far()).await);
+        assert!(third.wait_for_turn(far()).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_is_not_called_gives_up_at_the_deadline_and_holds_up_nobody() {
+    async fn a_waiter_gives_up_at_its_deadline_and_does_not_block_the_queue() {
         let queues = Queues::default();
         let sku = Resource::new("sku:1").expect("a name");
-        let first = queues.enter(&sku, 9).expect("room");
-        let mut second = queues.enter(&sku, 9).expect("room");
-        let mut third = queues.enter(&sku, 9).expect("room");
+        let first = queues.join(&sku, 9).expect("room");
+        let mut second = queues.join(&sku, 9).expect("room");
+        let mut third = queues.join(&sku, 9).expect("room");
         let deadline = Instant::now() + Duration::from_secs(3);
-        assert!(!second.head(deadline).await);
+        assert!(!second.wait_for_turn(deadline).await);
         assert!(Instant::now() >= deadline);
         drop(second);
         drop(first);
-        assert!(third.head(far()).await);
+        assert!(third.wait_for_turn(far()).await);
     }
 
     #[tokio::test]
     async fn an_empty_queue_leaves_nothing_behind() {
         let queues = Queues::default();
         let sku = Resource::new("sku:1").expect("a name");
-        drop(queues.enter(&sku, 9).expect("room"));
-        assert!(queues.lines().by_resource.is_empty());
+        drop(queues.join(&sku, 9).expect("room"));
+        assert!(queues.map().by_resource.is_empty());
     }
 
     #[tokio::test]
     async fn a_queue_has_a_limit() {
         let queues = Queues::default();
         let sku = Resource::new("sku:1").expect("a name");
-        let _first = queues.enter(&sku, 1).expect("room");
-        let refused = queues.enter(&sku, 1).expect_err("no room");
+        let _first = queues.join(&sku, 1).expect("room");
+        let refused = queues.join(&sku, 1).expect_err("no room");
         assert!(matches!(refused, LockError::TooManyWaiters { limit: 1, .. }));
     }
 }

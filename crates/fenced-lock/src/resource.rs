@@ -1,9 +1,9 @@
-//! The name of what a lock protects.
+//! The name of a protected resource.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of what a lock protects, for example `sku:42`.
+/// The name of a protected resource, for example `sku:42`.
 ///
 /// 1 to 256 bytes of printable ASCII without spaces: the name becomes part of keys on the nodes.
 /// Cheap to clone.
@@ -18,9 +18,9 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Resource(Arc<str>);
 
-/// A name that cannot be a resource.
+/// A name that is empty, too long, or has other characters than printable ASCII.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is no resource name: 1 to 256 bytes of printable ASCII without spaces")]
+#[error("{name:?} is not a resource name: expected 1 to 256 bytes of printable ASCII without spaces")]
 pub struct InvalidResource {
     /// The refused name.
     pub name: String,

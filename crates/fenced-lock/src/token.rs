@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// A number that grows with every grant of a resource; storage refuses an older one.
+/// A number that grows with every grant of a resource, so that storage can refuse an older one.
 ///
-/// From 1 to 2⁵³ − 1, so that it survives every JSON reader and a Lua number unharmed.
+/// From 1 to 2⁵³ − 1, which JSON readers and Lua numbers represent exactly.
 ///
 /// ```
 /// use fenced_lock::Token;
 ///
-/// assert!(Token::new(34)? > Token::new(33)?, "who came later has the higher one");
+/// assert!(Token::new(34)? > Token::new(33)?, "the later grant has the higher token");
 /// assert!(Token::new(0).is_err());
 /// # Ok::<_, fenced_lock::TokenOutOfRange>(())
 /// ```
@@ -18,16 +18,16 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(u64);
 
-/// A number that cannot be a fencing token.
+/// A number outside of the range from 1 to 2⁵³ − 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is no fencing token: they go from 1 to 2^53 - 1")]
+#[error("{0} is not a fencing token: tokens go from 1 to 2^53 - 1")]
 pub struct TokenOutOfRange(pub u64);
 
 impl Token {
     /// The largest token, 2⁵³ − 1.
     pub const MAX: u64 = (1 << 53) - 1;
 
-    /// Parses a token, for example one that the storage told.
+    /// Checks the range, for example of a token that the storage reported.
     ///
     /// # Errors
     /// [`TokenOutOfRange`] for 0 and above [`MAX`](Self::MAX).

@@ -1,10 +1,10 @@
-//! How long a caller is willing to wait for a lock.
+//! How long a caller waits for a lock.
 
 use std::time::Duration;
 
-/// How long a caller is willing to wait for a lock that somebody else has.
+/// How long a caller waits for a lock that another caller holds.
 ///
-/// Contention is waited out; a lost quorum is not, it is told at once.
+/// Only contention is waited out; a lost quorum is reported at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,17 +17,17 @@ use std::time::Duration;
 pub struct Wait(Duration);
 
 impl Wait {
-    /// The longest wait: 24 hours. Longer ones are cut to it.
+    /// The longest wait: 24 hours. Longer waits are cut to it.
     pub const MAX: Duration = Duration::from_hours(24);
 
-    /// Ask once, do not wait.
+    /// Tries once and does not wait.
     pub fn none() -> Self {
         Self(Duration::ZERO)
     }
 
-    /// Wait for up to `limit` while somebody else has the lock.
+    /// Waits for up to `limit` while another caller holds the lock.
     ///
-    /// The round trip that is under way when the limit is reached is allowed to end, so a call
+    /// A round trip that is under way when the limit is reached is completed, so a call
     /// can take longer by one node timeout.
     pub fn up_to(limit: Duration) -> Self {
         Self(limit.min(Self::MAX))

@@ -1,6 +1,5 @@
-//! Keeping a grant alive for as long as the work takes: opt-in, because a lock that renews itself
-//! also outlives a holder that hangs. Nothing here decides whether the lock is still ours; the
-//! nodes do.
+//! The watchdog: extends a lock while work goes on. Opt-in, because a lock that renews itself also
+//! outlives a holder that hangs. Nothing here decides whether the lock is still held; the nodes do.
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,11 +8,10 @@ use tokio::time::Instant;
 
 use crate::{Grant, Grants, Lease, LockError};
 
-/// Runs `work` and extends by `lease` at a third of it, again and again, until the work is done
-/// or the lock is lost.
+/// Runs `work` and extends the lock by `lease` every third of it, until the work is done or the lock is lost.
 ///
 /// A failed extension is tried again after a tenth of the lease, as long as the lock is valid.
-pub(crate) async fn keep<W, X, F>(work: W, lease: Lease, lost: impl Future<Output = ()>, extend: X) -> Option<W::Output>
+async fn keep_while<W, X, F>(work: W, lease: Lease, lost: impl Future<Output = ()>, extend: X) -> Option<W::Output>
 where
     W: Future,
     X: Fn(Lease) -> F,
@@ -27,14 +25,14 @@ where
                 Ok(()) => lease.get() / 3,
                 Err(LockError::Lost { .. }) => std::future::pending().await,
                 Err(error) => {
-                    tracing::warn!(%error, "a lock could not be extended, trying again");
+                    tracing::warn!(%error, "lock not extended, trying again after a tenth of its lease");
                     lease.get() / 10
                 }
             };
         }
     };
     tokio::select! {
-        // Work that is done is done, even if the lock was lost in the same moment.
+        // Finished work counts, even if the lock was lost in the same moment.
         biased;
         output = work => Some(output),
         () = lost => None,
@@ -43,11 +41,10 @@ where
 }
 
 impl Grant {
-    /// Does `work` under this lock, extending it by `lease` three times per lease until the work
-    /// is done: the watchdog. `None` when the lock was lost first; the work was then dropped
-    /// where it stood.
+    /// Runs `work` under this lock and extends the lock by `lease` three times per lease until the work
+    /// is done: the watchdog. `None` when the lock was lost first; the work is then cancelled.
     ///
-    /// The grant is yours again afterwards; release it.
+    /// The lock is still held afterwards; release it.
     ///
     /// # Cancel safety
     /// Dropping the future drops the work and stops extending.
@@ -59,31 +56,31 @@ impl Grant {
     /// # let nodes = fenced_lock::Nodes::parse(&servers.iter().map(|node| node.url()).collect::<Vec<_>>().join(","))?;
     /// # let locks = fenced_lock::Locks::redlock(nodes, fenced_lock::Options::default());
     /// use std::time::Duration;
-    /// use fenced_lock::{Lease, Released, Resource, Wait};
+    /// use fenced_lock::{Lease, ReleaseOutcome, Resource, Wait};
     ///
     /// let (job, lease) = (Resource::new("job:nightly")?, Lease::new(Duration::from_secs(1))?);
-    /// let grant = locks.try_lock(&job, Wait::none(), lease).await?.expect("nobody else is here");
+    /// let grant = locks.try_lock(&job, Wait::none(), lease).await?.expect("the lock is free");
     /// let work = async {
     ///     tokio::time::sleep(Duration::from_millis(1_500)).await; // longer than the lease
     ///     "done"
     /// };
     /// assert_eq!(grant.keep_while(lease, work).await, Some("done"));
-    /// assert_eq!(grant.release().await?, Released::WasOurs);
+    /// assert_eq!(grant.release().await?, ReleaseOutcome::Released);
     /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub async fn keep_while<W: Future>(&self, lease: Lease, work: W) -> Option<W::Output> {
-        keep(work, lease, self.lost(), |lease| self.extend(lease)).await
+        keep_while(work, lease, self.lost(), |lease| self.extend(lease)).await
     }
 }
 
 impl Grants {
-    /// Does `work` under these locks, extending all of them. See [`Grant::keep_while`].
+    /// Runs `work` under these locks and extends all of them. See [`Grant::keep_while`].
     ///
     /// # Cancel safety
     /// As [`Grant::keep_while`].
     pub async fn keep_while<W: Future>(&self, lease: Lease, work: W) -> Option<W::Output> {
-        keep(work, lease, self.lost(), |lease| self.extend(lease)).await
+        keep_while(work, lease, self.lost(), |lease| self.extend(lease)).await
     }
 }
 
@@ -106,56 +103,56 @@ mod tests {
         LockError::Lost { resource: Resource::new("sku:1").expect("a name") }
     }
 
-    fn away() -> LockError {
+    fn unavailable() -> LockError {
         let source = NodeError::NoAnswer { node: "test".into(), source: Cause::new(std::fmt::Error) };
         LockError::Unavailable { backend: "test", source }
     }
 
-    /// Keeps for `working`, with extensions that end as told (well, when nothing is told). When each began.
-    async fn extensions(working: Duration, ends: Vec<LockError>) -> (Option<()>, Vec<Duration>) {
-        let (began, ends) = (Instant::now(), Mutex::new(ends));
-        let asked = Arc::new(Mutex::new(Vec::new()));
+    /// Runs work of this duration. The extensions return `results` from the back, then succeed. Returns the start of each.
+    async fn extensions(working: Duration, results: Vec<LockError>) -> (Option<()>, Vec<Duration>) {
+        let (started, results) = (Instant::now(), Mutex::new(results));
+        let starts = Arc::new(Mutex::new(Vec::new()));
         let (gone, is_gone) = tokio::sync::watch::channel(false);
         let extend = |_| {
-            asked.lock().expect("no panic").push(began.elapsed());
-            let end = ends.lock().expect("no panic").pop();
-            // As a grant does: whoever waits for the loss hears of it.
-            gone.send_replace(matches!(end, Some(LockError::Lost { .. })));
-            async move { end.map_or(Ok(()), Err) }
+            starts.lock().expect("no panic").push(started.elapsed());
+            let result = results.lock().expect("no panic").pop();
+            // As a grant does: `lost()` resolves.
+            gone.send_replace(matches!(result, Some(LockError::Lost { .. })));
+            async move { result.map_or(Ok(()), Err) }
         };
         let lost = async {
             let mut is_gone = is_gone.clone();
             is_gone.wait_for(|gone| *gone).await.expect("the sender lives");
         };
-        let output = keep(sleep(working), lease(), lost, extend).await;
-        let asked = asked.lock().expect("no panic").clone();
-        (output, asked)
+        let output = keep_while(sleep(working), lease(), lost, extend).await;
+        let starts = starts.lock().expect("no panic").clone();
+        (output, starts)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_extends_at_once_and_then_at_a_third_of_the_lease() {
-        let (output, asked) = extensions(Duration::from_secs(10), vec![]).await;
+    async fn the_watchdog_extends_at_once_and_then_at_a_third_of_the_lease() {
+        let (output, starts) = extensions(Duration::from_secs(10), vec![]).await;
         assert_eq!(output, Some(()));
-        assert_eq!(asked.len(), 4);
-        for (number, asked) in (0..).zip(asked) {
+        assert_eq!(starts.len(), 4);
+        for (number, start) in (0..).zip(starts) {
             let due = LEASE / 3 * number;
-            assert!(asked >= due && asked < due + LEASE / 30, "extension {number} at {asked:?}");
+            assert!(start >= due && start < due + LEASE / 30, "extension {number} at {start:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failed_extension_is_tried_again_after_a_tenth_of_the_lease() {
-        let (output, asked) = extensions(Duration::from_secs(2), vec![away(), away()]).await;
+        let (output, starts) = extensions(Duration::from_secs(2), vec![unavailable(), unavailable()]).await;
         assert_eq!(output, Some(()));
-        assert_eq!(asked.len(), 3);
-        assert!(asked[2] < LEASE / 3, "well before the lease ends: {asked:?}");
+        assert_eq!(starts.len(), 3);
+        assert!(starts[2] < LEASE / 3, "well before the lease ends: {starts:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_extended_any_more_once_the_lock_is_lost() {
-        let (output, asked) = extensions(Duration::from_mins(5), vec![lost()]).await;
+        let (output, starts) = extensions(Duration::from_mins(5), vec![lost()]).await;
         assert_eq!(output, None);
-        assert_eq!(asked.len(), 1);
+        assert_eq!(starts.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -169,22 +166,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_the_watchdog_a_grant_is_lost_when_its_validity_ends() {
         let sku = Resource::new("sku:1").expect("a name");
-        let began = Instant::now();
+        let started = Instant::now();
         let grant = Locks::off().try_lock(&sku, Wait::none(), lease()).await.expect("off").expect("off");
         grant.lost().await;
-        assert!(Instant::now() >= grant.valid_until() && began.elapsed() < LEASE);
+        assert!(Instant::now() >= grant.valid_until() && started.elapsed() < LEASE);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_waits_for_the_loss_waits_longer_after_an_extension() {
+    async fn lost_resolves_later_after_an_extension() {
         let sku = Resource::new("sku:1").expect("a name");
-        let began = Instant::now();
+        let started = Instant::now();
         let grant = Locks::off().try_lock(&sku, Wait::none(), lease()).await.expect("off").expect("off");
         let extend = async {
             sleep(LEASE / 2).await;
             grant.extend(lease()).await.expect("off");
         };
         tokio::join!(grant.lost(), extend);
-        assert!(began.elapsed() > LEASE && began.elapsed() < LEASE * 3 / 2);
+        assert!(started.elapsed() > LEASE && started.elapsed() < LEASE * 3 / 2);
     }
 }

@@ -36,6 +36,6 @@ async fn main() -> std::io::Result<()> {
     let ready = || Box::pin(async { Ok(()) }) as serve::Readiness;
     let shutdown = serve::shutdown_signal();
     let served = serve::serve(listener, router, ready, Limits::default(), shutdown).await;
-    telemetry.end().await;
+    telemetry.shutdown().await;
     served
 }

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 /// A database that is away is said once, by the service; not once a connection.
-const USUAL_LOG: &str = "info,sqlx_core::pool=error,sqlx::postgres::notice=warn";
+const DEFAULT_LOG: &str = "info,sqlx_core::pool=error,sqlx::postgres::notice=warn";
 
 /// How logs are written, to stderr, always; and where spans are sent, if anywhere.
 #[derive(Debug, Clone, Args)]
@@ -19,7 +19,7 @@ pub struct TelemetryArgs {
     pub log_format: LogFormat,
     /// What is logged: a level, or directives such as `info,order=debug`. The default leaves out what the driver of
     /// Postgres says of single connections.
-    #[arg(long, env = "RUST_LOG", default_value = USUAL_LOG, value_parser = filter)]
+    #[arg(long, env = "RUST_LOG", default_value = DEFAULT_LOG, value_parser = filter)]
     pub log: String,
     /// An OpenTelemetry collector that spans are sent to (OTLP over HTTP, protobuf), such as
     /// `http://127.0.0.1:4318`; without it none are.
@@ -29,7 +29,7 @@ pub struct TelemetryArgs {
 
 impl Default for TelemetryArgs {
     fn default() -> Self {
-        Self { log_format: LogFormat::Text, log: USUAL_LOG.to_owned(), otlp_endpoint: None }
+        Self { log_format: LogFormat::Text, log: DEFAULT_LOG.to_owned(), otlp_endpoint: None }
     }
 }
 
@@ -60,15 +60,15 @@ impl OtlpEndpoint {
 /// Why an endpoint is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not of the form http://HOST:PORT")]
-pub struct BadEndpoint;
+pub struct InvalidEndpoint;
 
 impl FromStr for OtlpEndpoint {
-    type Err = BadEndpoint;
+    type Err = InvalidEndpoint;
 
-    fn from_str(endpoint: &str) -> Result<Self, BadEndpoint> {
-        let uri: Uri = endpoint.parse().map_err(|_| BadEndpoint)?;
+    fn from_str(endpoint: &str) -> Result<Self, InvalidEndpoint> {
+        let uri: Uri = endpoint.parse().map_err(|_| InvalidEndpoint)?;
         let plain = uri.scheme_str() == Some("http") && uri.host().is_some() && uri.query().is_none();
-        if plain { Ok(Self(endpoint.trim_end_matches('/').to_owned())) } else { Err(BadEndpoint) }
+        if plain { Ok(Self(endpoint.trim_end_matches('/').to_owned())) } else { Err(InvalidEndpoint) }
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn what_no_span_could_be_sent_to_is_refused() {
         for endpoint in ["", "127.0.0.1:4318", "https://collector", "grpc://collector:4317", "http://", "http://x/?y"] {
-            assert_eq!(endpoint.parse::<OtlpEndpoint>(), Err(BadEndpoint), "{endpoint}");
+            assert_eq!(endpoint.parse::<OtlpEndpoint>(), Err(InvalidEndpoint), "{endpoint}");
         }
     }
 }

@@ -27,23 +27,14 @@
 //! # }
 //! ```
 
-pub mod auth;
 pub mod config;
-pub mod deadline;
-pub mod docs;
-pub mod extract;
 pub mod lab;
-pub mod limits;
 pub mod outage;
-pub mod problem;
 pub mod serve;
+pub mod task;
 pub mod telemetry;
-pub mod trace;
 
-mod admit;
-mod body;
-mod observe;
-mod openapi;
-mod otlp;
-mod rejections;
-mod traceparent;
+mod http;
+
+pub use http::{auth, deadline, docs, extract, limits, problem};
+pub use telemetry::trace;

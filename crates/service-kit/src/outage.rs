@@ -1,6 +1,6 @@
-//! Something the service leans on, which may be away: said once when a request
-//! finds out, and once more when it is back. Every request that fails
-//! meanwhile has its answer, and nothing to add to the log.
+//! Outages of what a service depends on: logged once when a request fails
+//! because of one, and once more when the dependency answers again. The requests
+//! in between are answered, and logged at `debug` only.
 
 use std::{
     error::Error,
@@ -8,41 +8,56 @@ use std::{
     time::Duration,
 };
 
-/// Whoever is away is asked this often, and by one task alone.
+/// How often one task of the service probes a dependency that is down.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One dependency of this process.
+/// Whether one dependency of this process is down.
 #[derive(Debug)]
 pub struct Outage {
     dependency: &'static str,
-    away: AtomicBool,
+    effect: &'static str,
+    down: AtomicBool,
 }
 
 impl Outage {
-    /// It is there.
+    /// A dependency without which requests are answered 503. It is up until a
+    /// failure is recorded. `dependency` is its name in the log.
     pub const fn of(dependency: &'static str) -> Self {
-        Self { dependency, away: AtomicBool::new(false) }
+        Self::with_effect(dependency, "requests that need it are refused with 503")
     }
 
-    /// A request could not be served because of it.
+    /// As [`Outage::of`], where an outage has another effect than refused requests.
+    pub const fn with_effect(dependency: &'static str, effect: &'static str) -> Self {
+        Self { dependency, effect, down: AtomicBool::new(false) }
+    }
+
+    /// Records that it did not answer. The first failure of an outage is logged as a warning.
     pub fn record_failure(&self, error: &(dyn Error + 'static)) {
-        let dependency = self.dependency;
-        if self.away.swap(true, Ordering::Relaxed) {
-            tracing::debug!(error, dependency, "still away");
+        let Self { dependency, effect, .. } = self;
+        if self.down.swap(true, Ordering::Relaxed) {
+            tracing::debug!(error, dependency, "{dependency} still unreachable");
         } else {
-            tracing::warn!(error, dependency, "away; what needs it is refused until it is back");
+            tracing::warn!(error, dependency, "{dependency} unreachable: {effect} until it answers");
         }
     }
 
-    /// Whether somebody should ask it if it is back.
-    pub fn is_down(&self) -> bool {
-        self.away.load(Ordering::Relaxed)
+    /// Records that it answered. The first success after an outage is logged.
+    pub fn record_success(&self) {
+        let dependency = self.dependency;
+        if self.down.swap(false, Ordering::Relaxed) {
+            tracing::info!(dependency, "{dependency} reachable again");
+        }
     }
 
-    /// It was asked, and this is what it said.
+    /// The last record is a failure; probe it every [`PROBE_INTERVAL`].
+    pub fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+
+    /// Records the result of a probe. A failed probe changes nothing.
     pub fn record_probe<E>(&self, answer: Result<(), E>) {
-        if answer.is_ok() && self.away.swap(false, Ordering::Relaxed) {
-            tracing::info!(dependency = self.dependency, "back");
+        if answer.is_ok() {
+            self.record_success();
         }
     }
 }

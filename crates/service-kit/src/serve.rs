@@ -29,20 +29,22 @@ use tokio::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    body::{self, BodyLimit},
-    limits::{self, Limits, Places},
-    observe,
-    problem::Problem,
-    rejections, telemetry, trace,
+    http::{
+        body::{self, BodyLimit},
+        limits::{self, Limits, Permits},
+        problem::Problem,
+        rejections,
+    },
+    telemetry::{self, requests, trace},
 };
 
 /// Requests in flight get this long after the signal to stop. Whoever stops
 /// containers usually waits a little longer than this before it kills.
 pub const DRAIN: Duration = Duration::from_secs(10);
 /// A probe wants an answer soon, or none.
-const READY_WITHIN: Duration = Duration::from_secs(2);
+const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Samples are folded into histograms this often; else they pile up unread.
-const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a readiness check returns: nothing, or the names of what is missing.
 pub type Readiness = Pin<Box<dyn Future<Output = Result<(), Vec<String>>> + Send>>;
@@ -96,9 +98,9 @@ pub async fn serve_and_drain(
             tracing::debug!(%error, "Nagle's algorithm stays on");
         }
     });
-    let server = axum::serve(listener, complete(router, ready, limits));
+    let server = axum::serve(listener, with_middleware(router, ready, limits));
     let mut server = pin!(server.with_graceful_shutdown(stop).into_future());
-    tell(address);
+    announce(address);
 
     tokio::select! {
         ended = &mut server => return ended,
@@ -120,20 +122,20 @@ pub async fn serve_and_drain(
 /// Outside of a tokio runtime with signals enabled.
 pub fn shutdown_signal() -> impl Future<Output = ()> + Send + 'static {
     let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
-    let (mut terminate, mut interrupt) = (listen(terminate), listen(interrupt));
+    let (mut terminate, mut interrupt) = (subscribe(terminate), subscribe(interrupt));
     async move {
         tokio::select! {
-            () = arrives(&mut terminate) => tracing::info!("SIGTERM"),
-            () = arrives(&mut interrupt) => tracing::info!("SIGINT"),
+            () = receive(&mut terminate) => tracing::info!("SIGTERM"),
+            () = receive(&mut interrupt) => tracing::info!("SIGINT"),
         }
     }
 }
 
-fn listen(kind: SignalKind) -> Option<Signal> {
+fn subscribe(kind: SignalKind) -> Option<Signal> {
     signal(kind).inspect_err(|error| tracing::error!(%error, ?kind, "this signal will end us at once")).ok()
 }
 
-async fn arrives(signal: &mut Option<Signal>) {
+async fn receive(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,
@@ -141,17 +143,21 @@ async fn arrives(signal: &mut Option<Signal>) {
 }
 
 /// The router with everything around it; what comes last is outermost.
-fn complete(router: Router, ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static, limits: Limits) -> Router {
+fn with_middleware(
+    router: Router,
+    ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static,
+    limits: Limits,
+) -> Router {
     router
         .fallback(rejections::unknown_path)
         .method_not_allowed_fallback(rejections::wrong_method)
         .layer(from_fn_with_state(BodyLimit(limits.body_bytes), body::limit))
         .layer(DefaultBodyLimit::max(limits.body_bytes))
-        .layer(from_fn_with_state(Places::new(limits), limits::concurrency))
-        .merge(operations(ready))
+        .layer(from_fn_with_state(Permits::new(limits), limits::shed_load))
+        .merge(operator_routes(ready))
         .layer(map_response(rejections::as_problem))
-        .layer(CatchPanicLayer::custom(rejections::panicked))
-        .layer(from_fn(observe::middleware))
+        .layer(CatchPanicLayer::custom(rejections::panic_response))
+        .layer(from_fn(requests::middleware))
         .layer(from_fn(trace::middleware))
 }
 
@@ -161,7 +167,7 @@ struct Status {
 }
 
 /// What operators ask, limits or not.
-fn operations(ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static) -> Router {
+fn operator_routes(ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static) -> Router {
     Router::new()
         .route("/livez", get(async || Json(Status { status: "alive" })))
         .route("/readyz", get(async move || readiness(ready()).await))
@@ -171,7 +177,7 @@ fn operations(ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static) -> 
 
 async fn readiness(ready: Readiness) -> Response {
     let late = || Err(vec!["an answer in time".to_owned()]);
-    let missing = match timeout(READY_WITHIN, ready).await.map_or_else(|_| late(), identity) {
+    let missing = match timeout(READINESS_TIMEOUT, ready).await.map_or_else(|_| late(), identity) {
         Ok(()) => return Json(Status { status: "ready" }).into_response(),
         Err(missing) => missing,
     };
@@ -193,7 +199,7 @@ async fn upkeep() {
     let Some(handle) = telemetry::metrics_handle() else {
         return;
     };
-    let mut every = interval(UPKEEP_EVERY);
+    let mut every = interval(UPKEEP_INTERVAL);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
@@ -203,11 +209,11 @@ async fn upkeep() {
 
 /// To the log first: who reads the address may do something to us at once.
 /// Whoever started us may have closed stdout; that is no reason to stop.
-fn tell(address: SocketAddr) {
+fn announce(address: SocketAddr) {
     tracing::info!(%address, "serving");
     let mut stdout = io::stdout().lock();
-    let told = writeln!(stdout, "http://{address}").and_then(|()| stdout.flush());
-    if let Err(error) = told {
+    let outcome = writeln!(stdout, "http://{address}").and_then(|()| stdout.flush());
+    if let Err(error) = outcome {
         tracing::debug!(%error, "nobody reads our address");
     }
 }

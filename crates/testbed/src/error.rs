@@ -11,12 +11,12 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum TestbedError {
     /// No binary of this server on this machine.
-    #[error("{program} was not found on PATH{usual_places}; install it: {hint}")]
+    #[error("{program} was not found on PATH{other_folders}; install it: {hint}")]
     NotInstalled {
         /// The binary that was looked for.
         program: String,
         /// Where else it was looked for, as ` or in …`; may be empty.
-        usual_places: String,
+        other_folders: String,
         /// The commands that install it.
         hint: &'static str,
     },
@@ -79,7 +79,7 @@ pub enum TestbedError {
     },
     /// A variable of the environment has a value that means nothing.
     #[error("{variable}={value} is none of: {allowed}")]
-    BadSetting {
+    InvalidSetting {
         /// The variable.
         variable: &'static str,
         /// Its value.
@@ -111,7 +111,7 @@ pub enum TestbedError {
     },
     /// A Redis node gave no answer within the time allowed.
     #[error("redis node {node} did not answer {command} within {limit:?}")]
-    RedisSilent {
+    RedisTimeout {
         /// The node's address.
         node: String,
         /// The command's first word.
@@ -138,7 +138,7 @@ impl TestbedError {
     }
 
     /// Whether another port may succeed: somebody took this one between our look at it and the server's bind.
-    pub(crate) fn port_was_taken(&self) -> bool {
+    pub(crate) fn is_port_conflict(&self) -> bool {
         let said = match self {
             Self::Ended { log, .. } => log.to_lowercase(),
             Self::Container { source, .. } => format!("{source:?}").to_lowercase(),

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::account::Account;
 use crate::error::TestbedError;
-use crate::watchdog::Watchdog;
+use crate::processes::account::Account;
+use crate::processes::watchdog::Watchdog;
 
 /// A new, empty folder that is removed, with all that is in it, when this is dropped or this process ends.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Folder {
         &self.path
     }
 
-    pub(crate) fn give_to(&self, account: &Account) -> Result<(), TestbedError> {
+    pub(crate) fn chown(&self, account: &Account) -> Result<(), TestbedError> {
         std::os::unix::fs::chown(&self.path, Some(account.uid), Some(account.gid))
             .map_err(TestbedError::file("cannot change the owner of", &self.path))
     }
@@ -43,12 +43,4 @@ impl Drop for Folder {
             tracing::warn!(path = %self.path.display(), %error, "a folder of the testbed could not be removed");
         }
     }
-}
-
-/// The last `lines` lines of a file; empty if there is none.
-pub(crate) fn tail(path: &Path, lines: usize) -> String {
-    let text = fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
 }

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 
 use tokio::sync::Mutex;
 
-use crate::docker;
+use crate::containers::docker;
+use crate::containers::image::Image;
 use crate::error::TestbedError;
 
 const VARIABLE: &str = "HOLDFAST_TESTBED";
@@ -20,34 +21,17 @@ pub enum Mode {
     Containers,
 }
 
-/// A public image, and the variable that names another one.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Image {
-    pub(crate) variable: &'static str,
-    pub(crate) default: &'static str,
-    /// The port the server listens on inside.
-    pub(crate) port: u16,
-}
-
-impl Image {
-    /// The image to use, as `repository:tag`.
-    pub(crate) fn reference(&self) -> String {
-        let named = std::env::var(self.variable).ok().filter(|name| !name.is_empty());
-        named.unwrap_or_else(|| self.default.to_owned())
-    }
-}
-
 impl Mode {
     /// What `HOLDFAST_TESTBED` forces: `native`, `containers`, or nothing (`auto`, or unset).
     ///
     /// # Errors
-    /// [`TestbedError::BadSetting`] for any other value.
+    /// [`TestbedError::InvalidSetting`] for any other value.
     pub fn forced() -> Result<Option<Self>, TestbedError> {
         match std::env::var(VARIABLE).unwrap_or_default().as_str() {
             "" | "auto" => Ok(None),
             "native" => Ok(Some(Self::Native)),
             "containers" => Ok(Some(Self::Containers)),
-            value => Err(TestbedError::BadSetting {
+            value => Err(TestbedError::InvalidSetting {
                 variable: VARIABLE,
                 value: value.to_owned(),
                 allowed: "auto, native, containers",
@@ -67,20 +51,20 @@ impl Mode {
 
 /// Asked once per image and process: a registry that cannot be reached is not waited for again.
 async fn available(image: String) -> bool {
-    static KNOWN: Mutex<Option<HashMap<String, bool>>> = Mutex::const_new(None);
-    let mut known = KNOWN.lock().await;
-    let known = known.get_or_insert_default();
-    if let Some(available) = known.get(&image) {
+    static CHECKED: Mutex<Option<HashMap<String, bool>>> = Mutex::const_new(None);
+    let mut checked = CHECKED.lock().await;
+    let checked = checked.get_or_insert_default();
+    if let Some(available) = checked.get(&image) {
         return *available;
     }
     let found = async {
-        docker::answers().await?;
-        docker::have_image(&image).await
+        docker::ping().await?;
+        docker::ensure_image(&image).await
     };
     let found = found.await;
     if let Err(reason) = &found {
         tracing::info!(image, %reason, "no container of this image can be had; the server runs as a child process");
     }
-    known.insert(image, found.is_ok());
+    checked.insert(image, found.is_ok());
     found.is_ok()
 }

@@ -25,7 +25,7 @@ use crate::ports;
 const IN_FLIGHT: usize = 64;
 const CHUNK: usize = 16 * 1024;
 /// How often another port is tried.
-const PORTS: usize = 10;
+const PORT_ATTEMPTS: usize = 10;
 
 /// What is wrong with the network at present.
 #[derive(Debug, Clone, Default)]
@@ -33,8 +33,8 @@ struct Faults {
     latency: Duration,
     hold_to_upstream: bool,
     hold_to_client: bool,
-    /// Connections of an earlier era are closed.
-    era: u64,
+    /// Connections of an earlier generation are closed.
+    generation: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ pub struct Proxy {
     addr: SocketAddr,
     runtime: Handle,
     faults: watch::Sender<Faults>,
-    door: Arc<Door>,
+    slot: Arc<ListenerSlot>,
     acceptor: AbortHandle,
 }
 
@@ -66,13 +66,13 @@ impl Proxy {
     /// Starts a proxy that lets everything through.
     #[expect(clippy::unused_async, reason = "it needs an async runtime around it, and async says so")]
     pub async fn start(upstream: SocketAddr) -> Result<Self, TestbedError> {
-        let no_port = || TestbedError::NoPort { name: "the proxy".to_owned(), attempts: PORTS };
-        let (addr, listener) = (0..PORTS).find_map(|_| bind_anywhere().ok()).ok_or_else(no_port)?;
+        let no_port = || TestbedError::NoPort { name: "the proxy".to_owned(), attempts: PORT_ATTEMPTS };
+        let (addr, listener) = (0..PORT_ATTEMPTS).find_map(|_| bind_free_port().ok()).ok_or_else(no_port)?;
         let (faults, current) = watch::channel(Faults::default());
-        let door = Arc::new(Door::default());
-        door.open(listener);
-        let acceptor = tokio::spawn(accept(Arc::clone(&door), upstream, current)).abort_handle();
-        Ok(Self { addr, runtime: Handle::current(), faults, door, acceptor })
+        let slot = Arc::new(ListenerSlot::default());
+        slot.open(listener);
+        let acceptor = tokio::spawn(accept(Arc::clone(&slot), upstream, current)).abort_handle();
+        Ok(Self { addr, runtime: Handle::current(), faults, slot, acceptor })
     }
 
     /// Where clients connect; the same for life.
@@ -97,8 +97,8 @@ impl Proxy {
 
     /// Closes every connection and refuses new ones, from the moment this returns.
     pub fn cut(&self) {
-        self.door.close();
-        self.faults.send_modify(|faults| faults.era += 1);
+        self.slot.close();
+        self.faults.send_modify(|faults| faults.generation += 1);
     }
 
     /// Ends every fault: no latency, nothing held, connections are taken again from the moment this returns.
@@ -107,21 +107,21 @@ impl Proxy {
     /// If somebody took the port while it was cut.
     pub fn heal(&self) {
         let _context = self.runtime.enter();
-        if !self.door.is_open() {
-            self.door.open(bind(self.addr).expect("the proxy's port is still its own"));
+        if !self.slot.is_open() {
+            self.slot.open(bind(self.addr).expect("the proxy's port is still its own"));
         }
-        self.faults.send_modify(|faults| *faults = Faults { era: faults.era, ..Faults::default() });
+        self.faults.send_modify(|faults| *faults = Faults { generation: faults.generation, ..Faults::default() });
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.door.close();
+        self.slot.close();
         self.acceptor.abort();
     }
 }
 
-fn bind_anywhere() -> io::Result<(SocketAddr, TcpListener)> {
+fn bind_free_port() -> io::Result<(SocketAddr, TcpListener)> {
     let addr = ports::free().ok_or(io::ErrorKind::AddrNotAvailable)?;
     Ok((addr, bind(addr)?))
 }
@@ -134,17 +134,17 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 
 /// The listener, where it can be closed at once from outside the task that accepts: a cut that has returned must refuse.
 #[derive(Debug, Default)]
-struct Door {
-    state: Mutex<DoorState>,
+struct ListenerSlot {
+    state: Mutex<ListenerState>,
 }
 
 #[derive(Debug, Default)]
-struct DoorState {
+struct ListenerState {
     listener: Option<TcpListener>,
     waiting: Option<Waker>,
 }
 
-impl Door {
+impl ListenerSlot {
     fn open(&self, listener: TcpListener) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.listener = Some(listener);
@@ -161,7 +161,7 @@ impl Door {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).listener.is_some()
     }
 
-    /// The next connection, whenever the door is open for it.
+    /// The next connection, whenever the slot is open for it.
     async fn next(&self) -> io::Result<TcpStream> {
         std::future::poll_fn(|context| {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -176,12 +176,12 @@ impl Door {
 }
 
 /// Ends with the proxy, and all connections with it.
-async fn accept(door: Arc<Door>, upstream: SocketAddr, faults: watch::Receiver<Faults>) {
+async fn accept(slot: Arc<ListenerSlot>, upstream: SocketAddr, faults: watch::Receiver<Faults>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            client = door.next() => match client {
-                Ok(client) => { connections.spawn(carry(client, upstream, faults.clone())); }
+            client = slot.next() => match client {
+                Ok(client) => { connections.spawn(forward(client, upstream, faults.clone())); }
                 // One connection gone before it was taken, or no handle for it: the next may do better.
                 Err(error) => tracing::debug!(%error, "the proxy could not take a connection"),
             },
@@ -190,19 +190,19 @@ async fn accept(door: Arc<Door>, upstream: SocketAddr, faults: watch::Receiver<F
     }
 }
 
-/// One connection, until either side ends it or the era does.
-async fn carry(client: TcpStream, upstream: SocketAddr, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
-    let era = faults.borrow().era;
+/// One connection, until either side ends it or the generation does.
+async fn forward(client: TcpStream, upstream: SocketAddr, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
+    let generation = faults.borrow().generation;
     let server = TcpStream::connect(upstream).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let there = pump(from_client, to_server, faults.clone(), Direction::ToUpstream);
-    let back = pump(from_server, to_client, faults.clone(), Direction::ToClient);
+    let to_upstream = pump(from_client, to_server, faults.clone(), Direction::ToUpstream);
+    let to_downstream = pump(from_server, to_client, faults.clone(), Direction::ToClient);
     tokio::select! {
-        both = async { tokio::try_join!(there, back) } => both.map(drop),
-        _ = faults.wait_for(|now| now.era != era) => Ok(()),
+        both = async { tokio::try_join!(to_upstream, to_downstream) } => both.map(drop),
+        _ = faults.wait_for(|now| now.generation != generation) => Ok(()),
     }
 }
 
@@ -213,13 +213,13 @@ async fn pump(
     mut faults: watch::Receiver<Faults>,
     direction: Direction,
 ) -> io::Result<()> {
-    let (line, mut arrivals) = mpsc::channel::<(Instant, Vec<u8>)>(IN_FLIGHT);
-    let era = faults.borrow().era;
+    let (sender, mut arrivals) = mpsc::channel::<(Instant, Vec<u8>)>(IN_FLIGHT);
+    let generation = faults.borrow().generation;
     let read = async move {
         loop {
             let mut chunk = Vec::with_capacity(CHUNK);
             let count = from.read_buf(&mut chunk).await?;
-            if line.send((Instant::now(), chunk)).await.is_err() || count == 0 {
+            if sender.send((Instant::now(), chunk)).await.is_err() || count == 0 {
                 return Ok(());
             }
         }
@@ -228,8 +228,8 @@ async fn pump(
         while let Some((arrived, chunk)) = arrivals.recv().await {
             let due = arrived + faults.borrow().latency;
             sleep_until(due).await;
-            let gone = match faults.wait_for(|now| now.era != era || !now.holds(direction)).await {
-                Ok(now) => now.era != era,
+            let gone = match faults.wait_for(|now| now.generation != generation || !now.holds(direction)).await {
+                Ok(now) => now.generation != generation,
                 Err(_) => true,
             };
             if gone {

@@ -1,7 +1,7 @@
-//! What an audit of a whole stack comes to, item by item: the same for a terminal and over HTTP.
+//! The result of an audit of whole databases, item by item: the same for a terminal and over HTTP.
 //!
-//! Invariant: it passed only if nothing is broken and nothing unknown. What needs a history and has none is *not
-//! checked*, and said to be.
+//! Invariant: it passed only if no rule is broken and none undecided. A rule that needs a history is reported as *not
+//! checked* where none was given.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,27 +9,32 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use serde::Serialize;
+use strum::VariantArray as _;
 
-use super::{Auditor, Evidence, Findings, ITEMS, Item, Scope};
-use crate::history;
+use super::checks::check;
+use super::evidence::Evidence;
+use super::item::Item;
+use super::reader::{Auditor, Scope};
+use super::violation::{Findings, Undecided, Violation};
+use crate::workload::history_file;
 
-/// The whole audit.
+/// The result of an audit.
 #[derive(Debug, Clone, Serialize)]
 pub struct Statement {
-    /// Nothing is broken, nothing unknown.
+    /// No rule is broken, and none undecided.
     pub passed: bool,
-    /// How much was looked at.
-    pub read: Read,
-    /// Every item, in order.
+    /// How many rows were read.
+    pub read: RowCounts,
+    /// Every item, by number.
     pub items: Vec<ItemStatement>,
 }
 
-/// How much was looked at.
+/// How many rows an audit read.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Read {
+pub struct RowCounts {
     /// Rows of `stock`.
     pub skus: usize,
-    /// Rows of the ledger.
+    /// Rows of `stock_ledger`.
     pub ledger_rows: usize,
     /// Reservations.
     pub reservations: usize,
@@ -43,93 +48,94 @@ pub struct Read {
 #[derive(Debug, Clone, Serialize)]
 pub struct ItemStatement {
     /// Its number.
-    pub item: u8,
+    pub item: Item,
     /// What has to hold.
     pub rule: &'static str,
-    /// Whether it does.
-    pub state: State,
-    /// What was found, or could not be decided.
+    /// Whether it holds.
+    pub state: ItemState,
+    /// One sentence per violation, or per SKU that was not decided.
     pub found: Vec<String>,
 }
 
 /// Whether an item holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
-    /// It does.
+pub enum ItemState {
+    /// It holds.
     Holds,
-    /// It does not.
+    /// It does not hold.
     Broken,
-    /// A search gave up.
-    Unknown,
-    /// It needs the history of an attack.
+    /// A search gave up, so it is not known whether it holds.
+    Undecided,
+    /// It needs the history of an attack, and none was given.
     NotChecked,
 }
 
 impl Statement {
-    /// Reads both databases and the histories of attacks on them, and checks everything. Ask when nothing is in flight.
+    /// Reads both databases and the histories of attacks on them, and checks every item. Call it when nothing is in
+    /// flight.
     ///
     /// # Errors
-    /// A database cannot be read, or a file is no history.
+    /// A database cannot be read, or a file is not a history.
     pub async fn take(auditor: &Auditor, histories: &[PathBuf]) -> anyhow::Result<Self> {
-        let books = auditor.read(&Scope::Everything).await?;
-        let mut read = Read {
-            skus: books.stock.len(),
-            ledger_rows: books.ledger.len(),
-            reservations: books.reservations.len(),
-            orders: books.orders.len(),
+        let snapshot = auditor.read(&Scope::Everything).await?;
+        let mut read = RowCounts {
+            skus: snapshot.stock.len(),
+            ledger_rows: snapshot.ledger.len(),
+            reservations: snapshot.reservations.len(),
+            orders: snapshot.orders.len(),
             requests: 0,
         };
         let mut findings = Findings::default();
-        for item in ITEMS.iter().filter(|item| !item.needs_history) {
-            findings.add(item.findings(&Evidence { books: &books, history: None }));
+        for &item in Item::VARIANTS.iter().filter(|item| !item.needs_history()) {
+            findings.add(check(item, &Evidence { snapshot: &snapshot, history: None }));
         }
         for path in histories {
-            let history = history::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            let history = history_file::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
             read.requests += history.len();
-            // A row of an experiment has SKUs of its own; others' orders are no business of its customers.
+            // A history is judged against the orders of its own SKUs: other orders belong to other histories.
             let skus: BTreeSet<_> = history.iter().map(|operation| operation.invocation.sku.clone()).collect();
-            let books = auditor.read(&Scope::Skus(skus.into_iter().collect())).await?;
-            for item in ITEMS.iter().filter(|item| item.needs_history) {
-                findings.add(item.findings(&Evidence { books: &books, history: Some(&history) }));
+            let snapshot = auditor.read(&Scope::Skus(skus.into_iter().collect())).await?;
+            for &item in Item::VARIANTS.iter().filter(|item| item.needs_history()) {
+                findings.add(check(item, &Evidence { snapshot: &snapshot, history: Some(&history) }));
             }
         }
         Ok(Self::of(&findings, read, !histories.is_empty()))
     }
 
-    /// Something must not be, whatever else is unknown.
+    /// A rule is broken, whatever is undecided.
     pub fn is_broken(&self) -> bool {
-        self.items.iter().any(|item| item.state == State::Broken)
+        self.items.iter().any(|item| item.state == ItemState::Broken)
     }
 
-    fn of(findings: &Findings, read: Read, with_history: bool) -> Self {
-        let items = ITEMS.iter().map(|item| ItemStatement::of(item, findings, with_history)).collect();
+    fn of(findings: &Findings, read: RowCounts, with_history: bool) -> Self {
+        let items = Item::VARIANTS.iter().map(|&item| ItemStatement::of(item, findings, with_history)).collect();
         Self { passed: findings.passed(), read, items }
     }
 }
 
 impl ItemStatement {
-    fn of(item: &Item, findings: &Findings, with_history: bool) -> Self {
-        let of_it = |all: &[super::Violation]| -> Vec<String> {
-            all.iter().filter(|found| found.item == item.number).map(|found| found.found.clone()).collect()
+    fn of(item: Item, findings: &Findings, with_history: bool) -> Self {
+        let broken = findings.violations.iter().filter(|violation| violation.item() == item);
+        let broken: Vec<_> = broken.map(Violation::to_string).collect();
+        let undecided = findings.undecided.iter().filter(|undecided| undecided.item() == item);
+        let undecided: Vec<_> = undecided.map(Undecided::to_string).collect();
+        let state = match (broken.is_empty(), undecided.is_empty()) {
+            (false, _) => ItemState::Broken,
+            (true, false) => ItemState::Undecided,
+            (true, true) if item.needs_history() && !with_history => ItemState::NotChecked,
+            (true, true) => ItemState::Holds,
         };
-        let (broken, unknown) = (of_it(&findings.violations), of_it(&findings.unknown));
-        let state = match (broken.is_empty(), unknown.is_empty()) {
-            (false, _) => State::Broken,
-            (true, false) => State::Unknown,
-            (true, true) if item.needs_history && !with_history => State::NotChecked,
-            (true, true) => State::Holds,
-        };
-        Self { item: item.number, rule: item.rule, state, found: [broken, unknown].concat() }
+        Self { item, rule: item.rule(), state, found: [broken, undecided].concat() }
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for ItemState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Holds => "ok",
             Self::Broken => "BROKEN",
-            Self::Unknown => "UNKNOWN",
+            Self::Undecided => "UNDECIDED",
             Self::NotChecked => "not checked",
         })
     }
@@ -137,7 +143,7 @@ impl fmt::Display for State {
 
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Read { skus, ledger_rows, reservations, orders, requests } = self.read;
+        let RowCounts { skus, ledger_rows, reservations, orders, requests } = self.read;
         writeln!(f, "{skus} SKUs, {ledger_rows} ledger rows, {reservations} reservations, {orders} orders")?;
         if requests > 0 {
             writeln!(f, "{requests} requests in the histories")?;
@@ -145,8 +151,8 @@ impl fmt::Display for Statement {
         for item in &self.items {
             writeln!(f, "{:<12}{:>2}. {}", item.state, item.item, item.rule)?;
         }
-        if self.items.iter().any(|item| item.state == State::NotChecked) {
-            writeln!(f, "What is not checked needs the history of the attack: --history FILE")?;
+        if self.items.iter().any(|item| item.state == ItemState::NotChecked) {
+            writeln!(f, "Items that are not checked need the history of the attack: --history FILE")?;
         }
         for item in &self.items {
             for found in &item.found {
@@ -160,29 +166,41 @@ impl fmt::Display for Statement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::Violation;
 
-    fn state_of(findings: &Findings, with_history: bool, number: u8) -> (bool, State) {
-        let statement = Statement::of(findings, Read::default(), with_history);
-        let item = statement.items.iter().find(|item| item.item == number).expect("an item");
-        (statement.passed, item.state)
+    fn state_of(findings: &Findings, with_history: bool, item: Item) -> (bool, ItemState) {
+        let statement = Statement::of(findings, RowCounts::default(), with_history);
+        let found = statement.items.iter().find(|found| found.item == item).expect("every item is stated");
+        (statement.passed, found.state)
     }
 
     #[test]
-    fn unknown_is_not_a_pass_and_not_a_violation() {
-        let gave_up = vec![Violation { item: 9, found: "a: the search gave up".into() }];
-        let findings = Findings { unknown: gave_up, ..Findings::default() };
-        assert_eq!(state_of(&findings, true, 9), (false, State::Unknown));
-        assert_eq!(state_of(&findings, true, 7), (false, State::Holds));
+    fn undecided_is_neither_a_pass_nor_a_violation() {
+        let undecided = vec![Undecided::SearchGaveUp { sku: "a".into() }];
+        let findings = Findings { undecided, ..Findings::default() };
+        assert_eq!(state_of(&findings, true, Item::SoldOutJustified), (false, ItemState::Undecided));
+        assert_eq!(state_of(&findings, true, Item::AnswersAgree), (false, ItemState::Holds));
     }
 
     #[test]
-    fn what_needs_a_history_is_not_said_to_hold_without_one() {
+    fn an_item_that_needs_a_history_is_not_checked_without_one() {
         let fine = Findings::default();
-        for (with_history, state) in [(false, State::NotChecked), (true, State::Holds)] {
-            assert_eq!(state_of(&fine, with_history, 7), (true, state));
-            assert_eq!(state_of(&fine, with_history, 9), (true, state));
+        for (with_history, state) in [(false, ItemState::NotChecked), (true, ItemState::Holds)] {
+            assert_eq!(state_of(&fine, with_history, Item::AnswersAgree), (true, state));
+            assert_eq!(state_of(&fine, with_history, Item::SoldOutJustified), (true, state));
         }
-        assert_eq!(state_of(&fine, false, 1), (true, State::Holds));
+        assert_eq!(state_of(&fine, false, Item::LiveUnitsExist), (true, ItemState::Holds));
+    }
+
+    #[test]
+    fn a_statement_lists_every_item_and_then_every_violation() {
+        let snapshot_of = Statement::of(
+            &Findings {
+                violations: vec![Violation::LiveUnitsExceedStock { sku: "chair".into(), live: 9, on_hand: 5 }],
+                undecided: vec![Undecided::SearchGaveUp { sku: "desk".into() }],
+            },
+            RowCounts { skus: 2, ledger_rows: 16, reservations: 9, orders: 20, requests: 20 },
+            true,
+        );
+        insta::assert_snapshot!(snapshot_of);
     }
 }

@@ -1,6 +1,12 @@
-//! What is refused and what is understood.
+//! Arguments that are refused, and the plans of those that are not.
 
-use super::*;
+use clap::{CommandFactory as _, Parser as _};
+use contract::Strategy;
+use strum::VariantArray as _;
+
+use super::{Cli, Command};
+use crate::faults::Fault;
+use crate::scenario::plan::Plan;
 
 fn run(arguments: &[&str]) -> Result<Plan, clap::Error> {
     let Command::Run(run) = Cli::try_parse_from(["oversell", "run"].iter().chain(arguments))?.command else {
@@ -15,7 +21,7 @@ fn the_definition_is_sound() {
 }
 
 #[test]
-fn bad_usage_ends_with_2_and_says_what_would_do() {
+fn bad_usage_ends_with_2_and_names_what_is_allowed() {
     let wrong = [
         (vec!["--strategies", "magic"], "redlock-fenced"),
         (vec!["--faults", "earthquake"], "pause-inventory"),
@@ -38,18 +44,18 @@ fn bad_usage_ends_with_2_and_says_what_would_do() {
 }
 
 #[test]
-fn the_story_is_the_default_and_quick_asks_for_less() {
+fn the_story_is_the_default_and_quick_is_a_smaller_load() {
     let (full, quick) = (run(&[]).expect("a plan"), run(&["--quick"]).expect("a plan"));
-    assert_eq!(full.rows().collect::<Vec<_>>(), crate::plan::STORY);
+    assert_eq!(full.rows().collect::<Vec<_>>(), crate::scenario::plan::STORY);
     assert!(quick.load.attempts() < full.load.attempts());
 }
 
 #[test]
-fn the_matrix_is_every_strategy_under_every_fault_unless_some_are_named() {
+fn the_matrix_is_every_strategy_under_every_fault_unless_some_are_selected() {
     for quick in [&["--matrix", "--quick"][..], &["--matrix"]] {
         let plan = run(quick).expect("a plan");
-        assert_eq!(plan.cells.len(), Fault::value_variants().len());
-        assert_eq!(plan.strategies().len(), Strategy::value_variants().len());
+        assert_eq!(plan.cells.len(), Fault::VARIANTS.len());
+        assert_eq!(plan.strategies().len(), Strategy::VARIANTS.len());
     }
     let plan = run(&["--matrix", "--faults", "none", "--strategies", "off,atomic"]).expect("a plan");
     assert_eq!((plan.cells.len(), plan.rows().count()), (1, 2));

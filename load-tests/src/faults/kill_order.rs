@@ -1,39 +1,48 @@
-//! An order replica is killed by SIGKILL in the middle of orders, and started again at once. Its locks stay until their
-//! leases end, its keys until they fall due; then its customers, or a reconciler, finish what it began.
+//! An order replica is killed by SIGKILL while orders are in flight, and restarted at once. Its locks remain until their
+//! leases end, its idempotency keys until they fall due; then a retry or the reconciler completes its orders.
 //!
-//! Fired means: the kernel reported its end, and a customer's connection broke over it.
+//! Fired: the process ended, and the connection of a customer broke.
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use anyhow::Context as _;
+use tokio::time::{sleep, timeout};
 
-use super::{Field, Struck};
-use crate::plan::Strike;
+use super::context::FaultContext;
+use super::event::FaultEvent;
+use super::injection::Injection;
+use super::spec::{FaultSpec, Needs, no_strategy};
+use super::steps::poll::POLL_INTERVAL;
 
-/// A connection to a process that is gone breaks at once; this is for slow machines.
-const NOTICED_WITHIN: Duration = Duration::from_secs(5);
+/// A connection to a killed process breaks at once; the rest is for slow machines.
+const BREAKS_WITHIN: Duration = Duration::from_secs(5);
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    field.each_while_busy(async |strike| kill(field, strike).await).await
-}
+pub(super) const SPEC: FaultSpec = FaultSpec {
+    needs: Needs::OwnStack,
+    makes_writes_stale: false,
+    certain_to_oversell: no_strategy,
+    why: "A killed holder sends no further write; a write that it had sent ends within the lease.",
+    inject: |context| Box::pin(context.inject_while_busy(async |injection| kill(context, injection).await)),
+};
 
-async fn kill(field: &Field<'_>, strike: &Strike) -> anyhow::Result<Struck> {
-    let control = field.order(strike)?;
-    let service = control.service().ok_or_else(|| anyhow::anyhow!("{} is not ours to kill", control.name()))?;
-    let (from_ms, before) = (field.now_ms(), field.tally().silences());
+async fn kill(context: &FaultContext<'_>, injection: &Injection) -> anyhow::Result<FaultEvent> {
+    let process = context.order_replica(injection)?;
+    let replica = process.replica().with_context(|| format!("{}: not a child of this process", process.name()))?;
+    let (from_ms, before) = (context.now_ms(), context.tally().silences());
     let broken = async {
-        while field.tally().silences() == before {
-            tokio::time::sleep(super::seen::LOOK_AGAIN).await;
+        while context.tally().silences() == before {
+            sleep(POLL_INTERVAL).await;
         }
     };
-    let pid = control.pid();
-    service.kill().await?;
-    let noticed = timeout(NOTICED_WITHIN, async {
-        tokio::select! { () = broken => true, () = field.ended() => false }
+    let pid = process.pid();
+    replica.kill().await?;
+    let broken = timeout(BREAKS_WITHIN, async {
+        tokio::select! { () = broken => true, () = context.sale_ended() => false }
     });
-    let (noticed, restarted) = tokio::join!(noticed, service.restart());
+    let (broken, restarted) = tokio::join!(broken, replica.restart());
     restarted?;
-    let fired = noticed.unwrap_or(false);
-    let outcome = if fired { "customers lost their connection" } else { "no customer noticed" };
-    Ok(field.struck(control.name().to_owned(), from_ms, fired && control.pid() != pid, outcome.to_owned()))
+    let broken = broken.unwrap_or(false);
+    let observed = if broken { "customers lost their connection" } else { "no customer lost a connection" };
+    let fired = broken && process.pid() != pid;
+    Ok(context.event(process.name().to_owned(), from_ms, fired, observed.to_owned()))
 }

@@ -1,14 +1,21 @@
-//! What can go wrong while orders are placed. A fault is one file here and one line in each match.
+//! What can go wrong while orders are placed. Each fault is one file here, with its [`FaultSpec`]. To add one: that file,
+//! its `mod`, a variant of [`Fault`] and a line in [`Fault::spec`]. `steps` is what several faults do.
 //!
-//! Invariant: a fault counts as fired only if it was seen to strike, and whatever it stopped or broke works again when
-//! it returns.
-//! Absence: no fault decides whether a row is valid; `verdict` does.
+//! Invariant: an injection counts as fired only if its effect was observed, and what a fault stopped or broke works again
+//! when it returns.
+//! Absence: no fault decides whether a row is valid; `report` does.
+
+pub mod context;
+pub mod event;
+pub mod injection;
+pub mod spec;
+mod steps;
 
 mod duplicate_requests;
-mod field;
 mod kill_inventory;
 mod kill_order;
 mod lost_replies;
+mod none;
 mod partition_postgres;
 mod partition_redis;
 mod pause_inventory;
@@ -19,142 +26,93 @@ mod redis_early_expiry;
 mod redis_majority_down;
 mod redis_minority_down;
 mod redis_slow;
-mod seen;
-
-use std::fmt;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use strum::{Display, IntoStaticStr, VariantArray};
 
-pub use field::{Field, LaneField, Pace, Struck};
+pub use context::{FaultContext, FaultTarget, Pace};
+pub use event::{EventOutcome, FaultEvent, PausePoint};
+pub use injection::Injection;
+pub use spec::{FaultSpec, Needs};
 
-/// A fault, as `--faults` spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
+/// A fault, as `--faults` spells it. `--help` shows the first line of each.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray, ValueEnum, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Fault {
     /// Nothing goes wrong
     None,
-    /// An inventory replica stops as it enters a write, until the lease has lapsed and somebody else has sold
+    /// An inventory replica stops itself as it enters a write, until the lease has lapsed and another order has sold
     PauseInventory,
-    /// An order replica that holds the lock is stopped for longer than the lease, in turn at any moment and right before its write
+    /// An order replica that holds the lock is paused for longer than the lease, alternately at any moment and right before its write
     PauseOrder,
-    /// An order replica is killed in the middle of orders, and started again
+    /// An order replica is killed while orders are in flight, and restarted
     KillOrder,
-    /// An inventory replica is killed in the middle of orders, and started again
+    /// An inventory replica is killed while orders are in flight, and restarted
     KillInventory,
-    /// A minority of the lock nodes is killed; they come back empty after a lease
+    /// A minority of the lock nodes is killed, and restarts empty after a lease
     RedisMinorityDown,
-    /// A majority of the lock nodes is killed; they come back empty after a lease
+    /// A majority of the lock nodes is killed, and restarts empty after a lease
     RedisMajorityDown,
-    /// A majority of the lock nodes is killed while a lock is held, and comes back empty at once
+    /// A majority of the lock nodes is killed while a lock is held, and restarts empty at once
     RedisAmnesia,
-    /// One lock node's clock runs ahead: it forgets a lock that is still held
+    /// The clock of one lock node runs fast: a lock expires there while it is held
     RedisEarlyExpiry,
-    /// Lock nodes answer, later than anybody waits
+    /// Lock nodes answer later than any client waits
     RedisSlow,
-    /// Nothing gets through between order and some lock nodes: one way, the other, both
+    /// Traffic between order and some lock nodes is held back: requests, replies, or both
     PartitionRedis,
-    /// Nothing gets through between one inventory replica and its database: one way, the other, both
+    /// Traffic between one inventory replica and its database is held back: requests, replies, or both
     PartitionPostgres,
     /// Postgres crashes, and recovers from its log
     PostgresRestart,
-    /// Customers send the same order twice at the same moment
+    /// Customers send the same order twice at the same time
     DuplicateRequests,
-    /// Orders are placed, and the connection breaks before the customer hears of it
+    /// Orders are placed, and the connection breaks before the customer receives the answer
     LostReplies,
 }
 
-/// What a fault has to reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Needs {
-    /// Nothing but the addresses.
-    Nothing,
-    /// The process ids of the replicas, on this machine.
-    Processes,
-    /// Replicas or servers that this process started, or the proxies between them.
-    OwnStack,
-}
-
 impl Fault {
-    /// As in reports.
-    pub const fn name(self) -> &'static str {
+    /// **The table.**
+    pub const fn spec(self) -> &'static FaultSpec {
         match self {
-            Self::None => "none",
-            Self::PauseInventory => "pause-inventory",
-            Self::PauseOrder => "pause-order",
-            Self::KillOrder => "kill-order",
-            Self::KillInventory => "kill-inventory",
-            Self::RedisMinorityDown => "redis-minority-down",
-            Self::RedisMajorityDown => "redis-majority-down",
-            Self::RedisAmnesia => "redis-amnesia",
-            Self::RedisEarlyExpiry => "redis-early-expiry",
-            Self::RedisSlow => "redis-slow",
-            Self::PartitionRedis => "partition-redis",
-            Self::PartitionPostgres => "partition-postgres",
-            Self::PostgresRestart => "postgres-restart",
-            Self::DuplicateRequests => "duplicate-requests",
-            Self::LostReplies => "lost-replies",
+            Self::None => &none::SPEC,
+            Self::PauseInventory => &pause_inventory::SPEC,
+            Self::PauseOrder => &pause_order::SPEC,
+            Self::KillOrder => &kill_order::SPEC,
+            Self::KillInventory => &kill_inventory::SPEC,
+            Self::RedisMinorityDown => &redis_minority_down::SPEC,
+            Self::RedisMajorityDown => &redis_majority_down::SPEC,
+            Self::RedisAmnesia => &redis_amnesia::SPEC,
+            Self::RedisEarlyExpiry => &redis_early_expiry::SPEC,
+            Self::RedisSlow => &redis_slow::SPEC,
+            Self::PartitionRedis => &partition_redis::SPEC,
+            Self::PartitionPostgres => &partition_postgres::SPEC,
+            Self::PostgresRestart => &postgres_restart::SPEC,
+            Self::DuplicateRequests => &duplicate_requests::SPEC,
+            Self::LostReplies => &lost_replies::SPEC,
         }
     }
 
-    /// What it has to reach.
-    pub const fn needs(self) -> Needs {
-        match self {
-            Self::None | Self::DuplicateRequests => Needs::Nothing,
-            Self::PauseInventory | Self::PauseOrder => Needs::Processes,
-            Self::KillOrder
-            | Self::KillInventory
-            | Self::RedisMinorityDown
-            | Self::RedisMajorityDown
-            | Self::RedisAmnesia
-            | Self::RedisEarlyExpiry
-            | Self::RedisSlow
-            | Self::PartitionRedis
-            | Self::PartitionPostgres
-            | Self::PostgresRestart
-            | Self::LostReplies => Needs::OwnStack,
-        }
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
-    /// It breaks connections, so there have to be proxies on them.
-    pub const fn needs_proxies(self) -> bool {
-        matches!(self, Self::PartitionRedis | Self::PartitionPostgres | Self::LostReplies)
+    /// It breaks connections, so the stack must have proxies on them.
+    pub fn needs_proxies(self) -> bool {
+        self.spec().needs == Needs::Proxies
     }
 
-    /// A stale write must reach the storage, so a fenced strategy has something to refuse. A paused order replica looks
-    /// at its lease right before the write and mostly does not send it.
-    pub const fn makes_writes_stale(self) -> bool {
-        matches!(self, Self::PauseInventory)
-    }
-
-    /// Strikes again and again until the sale is over.
+    /// Injects it, once for each injection of the context, until the sale is over.
     ///
     /// # Errors
-    /// The fault could not be injected at all. That a single strike missed is told in the result.
-    pub async fn strike(self, field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-        match self {
-            Self::None => Ok(Vec::new()),
-            Self::PauseInventory => pause_inventory::strike(field).await,
-            Self::PauseOrder => pause_order::strike(field).await,
-            Self::KillOrder => kill_order::strike(field).await,
-            Self::KillInventory => kill_inventory::strike(field).await,
-            Self::RedisMinorityDown => redis_minority_down::strike(field).await,
-            Self::RedisMajorityDown => redis_majority_down::strike(field).await,
-            Self::RedisAmnesia => redis_amnesia::strike(field).await,
-            Self::RedisEarlyExpiry => redis_early_expiry::strike(field).await,
-            Self::RedisSlow => redis_slow::strike(field).await,
-            Self::PartitionRedis => partition_redis::strike(field).await,
-            Self::PartitionPostgres => partition_postgres::strike(field).await,
-            Self::PostgresRestart => postgres_restart::strike(field).await,
-            Self::DuplicateRequests => duplicate_requests::strike(field).await,
-            Self::LostReplies => lost_replies::strike(field).await,
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+    /// It could not be injected at all. An injection without effect is an event that did not fire.
+    pub async fn inject(self, context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
+        (self.spec().inject)(context).await
     }
 }
 
@@ -163,8 +121,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_is_typed_as_it_is_named() {
-        for fault in Fault::value_variants() {
+    fn a_command_line_spells_a_fault_by_its_name() {
+        for fault in Fault::VARIANTS {
             assert_eq!(Fault::from_str(fault.name(), false).as_ref(), Ok(fault));
         }
     }

@@ -1,35 +1,45 @@
-//! Nothing gets through between one replica of inventory and its database: what is asked, in turn, or what is answered,
-//! or both, for longer than the lease. The other replica goes on selling. A write that was held back arrives once the
-//! line is healed, late, as if its sender had been paused; a write whose answer was held back was done, and nobody knows.
+//! Traffic between one inventory replica and its database is held back for longer than a lease: requests, replies, or
+//! both, in turn. The other replica continues to sell. A write that was held back arrives late, as from a paused sender; a
+//! write whose reply was held back was executed, and order does not know.
 //!
-//! Fired means: a question sent over the broken line was not answered, while orders were on their way.
+//! Fired: a request over the broken connection was not answered, while orders were in flight.
 
 use std::time::Duration;
 
-use super::seen::{Broken, silent};
-use super::{Field, Struck};
-use crate::plan::Strike;
+use tokio::time::sleep;
+
+use super::context::FaultContext;
+use super::event::FaultEvent;
+use super::injection::Injection;
+use super::spec::{FaultSpec, Needs, no_strategy};
+use super::steps::partition::{Partition, is_silent};
 
 const LASTS_IN_LEASES: f64 = 1.5;
-/// Asks Postgres whether it speaks TLS; it answers one letter. Source: Postgres documentation, "SSLRequest".
+/// A healthy connection answers within this time.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(200);
+/// Asks Postgres whether it speaks TLS; the answer is one letter. Source: Postgres documentation, "SSLRequest".
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    field.each_while_busy(async |strike| partition(field, strike).await).await
-}
+pub(super) const SPEC: FaultSpec = FaultSpec {
+    needs: Needs::Proxies,
+    makes_writes_stale: false,
+    certain_to_oversell: no_strategy,
+    why: "A write that was held back arrives late, as from a paused holder, if its transaction had begun in time.",
+    inject: |context| Box::pin(context.inject_while_busy(async |injection| partition(context, injection).await)),
+};
 
-async fn partition(field: &Field<'_>, strike: &Strike) -> anyhow::Result<Struck> {
-    let lines = &field.routes()?.inventory_postgres;
-    let replica = strike.replica % lines.len();
-    let from_ms = field.now_ms();
-    let broken = Broken::one_way_or_both(strike, vec![&lines[replica]]);
-    let lasts = field.lease.mul_f64(LASTS_IN_LEASES);
-    let silent = silent(lines[replica].addr(), &SSL_REQUEST, lasts.min(Duration::from_millis(200))).await;
-    let in_flight = field.in_flight();
-    tokio::time::sleep(lasts).await;
-    let what = broken.what();
-    drop(broken);
+async fn partition(context: &FaultContext<'_>, injection: &Injection) -> anyhow::Result<FaultEvent> {
+    let proxies = &context.proxies()?.inventory_postgres;
+    let replica = injection.replica % proxies.len();
+    let from_ms = context.now_ms();
+    let partition = Partition::begin(injection, vec![&proxies[replica]]);
+    let lasts = context.lease.mul_f64(LASTS_IN_LEASES);
+    let silent = is_silent(proxies[replica].addr(), &SSL_REQUEST, lasts.min(ANSWERS_WITHIN)).await;
+    let in_flight = context.in_flight();
+    sleep(lasts).await;
+    let direction = partition.direction();
+    drop(partition);
     let name = format!("inventory-{} to postgres", replica + 1);
-    let outcome = format!("{what} held back with {in_flight} orders on their way");
-    Ok(field.struck(name, from_ms, silent && in_flight > 0, outcome))
+    let observed = format!("{direction} held back, {in_flight} orders in flight");
+    Ok(context.event(name, from_ms, silent && in_flight > 0, observed))
 }

@@ -1,72 +1,100 @@
-//! The paper's paused client, made certain: an inventory replica stops itself as it enters a write, before it begins a
-//! transaction, and is continued once that write is stale. One replica at a time: the others have to go on selling.
+//! The paused client of Kleppmann's "How to do distributed locking", reproduced on purpose: an inventory replica stops
+//! itself as it enters a write, before its transaction begins, and is resumed once that write is stale. One replica at a
+//! time: the other ones must continue to sell.
 //!
-//! Stale means that the lease has lapsed and somebody else has sold that SKU. Two strategies want it otherwise:
-//! `redlock-write-fence` is met right after the lapse, when the next holder has read and not yet written: what it checks
-//! is not there yet. The lock of `postgres-advisory` does not lapse, so the session that holds it is terminated.
+//! A write is stale once the lease has lapsed and another order has sold that SKU. Two kinds of strategies need another
+//! moment. The textbook fence (`redlock-write-fence`) is met right after the lapse, when the next holder has read and not
+//! yet written: the newer write that the fence would compare with is not there yet. An advisory lock does not lapse, so the
+//! session that holds it is terminated.
 //!
-//! Fired means: that write was then attempted. Whether it landed or was refused is what the row is about.
+//! Fired: the paused write was attempted after all. Whether the storage accepted it is what the row shows.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
+use contract::{LockKind, ProblemCode, Proof, Strategy, WriteCheck};
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::seen::{LOOK_AGAIN, locks_held, stops_itself};
-use super::{Field, LaneField, Struck};
-use crate::control::Control;
-use crate::plan::Strike;
-use crate::replicas::Parked;
-use crate::strategy::Strategy;
+use super::context::{FaultContext, FaultTarget};
+use super::event::{EventOutcome, FaultEvent};
+use super::injection::Injection;
+use super::spec::{FaultSpec, LONG_PAYMENT, Needs};
+use super::steps::lock_probe::stored_locks;
+use super::steps::poll::POLL_INTERVAL;
+use super::steps::self_pause::arm_until_stopped;
+use crate::cluster::lab_client::{PausedRequest, WriteOutcome};
+use crate::cluster::process::ReplicaProcess;
 
-/// How long a continued write may take to end.
+/// A resumed write ends within this time.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
-/// Nobody sold for so many leases: continued all the same. A write that nobody answered is looked up by order after
-/// three of them, and must have ended by then; unless a newer claim shuts it out for good.
+/// After this many leases without another sale the replica is resumed all the same. Order resolves a write without an
+/// answer after three leases, and the write must have ended by then, unless a newer claim shuts it out for good.
 const LONGEST_PAUSE_IN_LEASES: f64 = 2.5;
 const LONGEST_PAUSE_IN_LEASES_FENCED: f64 = 6.0;
-/// Within which the next holder has read what it is going to write.
+/// The next holder has read within this time.
 const READS_WITHIN: Duration = Duration::from_millis(60);
-/// A write that was not made stale proves nothing, so a strike is repeated.
-const MOST_TRIES: usize = 3;
+/// A write that did not become stale proves nothing, so an injection is repeated.
+const MOST_ATTEMPTS: usize = 3;
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await {
+pub(super) const SPEC: FaultSpec = FaultSpec {
+    needs: Needs::Processes,
+    makes_writes_stale: true,
+    certain_to_oversell: |strategy, payment| match strategy.proof() {
+        Proof::Nothing => true,
+        // A token that was not claimed is refused only if a newer one has written.
+        Proof::Token => !strategy.claims() && payment >= LONG_PAYMENT,
+        Proof::Version => false,
+    },
+    why: "A write is paused until its lease has lapsed, and then executed: only the storage can refuse it. The textbook \
+          check passes if the next holder has only read; an advisory lock ends with its session.",
+    inject: |context| Box::pin(inject(context)),
+};
+
+async fn inject(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
+    let mut events = Vec::new();
+    for injection in &context.injections {
+        if !context.wait_until_due(injection).await {
             break;
         }
-        let Some(lane) = field.lane(strike, |_| true) else { break };
-        for attempt in 0..MOST_TRIES {
-            let paused =
-                once(field, lane, strike, attempt).await.with_context(|| format!("pause {}", strike.number + 1))?;
-            let decided = paused.as_ref().is_some_and(|struck| decides(lane.strategy, struck));
-            struck.extend(paused);
-            if decided || field.is_over() {
+        let Some(target) = context.target(injection, |_| true) else { break };
+        for attempt in 0..MOST_ATTEMPTS {
+            let event = pause_once(context, target, injection, attempt)
+                .await
+                .with_context(|| format!("pause {}", injection.number + 1))?;
+            let conclusive = event.as_ref().is_some_and(|event| is_conclusive(target.strategy, event));
+            events.extend(event);
+            if conclusive || context.is_over() {
                 break;
             }
         }
     }
-    Ok(struck)
+    Ok(events)
 }
 
-/// Whether the strike met what it was after. A fenced order whose own second try was faster than its paused write is
-/// told that it is done; nothing was refused then.
-fn decides(strategy: Strategy, struck: &Struck) -> bool {
-    struck.fired && (!strategy.claims() || struck.outcome == "stale_fencing_token")
+/// The injection showed what it is there for. The retry of a fenced order may have been faster than its own paused write,
+/// which then succeeds as already done: no token was refused.
+fn is_conclusive(strategy: Strategy, event: &FaultEvent) -> bool {
+    let refused = WriteOutcome::Refused(ProblemCode::StaleFencingToken);
+    let refused = matches!(&event.outcome, EventOutcome::PausedWrite { ended: Some(ended), .. } if *ended == refused);
+    event.fired && (!strategy.claims() || refused)
 }
 
-/// One pause; `None` if no write came.
-async fn once(field: &Field<'_>, lane: &LaneField, strike: &Strike, attempt: usize) -> anyhow::Result<Option<Struck>> {
-    let replica = (strike.replica + attempt) % field.inventory.count();
-    let control = field.controls.inventory.get(replica).context("inventory's processes are out of reach")?;
-    for sku in lane.skus_from(strike.sku + attempt) {
-        let pause = Pause { field, lane, replica, control, sku };
-        if let Some(struck) = pause.happen().await? {
-            return Ok(Some(struck));
+/// One pause; absent if no write began.
+async fn pause_once(
+    context: &FaultContext<'_>,
+    target: &FaultTarget,
+    injection: &Injection,
+    attempt: usize,
+) -> anyhow::Result<Option<FaultEvent>> {
+    let replica = (injection.replica + attempt) % context.inventory.count();
+    let process = context.processes.inventory.get(replica).context("the processes of inventory cannot be reached")?;
+    for sku in target.skus_from(injection.sku + attempt) {
+        let pause = Pause { context, target, replica, process, sku };
+        if let Some(event) = pause.run().await? {
+            return Ok(Some(event));
         }
-        if field.is_over() {
+        if context.is_over() {
             break;
         }
     }
@@ -74,124 +102,120 @@ async fn once(field: &Field<'_>, lane: &LaneField, strike: &Strike, attempt: usi
 }
 
 struct Pause<'a> {
-    field: &'a Field<'a>,
-    lane: &'a LaneField,
+    context: &'a FaultContext<'a>,
+    target: &'a FaultTarget,
     replica: usize,
-    control: &'a Control,
+    process: &'a ReplicaProcess,
     sku: &'a str,
 }
 
 impl Pause<'_> {
-    async fn happen(&self) -> anyhow::Result<Option<Struck>> {
-        let Self { field, lane, replica, control, sku } = *self;
-        let known = field.inventory.parked(replica).await?.len();
-        if !stops_itself(field, field.inventory, replica, control, sku).await? {
+    async fn run(&self) -> anyhow::Result<Option<FaultEvent>> {
+        let Self { context, target, replica, process, sku } = *self;
+        let earlier = context.inventory.paused_requests(replica).await?.len();
+        if !arm_until_stopped(context, context.inventory, replica, process, sku).await? {
             return Ok(None);
         }
-        let (stopped_at, from_ms) = (Instant::now(), field.now_ms());
-        let stopped = control.continued_later();
-        let stale = match lane.strategy {
-            Strategy::RedlockWriteFence => self.until_the_next_has_read(stopped_at).await?,
-            Strategy::PostgresAdvisory => {
-                terminate_holders(field.postgres).await?;
-                self.until_others_sold(stopped_at).await?
-            }
-            Strategy::Off
-            | Strategy::Redis
-            | Strategy::Redlock
-            | Strategy::RedlockFenced
-            | Strategy::EtcdFenced
-            | Strategy::ZookeeperFenced
-            | Strategy::Optimistic
-            | Strategy::RowLock
-            | Strategy::Atomic => self.until_others_sold(stopped_at).await?,
-        };
+        let (stopped_at, from_ms) = (Instant::now(), context.now_ms());
+        let stopped = process.resume_on_drop();
+        let stale = self.wait_until_stale(stopped_at).await?;
         drop(stopped);
-        let to_ms = field.now_ms();
-        let parked = self.outcome(known).await?;
-        let ended = parked.as_ref().and_then(|parked| parked.outcome.clone());
-        let outcome = ended.clone().unwrap_or_else(|| "not attempted".to_owned());
-        let outcome = if stale { outcome } else { format!("{outcome}, but nobody else had come") };
-        Ok(Some(Struck {
-            strategy: Some(lane.strategy),
-            replica: control.name().to_owned(),
+        let to_ms = context.now_ms();
+        let request = self.wait_until_ended(earlier).await?;
+        let ended = request.as_ref().and_then(|request| request.outcome.clone());
+        Ok(Some(FaultEvent {
+            strategy: Some(target.strategy),
+            replica: process.name().to_owned(),
             sku: sku.to_owned(),
             from_ms,
             to_ms,
             fired: ended.is_some() && stale,
-            outcome,
-            order_id: parked.as_ref().map(|parked| parked.order_id),
-            fencing_token: parked.and_then(|parked| parked.fencing_token),
+            outcome: EventOutcome::PausedWrite { ended, stale },
+            order_id: request.as_ref().map(|request| request.order_id),
+            fencing_token: request.and_then(|request| request.fencing_token),
         }))
     }
 
-    /// Waits until the lease has lapsed and somebody else has sold; `false` if nobody did.
-    async fn until_others_sold(&self, stopped_at: Instant) -> anyhow::Result<bool> {
-        let (field, sku) = (self.field, self.sku);
-        let seq = field.auditor.last_seq().await?;
-        tokio::time::sleep_until(stopped_at + field.lease).await;
+    /// Waits until the paused write is stale; `false` if it did not become so in time.
+    async fn wait_until_stale(&self, stopped_at: Instant) -> anyhow::Result<bool> {
+        let strategy = self.target.strategy;
+        if strategy.check() == WriteCheck::Textbook {
+            return self.wait_until_next_holder_has_read(stopped_at).await;
+        }
+        if strategy.lock() == LockKind::Advisory {
+            terminate_advisory_holders(self.context.postgres).await?;
+        }
+        self.wait_until_others_sold(stopped_at).await
+    }
+
+    /// Waits until the lease has lapsed and another order has sold; `false` if none has in time.
+    async fn wait_until_others_sold(&self, stopped_at: Instant) -> anyhow::Result<bool> {
+        let (context, sku) = (self.context, self.sku);
+        let seq = context.auditor.last_seq().await?;
+        tokio::time::sleep_until(stopped_at + context.lease).await;
         let others_sell = async {
-            while !field.auditor.sold_since(sku, seq).await? {
-                sleep(LOOK_AGAIN).await;
+            while !context.auditor.sold_since(sku, seq).await? {
+                sleep(POLL_INTERVAL).await;
             }
             anyhow::Ok(())
         };
-        self.within_patience(stopped_at, others_sell).await
+        self.within_longest_pause(stopped_at, others_sell).await
     }
 
-    /// Waits until somebody else has the lock, and has read; `false` if nobody came.
-    async fn until_the_next_has_read(&self, stopped_at: Instant) -> anyhow::Result<bool> {
-        let node = self.field.yard()?.redis[0].lock().await;
+    /// Waits until another order holds the lock and has read; `false` if none holds it in time.
+    async fn wait_until_next_holder_has_read(&self, stopped_at: Instant) -> anyhow::Result<bool> {
+        let node = self.context.servers()?.redis[0].lock().await;
         let holder = async || {
-            let held = locks_held(self.field, &node).await?;
-            anyhow::Ok(held.into_iter().find(|lock| lock.sku == self.sku).map(|lock| lock.value))
+            let locks = stored_locks(self.context, &node).await?;
+            anyhow::Ok(locks.into_iter().find(|lock| lock.sku == self.sku).map(|lock| lock.value))
         };
         let first = holder().await?;
-        let another = async {
+        let next = async {
             loop {
                 let now = holder().await?;
                 if now.is_some() && now != first {
                     return anyhow::Ok(());
                 }
-                sleep(LOOK_AGAIN).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
-        let came = self.within_patience(stopped_at, another).await?;
+        let acquired = self.within_longest_pause(stopped_at, next).await?;
         sleep(READS_WITHIN).await;
-        Ok(came)
+        Ok(acquired)
     }
 
-    async fn within_patience(
+    async fn within_longest_pause(
         &self,
         stopped_at: Instant,
         event: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<bool> {
         let longest =
-            if self.lane.strategy.claims() { LONGEST_PAUSE_IN_LEASES_FENCED } else { LONGEST_PAUSE_IN_LEASES };
-        let left = self.field.lease.mul_f64(longest).saturating_sub(stopped_at.elapsed());
+            if self.target.strategy.claims() { LONGEST_PAUSE_IN_LEASES_FENCED } else { LONGEST_PAUSE_IN_LEASES };
+        let left = self.context.lease.mul_f64(longest).saturating_sub(stopped_at.elapsed());
         match timeout(left, event).await {
             Ok(happened) => happened.map(|()| true),
             Err(_) => Ok(false),
         }
     }
 
-    /// How the parked write ended, once it has.
-    async fn outcome(&self, known: usize) -> anyhow::Result<Option<Parked>> {
+    /// The paused write, once it has ended or [`ENDS_WITHIN`] has passed. `earlier`: the pauses of this replica before.
+    async fn wait_until_ended(&self, earlier: usize) -> anyhow::Result<Option<PausedRequest>> {
         let deadline = Instant::now() + ENDS_WITHIN;
         loop {
-            let parked = self.field.inventory.parked(self.replica).await?.into_iter().nth(known);
-            let ended = parked.as_ref().is_some_and(|parked| parked.outcome.is_some());
+            let request = self.context.inventory.paused_requests(self.replica).await?.into_iter().nth(earlier);
+            let ended = request.as_ref().is_some_and(|request| request.outcome.is_some());
             if ended || Instant::now() >= deadline {
-                return Ok(parked);
+                return Ok(request);
             }
-            sleep(LOOK_AGAIN).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }
 
-/// Ends every session that holds an advisory lock: a failover, an administrator, a proxy that recycles connections.
-async fn terminate_holders(postgres: &str) -> anyhow::Result<()> {
-    let mut connection = PgConnection::connect(postgres).await.context("nobody can see to the sessions of Postgres")?;
+/// Ends every session that holds an advisory lock, as a failover, an administrator or a connection pooler may.
+async fn terminate_advisory_holders(postgres: &str) -> anyhow::Result<()> {
+    let connected = PgConnection::connect(postgres).await;
+    let mut connection = connected.context("Postgres cannot be reached to terminate sessions")?;
     let terminate = "select pg_terminate_backend(pid) from pg_locks
                       where locktype = 'advisory' and granted and pid <> pg_backend_pid()";
     sqlx::query(terminate).execute(&mut connection).await?;
@@ -203,20 +227,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fenced_strike_is_decided_by_a_refusal_and_by_nothing_less() {
-        let struck = |outcome: &str| Struck {
+    fn for_a_fenced_strategy_only_a_refusal_is_conclusive() {
+        let event = |ended| FaultEvent {
             strategy: None,
             replica: String::new(),
             sku: String::new(),
             from_ms: 0,
             to_ms: 0,
             fired: true,
-            outcome: outcome.to_owned(),
+            outcome: EventOutcome::PausedWrite { ended: Some(ended), stale: true },
             order_id: None,
             fencing_token: None,
         };
-        assert!(decides(Strategy::RedlockFenced, &struck("stale_fencing_token")));
-        assert!(!decides(Strategy::RedlockFenced, &struck("written")));
-        assert!(decides(Strategy::Redlock, &struck("written")));
+        let refused = WriteOutcome::Refused(ProblemCode::StaleFencingToken);
+        assert!(is_conclusive(Strategy::RedlockFenced, &event(refused)));
+        assert!(!is_conclusive(Strategy::RedlockFenced, &event(WriteOutcome::Written)));
+        assert!(is_conclusive(Strategy::Redlock, &event(WriteOutcome::Written)));
     }
 }

@@ -1,18 +1,24 @@
-//! Postgres ends without a checkpoint, as in a crash, and recovers from its log: every connection breaks, what was in
-//! flight is gone, what was committed stays. Both databases are in it.
+//! Postgres ends without a checkpoint, as in a crash, and recovers from its log: every connection breaks, transactions in
+//! flight are rolled back, committed ones remain. Both databases are on this server.
 //!
-//! Fired means: another process answers on the same port, and orders were on their way when the first one ended.
+//! Fired: orders were in flight when the process ended, and another process took its place.
 
-use super::{Field, Struck};
+use super::context::FaultContext;
+use super::event::FaultEvent;
+use super::spec::{FaultSpec, Needs, no_strategy};
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    field.each_while_busy(async |_| crash(field).await).await
-}
+pub(super) const SPEC: FaultSpec = FaultSpec {
+    needs: Needs::OwnStack,
+    makes_writes_stale: false,
+    certain_to_oversell: no_strategy,
+    why: "Transactions in flight are rolled back; session locks end with their sessions.",
+    inject: |context| Box::pin(context.inject_while_busy(async |_| crash(context).await)),
+};
 
-async fn crash(field: &Field<'_>) -> anyhow::Result<Struck> {
-    let mut postgres = field.yard()?.postgres.lock().await;
-    let (from_ms, pid, in_flight) = (field.now_ms(), postgres.pid(), field.in_flight());
+async fn crash(context: &FaultContext<'_>) -> anyhow::Result<FaultEvent> {
+    let mut postgres = context.servers()?.postgres.lock().await;
+    let (from_ms, pid, in_flight) = (context.now_ms(), postgres.pid(), context.in_flight());
     postgres.restart_immediate().await?;
     let fired = in_flight > 0 && postgres.pid() != pid;
-    Ok(field.struck("postgres".to_owned(), from_ms, fired, format!("{in_flight} orders were on their way")))
+    Ok(context.event("postgres".to_owned(), from_ms, fired, format!("{in_flight} orders were in flight")))
 }

@@ -1,70 +1,88 @@
-//! A majority of the lock nodes, the one of strategy `redis` among them, is killed while locks are held, and comes back
-//! empty at once: nobody waited until the leases had ended, and nothing was kept on disk. The locks and the counters of
-//! the tokens are gone; the next customer is granted a lock that somebody else still holds.
+//! A majority of the lock nodes, among them the one of strategy `redis`, is killed while locks are held, and restarts
+//! empty at once: before the leases have ended, and with nothing kept on disk. The locks and the token counters are lost;
+//! the next order is granted a lock that another order still holds.
 //!
-//! Fired, for a strategy that locks at these nodes, means: a lock of its SKUs was there before, and after the restart it
-//! was not. For the others it means that the nodes forgot something of somebody's.
+//! Fired, for a strategy that locks at these nodes: a lock of its SKUs was stored before the restart and not after it. For
+//! other strategies: a lock of any SKU was.
 
 use std::time::Duration;
 
+use contract::Proof;
 use futures_util::future::{join_all, try_join_all};
 use testbed::RedisNode;
 use tokio::time::{Instant, sleep};
 
-use super::redis_majority_down::names;
-use super::seen::{HeldLock, LOOK_AGAIN, locks_held};
-use super::{Field, Struck};
-use crate::plan::Strike;
+use super::context::{FaultContext, FaultTarget};
+use super::event::FaultEvent;
+use super::injection::Injection;
+use super::spec::{FaultSpec, LONG_PAYMENT, Needs};
+use super::steps::lock_probe::{StoredLock, stored_locks};
+use super::steps::poll::POLL_INTERVAL;
+use super::steps::redis_outage::node_names;
 
-/// Some lock should have been granted by then.
-const HELD_WITHIN: Duration = Duration::from_secs(2);
+/// By then a lock has been granted, if any order is in flight.
+const GRANTED_WITHIN: Duration = Duration::from_secs(2);
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await {
+pub(super) const SPEC: FaultSpec = FaultSpec {
+    needs: Needs::OwnStack,
+    makes_writes_stale: false,
+    certain_to_oversell: |strategy, payment| {
+        strategy.lock().is_redis() && strategy.proof() == Proof::Nothing && payment >= LONG_PAYMENT
+    },
+    why: "A majority forgets locks that are held, so a second holder is granted the lock: with one node and with five. \
+          Tokens start again from 1, so claims are refused until the counter is raised.",
+    inject: |context| Box::pin(inject(context)),
+};
+
+async fn inject(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
+    let mut events = Vec::new();
+    for injection in &context.injections {
+        if !context.wait_until_due(injection).await {
             break;
         }
-        struck.extend(forget(field, strike).await?);
+        events.extend(restart_empty(context, injection).await?);
     }
-    Ok(struck)
+    Ok(events)
 }
 
-async fn forget(field: &Field<'_>, strike: &Strike) -> anyhow::Result<Vec<Struck>> {
-    let yard = field.yard()?;
-    let picked: Vec<_> = (0..yard.quorum()).collect();
-    let mut nodes = join_all(picked.iter().map(|&node| yard.redis[node].lock())).await;
-    let held = fresh(field, strike, &nodes[0]).await?;
-    let from_ms = field.now_ms();
+async fn restart_empty(context: &FaultContext<'_>, injection: &Injection) -> anyhow::Result<Vec<FaultEvent>> {
+    let servers = context.servers()?;
+    let picked: Vec<_> = (0..servers.quorum()).collect();
+    let mut nodes = join_all(picked.iter().map(|&node| servers.redis[node].lock())).await;
+    let before = locks_after_a_grant(context, injection, &nodes[0]).await?;
+    let from_ms = context.now_ms();
     join_all(nodes.iter_mut().map(|node| node.kill())).await;
     try_join_all(nodes.iter_mut().map(|node| node.restart())).await?;
-    let after = locks_held(field, &nodes[0]).await?;
-    // Whoever holds it now is another, even if it has the same name.
-    let forgotten: Vec<_> = held.into_iter().filter(|lock| !after.contains(lock)).collect();
-    let replica = names(&picked);
-    let missed =
-        field.struck(replica, from_ms, !forgotten.is_empty(), format!("{} locks were forgotten", forgotten.len()));
-    let of_lane = |lane: &super::LaneField| {
-        let lock = forgotten.iter().find(|lock| lane.skus.contains(&lock.sku));
-        let fired = if lane.strategy.locks_at_redis() { lock.is_some() } else { missed.fired };
+    let after = stored_locks(context, &nodes[0]).await?;
+    // A lock of the same SKU with another value is another grant.
+    let forgotten: Vec<_> = before.into_iter().filter(|lock| !after.contains(lock)).collect();
+    let observed = format!("{} locks were forgotten", forgotten.len());
+    let event = context.event(node_names(&picked), from_ms, !forgotten.is_empty(), observed);
+    let of_target = |target: &FaultTarget| {
+        let lock = forgotten.iter().find(|lock| target.skus.contains(&lock.sku));
+        let fired = if target.strategy.lock().is_redis() { lock.is_some() } else { event.fired };
         let sku = lock.map(|lock| lock.sku.clone()).unwrap_or_default();
-        Struck { strategy: Some(lane.strategy), sku, fired, ..missed.clone() }
+        FaultEvent { strategy: Some(target.strategy), sku, fired, ..event.clone() }
     };
-    Ok(field.lanes.iter().map(of_lane).collect())
+    Ok(context.targets.iter().map(of_target).collect())
 }
 
-/// The locks that are held, as soon as one of the strategy whose turn it is was granted just now: its holder will be busy
-/// for longest. If none is, whatever is held after a while.
-async fn fresh(field: &Field<'_>, strike: &Strike, node: &RedisNode) -> anyhow::Result<Vec<HeldLock>> {
-    let deadline = Instant::now() + HELD_WITHIN;
-    let meant = field.lane(strike, |lane| lane.strategy.locks_at_redis());
-    let mut before = locks_held(field, node).await?;
+/// The stored locks, read just after the target of this injection was granted one: its holder will be busy for longest.
+/// If none is granted in time, the locks that are stored then.
+async fn locks_after_a_grant(
+    context: &FaultContext<'_>,
+    injection: &Injection,
+    node: &RedisNode,
+) -> anyhow::Result<Vec<StoredLock>> {
+    let deadline = Instant::now() + GRANTED_WITHIN;
+    let target = context.target(injection, |target| target.strategy.lock().is_redis());
+    let mut before = stored_locks(context, node).await?;
     loop {
-        sleep(LOOK_AGAIN).await;
-        let now = locks_held(field, node).await?;
-        let of_meant = |lock: &&HeldLock| meant.is_some_and(|lane| lane.skus.contains(&lock.sku));
-        let granted = now.iter().filter(of_meant).any(|lock| !before.contains(lock));
-        if granted || field.is_over() || Instant::now() >= deadline {
+        sleep(POLL_INTERVAL).await;
+        let now = stored_locks(context, node).await?;
+        let of_target = |lock: &&StoredLock| target.is_some_and(|target| target.skus.contains(&lock.sku));
+        let granted = now.iter().filter(of_target).any(|lock| !before.contains(lock));
+        if granted || context.is_over() || Instant::now() >= deadline {
             return Ok(now);
         }
         before = now;

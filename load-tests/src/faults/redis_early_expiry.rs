@@ -1,62 +1,79 @@
-//! One lock node's clock runs ahead of the others': it lets go of locks before their lease is over, and says so to
-//! whoever waits there. A single node has nobody to contradict it; of Redlock's it is one vote.
+//! The clock of one lock node runs fast: its locks expire before their leases end, and it wakes the next waiter. A lock on
+//! this single node is lost; of Redlock's nodes it is one vote.
 //!
-//! Done by deleting the key, which looks the same to the protocol: a process whose clock can be set is not to be had
-//! everywhere. It is always the first node, the one of strategy `redis`.
+//! The expiry is simulated by deleting the key, which looks the same to the protocol: not every machine lets a process have
+//! a clock of its own. It is always the first node, the one of strategy `redis`.
 //!
-//! Fired, for a strategy that locks at these nodes, means: the lock was there, and this node deleted it. For the others
-//! it means that somebody's lock was.
+//! Fired, for a strategy that locks at these nodes: a lock of its SKUs was stored, and this node deleted it. For other
+//! strategies: a lock of any SKU was.
 
+use std::time::Duration;
+
+use contract::{LockKind, Proof};
 use tokio::time::{Instant, sleep};
 
-use super::seen::{LOOK_AGAIN, locks_held};
-use super::{Field, Struck};
+use super::context::{FaultContext, FaultTarget};
+use super::event::FaultEvent;
+use super::spec::{FaultSpec, LONG_PAYMENT, Needs};
+use super::steps::lock_probe::{lock_key, stored_locks};
+use super::steps::poll::POLL_INTERVAL;
 
-/// Deletes the key, and calls whoever waits for it at this node, as its expiry would make them look again.
+/// Deletes the key, and wakes the first waiter at this node, as a real expiry would.
 const EXPIRE: &str = "local gone = redis.call('DEL', KEYS[1])
 local first = redis.call('ZPOPMIN', KEYS[2])[1]
 if first then redis.call('PUBLISH', 'wake:' .. string.match(first, '^[^:]+'), KEYS[2]) end
 return gone";
-/// Locks of every strategy should have been seen by then.
-const SEEN_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+/// By then every strategy has been granted a lock, if its orders are in flight.
+const GRANTED_WITHIN: Duration = Duration::from_secs(2);
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let mut struck = Vec::new();
-    for strike in &field.strikes {
-        if !field.time_for(strike).await {
+pub(super) const SPEC: FaultSpec = FaultSpec {
+    needs: Needs::OwnStack,
+    makes_writes_stale: false,
+    // Of Redlock's nodes, one is outvoted.
+    certain_to_oversell: |strategy, payment| {
+        strategy.lock() == LockKind::OneRedis && strategy.proof() == Proof::Nothing && payment >= LONG_PAYMENT
+    },
+    why: "One node releases a lock too early: the only node for `redis`, one vote of five for Redlock.",
+    inject: |context| Box::pin(inject(context)),
+};
+
+async fn inject(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
+    let mut events = Vec::new();
+    for injection in &context.injections {
+        if !context.wait_until_due(injection).await {
             break;
         }
-        struck.extend(expire(field).await?);
+        events.extend(expire(context).await?);
     }
-    Ok(struck)
+    Ok(events)
 }
 
-async fn expire(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    let node = field.yard()?.redis[0].lock().await;
-    let (from_ms, deadline) = (field.now_ms(), Instant::now() + SEEN_WITHIN);
+async fn expire(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
+    let node = context.servers()?.redis[0].lock().await;
+    let (from_ms, deadline) = (context.now_ms(), Instant::now() + GRANTED_WITHIN);
     let mut expired: Vec<String> = Vec::new();
-    let hit = |expired: &[String], lane: &super::LaneField| lane.skus.iter().any(|sku| expired.contains(sku));
-    let wanted = |lane: &&super::LaneField| lane.strategy.locks_at_redis();
-    while !field.is_over() && Instant::now() < deadline {
-        let mut locks = locks_held(field, &node).await?;
+    let lost_one = |expired: &[String], target: &FaultTarget| target.skus.iter().any(|sku| expired.contains(sku));
+    let locks_here = |target: &&FaultTarget| target.strategy.lock().is_redis();
+    while !context.is_over() && Instant::now() < deadline {
+        let mut locks = stored_locks(context, &node).await?;
         locks.retain(|lock| !expired.contains(&lock.sku));
         for lock in locks {
-            let (key, wait) = (format!("lock:sku:{}", lock.sku), format!("wait:sku:{}", lock.sku));
-            if node.command(&["EVAL", EXPIRE, "2", &key, &wait]).await? == "1" {
+            let (key, queue) = (lock_key(&lock.sku), format!("wait:sku:{}", lock.sku));
+            if node.command(&["EVAL", EXPIRE, "2", &key, &queue]).await? == "1" {
                 expired.push(lock.sku);
             }
         }
-        if field.lanes.iter().filter(wanted).all(|lane| hit(&expired, lane)) {
+        if context.targets.iter().filter(locks_here).all(|target| lost_one(&expired, target)) {
             break;
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
-    let outcome = format!("{} locks expired early", expired.len());
-    let all = field.struck("redis-1".to_owned(), from_ms, !expired.is_empty(), outcome);
-    let of_lane = |lane: &super::LaneField| {
-        let sku = lane.skus.iter().find(|sku| expired.contains(sku)).cloned();
-        let fired = if lane.strategy.locks_at_redis() { sku.is_some() } else { all.fired };
-        Struck { strategy: Some(lane.strategy), sku: sku.unwrap_or_default(), fired, ..all.clone() }
+    let observed = format!("{} locks expired early", expired.len());
+    let event = context.event("redis-1".to_owned(), from_ms, !expired.is_empty(), observed);
+    let of_target = |target: &FaultTarget| {
+        let sku = target.skus.iter().find(|sku| expired.contains(sku)).cloned();
+        let fired = if target.strategy.lock().is_redis() { sku.is_some() } else { event.fired };
+        FaultEvent { strategy: Some(target.strategy), sku: sku.unwrap_or_default(), fired, ..event.clone() }
     };
-    Ok(field.lanes.iter().map(of_lane).collect())
+    Ok(context.targets.iter().map(of_target).collect())
 }

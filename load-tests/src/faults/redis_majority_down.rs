@@ -1,53 +1,20 @@
-//! A majority of the lock nodes is killed, and comes back empty once every lease of before has ended. Nobody may be
-//! granted the lock meanwhile: order fails closed.
+//! A majority of the lock nodes is killed, and restarts empty once every lease granted before has ended. No lock may be
+//! granted meanwhile: order fails closed.
 //!
-//! Fired means: every one of them refused a connection, and an order ended, or failed and was tried again, meanwhile.
+//! Fired: every one of them refused a connection, and an order was answered meanwhile.
 
-use std::time::Duration;
+use super::spec::{FaultSpec, Needs, no_strategy};
+use super::steps::redis_outage::take_down;
 
-use futures_util::future::{join_all, try_join_all};
-use tokio::time::{Instant, sleep_until, timeout};
-
-use super::{Field, Struck};
-use crate::plan::Strike;
-
-/// A node that forgot its locks is kept away until nobody can rely on them any more. Source: Redis documentation,
-/// "Distributed Locks": delayed restarts.
-const DOWN_IN_LEASES: f64 = 1.2;
-/// By then an order has met the fault, if there are any.
-const MET_WITHIN: Duration = Duration::from_secs(5);
-
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    field.each_while_busy(async |strike| take_down(field, strike, field.yard()?.quorum()).await).await
-}
-
-/// Kills so many nodes, keeps them down for longer than a lease, starts them again.
-pub(super) async fn take_down(field: &Field<'_>, strike: &Strike, count: usize) -> anyhow::Result<Struck> {
-    let yard = field.yard()?;
-    let picked: Vec<_> = (0..count).map(|step| (strike.replica + step) % yard.redis.len()).collect();
-    let mut nodes = join_all(picked.iter().map(|&node| yard.redis[node].lock())).await;
-    let (from_ms, began, before) = (field.now_ms(), Instant::now(), field.tally().answers());
-    join_all(nodes.iter_mut().map(|node| node.kill())).await;
-    let refused = join_all(nodes.iter().map(|node| node.command(&["PING"]))).await;
-    let down = refused.iter().all(Result::is_err);
-    let met = timeout(MET_WITHIN, async {
-        tokio::select! { () = answered(field, before) => true, () = field.ended() => false }
-    });
-    let met = met.await.unwrap_or(false);
-    sleep_until(began + field.lease.mul_f64(DOWN_IN_LEASES)).await;
-    try_join_all(nodes.iter_mut().map(|node| node.restart())).await?;
-    let outcome = format!("{} answers meanwhile", field.tally().answers() - before);
-    Ok(field.struck(names(&picked), from_ms, down && met, outcome))
-}
-
-/// Resolves when a customer has heard something since there were `before` answers.
-pub(super) async fn answered(field: &Field<'_>, before: u64) {
-    while field.tally().answers() == before {
-        tokio::time::sleep(super::seen::LOOK_AGAIN).await;
-    }
-}
-
-/// As in `pids` of `oversell stack --json`.
-pub(super) fn names(nodes: &[usize]) -> String {
-    nodes.iter().map(|node| format!("redis-{}", node + 1)).collect::<Vec<_>>().join(" ")
-}
+pub(super) const SPEC: FaultSpec = FaultSpec {
+    needs: Needs::OwnStack,
+    makes_writes_stale: false,
+    certain_to_oversell: no_strategy,
+    why: "No lock is granted: order fails closed.",
+    inject: |context| {
+        Box::pin(
+            context
+                .inject_while_busy(async |injection| take_down(context, injection, context.servers()?.quorum()).await),
+        )
+    },
+};

@@ -1,11 +1,20 @@
-//! A minority of the lock nodes is killed, and comes back empty once every lease of before has ended: what Redlock is
-//! there to survive.
+//! A minority of the lock nodes is killed, and restarts empty once every lease granted before has ended: the outage that
+//! Redlock is made to survive.
 //!
-//! Fired means: every one of them refused a connection, and an order ended meanwhile.
+//! Fired: every one of them refused a connection, and an order was answered meanwhile.
 
-use super::redis_majority_down::take_down;
-use super::{Field, Struck};
+use super::spec::{FaultSpec, Needs, no_strategy};
+use super::steps::redis_outage::take_down;
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    field.each_while_busy(async |strike| take_down(field, strike, field.yard()?.quorum() - 1).await).await
-}
+pub(super) const SPEC: FaultSpec =
+    FaultSpec {
+        needs: Needs::OwnStack,
+        makes_writes_stale: false,
+        certain_to_oversell: no_strategy,
+        why: "A quorum remains. A single node that restarts after a lease has forgotten only locks that had ended.",
+        inject: |context| {
+            Box::pin(context.inject_while_busy(async |injection| {
+                take_down(context, injection, context.servers()?.quorum() - 1).await
+            }))
+        },
+    };

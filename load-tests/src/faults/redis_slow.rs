@@ -1,39 +1,47 @@
-//! Lock nodes take everything in and answer much later: `CLIENT PAUSE`. In turn a minority, which must cost nobody
-//! anything, and a majority, without which nobody may be granted the lock. What was asked meanwhile is done afterwards,
-//! when whoever asked has long given up.
+//! Lock nodes accept every request and answer much later: `CLIENT PAUSE`. In turn a minority, which must delay no order,
+//! and a majority, without which no lock may be granted. The requests are executed afterwards, when their clients have
+//! given up.
 //!
-//! Fired means: every one of them left a question unanswered that it answers at once otherwise, while orders were on
-//! their way.
+//! Fired: every one of them left a request unanswered that it otherwise answers at once, while orders were in flight.
 
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
+use tokio::time::sleep;
 
-use super::redis_majority_down::names;
-use super::seen::silent;
-use super::{Field, Struck};
-use crate::plan::Strike;
+use super::context::FaultContext;
+use super::event::FaultEvent;
+use super::injection::Injection;
+use super::spec::{FaultSpec, Needs, no_strategy};
+use super::steps::partition::is_silent;
+use super::steps::redis_outage::{node_names, pick_nodes};
 
-/// Longer than any lock client waits for a node, shorter than what its orders wait for the lock.
+/// Longer than a lock client waits for a node, shorter than an order waits for its lock.
 const SLOW_IN_LEASES: f64 = 1.2;
+/// A healthy node answers within this time.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(200);
 
-pub(super) async fn strike(field: &Field<'_>) -> anyhow::Result<Vec<Struck>> {
-    field.each_while_busy(async |strike| slow(field, strike).await).await
-}
+pub(super) const SPEC: FaultSpec = FaultSpec {
+    needs: Needs::OwnStack,
+    makes_writes_stale: false,
+    certain_to_oversell: no_strategy,
+    why: "Clients do not wait for a slow minority; a slow majority leaves no quorum.",
+    inject: |context| Box::pin(context.inject_while_busy(async |injection| slow_down(context, injection).await)),
+};
 
-async fn slow(field: &Field<'_>, strike: &Strike) -> anyhow::Result<Struck> {
-    let yard = field.yard()?;
-    let count = if strike.number.is_multiple_of(2) { yard.quorum() - 1 } else { yard.quorum() };
-    let picked: Vec<_> = (0..count).map(|step| (strike.replica + step) % yard.redis.len()).collect();
-    let nodes = join_all(picked.iter().map(|&node| yard.redis[node].lock())).await;
-    let (from_ms, slow) = (field.now_ms(), field.lease.mul_f64(SLOW_IN_LEASES));
-    let ms = slow.as_millis().to_string();
+async fn slow_down(context: &FaultContext<'_>, injection: &Injection) -> anyhow::Result<FaultEvent> {
+    let servers = context.servers()?;
+    let count = if injection.number.is_multiple_of(2) { servers.quorum() - 1 } else { servers.quorum() };
+    let picked = pick_nodes(injection, count, servers.redis.len());
+    let nodes = join_all(picked.iter().map(|&node| servers.redis[node].lock())).await;
+    let (from_ms, lasts) = (context.now_ms(), context.lease.mul_f64(SLOW_IN_LEASES));
+    let ms = lasts.as_millis().to_string();
     let pause = ["CLIENT", "PAUSE", &ms, "ALL"];
     try_join_all(nodes.iter().map(|node| node.command(&pause))).await?;
-    let within = slow.min(Duration::from_millis(200));
-    let silences = join_all(nodes.iter().map(|node| silent(node.addr(), b"PING\r\n", within))).await;
-    let in_flight = field.in_flight();
-    tokio::time::sleep(slow).await;
-    let fired = silences.iter().all(|silent| *silent) && in_flight > 0;
-    Ok(field.struck(names(&picked), from_ms, fired, format!("silent while {in_flight} orders were on their way")))
+    let within = lasts.min(ANSWERS_WITHIN);
+    let silent = join_all(nodes.iter().map(|node| is_silent(node.addr(), b"PING\r\n", within))).await;
+    let in_flight = context.in_flight();
+    sleep(lasts).await;
+    let fired = silent.iter().all(|silent| *silent) && in_flight > 0;
+    Ok(context.event(node_names(&picked), from_ms, fired, format!("no answer, {in_flight} orders in flight")))
 }

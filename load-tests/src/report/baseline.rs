@@ -1,23 +1,29 @@
-//! An earlier `report.json`, beside this one: what became faster, slower, or wrong.
+//! An earlier `report.json`, and its comparison with this one.
 //!
-//! Invariant: rows are compared with rows of the same strategy and fault; what has no counterpart is not compared.
-//! Absence: no threshold. Two runs on a noisy machine differ, and a reader has to know how much.
+//! Invariant: a row is compared with the row of the same strategy and fault; a row without a counterpart is left out.
+//! Absence: no threshold. Two runs on a noisy machine differ, and a reader has to know by how much.
 
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{RunReport, SCHEMA};
+use super::model::{Change, Comparison, Pair, RunReport, SCHEMA};
 
-/// As much of an earlier report as is compared. Names are texts: it may know strategies that are gone.
+/// The part of an earlier report that is compared.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Baseline {
-    schema: u32,
     started_at: String,
     runs: Vec<EarlierRun>,
 }
 
+/// Read before anything else: other schemas have other keys.
+#[derive(Deserialize)]
+struct SchemaOnly {
+    schema: u32,
+}
+
+/// Names are texts: the earlier report may name strategies that no longer exist.
 #[derive(Debug, Clone, Deserialize)]
 struct EarlierRun {
     strategy: String,
@@ -33,95 +39,65 @@ struct EarlierLatency {
     p99: f64,
 }
 
-/// What changed.
-#[derive(Debug, Clone, Serialize)]
-pub struct Comparison {
-    /// When the earlier run began.
-    pub earlier: String,
-    /// Rows that both have.
-    pub rows: Vec<Change>,
-}
-
-/// One row, then and now.
-#[derive(Debug, Clone, Serialize)]
-pub struct Change {
-    /// Strategy and fault.
-    pub row: String,
-    /// Units oversold.
-    pub oversold: Pair,
-    /// Orders per second.
-    pub orders_per_second: Pair,
-    /// Median latency in milliseconds.
-    pub p50_ms: Pair,
-    /// The latency that 99 of 100 did not exceed.
-    pub p99_ms: Pair,
-}
-
-/// One number, then and now.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Pair {
-    /// In the earlier report.
-    pub then: f64,
-    /// In this one.
-    pub now: f64,
-}
-
-impl Pair {
-    /// How many times as much it is now; `None` where there was nothing.
-    pub fn ratio(self) -> Option<f64> {
-        (self.then > 0.0).then(|| self.now / self.then)
-    }
-}
-
-impl std::fmt::Display for Pair {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.0} → {:.0}", self.then, self.now)?;
-        self.ratio().map_or(Ok(()), |ratio| write!(f, " (× {ratio:.2})"))
-    }
-}
-
 impl Baseline {
     /// Reads an earlier report.
     ///
     /// # Errors
-    /// It cannot be read, or is not a report of this schema.
+    /// It cannot be read, is not a report, or has another schema.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("--baseline: {shown} cannot be read"))?;
-        let baseline: Self =
-            serde_json::from_str(&text).with_context(|| format!("--baseline: {shown} is not a report.json"))?;
-        if baseline.schema != SCHEMA {
-            bail!("--baseline: {shown} has schema {}, this program writes {SCHEMA}", baseline.schema);
+        let not_a_report = || format!("--baseline: {shown} is not a report.json");
+        let SchemaOnly { schema } = serde_json::from_str(&text).with_context(not_a_report)?;
+        if schema != SCHEMA {
+            bail!(
+                "--baseline: {shown} has schema {schema}, and this program compares with schema {SCHEMA}; make the \
+                 baseline again with this program"
+            );
         }
-        Ok(baseline)
+        serde_json::from_str(&text).with_context(not_a_report)
     }
 
-    /// Puts both side by side.
+    /// The rows of both reports beside each other.
     pub fn compare(&self, runs: &[RunReport]) -> Comparison {
         let change = |run: &RunReport| {
             let same =
                 |earlier: &&EarlierRun| earlier.strategy == run.strategy.name() && earlier.fault == run.fault.name();
             let earlier = self.runs.iter().find(same)?;
             #[expect(clippy::cast_precision_loss, reason = "units of one experiment")]
-            let oversold = Pair { then: earlier.units_oversold as f64, now: run.units_oversold as f64 };
+            let oversold = Pair { baseline: earlier.units_oversold as f64, current: run.units_oversold as f64 };
             Some(Change {
                 row: format!("{} · {}", run.strategy, run.fault),
                 oversold,
-                orders_per_second: Pair { then: earlier.orders_per_second, now: run.orders_per_second },
-                p50_ms: Pair { then: earlier.latency_ms.p50, now: run.latency_ms.p50 },
-                p99_ms: Pair { then: earlier.latency_ms.p99, now: run.latency_ms.p99 },
+                orders_per_second: Pair { baseline: earlier.orders_per_second, current: run.orders_per_second },
+                p50_ms: Pair { baseline: earlier.latency_ms.p50, current: run.latency_ms.p50 },
+                p99_ms: Pair { baseline: earlier.latency_ms.p99, current: run.latency_ms.p99 },
             })
         };
-        Comparison { earlier: self.started_at.clone(), rows: runs.iter().filter_map(change).collect() }
+        Comparison { baseline_started_at: self.started_at.clone(), rows: runs.iter().filter_map(change).collect() }
     }
 }
 
-impl Change {
-    /// As it stands in a table, after the row's name.
-    pub fn cells(&self) -> [String; 4] {
-        [&self.oversold, &self.orders_per_second, &self.p50_ms, &self.p99_ms].map(ToString::to_string)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_report_of_this_schema_is_refused_by_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("old.json");
+        let refused = |text: &str| {
+            std::fs::write(&path, text).expect("a file");
+            format!("{:#}", Baseline::read(&path).expect_err("no baseline"))
+        };
+        assert!(refused("{}").contains("old.json is not a report.json"));
+        assert!(refused(r#"{"schema": 2, "started_at": ""}"#).contains("old.json is not a report.json"));
+        for schema in [1, 9] {
+            let error = refused(&format!(r#"{{"schema": {schema}, "verdict": {{}}, "runs": []}}"#));
+            assert!(
+                error.contains(&format!("old.json has schema {schema}, and this program compares with schema 2")),
+                "{error}"
+            );
+        }
     }
 }
-
-/// The columns of [`Change::cells`].
-pub const COLUMNS: [&str; 4] = ["oversold", "orders/s", "p50 ms", "p99 ms"];

@@ -1,7 +1,7 @@
-//! The charts of the report, as inline SVG. Every colour is a variable of the page, so that light, dark and print follow
-//! the page and not the chart.
+//! The charts of the report, as inline SVG. Every colour is a variable of the page, so that light, dark and print styles
+//! apply to the charts as well.
 //!
-//! Absence: no number is computed here that the report does not have; no script, no font, nothing fetched.
+//! Absence: every number comes from the report; no script, no font, nothing fetched.
 
 use std::sync::Arc;
 
@@ -14,49 +14,50 @@ use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
 use kuva::render::theme::Theme;
 
-use super::RunReport;
-use super::course::{Course, Moment};
-#[cfg(doc)]
-use super::matrix::Cell;
 use super::matrix::Matrix;
+use super::model::RunReport;
+use super::timeline::{Moment, Timeline};
+use crate::audit::RefusalStep;
 
-/// In the units of the SVG; the page scales it. Narrow, so that a phone shows the letters large enough.
+/// In units of the SVG, which the page scales. Narrow, so that text is legible on a phone.
 const WIDTH: f64 = 380.0;
-/// A chart is never scaled further down or up than this: letters stay letters.
+/// The smallest and the largest scale of a chart, so that its text stays legible.
 const SCALED: [f64; 2] = [0.7, 1.4];
 const HEIGHT: f64 = 230.0;
-/// Text is drawn so far above its place; in the middle of a bar or field it has to come down again.
+/// kuva draws a text so far above its position; inside a bar or a field this is subtracted again.
 const TEXT_ABOVE: f64 = 10.0;
+/// Height of a bar with its gap.
 const BAR: f64 = 30.0;
-/// How wide a letter of a row's name is, and what is left free beside names and numbers.
+/// Width of a letter in the name of a row, and the margin beside names and numbers.
 const LETTER: f64 = 6.2;
 const BESIDE: f64 = 18.0;
+/// Width and height of a field of the heat map.
 const FIELD: (f64, f64) = (74.0, 34.0);
-/// A growth of what was oversold is marked so often; a row without a lock grows all the time, and shows an area.
+/// At most so many increases of the oversold units are marked; a row without a lock has more, and shows an area instead.
 const MARKS: usize = 24;
 
-/// Units sold against the units there were, what was oversold marked, faults and refused tokens on the time axis.
+/// Units sold against the stock over time, with oversold units, faults and refused tokens marked.
 pub(super) fn units(run: &RunReport) -> String {
-    let (stock, course) = (float(run.initial_stock), &run.course);
-    let most = course.moments.iter().map(|moment| moment.sold).max().unwrap_or_default();
+    let (stock, timeline) = (float(run.initial_stock), &run.timeline);
+    let most = timeline.moments.iter().map(|moment| moment.sold).max().unwrap_or_default();
     let top = float(most).max(stock) * 1.12;
-    let real = |moment: &Moment| (seconds(moment.at_ms), float(moment.sold - moment.oversold));
+    let in_stock = |moment: &Moment| (seconds(moment.at_ms), float(moment.sold - moment.oversold));
     let all = |moment: &Moment| (seconds(moment.at_ms), float(moment.sold));
-    // The area of all units lies behind that of the real ones: what is left of it is what was oversold.
+    // The area of all units lies behind that of the units in stock: the visible rest is what was oversold.
     let mut plots: Vec<Plot> = Vec::new();
     if run.units_oversold > 0 {
-        plots.push(area(course.moments.iter().map(all), "var(--over)", 0.85).into());
+        plots.push(area(timeline.moments.iter().map(all), "var(--over)", 0.85).into());
     }
-    let sold = area(course.moments.iter().map(real), "var(--sold)", 1.0);
+    let sold = area(timeline.moments.iter().map(in_stock), "var(--sold)", 1.0);
     plots.push(sold.with_color("var(--sold-fill)").into());
-    plots.push(line(course.moments.iter().map(real), "var(--sold)").into());
-    let grew: Vec<_> = course.moments.windows(2).filter(|pair| pair[1].oversold > pair[0].oversold).collect();
+    plots.push(line(timeline.moments.iter().map(in_stock), "var(--sold)").into());
+    let grew: Vec<_> = timeline.moments.windows(2).filter(|pair| pair[1].oversold > pair[0].oversold).collect();
     if grew.len() <= MARKS {
         let marks = grew.iter().map(|pair| (seconds(pair[1].at_ms), float(pair[1].sold)));
         plots.push(marked(marks, "var(--over)", MarkerShape::Cross, 7.0).into());
     }
-    let refused = course.refused.iter().filter(|refused| refused.step == "write").map(|refused| {
-        let sold_then = course.moments.iter().rev().find(|moment| moment.at_ms <= refused.at_ms);
+    let refused = timeline.refused.iter().filter(|refused| refused.step == RefusalStep::Write).map(|refused| {
+        let sold_then = timeline.moments.iter().rev().find(|moment| moment.at_ms <= refused.at_ms);
         (seconds(refused.at_ms), float(sold_then.map_or(0, |moment| moment.sold)))
     });
     plots.push(marked(refused, "var(--refused)", MarkerShape::Diamond, 6.0).into());
@@ -68,7 +69,7 @@ pub(super) fn units(run: &RunReport) -> String {
 
 /// Orders answered per second, over time.
 pub(super) fn rate(run: &RunReport) -> String {
-    let rates = rates(&run.course);
+    let rates = rates(&run.timeline);
     let top = rates.iter().map(|(_, rate)| *rate).fold(1.0, f64::max) * 1.12;
     let plots = vec![
         area(rates.iter().copied(), "var(--rate)", 0.25).into(),
@@ -78,9 +79,9 @@ pub(super) fn rate(run: &RunReport) -> String {
     svg(plots, layout, "Orders answered per second over time")
 }
 
-/// How many answers took how long.
+/// The distribution of latency.
 pub(super) fn latency(run: &RunReport) -> String {
-    let bars = &run.course.latency;
+    let bars = &run.timeline.latency;
     let first = bars.iter().position(|bar| bar.count > 0).unwrap_or_default();
     let last = bars.iter().rposition(|bar| bar.count > 0).unwrap_or_default();
     let mut chart = BarPlot::new().with_width(0.9);
@@ -93,7 +94,7 @@ pub(super) fn latency(run: &RunReport) -> String {
         chart = chart.with_colored_bar(label, float(bar.count), "var(--rate)");
     }
     let plots = vec![Plot::from(chart)];
-    let layout = dressed(Layout::auto_from_plots(&plots), HEIGHT)
+    let layout = styled(Layout::auto_from_plots(&plots), HEIGHT)
         .with_x_label("answered within")
         .with_y_label("orders")
         .with_x_tick_rotate(-45.0)
@@ -101,9 +102,9 @@ pub(super) fn latency(run: &RunReport) -> String {
     svg(plots, layout, "How many orders were answered within how many milliseconds")
 }
 
-/// One number of every row, beside those of the others.
+/// One number of every row, side by side.
 pub(super) fn compared(runs: &[&RunReport], what: &str, number: impl Fn(&RunReport) -> f64, colour: &str) -> String {
-    // Bars are drawn from below.
+    // kuva draws bars from the bottom up.
     let mut chart = BarPlot::new().with_width(0.7);
     for run in runs.iter().rev() {
         chart = chart.with_colored_bar(row_name(run), number(run), colour);
@@ -111,36 +112,36 @@ pub(super) fn compared(runs: &[&RunReport], what: &str, number: impl Fn(&RunRepo
     let most = runs.iter().map(|run| number(run)).fold(1.0, f64::max);
     let plots = vec![Plot::from(chart.with_horizontal(true))];
     let mut layout =
-        dressed(Layout::auto_from_plots(&plots), 90.0 + BAR * float(runs.len())).with_x_label(what).with_ticks(3);
+        styled(Layout::auto_from_plots(&plots), 90.0 + BAR * float(runs.len())).with_x_label(what).with_ticks(3);
     for (at, run) in (1_u32..).zip(runs.iter().rev()) {
         let (value, middle) = (number(run), f64::from(at) - TEXT_ABOVE / BAR);
         let text = format!("{value:.0}");
-        // A text stands in the middle of its place, and is as wide as it has digits.
+        // A text is centred on its position, and as wide as its digits.
         let behind = most * (0.05 + 0.04 * float(text.len()));
         let label = TextAnnotation::new(text, value + behind, middle);
         layout = layout.with_annotation(label.with_color("var(--ink)").with_font_size(12));
     }
     let digits = format!("{most:.0}").len();
     let longest = runs.iter().map(|run| row_name(run).chars().count()).max().unwrap_or_default();
-    // Left to itself the chart takes from the right what names need, and cuts the last number of the axis.
+    // By default the chart takes the room for names from the right margin, and cuts the last number of the axis.
     let layout = layout.with_force_margins(float(longest) * LETTER + BESIDE, BESIDE);
     svg(plots, layout.with_x_axis_max(most * (1.12 + 0.08 * float(digits))), what)
 }
 
 /// Strategies against faults: where units were oversold.
 pub(super) fn heat(matrix: &Matrix) -> String {
-    // Drawn from below; the first strategy stands at the top.
+    // kuva draws rows from the bottom up; the first strategy belongs at the top.
     let values = matrix.cells.iter().rev().map(|row| row.iter().map(|cell| cell.heat()).collect::<Vec<_>>());
     let values: Vec<_> = values.collect();
     let known = || values.iter().flatten().copied().filter(|value| !value.is_nan());
     let (least, most) = (known().fold(f64::INFINITY, f64::min), known().fold(0.0, f64::max));
-    // The chart stretches what it is given over 0 to 1. Here 0 has to stay 0, whatever else is there.
+    // kuva stretches values over 0 to 1. Here 0 has to stay 0 whatever the other values are.
     let map = ColorMap::Custom(Arc::new(move |stretched| colour_of(least + stretched * (most - least))));
     let chart = Heatmap::new().with_data(values).with_color_map(map).with_cell_size(0.96);
     let plots = vec![Plot::from(chart)];
     let (rows, columns) = (matrix.strategies.len(), matrix.faults.len());
     let layout = Layout::auto_from_plots(&plots);
-    let mut layout = dressed(layout, 150.0 + FIELD.1 * float(rows))
+    let mut layout = styled(layout, 150.0 + FIELD.1 * float(rows))
         .with_width(220.0 + FIELD.0 * float(columns))
         .with_x_categories(matrix.faults.iter().map(ToString::to_string).collect())
         .with_y_categories(matrix.strategies.iter().rev().map(ToString::to_string).collect())
@@ -165,14 +166,14 @@ fn colour_of(heat: f64) -> String {
     format!("color-mix(in oklab, var(--hot) {:.0}%, var(--good-fill))", heat * 100.0)
 }
 
-/// As rows are called under a chart.
+/// The name of a row under a chart.
 pub(super) fn row_name(run: &RunReport) -> String {
     format!("{} · {}", run.strategy, run.fault)
 }
 
-fn rates(course: &Course) -> Vec<(f64, f64)> {
-    // Four moments at a time: a rate over a hundredth of a short row is noise.
-    let every_fourth: Vec<_> = course.moments.iter().step_by(4).collect();
+fn rates(timeline: &Timeline) -> Vec<(f64, f64)> {
+    // Over four moments: the rate over a hundredth of a short row is noise.
+    let every_fourth: Vec<_> = timeline.moments.iter().step_by(4).collect();
     let rate = |pair: &[&Moment]| {
         let (from, to) = (seconds(pair[0].at_ms), seconds(pair[1].at_ms));
         let answered = float(pair[1].answered - pair[0].answered);
@@ -182,32 +183,32 @@ fn rates(course: &Course) -> Vec<(f64, f64)> {
 }
 
 fn over_time(run: &RunReport, top: f64) -> Layout {
-    let end = seconds(run.course.length_ms()).max(0.001);
-    let mut layout = dressed(Layout::new((0.0, end), (0.0, top)), HEIGHT).with_x_label("seconds");
-    for strike in run.strikes.iter().filter(|strike| strike.fired) {
-        let (from, to) = (seconds(strike.from_ms), seconds(strike.to_ms));
-        // A strike that was over at once is seen as well.
+    let end = seconds(run.timeline.length_ms()).max(0.001);
+    let mut layout = styled(Layout::new((0.0, end), (0.0, top)), HEIGHT).with_x_label("seconds");
+    for event in run.fault_events.iter().filter(|event| event.fired) {
+        let (from, to) = (seconds(event.from_ms), seconds(event.to_ms));
+        // An event without duration is visible as well.
         let region = ShadedRegion::vertical(from, to.max(from + end / 300.0).min(end));
         layout = layout.with_shaded_region(region.with_color("var(--fault)").with_opacity(0.3));
     }
     layout.with_x_axis_max(end).with_y_axis_max(top).with_clamp_axis()
 }
 
-fn dressed(layout: Layout, height: f64) -> Layout {
+fn styled(layout: Layout, height: f64) -> Layout {
     let ink = || "var(--ink)".to_owned();
-    let quiet = || "var(--quiet)".to_owned();
+    let muted = || "var(--muted)".to_owned();
     let theme = Theme {
         background: "none".into(),
-        axis_color: quiet(),
+        axis_color: muted(),
         grid_color: "var(--grid)".into(),
-        tick_color: quiet(),
+        tick_color: muted(),
         text_color: ink(),
         legend_bg: "none".into(),
-        legend_border: quiet(),
-        pie_leader: quiet(),
+        legend_border: muted(),
+        pie_leader: muted(),
         box_median: ink(),
-        violin_border: quiet(),
-        colorbar_border: quiet(),
+        violin_border: muted(),
+        colorbar_border: muted(),
         font_family: Some("inherit".into()),
         show_grid: true,
     };
@@ -227,8 +228,8 @@ fn marked(points: impl Iterator<Item = (f64, f64)>, colour: &str, shape: MarkerS
     ScatterPlot::new().with_data(points.collect::<Vec<_>>()).with_color(colour).with_marker(shape).with_size(size)
 }
 
-/// As it stands in a page: it takes the width it is given, and says to a screen reader what it shows.
-fn svg(plots: Vec<Plot>, layout: Layout, shows: &str) -> String {
+/// The SVG as part of a page: it fills the available width, and has a label for screen readers.
+fn svg(plots: Vec<Plot>, layout: Layout, label: &str) -> String {
     let drawn = kuva::render_to_svg(plots, layout);
     let Some((head, rest)) = drawn.split_once('>') else { return String::new() };
     let size = |name: &str| {
@@ -238,7 +239,7 @@ fn svg(plots: Vec<Plot>, layout: Layout, shows: &str) -> String {
     let (width, height) = (size("width"), size("height"));
     let [least, most] = SCALED.map(|factor| factor * width.parse().unwrap_or(WIDTH));
     format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{shows}" fill="var(--ink)" style="min-width: {least:.0}px; max-width: {most:.0}px">{rest}"#
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{label}" fill="var(--ink)" style="min-width: {least:.0}px; max-width: {most:.0}px">{rest}"#
     )
 }
 

@@ -1,31 +1,30 @@
-//! `report.md`: the verdict, the table, and what was found, for a pull request or a wiki.
+//! `report.md`: the verdict, the table, and the findings, for a pull request or a wiki.
 
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-use super::{COLUMNS, Report, RunReport, baseline, cells};
+use super::model::{Report, RunReport};
+use super::sentences::sentences;
+use super::table::{COLUMNS, COMPARISON_COLUMNS, cells, comparison_cells};
 
 /// Writes it into the folder.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn write(report: &Report, folder: &Path) -> io::Result<()> {
+pub(super) fn write(report: &Report, folder: &Path) -> io::Result<()> {
     std::fs::write(folder.join("report.md"), text(report))
 }
 
 /// The whole document.
-pub fn text(report: &Report) -> String {
+pub(super) fn text(report: &Report) -> String {
     let mut text = String::from("# Does it oversell?\n\n");
-    for sentence in report.verdict.sentences() {
+    for sentence in sentences(report) {
         text += &format!("**{sentence}**\n\n");
     }
     text += &format!("| {} |\n|{}\n", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len()));
     for run in &report.runs {
         text += &format!("| {} |\n", cells(run).join(" | "));
     }
-    text += "\nOversold units are counted in the ledger, over every prefix of it. A sold-out answer is a success of the \
-             system. Orders/s counts every order that was answered, p50 and p99 are from request to answer.\n";
+    text += "\nOversold units are the maximum over every prefix of the ledger. A sold-out answer is a success of the \
+             system. Orders/s counts every answered order; p50 and p99 are from request to answer.\n";
     let (s, m) = (&report.settings, &report.machine);
     let _ = write!(
         text,
@@ -47,48 +46,73 @@ pub fn text(report: &Report) -> String {
         s.arrivals,
     );
     if !s.left_out.is_empty() {
-        let _ = writeln!(text, "\nLeft out, because they cannot be had here: {}.", s.left_out.join(", "));
+        let _ =
+            writeln!(text, "\nLeft out, because this stack does not allow their injection: {}.", s.left_out.join(", "));
     }
-    text += &compared(report);
+    text += &comparison(report);
     for run in &report.runs {
         text += &details(run);
     }
     text
 }
 
-fn compared(report: &Report) -> String {
+fn comparison(report: &Report) -> String {
     let Some(comparison) = &report.comparison else { return String::new() };
-    let mut text = format!("\n## Against the run of {}\n\n", comparison.earlier);
-    let columns = baseline::COLUMNS;
+    let mut text = format!("\n## Compared with the run of {}\n\n", comparison.baseline_started_at);
+    let columns = COMPARISON_COLUMNS;
     text += &format!("| row | {} |\n|---|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
     for change in &comparison.rows {
-        text += &format!("| {} | {} |\n", change.row, change.cells().join(" | "));
+        text += &format!("| {} | {} |\n", change.row, comparison_cells(change).join(" | "));
     }
     text
 }
 
 fn details(run: &RunReport) -> String {
     let mut text = String::new();
-    if run.audit.passed && run.strikes.is_empty() {
+    if run.audit.passed && run.fault_events.is_empty() {
         return text;
     }
     let _ = write!(text, "\n## {} / {}\n\n", run.strategy, run.fault);
     for violation in &run.audit.violations {
-        let _ = writeln!(text, "- audit, item {violation}");
+        let _ = writeln!(text, "- audit, item {}: {violation}", violation.item());
     }
-    for unknown in &run.audit.unknown {
-        let _ = writeln!(text, "- audit, not decided, item {unknown}");
+    for undecided in &run.audit.undecided {
+        let _ = writeln!(text, "- audit, item {} undecided: {undecided}", undecided.item());
     }
-    for strike in &run.strikes {
-        let (replica, sku, outcome) = (&strike.replica, &strike.sku, &strike.outcome);
-        let counted = if strike.fired { "" } else { " (not counted)" };
+    for event in &run.fault_events {
+        let (replica, sku, outcome) = (&event.replica, &event.sku, &event.outcome);
+        let counted = if event.fired { "" } else { " (not counted)" };
         let _ = writeln!(
             text,
-            "- {replica} from {} ms to {} ms{}: {outcome}{counted}",
-            strike.from_ms,
-            strike.to_ms,
-            if sku.is_empty() { String::new() } else { format!(" in the sale of {sku}") },
+            "- {replica}, {} to {} ms{}: {outcome}{counted}",
+            event.from_ms,
+            event.to_ms,
+            if sku.is_empty() { String::new() } else { format!(", sale of {sku}") },
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::report::baseline::Baseline;
+    use crate::report::{json, sample};
+
+    #[test]
+    fn the_document_of_the_sample() {
+        insta::assert_snapshot!(super::text(&sample::report()));
+    }
+
+    #[test]
+    fn a_comparison_with_an_earlier_report() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut earlier = sample::report();
+        earlier.runs.truncate(2);
+        earlier.runs[0].orders_per_second = 25.0;
+        json::write(&earlier, folder.path()).expect("report.json");
+        let baseline = Baseline::read(&folder.path().join("report.json")).expect("a baseline");
+        let mut report = sample::report();
+        report.comparison = Some(baseline.compare(&report.runs));
+        insta::assert_snapshot!(super::comparison(&report));
+    }
 }

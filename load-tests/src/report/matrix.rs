@@ -1,21 +1,22 @@
-//! Every strategy against every fault: what a run of several has in common.
+//! The rows of a run as a table of two dimensions: strategies against faults.
 //!
-//! Absence: no judgement; the promise comes from the strategy.
+//! Absence: nothing is judged here.
 
 use std::fmt;
 
-use super::RunReport;
-use crate::faults::Fault;
-use crate::strategy::Strategy;
+use contract::Strategy;
 
-/// The rows of a run as a table of two dimensions.
+use super::model::RunReport;
+use crate::faults::Fault;
+
+/// Strategies against faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Matrix {
-    /// From top to bottom.
+    /// In the order in which they were run.
     pub(super) strategies: Vec<Strategy>,
-    /// From left to right.
+    /// In the order in which they were run.
     pub(super) faults: Vec<Fault>,
-    /// One list a strategy, in the order of the faults.
+    /// One list per strategy, in the order of the faults.
     pub(super) cells: Vec<Vec<Cell>>,
 }
 
@@ -24,26 +25,34 @@ pub(super) struct Matrix {
 pub(super) enum Cell {
     /// It was not run.
     NotRun,
-    /// So many units were oversold.
+    /// It was run.
     Oversold {
-        /// Units.
+        /// Units oversold.
         units: u64,
-        /// Of so many.
+        /// Units in stock.
         stock: u64,
     },
 }
 
 impl Matrix {
-    /// `None` where there is no second strategy or no second fault: the table says it all.
+    /// `None` for fewer than two strategies or two faults: the table of rows shows as much.
     pub(super) fn of(runs: &[RunReport]) -> Option<Self> {
-        let (strategies, faults) = crate::matrix::axes(runs);
+        let (mut strategies, mut faults) = (Vec::new(), Vec::new());
+        for run in runs {
+            if !strategies.contains(&run.strategy) {
+                strategies.push(run.strategy);
+            }
+            if !faults.contains(&run.fault) {
+                faults.push(run.fault);
+            }
+        }
         if strategies.len() < 2 || faults.len() < 2 {
             return None;
         }
         let cell = |strategy, fault| {
-            let of_it = runs.iter().filter(|run| run.strategy == strategy && run.fault == fault);
-            // The worst of several: a table must not make it look better than it was.
-            let worst = of_it.max_by_key(|run| run.units_oversold);
+            let rows = runs.iter().filter(|run| run.strategy == strategy && run.fault == fault);
+            // The worst of several rows: the matrix must not look better than the run.
+            let worst = rows.max_by_key(|run| run.units_oversold);
             worst.map_or(Cell::NotRun, |run| Cell::Oversold { units: run.units_oversold, stock: run.initial_stock })
         };
         let cells = strategies.iter().map(|&strategy| faults.iter().map(|&fault| cell(strategy, fault)).collect());
@@ -52,7 +61,7 @@ impl Matrix {
 }
 
 impl Cell {
-    /// 0 for none, growing with the share of the stock, and one unit is far from none: that is the point.
+    /// 0 for none, 0.4 to 1 with the share of the stock, NaN if it was not run. A single unit is far from none on purpose.
     pub(super) fn heat(self) -> f64 {
         match self {
             Self::NotRun => f64::NAN,

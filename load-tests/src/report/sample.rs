@@ -1,32 +1,36 @@
-//! A report like that of a real run, for tests of how it is told.
+//! A report like that of a real run, for tests of its forms.
 
+use contract::{ProblemCode, Strategy};
 use time::OffsetDateTime;
 
-use super::course::{Answers, Course, Moment, Refused};
-use super::{AuditReport, Latency, LockWait, Report, RunReport};
-use crate::faults::{Fault, Struck};
-use crate::plan::{Arrivals, Cell, Load, Plan};
-use crate::stack::Shape;
-use crate::strategy::Strategy;
-use crate::verdict::Verdict;
+use super::model::{AuditReport, Latency, LockWait, Machine, Report, RunReport};
+use super::timeline::{LatencyBucket, Moment, Refused, Timeline};
+use super::verdict::judge;
+use crate::audit::{RefusalStep, Violation};
+use crate::cluster::config::StackConfig;
+use crate::cluster::lab_client::WriteOutcome;
+use crate::faults::{EventOutcome, Fault, FaultEvent};
+use crate::scenario::load::{Arrivals, Load};
+use crate::scenario::plan::{Cell, Plan};
 
-/// So many units there are in every row.
+/// Units in stock in every row.
 const STOCK: i64 = 100;
 
-/// The story, and two rows more: enough for a matrix in which one field was not run.
+/// The story and two more rows: enough for a matrix with a field that was not run.
 pub(super) fn report() -> Report {
     let more = [(Strategy::Off, Fault::PauseInventory), (Strategy::RedlockFenced, Fault::PauseOrder)];
-    let rows = crate::plan::STORY.iter().map(|row| (row.strategy, row.fault)).chain(more);
+    let rows = crate::scenario::plan::STORY.iter().map(|row| (row.strategy, row.fault)).chain(more);
     let runs: Vec<_> = rows.map(|(strategy, fault)| run(strategy, fault)).collect();
     let cell = |run: &RunReport| Cell {
         fault: run.fault,
         strategies: vec![run.strategy],
         arrivals: Arrivals::Closed,
-        strikes: 3,
+        injections: 3,
     };
     let plan = Plan { cells: runs.iter().map(cell).collect(), ..plan() };
-    let verdict = Verdict::of(&runs, None);
-    Report::new(&plan, OffsetDateTime::UNIX_EPOCH, runs, verdict)
+    let verdict = judge(&runs, None);
+    let machine = Machine { cpus: 4, os: "Linux, x86_64".into() };
+    Report { machine, ..Report::new(&plan, OffsetDateTime::UNIX_EPOCH, runs, verdict) }
 }
 
 /// A plan without a cell.
@@ -35,7 +39,7 @@ pub(crate) fn plan() -> Plan {
     Plan {
         cells: Vec::new(),
         load: Load { users: 16, iterations: 25, skus: 2, stock: 100, skew: 0.0 },
-        shape: Shape {
+        stack_config: StackConfig {
             redis_nodes: 5,
             replicas: 2,
             lease: ms(600),
@@ -50,17 +54,17 @@ pub(crate) fn plan() -> Plan {
     }
 }
 
-/// One row in which everything went as it has to.
+/// One row as theory predicts it.
 pub(crate) fn run(strategy: Strategy, fault: Fault) -> RunReport {
     let oversold = match (strategy, fault) {
         (Strategy::Off, _) => 300,
         (Strategy::Redlock, Fault::PauseInventory) => 4,
         _ => 0,
     };
-    let strikes = if fault == Fault::None { Vec::new() } else { (1..=3).map(strike).collect() };
-    let refused = if strategy.claims() && fault.makes_writes_stale() { strikes.len() } else { 0 };
-    let violations =
-        if oversold > 0 { vec!["1: a: 400 units are promised & <100> are there".to_owned()] } else { Vec::new() };
+    let fault_events = if fault == Fault::None { Vec::new() } else { (1..=3).map(fault_event).collect() };
+    let refused = if strategy.claims() && fault.spec().makes_writes_stale { fault_events.len() } else { 0 };
+    let exceeded = Violation::LiveUnitsExceedStock { sku: "<a> & b".into(), live: 400, on_hand: 100 };
+    let violations = if oversold > 0 { vec![exceeded] } else { Vec::new() };
     RunReport {
         strategy,
         fault,
@@ -78,12 +82,12 @@ pub(crate) fn run(strategy: Strategy, fault: Fault) -> RunReport {
         stale_writes_refused: refused,
         payments_voided: refused,
         unexplained_errors: 0,
-        faults_fired: strikes.len(),
+        faults_fired: fault_events.len(),
         duration_seconds: 8.0,
         orders_per_second: 50.0,
         latency_ms: Latency { p50: 12.0, p95: 40.0, p99: 80.0, max: 900.0 },
         lock_wait_ms: LockWait { p50: 3.0, p99: 30.0 },
-        audit: AuditReport { passed: violations.is_empty(), violations, unknown: Vec::new() },
+        audit: AuditReport { passed: violations.is_empty(), violations, undecided: Vec::new() },
         attempts_planned: 400,
         skus: 2,
         skus_sold_out: 2,
@@ -91,29 +95,32 @@ pub(crate) fn run(strategy: Strategy, fault: Fault) -> RunReport {
         payment_ms: 2,
         tried_again: 0,
         tried_again_unavailable: 0,
-        take: 1,
+        repetition: 1,
         unsettled: None,
-        strikes,
-        course: course(oversold, refused),
+        fault_events,
+        timeline: timeline(oversold, refused),
         history: String::new(),
     }
 }
 
-fn strike(number: u64) -> Struck {
-    Struck {
+fn fault_event(number: u64) -> FaultEvent {
+    FaultEvent {
         strategy: None,
         replica: format!("inventory-{}", number % 2 + 1),
         sku: "a".into(),
         from_ms: u128::from(number) * 2_000,
         to_ms: u128::from(number) * 2_000 + 700,
         fired: true,
-        outcome: "stale_fencing_token".into(),
+        outcome: EventOutcome::PausedWrite {
+            ended: Some(WriteOutcome::Refused(ProblemCode::StaleFencingToken)),
+            stale: true,
+        },
         order_id: None,
         fencing_token: None,
     }
 }
 
-fn course(oversold: i64, refused: usize) -> Course {
+fn timeline(oversold: i64, refused: usize) -> Timeline {
     let moment = |number: u64| {
         let share = i64::try_from(number).expect("few");
         let sold = (STOCK * share / 70).min(STOCK + oversold * share / 100);
@@ -128,11 +135,11 @@ fn course(oversold: i64, refused: usize) -> Course {
             answered: usize::try_from(number * number / 25).expect("few"),
         }
     };
-    let refused = (1..=refused as u64).map(|number| Refused { at_ms: number * 2_000 + 720, step: "write".into() });
+    let refused = (1..=refused as u64).map(|number| Refused { at_ms: number * 2_000 + 720, step: RefusalStep::Write });
     let latency = [(Some(5.0), 40), (Some(7.0), 120), (Some(10.0), 150), (Some(20.0), 60), (Some(30.0), 25), (None, 5)];
-    Course {
+    Timeline {
         moments: (0..=100).map(moment).collect(),
         refused: refused.collect(),
-        latency: latency.into_iter().map(|(within_ms, count)| Answers { within_ms, count }).collect(),
+        latency: latency.into_iter().map(|(within_ms, count)| LatencyBucket { within_ms, count }).collect(),
     }
 }

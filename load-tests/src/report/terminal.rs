@@ -1,27 +1,30 @@
-//! The verdict as it is printed: the table people will screenshot.
+//! The report as it is printed: the table, the verdict, and where the other files are.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 
 use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
-use super::{COLUMNS, Report, RunReport, cells};
+use super::model::{Report, RunReport};
+use super::sentences::sentences;
+use super::table::{COLUMNS, cells};
 
-/// Wide enough for the table with every heading on two or three lines.
+/// Characters; wide enough for the table with every heading on two or three lines.
 const WIDTH: u16 = 160;
-/// The first two columns are names, the last is the audit; numbers stand between them.
+/// The first two columns are names, the last is the audit; the others are numbers.
 const NUMBERS: std::ops::Range<usize> = 2..13;
 
-/// Prints table, verdict and where to read on.
+/// Prints the report.
 ///
 /// # Errors
 /// Standard output is closed.
-pub fn print(report: &Report, shown_folder: &str) -> io::Result<()> {
+pub fn print(report: &Report, folder: &Path) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "\n{}\n", table(&report.runs, io::stdout().is_terminal()))?;
-    for sentence in report.verdict.sentences() {
+    for sentence in sentences(report) {
         writeln!(out, "{sentence}")?;
     }
-    writeln!(out, "Seed {}. Report: {shown_folder}", report.settings.seed)
+    writeln!(out, "Seed {}. Report: {}", report.settings.seed, folder.display())
 }
 
 fn table(runs: &[RunReport], terminal: bool) -> Table {
@@ -34,7 +37,7 @@ fn table(runs: &[RunReport], terminal: bool) -> Table {
     for run in runs {
         table.add_row(cells(run).map(Cell::new));
     }
-    // A name that is broken in two is not found again.
+    // A name that is broken over two lines cannot be searched for.
     for name in [0, 1] {
         if let Some(column) = table.column_mut(name) {
             column.set_constraint(ColumnConstraint::ContentWidth);
@@ -46,4 +49,14 @@ fn table(runs: &[RunReport], terminal: bool) -> Table {
         }
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::report::sample;
+
+    #[test]
+    fn the_table_of_the_sample() {
+        insta::assert_snapshot!(super::table(&sample::report().runs, false));
+    }
 }

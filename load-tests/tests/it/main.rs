@@ -1,10 +1,10 @@
-//! The laboratory against real servers and real services, and the rules of the repository. Nothing is mocked.
+//! The laboratory against real servers and real services, and the rules of this repository. Nothing is mocked.
 
 mod bad_input;
+mod cost;
 mod faults;
-mod priced;
-mod released;
+mod live;
+mod release;
 mod repo_rules;
-mod serve;
-mod soaked;
+mod soak;
 mod state_machine;

@@ -1,9 +1,9 @@
 //! The steps of issuing: what the lock nodes and those who ask them can do next.
 //! A message that is lost is one whose step never comes; see `main` for why that is enough.
 
+use crate::protocol_model::{Lapses, ProtocolModel, TokenIssuer};
 use crate::rules::Issue;
-use crate::state::{Link, NODES, Node, Phase, State};
-use crate::world::{Lapses, Lock, World};
+use crate::state::{Exchange, NODES, Node, Phase, State};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LockStep {
@@ -33,23 +33,23 @@ const QUORUMS: [[usize; 2]; 3] = [[0, 1], [0, 2], [1, 2]];
 /// As far as the worst lock counts: one more than there are clients.
 const HIGHEST_HANDED_OUT: u8 = 4;
 
-pub(crate) fn steps(world: &World, state: &State, mut step: impl FnMut(LockStep)) {
-    if world.lock == Lock::AnyToken {
-        for (who, client) in state.clients.iter().enumerate() {
-            if client.phase == Phase::Asking {
-                (1..=HIGHEST_HANDED_OUT).for_each(|token| step(LockStep::HandOut(who, token)));
+pub(crate) fn enabled_steps(model: &ProtocolModel, state: &State, mut step: impl FnMut(LockStep)) {
+    if model.issuer == TokenIssuer::AnyToken {
+        for (id, client) in state.clients.iter().enumerate() {
+            if client.phase == Phase::Acquiring {
+                (1..=HIGHEST_HANDED_OUT).for_each(|token| step(LockStep::HandOut(id, token)));
             }
         }
         return;
     }
-    for who in 0..state.clients.len() {
-        client_steps(world, state, who, &mut step);
-        if world.lapses != Lapses::Any {
-            bounded_lapses(world, state, who, &mut step);
+    for id in 0..state.clients.len() {
+        client_steps(model, state, id, &mut step);
+        if model.lapses != Lapses::Any {
+            bounded_lapses(model, state, id, &mut step);
         }
     }
     for (node, at) in state.nodes.iter().enumerate() {
-        let may_expire = world.lapses == Lapses::Any || state.budget.keys > 0;
+        let may_expire = model.lapses == Lapses::Any || state.budget.keys > 0;
         if at.owner.is_some() && may_expire {
             step(LockStep::KeyExpires(node));
         }
@@ -59,166 +59,168 @@ pub(crate) fn steps(world: &World, state: &State, mut step: impl FnMut(LockStep)
     }
 }
 
-fn client_steps(world: &World, state: &State, who: usize, step: &mut impl FnMut(LockStep)) {
-    let client = &state.clients[who];
+fn client_steps(model: &ProtocolModel, state: &State, id: usize, step: &mut impl FnMut(LockStep)) {
+    let client = &state.clients[id];
     for (node, at) in state.nodes.iter().enumerate() {
-        let link = client.links[node];
-        if matches!(link, Link::Asked | Link::AskedAndSealing) && at.owner.is_none() {
-            step(LockStep::Grant(who, node));
+        let exchange = client.exchanges[node];
+        if matches!(exchange, Exchange::Requested | Exchange::RequestedAndSealing) && at.owner.is_none() {
+            step(LockStep::Grant(id, node));
         }
-        if matches!(link, Link::Sealing | Link::AskedAndSealing) && may_seal(world, state, who, *at) {
-            step(LockStep::Seal(who, node));
+        if matches!(exchange, Exchange::Sealing | Exchange::RequestedAndSealing)
+            && seal_is_accepted(model, state, id, *at)
+        {
+            step(LockStep::Seal(id, node));
         }
         if matches!(client.phase, Phase::Stale(fence) if at.counter < fence) {
-            step(LockStep::RaiseFloor(who, node));
+            step(LockStep::RaiseFloor(id, node));
         }
     }
-    if client.phase == Phase::Asking {
-        let granted = |&node: &usize| matches!(client.links[node], Link::Granted(_));
+    if client.phase == Phase::Acquiring {
+        let granted = |&node: &usize| matches!(client.exchanges[node], Exchange::Granted(_));
         for quorum in QUORUMS {
             if quorum.iter().all(granted) {
-                step(LockStep::Decide(who, quorum));
+                step(LockStep::Decide(id, quorum));
             }
         }
     }
 }
 
 /// Where not every key may go at any time, it matters who releases what, and when.
-fn bounded_lapses(world: &World, state: &State, who: usize, step: &mut impl FnMut(LockStep)) {
-    let client = &state.clients[who];
-    if client.phase == Phase::Asking {
-        step(LockStep::GiveUp(who));
+fn bounded_lapses(model: &ProtocolModel, state: &State, id: usize, step: &mut impl FnMut(LockStep)) {
+    let client = &state.clients[id];
+    if client.phase == Phase::Acquiring {
+        step(LockStep::GiveUp(id));
     }
-    let mine = |node: &usize| state.nodes[*node].owned_by(who);
-    if client.done(world.scope) {
+    let mine = |node: &usize| state.nodes[*node].owned_by(id);
+    if client.done(model.scope) {
         for node in (0..NODES).filter(mine) {
-            step(LockStep::Release(who, node));
+            step(LockStep::Release(id, node));
         }
     } else if state.budget.leases > 0 && (0..NODES).any(|node| mine(&node)) {
-        step(LockStep::LeaseLapses(who));
+        step(LockStep::LeaseLapses(id));
     }
 }
 
 /// Only where the lock is still mine and the counter is not higher.
-fn may_seal(world: &World, state: &State, who: usize, at: Node) -> bool {
-    match world.version.rules().issue {
-        Issue::Sealed { only_mine, only_lower } => {
-            (at.owned_by(who) || !only_mine) && (at.counter <= state.clients[who].token || !only_lower)
+fn seal_is_accepted(model: &ProtocolModel, state: &State, id: usize, at: Node) -> bool {
+    match model.version.rules().issue {
+        Issue::Sealed { checks_owner, checks_counter } => {
+            (at.owned_by(id) || !checks_owner) && (at.counter <= state.clients[id].token || !checks_counter)
         }
         _ => false,
     }
 }
 
-pub(crate) fn take(world: &World, state: &mut State, step: LockStep) {
+pub(crate) fn apply(model: &ProtocolModel, state: &mut State, step: LockStep) {
     match step {
-        LockStep::Grant(who, node) => grant(world, state, who, node),
-        LockStep::Decide(who, quorum) => decide(world, state, who, quorum),
-        LockStep::Seal(who, node) => seal(state, who, node),
-        LockStep::GiveUp(who) => {
-            let client = &mut state.clients[who];
+        LockStep::Grant(id, node) => grant(model, state, id, node),
+        LockStep::Decide(id, quorum) => decide(model, state, id, quorum),
+        LockStep::Seal(id, node) => seal(state, id, node),
+        LockStep::GiveUp(id) => {
+            let client = &mut state.clients[id];
             client.phase = Phase::GaveUp;
-            for link in &mut client.links {
-                if *link != Link::Asked {
-                    *link = Link::Over;
+            for exchange in &mut client.exchanges {
+                if *exchange != Exchange::Requested {
+                    *exchange = Exchange::Done;
                 }
             }
         }
-        LockStep::Release(_, node) => drop_key(world, state, node),
+        LockStep::Release(_, node) => remove_key(model, state, node),
         LockStep::KeyExpires(node) => {
-            drop_key(world, state, node);
+            remove_key(model, state, node);
             state.budget.keys = state.budget.keys.saturating_sub(1);
         }
-        LockStep::LeaseLapses(who) => {
+        LockStep::LeaseLapses(id) => {
             for node in 0..NODES {
-                if state.nodes[node].owned_by(who) {
-                    drop_key(world, state, node);
+                if state.nodes[node].owned_by(id) {
+                    remove_key(model, state, node);
                 }
             }
             state.budget.leases -= 1;
         }
         LockStep::Amnesia(node) => {
-            drop_key(world, state, node);
+            remove_key(model, state, node);
             state.nodes[node] = Node::default();
             state.budget.amnesia -= 1;
         }
-        LockStep::RaiseFloor(who, node) => {
-            if let Phase::Stale(fence) = state.clients[who].phase {
+        LockStep::RaiseFloor(id, node) => {
+            if let Phase::Stale(fence) = state.clients[id].phase {
                 state.nodes[node].counter = fence;
             }
         }
-        LockStep::HandOut(who, token) => {
-            state.clients[who].token = token;
-            state.clients[who].phase = Phase::Holding;
+        LockStep::HandOut(id, token) => {
+            state.clients[id].token = token;
+            state.clients[id].phase = Phase::Holding;
         }
     }
 }
 
-fn grant(world: &World, state: &mut State, who: usize, node: usize) {
-    if world.watches_tokens() && state.clients[who].links == [Link::Asked; NODES] {
-        state.clients[who].after = (0..state.clients.len())
+fn grant(model: &ProtocolModel, state: &mut State, id: usize, node: usize) {
+    if model.watches_tokens() && state.clients[id].exchanges == [Exchange::Requested; NODES] {
+        state.clients[id].after = (0..state.clients.len())
             .filter(|&other| state.clients[other].acquired())
             .fold(0, |bits, other| bits | 1 << other);
     }
     let at = &mut state.nodes[node];
-    at.give_to(who);
-    match world.version.rules().issue {
-        Issue::Nobody | Issue::LockOnly | Issue::Sequence => {}
+    at.set_owner(id);
+    match model.version.rules().issue {
+        Issue::NoLock | Issue::LockOnly | Issue::Sequence => {}
         Issue::Highest | Issue::Sealed { .. } => at.counter += 1,
     }
-    let client = &mut state.clients[who];
-    client.links[node] = match (client.links[node], client.phase) {
-        (Link::AskedAndSealing, _) => Link::Sealing,
-        (_, Phase::Asking) => Link::Granted(at.counter),
+    let client = &mut state.clients[id];
+    client.exchanges[node] = match (client.exchanges[node], client.phase) {
+        (Exchange::RequestedAndSealing, _) => Exchange::Sealing,
+        (_, Phase::Acquiring) => Exchange::Granted(at.counter),
         // Too late to be counted.
-        _ => Link::Over,
+        _ => Exchange::Done,
     };
 }
 
-fn decide(world: &World, state: &mut State, who: usize, quorum: [usize; 2]) {
-    let client = &mut state.clients[who];
-    let [one, other] = quorum.map(|node| match client.links[node] {
-        Link::Granted(counter) => counter,
+fn decide(model: &ProtocolModel, state: &mut State, id: usize, quorum: [usize; 2]) {
+    let client = &mut state.clients[id];
+    let [one, other] = quorum.map(|node| match client.exchanges[node] {
+        Exchange::Granted(counter) => counter,
         _ => 0,
     });
-    let must_seal = matches!(world.version.rules().issue, Issue::Sealed { .. }) && one != other;
+    let must_seal = matches!(model.version.rules().issue, Issue::Sealed { .. }) && one != other;
     client.token = one.max(other);
     client.phase = if must_seal { Phase::Sealing } else { Phase::Holding };
-    for link in &mut client.links {
-        *link = match (must_seal, *link) {
-            (true, Link::Asked) => Link::AskedAndSealing,
-            (true, _) => Link::Sealing,
-            (false, Link::Asked) => Link::Asked,
-            (false, _) => Link::Over,
+    for exchange in &mut client.exchanges {
+        *exchange = match (must_seal, *exchange) {
+            (true, Exchange::Requested) => Exchange::RequestedAndSealing,
+            (true, _) => Exchange::Sealing,
+            (false, Exchange::Requested) => Exchange::Requested,
+            (false, _) => Exchange::Done,
         };
     }
 }
 
-fn seal(state: &mut State, who: usize, node: usize) {
-    let client = &mut state.clients[who];
+fn seal(state: &mut State, id: usize, node: usize) {
+    let client = &mut state.clients[id];
     state.nodes[node].counter = client.token;
     if client.phase != Phase::Sealing {
-        client.links[node] = Link::Over;
+        client.exchanges[node] = Exchange::Done;
         return;
     }
-    client.links[node] = Link::Sealed;
-    let sealed = client.links.iter().filter(|&&link| link == Link::Sealed);
+    client.exchanges[node] = Exchange::Sealed;
+    let sealed = client.exchanges.iter().filter(|&&exchange| exchange == Exchange::Sealed);
     if sealed.count() == 2 {
         client.phase = Phase::Holding;
-        for link in &mut client.links {
-            if *link == Link::Sealed {
-                *link = Link::Over;
+        for exchange in &mut client.exchanges {
+            if *exchange == Exchange::Sealed {
+                *exchange = Exchange::Done;
             }
         }
     }
 }
 
 /// A key goes, and with it all hope of sealing there.
-fn drop_key(world: &World, state: &mut State, node: usize) {
-    let only_mine = !matches!(world.version.rules().issue, Issue::Sealed { only_mine: false, .. });
+fn remove_key(model: &ProtocolModel, state: &mut State, node: usize) {
+    let checks_owner = !matches!(model.version.rules().issue, Issue::Sealed { checks_owner: false, .. });
     if let Some(owner) = state.nodes[node].owner.take() {
-        let link = &mut state.clients[usize::from(owner)].links[node];
-        if *link == Link::Sealing && only_mine {
-            *link = Link::Over;
+        let exchange = &mut state.clients[usize::from(owner)].exchanges[node];
+        if *exchange == Exchange::Sealing && checks_owner {
+            *exchange = Exchange::Done;
         }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! # What is in it
 //! Three lock nodes, each with a counter and the owner of its key; up to three acquisitions; one
-//! row of stock. `lock` and `stock` hold the steps, `rules` the versions, `world` the bounds,
+//! row of stock. `lock` and `stock` hold the steps, `rules` the versions, `model` the bounds,
 //! `properties` what is promised, and the rest of the files the tests.
 //!
 //! # Why so few steps are enough
@@ -30,11 +30,11 @@
 //! * Three nodes, quorum two. The argument for uniqueness needs of quorums only that two of them
 //!   share a node; five nodes add nothing to that but states.
 //! * Two acquisitions for stock on real nodes, three for tokens. A lost update is between two; the
-//!   third is the one whose failure leaves counters apart. `Lock::AnyToken` then replaces the
+//!   third is the one whose failure leaves counters apart. `TokenIssuer::AnyToken` then replaces the
 //!   nodes by the worst lock there can be, with three acquisitions: what holds there holds for
 //!   any number of nodes that forget, any lock service, and counters that start again.
 //! * One amnesia, one or two duplicated writes, one or two units, up to two updates by a
-//!   neighbour: at least as many as any hole shown here needs.
+//!   atomic_update: at least as many as any hole shown here needs.
 //! * Random walks go further than can be visited: three acquisitions, amnesia, a duplicate and a
 //!   neighbour at once. They prove nothing; they look where nobody else does.
 //!
@@ -47,16 +47,16 @@
 //!   The model shows what the fence is worth without them.
 //! * Cancelling, expiring and restocking. They take part as a holder or as the neighbour does.
 
+mod atomic_updates;
 mod checker;
-mod fold;
-mod holes;
 mod lock;
-mod neighbours;
 mod properties;
-mod real;
+mod protocol_model;
 mod rules;
+mod safe_versions;
 mod schedule;
 mod state;
 mod stock;
+mod symmetry;
 mod tokens;
-mod world;
+mod unsafe_versions;

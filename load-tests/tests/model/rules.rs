@@ -8,9 +8,9 @@ pub(crate) enum Version {
     RedlockNoFence,
     TextbookWriteFence,
     SequenceAfterLock,
-    MaxNotSealed,
-    SealForgetsOwner,
-    SealForgetsCounter,
+    HighestNotSealed,
+    SealWithoutOwnerCheck,
+    SealWithoutCounterCheck,
     ReadBeforeClaim,
     ClaimWithoutFenceAtWrite,
     ClaimWithoutWriteOnce,
@@ -23,7 +23,7 @@ pub(crate) enum Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Issue {
     /// No lock at all: every client goes ahead.
-    Nobody,
+    NoLock,
     /// A quorum of `SET NX`, no token.
     LockOnly,
     /// A quorum of `SET NX`, then `nextval` at the storage.
@@ -31,7 +31,7 @@ pub(crate) enum Issue {
     /// The highest counter of the quorum that granted.
     Highest,
     /// Equal counters at a quorum, or the highest sealed at a quorum.
-    Sealed { only_mine: bool, only_lower: bool },
+    Sealed { checks_owner: bool, checks_counter: bool },
 }
 
 /// `fence < token`, or the weaker `fence <= token`.
@@ -45,11 +45,11 @@ pub(crate) enum Claim {
 /// What the write asks of the fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FenceAtWrite {
-    Ignored,
+    NotChecked,
     /// `fence < token`, and the write itself raises the fence.
     Textbook,
     /// `fence = token`.
-    Mine,
+    EqualsToken,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,36 +58,41 @@ pub(crate) struct Rules {
     pub(crate) claim: Claim,
     pub(crate) read_first: bool,
     pub(crate) fence: FenceAtWrite,
-    pub(crate) once: bool,
+    pub(crate) write_once: bool,
 }
 
 impl Version {
     pub(crate) fn rules(self) -> Rules {
-        let sealed = Issue::Sealed { only_mine: true, only_lower: true };
+        let sealed = Issue::Sealed { checks_owner: true, checks_counter: true };
         let unfenced = Rules {
             issue: Issue::LockOnly,
             claim: Claim::None,
             read_first: false,
-            fence: FenceAtWrite::Ignored,
-            once: false,
+            fence: FenceAtWrite::NotChecked,
+            write_once: false,
         };
         let textbook = Rules { issue: sealed, fence: FenceAtWrite::Textbook, ..unfenced };
-        let real =
-            Rules { issue: sealed, claim: Claim::Higher, read_first: false, fence: FenceAtWrite::Mine, once: true };
+        let real = Rules {
+            issue: sealed,
+            claim: Claim::Higher,
+            read_first: false,
+            fence: FenceAtWrite::EqualsToken,
+            write_once: true,
+        };
         let issued = |issue| Rules { issue, ..real };
         match self {
-            Self::NoLock => Rules { issue: Issue::Nobody, ..unfenced },
+            Self::NoLock => Rules { issue: Issue::NoLock, ..unfenced },
             Self::RedlockNoFence => unfenced,
             Self::TextbookWriteFence => textbook,
             Self::SequenceAfterLock => Rules { issue: Issue::Sequence, ..textbook },
-            Self::MaxNotSealed => issued(Issue::Highest),
-            Self::SealForgetsOwner => issued(Issue::Sealed { only_mine: false, only_lower: true }),
-            Self::SealForgetsCounter => issued(Issue::Sealed { only_mine: true, only_lower: false }),
+            Self::HighestNotSealed => issued(Issue::Highest),
+            Self::SealWithoutOwnerCheck => issued(Issue::Sealed { checks_owner: false, checks_counter: true }),
+            Self::SealWithoutCounterCheck => issued(Issue::Sealed { checks_owner: true, checks_counter: false }),
             Self::ReadBeforeClaim => Rules { read_first: true, ..real },
-            Self::ClaimWithoutFenceAtWrite => Rules { fence: FenceAtWrite::Ignored, ..real },
-            Self::ClaimWithoutWriteOnce => Rules { once: false, ..real },
+            Self::ClaimWithoutFenceAtWrite => Rules { fence: FenceAtWrite::NotChecked, ..real },
+            Self::ClaimWithoutWriteOnce => Rules { write_once: false, ..real },
             Self::ClaimNotStrict => Rules { claim: Claim::NotLower, ..real },
-            Self::ClaimNeitherStrictNorOnce => Rules { claim: Claim::NotLower, once: false, ..real },
+            Self::ClaimNeitherStrictNorOnce => Rules { claim: Claim::NotLower, write_once: false, ..real },
             Self::ClaimStrictWriteOnce => real,
         }
     }

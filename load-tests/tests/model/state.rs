@@ -1,11 +1,11 @@
-//! What the world looks like between two steps. Only facts, and the marks that the properties
+//! What the model looks like between two steps. Only facts, and the ghost that the properties
 //! look for; how it moves is in `lock` and `stock`.
 
+use crate::protocol_model::{Lapses, ProtocolModel, Scope, TokenIssuer};
 use crate::rules::Issue;
-use crate::world::{Lapses, Lock, Scope, World};
 
 pub(crate) const NODES: usize = 3;
-/// Room for so many; a world with fewer leaves the others without anything to do.
+/// Room for so many; a model with fewer leaves the others without anything to do.
 pub(crate) const CLIENTS: usize = 3;
 
 /// One lock node: `fence:{resource}`, and the owner in `lock:{resource}`.
@@ -17,30 +17,30 @@ pub(crate) struct Node {
 
 /// What became of one client's requests at one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Link {
+pub(crate) enum Exchange {
     /// The request to grant is on its way, or lost.
-    Asked,
+    Requested,
     /// Granted with this counter; the reply is on its way, or lost.
     Granted(u8),
     /// The request to seal is on its way, or lost.
     Sealing,
     /// Both the request to grant and the request to seal are on their way, or lost.
-    AskedAndSealing,
+    RequestedAndSealing,
     /// Sealed here; the reply counts.
     Sealed,
     /// Nothing more can come of it.
-    Over,
+    Done,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Phase {
     /// Waits for a quorum to grant.
-    Asking,
+    Acquiring,
     /// Waits for a quorum to seal its token.
     Sealing,
     Holding,
     /// Has read this much before claiming, in the version that does so.
-    Looked(u8),
+    ReadUnclaimed(u8),
     Claimed,
     /// Has read this much and decided: its write may arrive now, later or never.
     Decided(u8),
@@ -62,7 +62,7 @@ pub(crate) struct Client {
     /// Who had been granted the lock before this one began: they must have lower tokens.
     /// One bit each.
     pub(crate) after: u8,
-    pub(crate) links: [Link; NODES],
+    pub(crate) exchanges: [Exchange; NODES],
 }
 
 /// The row of the storage.
@@ -84,12 +84,12 @@ pub(crate) struct Budget {
     pub(crate) keys: u8,
     pub(crate) amnesia: u8,
     pub(crate) duplicates: u8,
-    pub(crate) neighbour_updates: u8,
+    pub(crate) atomic_updates: u8,
 }
 
-/// Marks that no participant sees; the properties do.
+/// Ghost that no participant sees; the properties do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub(crate) struct Marks {
+pub(crate) struct Ghost {
     /// A write was accepted although what it was computed from was no longer true.
     pub(crate) lost_update: bool,
     /// Whose order was looked up under a higher token and not found. One bit each.
@@ -104,47 +104,47 @@ pub(crate) struct State {
     pub(crate) clients: [Client; CLIENTS],
     pub(crate) stock: Stock,
     pub(crate) budget: Budget,
-    pub(crate) marks: Marks,
+    pub(crate) ghost: Ghost,
 }
 
 impl State {
-    pub(crate) fn first(world: &World) -> Self {
-        let asks_nodes = world.lock == Lock::Nodes && world.version.rules().issue != Issue::Nobody;
+    pub(crate) fn first(model: &ProtocolModel) -> Self {
+        let asks_nodes = model.issuer == TokenIssuer::LockNodes && model.version.rules().issue != Issue::NoLock;
         let mut client = Client {
-            phase: Phase::Asking,
+            phase: Phase::Acquiring,
             token: 0,
             after: 0,
-            links: [if asks_nodes { Link::Asked } else { Link::Over }; NODES],
+            exchanges: [if asks_nodes { Exchange::Requested } else { Exchange::Done }; NODES],
         };
-        if world.version.rules().issue == Issue::Nobody {
+        if model.version.rules().issue == Issue::NoLock {
             client.phase = Phase::Holding;
         }
-        let nobody = Client { phase: Phase::GaveUp, links: [Link::Over; NODES], ..client };
+        let nobody = Client { phase: Phase::GaveUp, exchanges: [Exchange::Done; NODES], ..client };
         let mut clients = [nobody; CLIENTS];
-        clients[..world.clients].fill(client);
-        let (leases, keys) = match world.lapses {
+        clients[..model.clients].fill(client);
+        let (leases, keys) = match model.lapses {
             Lapses::Any => (0, 0),
             Lapses::AtMost { leases, keys } => (leases, keys),
         };
         Self {
             nodes: [Node::default(); NODES],
             clients,
-            stock: Stock { available: world.units, fence: 0, applied_fence: 0, sold: 0, sequence: 0 },
+            stock: Stock { available: model.units, fence: 0, applied_fence: 0, sold: 0, sequence: 0 },
             budget: Budget {
                 leases,
                 keys,
-                amnesia: world.amnesia,
-                duplicates: world.duplicates,
-                neighbour_updates: world.neighbour_updates,
+                amnesia: model.amnesia,
+                duplicates: model.duplicates,
+                atomic_updates: model.atomic_updates,
             },
-            marks: Marks::default(),
+            ghost: Ghost::default(),
         }
     }
 
     /// Nothing that a property looks at can change any more.
     pub(crate) fn over(&self, scope: Scope) -> bool {
         let duplicates = self.budget.duplicates > 0;
-        let neighbour = self.budget.neighbour_updates > 0 && self.stock.available > 0;
+        let neighbour = self.budget.atomic_updates > 0 && self.stock.available > 0;
         !neighbour
             && self.clients.iter().all(|client| match client.phase {
                 Phase::Written(_) | Phase::Refused(_) => !duplicates,
@@ -156,26 +156,26 @@ impl State {
 }
 
 impl Node {
-    pub(crate) fn owned_by(self, who: usize) -> bool {
-        self.owner.map(usize::from) == Some(who)
+    pub(crate) fn owned_by(self, id: usize) -> bool {
+        self.owner.map(usize::from) == Some(id)
     }
 
-    pub(crate) fn give_to(&mut self, who: usize) {
-        self.owner = u8::try_from(who).ok();
+    pub(crate) fn set_owner(&mut self, id: usize) {
+        self.owner = u8::try_from(id).ok();
     }
 }
 
 impl Client {
     /// Obtained the lock, whatever became of it.
     pub(crate) fn acquired(&self) -> bool {
-        !matches!(self.phase, Phase::Asking | Phase::Sealing | Phase::GaveUp)
+        !matches!(self.phase, Phase::Acquiring | Phase::Sealing | Phase::GaveUp)
     }
 
     /// Asks nothing more of the lock, and so releases it.
     pub(crate) fn done(&self, scope: Scope) -> bool {
         match self.phase {
             Phase::Holding => scope == Scope::Tokens,
-            Phase::Asking | Phase::Sealing | Phase::Looked(_) | Phase::Claimed | Phase::Decided(_) => false,
+            Phase::Acquiring | Phase::Sealing | Phase::ReadUnclaimed(_) | Phase::Claimed | Phase::Decided(_) => false,
             _ => true,
         }
     }

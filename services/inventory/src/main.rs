@@ -12,6 +12,6 @@ async fn main() -> anyhow::Result<()> {
     let app = App::build(&config).await?;
     let listener = TcpListener::bind(config.listen).await.context("INVENTORY_LISTEN")?;
     let ran = app.run(listener, &config, service_kit::serve::shutdown_signal()).await;
-    telemetry.end().await;
+    telemetry.shutdown().await;
     Ok(ran?)
 }

@@ -127,14 +127,14 @@ impl Stack {
         let urls = inventory.iter().map(|(_, url)| url.as_str()).collect::<Vec<_>>().join(",");
         let mut orders = Vec::new();
         for (payment_ms, shares) in PAYMENTS_MS.into_iter().flat_map(|payment| [(payment, true), (payment, false)]) {
-            let (payment, party) = (payment_ms.to_string(), if shares { "64" } else { "1" });
+            let (payment, batch) = (payment_ms.to_string(), if shares { "64" } else { "1" });
             let envs = [
                 ("ORDER_DATABASE_URL", books.as_str()),
                 ("ORDER_LISTEN", "127.0.0.1:0"),
                 ("ORDER_INVENTORY_URLS", &urls),
                 ("ORDER_LOCK_NODES", &nodes),
                 ("ORDER_PAYMENT_MS", &payment),
-                ("ORDER_MAX_PARTY", party),
+                ("ORDER_MAX_BATCH", batch),
             ];
             for _ in 0..REPLICAS {
                 let (process, url) = service("order", &envs).await;

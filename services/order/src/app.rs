@@ -1,119 +1,82 @@
-//! The wired service: built from its configuration, run until told to stop.
-//! Everything long-lived is here; everything that happens is elsewhere.
+//! The wired service: built from its configuration, and run until it is stopped.
+//! Everything long-lived is created here; nothing here handles an order.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, time::Duration};
 
 use anyhow::Context as _;
-use fenced_lock::{AdvisoryDatabase, ClientName, EtcdEndpoints, Lease, NodeTimeout, Nodes, Options, ZookeeperEnsemble};
+use contract::LockKind;
+use fenced_lock::{
+    AdvisoryDatabase, ClientName, EtcdEndpoints, Lease, Locks, NodeTimeout, Nodes, Options, ZookeeperEnsemble,
+};
 use service_kit::{
     limits::Limits,
     serve::{self, Readiness},
 };
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Config,
-    critical_section::CriticalSection,
-    crowd::Crowds,
-    inventory_client::InventoryClient,
-    lab::Lab,
-    locks::{Addresses, LockSet},
-    order::OrderLimits,
-    orders_db::OrdersDb,
-    outages,
-    payment::Provider,
-    placing::Placing,
-    reconcile, router,
-    strategy::Strategy,
+    domain::order::OrderLimits,
+    http::{
+        orders::{self, OrdersApi},
+        router,
+    },
+    inventory::client::InventoryClient,
+    placement::{
+        batcher::Batcher, critical_section::CriticalSection, pauses::WritePauses, probes, reconcile,
+        service::OrderPlacement,
+    },
+    store::{database::Database, payments::PaymentProvider},
 };
 
-/// Connections for the provider's books.
+/// Connections that record authorisations.
 const PAYMENT_CONNECTIONS: u32 = 4;
-/// A readiness probe wants an answer soon, or none.
+/// A dependency that has not answered a readiness probe by then counts as down.
 const READY_WITHIN: Duration = Duration::from_secs(1);
 
-/// What handlers share. Cheap to clone.
+/// The order service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct App {
-    /// The whole way of an order.
-    pub placing: Arc<Placing>,
-    /// Where a request does not name one.
-    pub default_strategy: Strategy,
-    /// Unsafe strategies may be named.
-    pub lab: bool,
-    /// How much one order may ask for.
-    pub limits: OrderLimits,
-    tasks: TaskTracker,
+    /// What the handlers share.
+    pub api: OrdersApi,
 }
 
 impl App {
     /// Wires everything; connects to Postgres alone, to migrate it.
     ///
     /// # Errors
-    /// Configuration that cannot work, or a database that does not answer.
+    /// The configuration cannot work, or the database does not answer.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         config.check()?;
-        let lease = Lease::new(config.lease()).context("ORDER_LOCK_LEASE_MS")?;
-        let nodes = Nodes::parse(&config.lock_nodes).context("ORDER_LOCK_NODES")?;
-        let at = Addresses {
-            nodes,
-            etcd: config
-                .etcd_endpoints
-                .as_deref()
-                .map(EtcdEndpoints::parse)
-                .transpose()
-                .context("ORDER_ETCD_ENDPOINTS")?,
-            zookeeper: config
-                .zookeeper
-                .as_deref()
-                .map(ZookeeperEnsemble::parse)
-                .transpose()
-                .context("ORDER_ZOOKEEPER")?,
-            advisory: config
-                .advisory_url
-                .as_deref()
-                .map(AdvisoryDatabase::parse)
-                .transpose()
-                .context("ORDER_ADVISORY_URL")?,
-        };
-        let owner = ClientName::new(format!("order-{}", std::process::id()))?;
-        let db = OrdersDb::new(&config.database_url, config.pool).context("ORDER_DATABASE_URL")?;
+        let db = Database::new(&config.database_url, config.pool).context("ORDER_DATABASE_URL")?;
         db.migrate().await.context("the order database could not be migrated")?;
-        let payment = Duration::from_millis(config.payment_ms);
-        // A read or a claim that takes longer is better asked of another replica.
-        let call_timeout = (config.lease() / 3).min(Duration::from_secs(2));
+        let payment_latency = Duration::from_millis(config.payment_ms);
+        // A read or a claim that takes longer is better sent to another replica.
+        let read_timeout = (config.lease() / 3).min(Duration::from_secs(2));
         let token = config.inventory_token.clone();
-        let key_life = Duration::from_secs(60 * 60 * config.key_hours);
-        // A server that flushes every grant may take a while, but never the whole lease.
-        let slow = NodeTimeout::new((config.lease() / 4).clamp(Duration::from_millis(1), Duration::from_secs(1)))?;
-        let locks = LockSet::new(at, &Options::default().with_client_name(owner), slow)?;
-        locks.of(config.strategy).context("ORDER_STRATEGY")?;
         let section = CriticalSection {
-            locks,
-            inventory: InventoryClient::new(config.inventory_urls.clone(), token, call_timeout)?,
-            payments: Provider::new(&config.database_url, PAYMENT_CONNECTIONS, payment)?,
-            lease,
+            locks: locks(config)?,
+            inventory: InventoryClient::new(config.inventory_urls.clone(), token, read_timeout)?,
+            payments: PaymentProvider::new(&config.database_url, PAYMENT_CONNECTIONS, payment_latency)?,
+            lease: Lease::new(config.lease()).context("ORDER_LOCK_LEASE_MS")?,
             wait: Duration::from_millis(config.lock_wait_ms),
             hold: Duration::from_secs(config.hold_seconds),
-            lab: config.lab.then(Lab::default),
+            pauses: config.lab.then(WritePauses::default),
         };
-        let crowds = Crowds::new(section, config.max_party);
-        Ok(Self {
-            placing: Arc::new(Placing { crowds, db, key_life }),
-            default_strategy: config.strategy,
-            lab: config.lab,
-            limits: OrderLimits { lines: config.max_lines, quantity: config.max_quantity },
+        section.lock(config.strategy).context("ORDER_STRATEGY")?;
+        let placement = OrderPlacement {
+            batcher: Batcher::new(section, config.max_batch),
+            db,
+            key_lifetime: Duration::from_secs(60 * 60 * config.key_hours),
+            render: orders::render,
             tasks: TaskTracker::new(),
-        })
+        };
+        let limits = OrderLimits { lines: config.max_lines, quantity: config.max_quantity };
+        Ok(Self { api: OrdersApi { placement, default_strategy: config.strategy, lab: config.lab, limits } })
     }
 
-    /// Runs to its end whoever stops waiting, within the trace of the caller.
-    pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-        self.tasks.spawn(service_kit::trace::carry(work))
-    }
-
-    /// Serves until `shutdown`, then lets orders in flight finish.
+    /// Serves until `shutdown`, then lets orders in progress finish.
     ///
     /// # Errors
     /// The listener failed.
@@ -123,50 +86,83 @@ impl App {
         config: &Config,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
+        let OrdersApi { placement, default_strategy, .. } = self.api.clone();
         let stop = CancellationToken::new();
         let every = Duration::from_millis(config.reconcile_ms);
-        self.tasks.spawn(reconcile::run((*self.placing).clone(), every, stop.clone()));
-        self.tasks.spawn(outages::watch((*self.placing).clone(), self.default_strategy, stop.clone()));
+        placement.tasks.spawn(reconcile::run(placement.clone(), every, stop.clone()));
+        placement.tasks.spawn(probes::run(placement.clone(), default_strategy, stop.clone()));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
-        let (app, calls) = (self.clone(), router::router(self.clone()));
+        let routes = router::router(self.api.clone(), placement.section().pauses.clone());
+        let app = self.clone();
         let ready = move || -> Readiness {
             let app = app.clone();
             Box::pin(async move { app.ready().await })
         };
-        let drain = self.placing.patience();
-        let served = serve::serve_and_drain(listener, calls, ready, limits, shutdown, drain).await;
+        let drain = placement.time_budget();
+        let served = serve::serve_and_drain(listener, routes, ready, limits, shutdown, drain).await;
         stop.cancel();
         self.drain().await;
         served
     }
 
-    /// Postgres and the lock quorum; inventory away is an answer, not a reason
-    /// to take this service out.
+    /// Postgres and the lock quorum. Without inventory this service still answers
+    /// retries of finished orders, so inventory does not count.
     async fn ready(&self) -> Result<(), Vec<String>> {
-        let database = timeout(READY_WITHIN, self.placing.db.ready());
-        let locks = timeout(READY_WITHIN, self.placing.section().locks.ready(self.default_strategy));
+        let OrdersApi { placement, default_strategy, .. } = &self.api;
+        let database = timeout(READY_WITHIN, placement.db.ready());
+        let locks = timeout(READY_WITHIN, placement.section().lock_ready(*default_strategy));
         let (database, locks) = tokio::join!(database, locks);
         let missing: Vec<_> =
             [("postgres", matches!(database, Ok(Ok(())))), ("lock quorum", matches!(locks, Ok(Ok(()))))]
                 .into_iter()
-                .filter(|(_, answers)| !answers)
+                .filter(|(_, ready)| !ready)
                 .map(|(name, _)| name.to_owned())
                 .collect();
         if missing.is_empty() { Ok(()) } else { Err(missing) }
     }
 
-    /// Orders whose client hung up, and writes nobody waits for, end too: but
-    /// not at any price, since whoever restarts us is waiting.
+    /// Waits for orders whose client hung up and for writes without an answer,
+    /// within the time budget of an order.
     async fn drain(&self) {
-        self.tasks.close();
+        let placement = &self.api.placement;
+        placement.tasks.close();
         let ended = async {
-            self.tasks.wait().await;
-            self.placing.crowds.dispersed().await;
-            self.placing.section().inventory.writes_ended().await;
+            placement.tasks.wait().await;
+            placement.batcher.drained().await;
+            placement.section().inventory.writes_ended().await;
         };
-        if timeout(self.placing.patience(), ended).await.is_err() {
-            tracing::warn!("some orders did not end in time; they are reconciled at the next start");
+        if timeout(placement.time_budget(), ended).await.is_err() {
+            tracing::warn!("orders still in progress at the end of the drain; they are reconciled at the next start");
         }
-        self.placing.db.close().await;
+        placement.db.close().await;
     }
+}
+
+/// The lock of each kind whose server is configured. Connects to nothing yet.
+fn locks(config: &Config) -> anyhow::Result<HashMap<LockKind, Locks>> {
+    let owner = ClientName::new(format!("order-{}", std::process::id()))?;
+    let options = Options::default().with_client_name(owner);
+    // A server that flushes every grant to disk may take a while, but never the whole lease.
+    let node_timeout = (config.lease() / 4).clamp(Duration::from_millis(1), Duration::from_secs(1));
+    let slow = options.clone().with_node_timeout(NodeTimeout::new(node_timeout)?);
+    let nodes = Nodes::parse(&config.lock_nodes).context("ORDER_LOCK_NODES")?;
+    let first = nodes.iter().next().cloned().context("ORDER_LOCK_NODES")?;
+    let mut locks = HashMap::from([
+        (LockKind::None, Locks::off()),
+        (LockKind::OneRedis, Locks::redis(first, options.clone())),
+        (LockKind::Redlock, Locks::redlock(nodes, options)),
+    ]);
+    if let Some(endpoints) = &config.etcd_endpoints {
+        let endpoints = EtcdEndpoints::parse(endpoints).context("ORDER_ETCD_ENDPOINTS")?;
+        locks.insert(LockKind::Etcd, Locks::etcd(endpoints, slow.clone()));
+    }
+    if let Some(ensemble) = &config.zookeeper {
+        let ensemble = ZookeeperEnsemble::parse(ensemble).context("ORDER_ZOOKEEPER")?;
+        locks.insert(LockKind::Zookeeper, Locks::zookeeper(ensemble, slow.clone()));
+    }
+    if let Some(url) = &config.advisory_url {
+        let database = AdvisoryDatabase::parse(url).context("ORDER_ADVISORY_URL")?;
+        locks.insert(LockKind::Advisory, Locks::postgres_advisory(database, slow));
+    }
+    Ok(locks)
 }

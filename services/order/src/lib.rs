@@ -1,32 +1,16 @@
-//! Takes orders and holds the lock across read → decide → write. Owns no stock:
-//! that is inventory's, and inventory has the last word.
+//! Takes orders, and holds the lock across read → decide → write. Owns no stock:
+//! that is inventory's, whose database decides.
 //!
-//! Where to look first: [`critical_section`] is what the whole project is about;
-//! [`placing`] is the loop around it; [`router`] is the table of calls.
+//! Read [`placement::critical_section`] first: it is what the whole project is
+//! about. [`placement::service`] is the loop around it, [`http::router`] the
+//! table of routes.
 
-pub mod answer;
 pub mod app;
 pub mod config;
-pub mod critical_section;
-pub mod crowd;
-pub mod decide;
-pub mod inventory_client;
-pub mod lab;
-pub mod locks;
-pub mod order;
-pub mod order_error;
-pub mod order_life;
-pub mod orders_db;
-pub mod orders_http;
-pub mod party;
-pub mod payment;
-pub mod placing;
-pub mod problem;
-pub mod reconcile;
-pub mod replicas;
-pub mod router;
-pub mod setback;
-pub mod strategy;
-pub mod timings;
+pub mod domain;
+pub mod http;
+pub mod inventory;
+pub mod placement;
+pub mod store;
 
-mod outages;
+mod dependencies;

@@ -1,37 +1,37 @@
-//! One caller: what a cycle of acquire and release costs when nobody else is there.
+//! One caller: the cost of an acquire and a release without contention.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use testbed::RedisNode;
 
-use crate::Size;
 use crate::row::Row;
+use crate::settings::Size;
 use crate::subject::{Client, Subject, fresh_key};
 
 const SUBJECTS: [Subject; 3] = [Subject::Floor, Subject::Ours, Subject::Rslock];
 
-/// Every order in which three can take turns: each comes equally often after each other one.
-const TURNS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+/// Every order of three subjects: each subject follows each other one equally often.
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
 
-/// How often the node is stopped and continued, half of them warm-up for neither side.
+/// How often the node is stopped and resumed.
 const STOPS: usize = 6;
 
-/// A library that waits for a stopped node takes a second for a cycle.
-const CYCLES_OF_THE_PATIENT: usize = 2;
+/// Fewer cycles for a library that waits for the stopped node: each of them takes a second.
+const SLOW_SUBJECT_CYCLES: usize = 2;
 
 pub(crate) async fn measure(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>> {
     let clients = clients(nodes).await?;
     let mut took = [const { Vec::new() }; 3];
     for turn in 0..size.cycles {
-        for subject in TURNS[turn % TURNS.len()] {
+        for subject in ORDERS[turn % ORDERS.len()] {
             took[subject].push(cycle(&clients, subject).await?);
         }
     }
     Ok(rows("alone", nodes.len(), took))
 }
 
-/// One who is compared with nobody in turns.
+/// One subject, without turns.
 pub(crate) async fn of(subject: Subject, urls: &[String], size: Size) -> Result<Row> {
     let (client, key) = (subject.connect(urls).await?, fresh_key(subject));
     let mut took = Vec::new();
@@ -42,28 +42,28 @@ pub(crate) async fn of(subject: Subject, urls: &[String], size: Size) -> Result<
     Ok(Row::new("alone", subject, urls.len(), 1).with_latencies(&[took], during))
 }
 
-/// The same five nodes, one of them stopped and continued in turns: both sides of the comparison
-/// see the same machine.
+/// The same five nodes, one of them stopped and resumed several times, so that both rows are measured under the
+/// same load of the machine.
 pub(crate) async fn with_one_stopped(nodes: &[RedisNode], size: Size) -> Result<Vec<Row>> {
     let clients = clients(nodes).await?;
     let (mut healthy, mut stopped) = ([const { Vec::new() }; 3], [const { Vec::new() }; 3]);
     for _ in 0..STOPS {
         for turn in 0..size.cycles / STOPS {
-            for subject in TURNS[turn % TURNS.len()] {
+            for subject in ORDERS[turn % ORDERS.len()] {
                 healthy[subject].push(cycle(&clients, subject).await?);
             }
         }
         nodes[0].pause();
         for turn in 0..size.cycles / STOPS {
-            for subject in TURNS[turn % TURNS.len()] {
-                if subject != 2 || turn < CYCLES_OF_THE_PATIENT {
+            for subject in ORDERS[turn % ORDERS.len()] {
+                if subject != 2 || turn < SLOW_SUBJECT_CYCLES {
                     stopped[subject].push(cycle(&clients, subject).await?);
                 }
             }
         }
         nodes[0].resume();
-        // What it was sent meanwhile is executed before this is answered.
-        nodes[0].command(&["PING"]).await.context("a node that goes on")?;
+        // The node executes what it received meanwhile before it answers this.
+        nodes[0].command(&["PING"]).await.context("a node that answers after it was resumed")?;
     }
     let mut rows = rows("none stopped", nodes.len(), healthy);
     rows.extend(self::rows("one node stopped", nodes.len(), stopped));

@@ -8,7 +8,7 @@ pub(crate) fn percentile_us(sorted: &[Duration], percent: usize) -> Option<f64> 
     sorted.get(rank.saturating_sub(1)).copied().map(micros)
 }
 
-/// Jain's index of fairness: 1 when all have the same, 1/n when one has everything.
+/// Jain's index of fairness: 1 when all shares are equal, 1/n when one share is everything.
 ///
 /// Source: Jain, Chiu, Hawe, "A quantitative measure of fairness", DEC-TR-301, 1984.
 pub(crate) fn jain(shares: &[f64]) -> Option<f64> {
@@ -17,7 +17,7 @@ pub(crate) fn jain(shares: &[f64]) -> Option<f64> {
     (squares > 0.0).then(|| sum * sum / (as_f64(shares.len()) * squares))
 }
 
-/// The middle one; of an even number the lower of both.
+/// The median; of an even number of values the lower of the two in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len().checked_sub(1)? / 2).copied()

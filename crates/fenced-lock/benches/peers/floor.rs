@@ -1,6 +1,6 @@
-//! The least that any Redlock has to do: a bare `SET NX PX` to all nodes, wait for a quorum, do what
-//! there is to do, then delete by script where the value is ours. No deadline, no validity, no
-//! token, nothing cleaned up: not a lock, only what one costs.
+//! The least that any Redlock has to do: a bare `SET NX PX` to all nodes, wait for a quorum, then delete by script
+//! where the value is the owner's. No deadline, no validity, no token, no cleanup: it is not a lock, only its
+//! minimum cost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, Script, Value};
 
-use crate::subject::LEASE;
+use crate::settings::LEASE;
 
 const DELETE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
@@ -24,7 +24,7 @@ struct Inner {
     next_owner: AtomicU64,
 }
 
-pub(crate) struct FloorHeld {
+pub(crate) struct FloorGuard {
     floor: Floor,
     key: String,
     owner: u64,
@@ -42,17 +42,17 @@ impl Floor {
             connections.push(connection);
         }
         let delete = Script::new(DELETE).get_hash().to_owned();
-        // Clients of different processes must not take each other's locks for their own.
+        // Owners of different processes must differ.
         let next_owner = AtomicU64::new(u64::from(std::process::id()) << 32);
         Ok(Self(Arc::new(Inner { connections, delete, next_owner })))
     }
 
-    pub(crate) async fn acquire(&self, key: &str) -> Result<FloorHeld> {
+    pub(crate) async fn acquire(&self, key: &str) -> Result<FloorGuard> {
         let owner = self.0.next_owner.fetch_add(1, Ordering::Relaxed);
         let mut set = redis::cmd("SET");
         set.arg(key).arg(owner).arg("NX").arg("PX").arg(LEASE.as_secs() * 1000);
         self.quorum(set, &Value::Okay).await?;
-        Ok(FloorHeld { floor: self.clone(), key: key.to_owned(), owner })
+        Ok(FloorGuard { floor: self.clone(), key: key.to_owned(), owner })
     }
 
     /// Sends to all nodes; the first quorum that answers as `expected` is enough.
@@ -70,11 +70,11 @@ impl Floor {
                 return Ok(());
             }
         }
-        bail!("no quorum said yes")
+        bail!("no quorum voted yes")
     }
 }
 
-impl FloorHeld {
+impl FloorGuard {
     pub(crate) async fn release(self) -> Result<()> {
         let mut delete = redis::cmd("EVALSHA");
         delete.arg(&self.floor.0.delete).arg(1).arg(&self.key).arg(self.owner);

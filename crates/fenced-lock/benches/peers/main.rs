@@ -1,73 +1,58 @@
-//! Locks beside their peers, in one run, on real local nodes:
+//! Compares the locks with their floor and with other crates, in one run, on real local nodes:
 //! `cargo bench -p fenced-lock --bench peers [-- --quick] [-- --json FILE]`.
 //!
-//! Three runs, the medians of which are told. All subjects meet the same nodes, and where latency is
-//! compared their cycles take turns, so that what else the machine does hits all of them alike.
+//! It reports the medians of three runs. All subjects use the same nodes, and where latency is compared their cycles
+//! take turns, so that other load on the machine affects all of them alike.
 //! No figure comes from a lock's own metrics: a cycle is what a caller waits for, by the caller's clock.
 
 mod alone;
-mod contended;
+mod different_keys;
 mod figures;
 mod floor;
 mod goals;
-mod idle;
-mod many;
-mod others;
+mod idle_waiters;
+mod one_key;
+mod other_backends;
 mod row;
+mod settings;
 mod subject;
-mod team;
+mod worker;
+mod workers;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use testbed::RedisNode;
 
 use crate::row::Row;
+use crate::settings::Size;
 
-/// Acquisition and release of a lock, beside the floor (bare `SET NX PX`) and beside other crates.
+/// Measures acquiring and releasing a lock, and compares it with the floor (bare `SET NX PX`) and with other crates.
 #[derive(Debug, Parser)]
 struct Args {
     /// Also write the rows to this file, as a JSON list.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// One short run of everything: shows that it works, not how fast it is.
+    /// One short run of every case: shows that the bench works, not how fast the locks are.
     #[arg(long)]
     quick: bool,
-    /// Only cases whose name contains this.
+    /// Only the cases whose name contains this.
     #[arg(long, value_name = "TEXT", default_value = "")]
     case: String,
-    /// What a process of its own does for a case; started by the bench itself.
+    /// Runs as a worker process of a case; the bench starts it.
     #[arg(long, hide = true)]
-    errand: Option<String>,
-    /// Cargo says so whenever it runs a bench.
+    worker: Option<String>,
+    /// Passed by cargo to every bench.
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-/// How much is measured.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Size {
-    runs: usize,
-    /// Of every subject in a case that takes turns.
-    cycles: usize,
-    /// Of a case that is measured by the clock.
-    duration: Duration,
-    /// Of those who wait and do nothing else.
-    waiters: usize,
-}
-
-impl Size {
-    const FULL: Self = Self { runs: 3, cycles: 1_200, duration: Duration::from_secs(10), waiters: 1_000 };
-    const QUICK: Self = Self { runs: 1, cycles: 200, duration: Duration::from_secs(1), waiters: 200 };
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    if let Some(errand) = &args.errand {
-        return team::run(errand).await;
+    if let Some(argument) = &args.worker {
+        return worker::run(argument).await;
     }
     let size = if args.quick { Size::QUICK } else { Size::FULL };
     let nodes = testbed::redis_nodes(9).await.context("nine nodes")?;
@@ -110,6 +95,7 @@ const CASES: &[Case] = &[
     Case::Idle,
 ];
 
+/// A case: what is measured, and on how many nodes.
 #[derive(Clone, Copy, Debug)]
 enum Case {
     /// One caller, this many nodes.
@@ -120,9 +106,9 @@ enum Case {
     DifferentKeys(usize),
     /// 64 callers in 4 processes, one key.
     OneKey(usize),
-    /// The same with etcd, ZooKeeper, Postgres and one Redis node.
+    /// These cases with etcd, ZooKeeper, Postgres and one Redis node.
     Others,
-    /// Memory of those who wait.
+    /// The memory of waiting callers.
     Idle,
 }
 
@@ -142,10 +128,10 @@ impl Case {
         match self {
             Self::Alone(count) => alone::measure(&nodes[..count], size).await,
             Self::OneStopped => alone::with_one_stopped(&nodes[..5], size).await,
-            Self::DifferentKeys(count) => many::measure(&nodes[..count], size).await,
-            Self::OneKey(count) => contended::measure(&nodes[..count], size).await,
-            Self::Others => others::measure(nodes, size).await,
-            Self::Idle => idle::measure(&nodes[..5], size).await,
+            Self::DifferentKeys(count) => different_keys::measure(&nodes[..count], size).await,
+            Self::OneKey(count) => one_key::measure(&nodes[..count], size).await,
+            Self::Others => other_backends::measure(nodes, size).await,
+            Self::Idle => idle_waiters::measure(&nodes[..5], size).await,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One line of the result, and how lines are put together and shown.
+//! One row of the result, the medians of several runs, and the table.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(crate) struct Row {
     pub(crate) subject: &'static str,
     pub(crate) nodes: usize,
     pub(crate) callers: usize,
-    /// Of a whole cycle; on the contended key, of the wait until the lock was granted.
+    /// Of a whole cycle; in "one key", of the wait until the lock was granted.
     pub(crate) p50_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
     pub(crate) cycles_per_second: Option<f64>,
@@ -21,10 +21,10 @@ pub(crate) struct Row {
     pub(crate) failed: usize,
     /// Jain's index over the callers' cycles.
     pub(crate) fairness: Option<f64>,
-    /// How long the lock was really held, mean, where holding is part of the case.
+    /// The mean time that the lock was really held. Absent where holding is not part of the case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hold_us: Option<f64>,
-    /// Memory of one who waits, where that is the case.
+    /// Absent in all cases but "idle waiters".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes_per_waiter: Option<f64>,
 }
@@ -46,7 +46,7 @@ impl Row {
         }
     }
 
-    /// `took` by each caller's cycles, or waits; `during` for the throughput.
+    /// `took` has the cycles, or the waits, of each caller; `during` is the time for the throughput.
     pub(crate) fn with_latencies(mut self, took: &[Vec<Duration>], during: Duration) -> Self {
         let mut all = took.concat();
         all.sort_unstable();
@@ -60,7 +60,7 @@ impl Row {
     }
 }
 
-/// Of rows about the same thing, one row with the median of each figure.
+/// One row for each case and subject, with the median of each figure.
 pub(crate) fn medians(rows: &[Row]) -> Vec<Row> {
     let same = |a: &Row, b: &Row| (&a.case, a.subject, a.nodes, a.callers) == (&b.case, b.subject, b.nodes, b.callers);
     let first = |(i, row): &(usize, &Row)| !rows[..*i].iter().any(|earlier| same(earlier, row));
@@ -71,7 +71,7 @@ pub(crate) fn medians(rows: &[Row]) -> Vec<Row> {
             p50_us: figure(|row| row.p50_us),
             p99_us: figure(|row| row.p99_us),
             cycles_per_second: figure(|row| row.cycles_per_second),
-            // A failure is not to be averaged away.
+            // A sum, because a median could hide a failure.
             failed: alike.iter().map(|row| row.failed).sum(),
             fairness: figure(|row| row.fairness),
             hold_us: figure(|row| row.hold_us),
@@ -82,7 +82,7 @@ pub(crate) fn medians(rows: &[Row]) -> Vec<Row> {
     rows.iter().enumerate().filter(first).map(of_same).collect()
 }
 
-/// For terminals and for Markdown alike.
+/// The table, readable in a terminal and as Markdown.
 pub(crate) fn table(rows: &[Row]) -> String {
     let head = "| case | subject | nodes | callers | p50 µs | p99 µs | cycles/s | failed | fairness | bytes/waiter |\n\
                 |---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n";

@@ -1,5 +1,5 @@
-//! Who is compared, behind one small interface. Every subject runs as its documentation shows it,
-//! with the same lease; nobody is tuned.
+//! The compared locks behind one small interface. Every subject runs as its documentation shows it, with the same
+//! lease; none is tuned.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,13 +12,11 @@ use fenced_lock::{
 use rslock::{LockGuard, LockManager};
 use serde::{Deserialize, Serialize};
 
-use crate::floor::{Floor, FloorHeld};
+use crate::floor::{Floor, FloorGuard};
+use crate::settings::LEASE;
 
-/// Longer than any cycle, so that no lease ends while something is measured.
-pub(crate) const LEASE: Duration = Duration::from_secs(10);
-
-/// A key that nobody has used: some leave theirs behind where a node was slow to answer, or when
-/// their client ends.
+/// A key without a history: some subjects leave a lock behind where a node was slow to answer, or when their client
+/// ends.
 pub(crate) fn fresh_key(subject: Subject) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -28,24 +26,25 @@ pub(crate) fn fresh_key(subject: Subject) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Subject {
-    /// What any Redlock has to do at least.
+    /// The least that any Redlock has to do.
     Floor,
+    /// This crate, with Redlock.
     Ours,
     Rslock,
-    /// Ours over other backends.
+    /// This crate, with another backend; the next three too.
     Redis,
     Etcd,
     Zookeeper,
     PostgresAdvisory,
 }
 
-/// Those over several nodes who can wait for a lock.
+/// The subjects that use several nodes and can wait for a lock.
 pub(crate) const LOCKS: [Subject; 2] = [Subject::Ours, Subject::Rslock];
 
-/// For backends that flush every grant to disk, as their documentation asks for.
-const FLUSHED: Duration = Duration::from_secs(5);
+/// For backends that flush every grant to disk, as their documentation advises.
+const DURABLE_BACKEND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One process's use of a subject; clones share its connections.
+/// One client of a subject; clones share its connections.
 #[derive(Clone, Debug)]
 pub(crate) enum Client {
     Floor(Floor),
@@ -53,8 +52,8 @@ pub(crate) enum Client {
     Rslock(LockManager),
 }
 
-pub(crate) enum Held {
-    Floor(FloorHeld),
+pub(crate) enum Guard {
+    Floor(FloorGuard),
     Ours(Grant),
     Rslock(LockGuard),
 }
@@ -72,9 +71,10 @@ impl Subject {
         }
     }
 
-    /// A client whose connections to all the nodes have been used before.
+    /// A client whose connections to all nodes are warm.
     pub(crate) async fn connect(self, urls: &[String]) -> Result<Client> {
-        let flushed = || Ok::<_, anyhow::Error>(Options::default().with_node_timeout(NodeTimeout::new(FLUSHED)?));
+        let durable =
+            || Ok::<_, anyhow::Error>(Options::default().with_node_timeout(NodeTimeout::new(DURABLE_BACKEND_TIMEOUT)?));
         let url = urls.first().context("an address")?;
         let client = match self {
             Self::Floor => Client::Floor(Floor::connect(urls).await?),
@@ -84,9 +84,9 @@ impl Subject {
             }
             Self::Rslock => Client::Rslock(LockManager::new(urls.to_vec())),
             Self::Redis => Client::Ours(Locks::redis(NodeUrl::parse(url)?, Options::default())),
-            Self::Etcd => Client::Ours(Locks::etcd(EtcdEndpoints::parse(url)?, flushed()?)),
-            Self::Zookeeper => Client::Ours(Locks::zookeeper(ZookeeperEnsemble::parse(url)?, flushed()?)),
-            Self::PostgresAdvisory => Client::Ours(Locks::postgres_advisory(AdvisoryDatabase::parse(url)?, flushed()?)),
+            Self::Etcd => Client::Ours(Locks::etcd(EtcdEndpoints::parse(url)?, durable()?)),
+            Self::Zookeeper => Client::Ours(Locks::zookeeper(ZookeeperEnsemble::parse(url)?, durable()?)),
+            Self::PostgresAdvisory => Client::Ours(Locks::postgres_advisory(AdvisoryDatabase::parse(url)?, durable()?)),
         };
         let key = fresh_key(self);
         for turn in 0..20 {
@@ -97,22 +97,22 @@ impl Subject {
 }
 
 impl Client {
-    /// Takes a lock that is expected to be free within `wait`.
-    pub(crate) async fn acquire(&self, key: &str, wait: Duration) -> Result<Held> {
+    /// Acquires a lock that is expected to be free within `wait`.
+    pub(crate) async fn acquire(&self, key: &str, wait: Duration) -> Result<Guard> {
         match self {
-            Self::Floor(floor) => Ok(Held::Floor(floor.acquire(key).await?)),
+            Self::Floor(floor) => Ok(Guard::Floor(floor.acquire(key).await?)),
             Self::Ours(locks) => {
                 let grant = locks.try_lock(&Resource::new(key)?, Wait::up_to(wait), Lease::new(LEASE)?).await?;
-                Ok(Held::Ours(grant.context("somebody else has it")?))
+                Ok(Guard::Ours(grant.context("the lock is held by another caller")?))
             }
             Self::Rslock(manager) => match tokio::time::timeout(wait, manager.acquire(key, LEASE)).await {
-                Ok(guard) => Ok(Held::Rslock(guard?)),
-                Err(_) => bail!("somebody else has it"),
+                Ok(guard) => Ok(Guard::Rslock(guard?)),
+                Err(_) => bail!("the lock is held by another caller"),
             },
         }
     }
 
-    /// Acquire and release, nobody else being there. How long both took.
+    /// An acquire and a release without contention. Returns how long both took.
     pub(crate) async fn cycle(&self, key: &str) -> Result<Duration> {
         let began = Instant::now();
         self.acquire(key, Duration::from_secs(30)).await?.release().await?;
@@ -120,7 +120,7 @@ impl Client {
     }
 }
 
-impl Held {
+impl Guard {
     pub(crate) async fn release(self) -> Result<()> {
         match self {
             Self::Floor(held) => held.release().await,

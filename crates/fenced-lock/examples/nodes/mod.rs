@@ -1,19 +1,19 @@
-//! Where the examples get their lock nodes: from `LOCK_NODES` (addresses separated by commas), or
-//! five Redis nodes of their own that end with the example.
+//! The lock nodes of the examples: those in `LOCK_NODES` (addresses separated by commas), or five Redis nodes of
+//! their own that end with the example.
 
 use fenced_lock::{Locks, NodeTimeout, Nodes, Options};
 use std::error::Error;
 use std::time::Duration;
 use testbed::RedisNode;
 
-/// The addresses, and the servers behind them if they were started here.
+/// The addresses, and the servers that were started for them.
 pub(crate) struct LockNodes {
     nodes: Nodes,
     _servers: Vec<RedisNode>,
 }
 
 impl LockNodes {
-    /// Starts what was not given.
+    /// Reads `LOCK_NODES`, or starts five nodes.
     pub(crate) async fn get() -> Result<Self, Box<dyn Error>> {
         if let Ok(list) = std::env::var("LOCK_NODES") {
             println!("lock nodes: {list}");
@@ -21,11 +21,11 @@ impl LockNodes {
         }
         let servers = testbed::redis_nodes(5).await?;
         let list: Vec<_> = servers.iter().map(RedisNode::url).collect();
-        println!("lock nodes: five of our own, on ports {}", ports(&servers));
+        println!("lock nodes: five Redis servers started on ports {}", ports(&servers));
         Ok(Self { nodes: Nodes::parse(&list.join(","))?, _servers: servers })
     }
 
-    /// A client with connections of its own, as another process would have.
+    /// A client with its own connections, as another process would have.
     pub(crate) fn client(&self) -> Result<Locks, Box<dyn Error>> {
         let options = Options::default().with_node_timeout(NodeTimeout::new(Duration::from_secs(2))?);
         Ok(Locks::redlock(self.nodes.clone(), options))

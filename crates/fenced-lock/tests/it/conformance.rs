@@ -1,34 +1,34 @@
-//! What every backend must show. One function a behaviour, generic over the backend's fixture;
-//! `suite!` makes them, those of `waiters`, `faults` and `leading` into tests of one backend.
+//! The behaviour of every backend: a function each, generic over the backend's fixture. `suite!` turns these functions,
+//! and those of `waiters`, `faults` and `elections`, into the tests of one backend.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use fenced_lock::{LockError, Released, Wait};
+use fenced_lock::{LockError, ReleaseOutcome, Wait};
 use tokio::time::Instant;
 
 use crate::fixtures::Fixture;
-use crate::support::{eventually, granted, granted_in_time, long, patiently, refused, token};
+use crate::support::{assert_contended, eventually, granted, granted_in_time, long_lease, long_wait, token};
 
 /// Runs every behaviour against a backend.
 macro_rules! suite {
     ($backend:ident, $fixture:ty) => {
         mod $backend {
             crate::conformance::suite!(@tests conformance, $fixture:
-                who_has_it_keeps_it,
+                a_held_lock_is_not_granted_again,
                 a_released_lock_is_free,
-                release_tells_that_it_was_ours,
+                release_of_a_held_lock_reports_released,
                 release_by_a_stranger_keeps_the_lock,
-                release_after_expiry_says_so,
-                extend_after_expiry_says_so,
+                release_after_expiry_reports_not_held,
+                extend_after_expiry_reports_lost,
                 extend_replaces_the_lease_by_a_longer_one,
                 extend_replaces_the_lease_by_a_shorter_one,
                 a_grant_is_lost_when_its_validity_ends,
                 validity_ends_before_the_lease,
-                a_wait_that_was_in_vain_took_its_time,
-                a_crashed_holders_lock_expires_and_the_next_one_gets_it,
+                a_wait_without_success_lasts_until_its_deadline,
+                a_crashed_holders_lock_expires_and_is_granted_again,
                 an_abandoned_grant_keeps_others_out_until_its_lease_ends,
                 a_dropped_grant_is_released,
                 a_cancelled_acquire_leaves_nothing_behind,
@@ -38,29 +38,29 @@ macro_rules! suite {
                 tokens_grow_across_expiry,
                 sets_are_granted_whole_or_not_at_all,
                 overlapping_sets_never_deadlock,
-                names_with_slashes_are_names_like_others,
+                names_with_slashes_are_distinct_resources,
             );
             crate::conformance::suite!(@tests waiters, $fixture:
                 a_release_wakes_a_waiter_of_another_client,
                 a_release_wakes_a_waiter_of_the_same_client,
                 a_cancelled_waiter_leaves_nothing_behind,
                 waiters_of_a_client_are_served_in_order,
-                the_middle_waiter_dies_and_order_is_kept,
+                a_cancelled_waiter_does_not_change_the_order,
             );
             crate::conformance::suite!(@tests faults, $fixture:
-                a_silent_backend_is_an_error_and_leaves_nothing_behind,
-                a_backend_that_is_away_is_an_error_and_then_used_again,
+                a_backend_that_does_not_answer_is_an_error_and_leaves_nothing_behind,
+                an_unreachable_backend_is_an_error_and_is_used_again_later,
                 a_wait_ends_when_the_backend_is_lost,
-                an_extension_that_nobody_answered_loses_nothing,
-                a_client_that_died_is_replaced,
-                a_floor_is_raised_or_said_to_be_out_of_reach,
+                an_unanswered_extension_keeps_the_lock,
+                the_lock_of_a_dead_client_is_granted_again,
+                a_floor_is_raised_or_reported_out_of_reach,
             );
-            crate::conformance::suite!(@tests leading, $fixture:
-                one_leads_until_it_resigns_and_the_next_one_follows,
+            crate::conformance::suite!(@tests elections, $fixture:
+                a_leader_leads_until_it_resigns_and_a_successor_follows,
                 a_leadership_outlasts_its_lease,
                 a_dropped_leadership_is_resigned,
-                a_paused_leader_learns_that_it_lost,
-                observers_see_who_leads,
+                a_paused_leader_finds_its_leadership_lost,
+                observers_see_the_leader,
             );
         }
     };
@@ -75,62 +75,62 @@ macro_rules! suite {
 }
 pub(crate) use suite;
 
-pub(crate) async fn who_has_it_keeps_it<F: Fixture>() {
+pub(crate) async fn a_held_lock_is_not_granted_again<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
     let (ours, theirs) = (backend.client(), backend.client());
-    let grant = granted(&ours, &sku, long()).await;
-    refused(&theirs, &sku).await;
-    refused(&ours, &sku).await;
+    let grant = granted(&ours, &sku, long_lease()).await;
+    assert_contended(&theirs, &sku).await;
+    assert_contended(&ours, &sku).await;
     let free = backend.resource("sku:2");
-    let other = granted(&theirs, &free, long()).await;
+    let other = granted(&theirs, &free, long_lease()).await;
     assert_eq!((grant.resource(), other.resource()), (&sku, &free));
 }
 
 pub(crate) async fn a_released_lock_is_free<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
-    granted(&backend.client(), &sku, long()).await.release().await.expect("an answer");
-    granted_in_time(&backend.client(), &sku, long()).await.release().await.expect("an answer");
-    eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
+    granted(&backend.client(), &sku, long_lease()).await.release().await.expect("an answer");
+    granted_in_time(&backend.client(), &sku, long_lease()).await.release().await.expect("an answer");
+    eventually("nothing is left behind", async || backend.remaining_entries(&sku).await.is_empty()).await;
 }
 
-pub(crate) async fn release_tells_that_it_was_ours<F: Fixture>() {
+pub(crate) async fn release_of_a_held_lock_reports_released<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
-    let grant = granted(&backend.client(), &sku, long()).await;
-    assert_eq!(grant.release().await.expect("an answer"), Released::WasOurs);
+    let grant = granted(&backend.client(), &sku, long_lease()).await;
+    assert_eq!(grant.release().await.expect("an answer"), ReleaseOutcome::Released);
 }
 
 pub(crate) async fn release_by_a_stranger_keeps_the_lock<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
-    let late = granted(&backend.client(), &sku, backend.short_lease()).await;
-    let holder = granted_in_time(&backend.client(), &sku, long()).await;
-    assert_eq!(late.release().await.expect("an answer"), Released::WasGone);
-    refused(&backend.client(), &sku).await;
-    assert_eq!(holder.release().await.expect("an answer"), Released::WasOurs);
+    let former = granted(&backend.client(), &sku, backend.short_lease()).await;
+    let holder = granted_in_time(&backend.client(), &sku, long_lease()).await;
+    assert_eq!(former.release().await.expect("an answer"), ReleaseOutcome::NotHeld);
+    assert_contended(&backend.client(), &sku).await;
+    assert_eq!(holder.release().await.expect("an answer"), ReleaseOutcome::Released);
 }
 
-pub(crate) async fn release_after_expiry_says_so<F: Fixture>() {
+pub(crate) async fn release_after_expiry_reports_not_held<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
     let grant = granted(&backend.client(), &sku, backend.short_lease()).await;
-    eventually("the lease ends", async || backend.left_behind(&sku).await.is_empty()).await;
-    assert_eq!(grant.release().await.expect("an answer"), Released::WasGone);
+    eventually("the lease ends", async || backend.remaining_entries(&sku).await.is_empty()).await;
+    assert_eq!(grant.release().await.expect("an answer"), ReleaseOutcome::NotHeld);
 }
 
-pub(crate) async fn extend_after_expiry_says_so<F: Fixture>() {
+pub(crate) async fn extend_after_expiry_reports_lost<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
     let grant = granted(&backend.client(), &sku, backend.short_lease()).await;
-    eventually("the lease ends", async || backend.left_behind(&sku).await.is_empty()).await;
-    let refusal = grant.extend(long()).await.expect_err("an expired lock is not made again");
+    eventually("the lease ends", async || backend.remaining_entries(&sku).await.is_empty()).await;
+    let refusal = grant.extend(long_lease()).await.expect_err("an expired lock is not made again");
     assert!(matches!(&refusal, LockError::Lost { resource } if *resource == sku), "{refusal}");
     assert!(!refusal.retryable());
     grant.lost().await;
-    assert_eq!(backend.left_behind(&sku).await, Vec::<String>::new());
-    granted(&backend.client(), &sku, long()).await.release().await.expect("an answer");
+    assert_eq!(backend.remaining_entries(&sku).await, Vec::<String>::new());
+    granted(&backend.client(), &sku, long_lease()).await.release().await.expect("an answer");
 }
 
 pub(crate) async fn extend_replaces_the_lease_by_a_longer_one<F: Fixture>() {
@@ -138,20 +138,20 @@ pub(crate) async fn extend_replaces_the_lease_by_a_longer_one<F: Fixture>() {
     let sku = backend.resource("sku:1");
     let grant = granted(&backend.client(), &sku, backend.short_lease()).await;
     let first_end = grant.valid_until();
-    grant.extend(long()).await.expect("still ours");
+    grant.extend(long_lease()).await.expect("still held");
     assert!(grant.valid_until() > first_end);
     tokio::time::sleep_until(first_end + backend.short_lease().get()).await;
-    refused(&backend.client(), &sku).await;
-    assert_eq!(grant.release().await.expect("an answer"), Released::WasOurs);
+    assert_contended(&backend.client(), &sku).await;
+    assert_eq!(grant.release().await.expect("an answer"), ReleaseOutcome::Released);
 }
 
 pub(crate) async fn extend_replaces_the_lease_by_a_shorter_one<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
-    let grant = granted(&backend.client(), &sku, long()).await;
-    grant.extend(backend.short_lease()).await.expect("still ours");
+    let grant = granted(&backend.client(), &sku, long_lease()).await;
+    grant.extend(backend.short_lease()).await.expect("still held");
     grant.lost().await;
-    granted_in_time(&backend.client(), &sku, long()).await.release().await.expect("an answer");
+    granted_in_time(&backend.client(), &sku, long_lease()).await.release().await.expect("an answer");
 }
 
 pub(crate) async fn a_grant_is_lost_when_its_validity_ends<F: Fixture>() {
@@ -166,27 +166,27 @@ pub(crate) async fn validity_ends_before_the_lease<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
     let before = Instant::now();
-    let grant = granted(&backend.client(), &sku, long()).await;
-    assert!(grant.valid_until() < Instant::now() + long().get());
-    assert!(grant.valid_until() >= before, "a grant is handed out only while it is valid");
+    let grant = granted(&backend.client(), &sku, long_lease()).await;
+    assert!(grant.valid_until() < Instant::now() + long_lease().get());
+    assert!(grant.valid_until() >= before, "a lock is granted only while it is valid");
 }
 
-pub(crate) async fn a_wait_that_was_in_vain_took_its_time<F: Fixture>() {
+pub(crate) async fn a_wait_without_success_lasts_until_its_deadline<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
-    let _holder = granted(&backend.client(), &sku, long()).await;
+    let _holder = granted(&backend.client(), &sku, long_lease()).await;
     let (before, wait) = (Instant::now(), Duration::from_millis(300));
-    let grant = backend.client().try_lock(&sku, Wait::up_to(wait), long()).await.expect("an answer");
+    let grant = backend.client().try_lock(&sku, Wait::up_to(wait), long_lease()).await.expect("an answer");
     assert!(grant.is_none() && before.elapsed() >= wait);
 }
 
-pub(crate) async fn a_crashed_holders_lock_expires_and_the_next_one_gets_it<F: Fixture>() {
+pub(crate) async fn a_crashed_holders_lock_expires_and_is_granted_again<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
     let crashed = granted(&backend.client(), &sku, backend.short_lease()).await;
-    // A process that is killed runs no destructor.
+    // A killed process runs no destructor.
     std::mem::forget(crashed);
-    granted_in_time(&backend.client(), &sku, long()).await.release().await.expect("an answer");
+    granted_in_time(&backend.client(), &sku, long_lease()).await.release().await.expect("an answer");
 }
 
 pub(crate) async fn an_abandoned_grant_keeps_others_out_until_its_lease_ends<F: Fixture>() {
@@ -195,17 +195,17 @@ pub(crate) async fn an_abandoned_grant_keeps_others_out_until_its_lease_ends<F: 
     let grant = granted(&backend.client(), &sku, backend.short_lease()).await;
     let valid_until = grant.valid_until();
     grant.abandon();
-    granted_in_time(&backend.client(), &sku, long()).await.release().await.expect("an answer");
+    granted_in_time(&backend.client(), &sku, long_lease()).await.release().await.expect("an answer");
     assert!(Instant::now() >= valid_until);
 }
 
 pub(crate) async fn a_dropped_grant_is_released<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
-    let grant = granted(&backend.client(), &sku, long()).await;
-    // Where no runtime is entered, as in a destructor that runs on some other thread.
+    let grant = granted(&backend.client(), &sku, long_lease()).await;
+    // Outside of a runtime, as in a destructor that runs on another thread.
     std::thread::spawn(move || drop(grant)).join().expect("dropping does not panic");
-    eventually("it is released everywhere", async || backend.left_behind(&sku).await.is_empty()).await;
+    eventually("it is released everywhere", async || backend.remaining_entries(&sku).await.is_empty()).await;
 }
 
 pub(crate) async fn a_cancelled_acquire_leaves_nothing_behind<F: Fixture>() {
@@ -214,7 +214,7 @@ pub(crate) async fn a_cancelled_acquire_leaves_nothing_behind<F: Fixture>() {
     let client = backend.client();
     client.ready().await.expect("an answer");
     for polls in 1..=20 {
-        let mut acquire = Box::pin(client.try_lock(&sku, patiently(), long()));
+        let mut acquire = Box::pin(client.try_lock(&sku, long_wait(), long_lease()));
         for _ in 0..polls {
             if acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
                 break;
@@ -222,17 +222,17 @@ pub(crate) async fn a_cancelled_acquire_leaves_nothing_behind<F: Fixture>() {
             tokio::task::yield_now().await;
         }
         drop(acquire);
-        granted_in_time(&backend.client(), &sku, long()).await.release().await.expect("an answer");
+        granted_in_time(&backend.client(), &sku, long_lease()).await.release().await.expect("an answer");
     }
-    eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
+    eventually("nothing is left behind", async || backend.remaining_entries(&sku).await.is_empty()).await;
 }
 
 pub(crate) async fn owners_differ_from_one_acquisition_to_the_next<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
     let client = backend.client();
-    let first = granted(&client, &sku, long()).await;
-    let second = granted(&client, &backend.resource("sku:2"), long()).await;
+    let first = granted(&client, &sku, long_lease()).await;
+    let second = granted(&client, &backend.resource("sku:2"), long_lease()).await;
     assert_ne!(first.owner(), second.owner());
     assert!(!first.owner().contains(':'));
 }
@@ -249,33 +249,33 @@ pub(crate) async fn one_at_a_time_under_contention<F: Fixture>() {
             let (inside, done) = (Arc::clone(&inside), Arc::clone(&done));
             callers.push(tokio::spawn(async move {
                 for _ in 0..5 {
-                    let grant = granted_in_time(&client, &sku, long()).await;
-                    assert!(!inside.swap(true, Ordering::SeqCst), "two inside at once");
+                    let grant = granted_in_time(&client, &sku, long_lease()).await;
+                    assert!(!inside.swap(true, Ordering::SeqCst), "two holders at the same time");
                     tokio::task::yield_now().await;
                     inside.store(false, Ordering::SeqCst);
                     done.fetch_add(1, Ordering::SeqCst);
-                    assert_eq!(grant.release().await.expect("an answer"), Released::WasOurs);
+                    assert_eq!(grant.release().await.expect("an answer"), ReleaseOutcome::Released);
                 }
             }));
         }
     }
     for caller in callers {
-        caller.await.expect("a caller that was served");
+        caller.await.expect("no panic");
     }
     assert_eq!(done.load(Ordering::SeqCst), 60);
-    eventually("nothing is left behind", async || backend.left_behind(&sku).await.is_empty()).await;
+    eventually("nothing is left behind", async || backend.remaining_entries(&sku).await.is_empty()).await;
 }
 
 pub(crate) async fn tokens_grow_across_release<F: Fixture>() {
-    if let Some(why) = F::NO_TOKENS {
-        println!("skipped: {why}");
+    if let Some(reason) = F::NO_TOKENS {
+        println!("skipped: {reason}");
         return;
     }
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
     let mut last = 0;
     for _ in 0..10 {
-        let grant = granted_in_time(&backend.client(), &sku, long()).await;
+        let grant = granted_in_time(&backend.client(), &sku, long_lease()).await;
         assert!(token(&grant) > last);
         last = token(&grant);
         grant.release().await.expect("an answer");
@@ -283,38 +283,39 @@ pub(crate) async fn tokens_grow_across_release<F: Fixture>() {
 }
 
 pub(crate) async fn tokens_grow_across_expiry<F: Fixture>() {
-    if let Some(why) = F::NO_TOKENS {
-        println!("skipped: {why}");
+    if let Some(reason) = F::NO_TOKENS {
+        println!("skipped: {reason}");
         return;
     }
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
     let expired = granted(&backend.client(), &sku, backend.short_lease()).await;
-    let next = granted_in_time(&backend.client(), &sku, long()).await;
+    let next = granted_in_time(&backend.client(), &sku, long_lease()).await;
     assert!(token(&next) > token(&expired));
 }
 
 pub(crate) async fn sets_are_granted_whole_or_not_at_all<F: Fixture>() {
     let backend = F::start().await;
     let [a, b, c] = ["sku:a", "sku:b", "sku:c"].map(|name| backend.resource(name));
-    let holder = granted(&backend.client(), &b, long()).await;
+    let holder = granted(&backend.client(), &b, long_lease()).await;
     let set = [c.clone(), b.clone(), a.clone(), b.clone()];
-    // It stays: what a client that is gone had held would be gone with it.
+    // Kept alive: a dropped client would release the locks of a partly acquired set.
     let client = backend.client();
-    let none = client.try_lock_all(&set, Wait::none(), long()).await.expect("an answer");
+    let none = client.try_lock_all(&set, Wait::none(), long_lease()).await.expect("an answer");
     assert!(none.is_none());
-    eventually("nothing is held of the others", async || {
-        backend.left_behind(&a).await.is_empty() && backend.left_behind(&c).await.is_empty()
+    eventually("the other locks of the set are free", async || {
+        backend.remaining_entries(&a).await.is_empty() && backend.remaining_entries(&c).await.is_empty()
     })
     .await;
     holder.release().await.expect("an answer");
-    let all = backend.client().try_lock_all(&set, patiently(), long()).await.expect("an answer").expect("all free");
+    let all =
+        backend.client().try_lock_all(&set, long_wait(), long_lease()).await.expect("an answer").expect("all are free");
     assert_eq!(all.iter().map(|(resource, _)| resource).collect::<Vec<_>>(), [&a, &b, &c]);
     for resource in [&a, &b, &c] {
-        refused(&backend.client(), resource).await;
+        assert_contended(&backend.client(), resource).await;
         assert_eq!(all.token_of(resource).is_none(), F::NO_TOKENS.is_some());
     }
-    assert_eq!(all.release().await.expect("an answer"), Released::WasOurs);
+    assert_eq!(all.release().await.expect("an answer"), ReleaseOutcome::Released);
 }
 
 pub(crate) async fn overlapping_sets_never_deadlock<F: Fixture>() {
@@ -326,25 +327,25 @@ pub(crate) async fn overlapping_sets_never_deadlock<F: Fixture>() {
             let (client, set) = (client.clone(), set.map(|name| backend.resource(name)));
             callers.push(tokio::spawn(async move {
                 for _ in 0..4 {
-                    let grants = client.try_lock_all(&set, patiently(), long()).await.expect("an answer");
+                    let grants = client.try_lock_all(&set, long_wait(), long_lease()).await.expect("an answer");
                     grants.expect("no deadlock").release().await.expect("an answer");
                 }
             }));
         }
     }
     for caller in callers {
-        caller.await.expect("a caller that was served");
+        caller.await.expect("no panic");
     }
 }
 
-pub(crate) async fn names_with_slashes_are_names_like_others<F: Fixture>() {
+pub(crate) async fn names_with_slashes_are_distinct_resources<F: Fixture>() {
     let backend = F::start().await;
     let client = backend.client();
     let mut grants = Vec::new();
     for name in ["a", "a/b", "a%2Fb", "a/b/", "a/", "a/../b", "/"] {
-        grants.push(granted(&client, &backend.resource(name), long()).await);
+        grants.push(granted(&client, &backend.resource(name), long_lease()).await);
     }
     for grant in grants {
-        assert_eq!(grant.release().await.expect("an answer"), Released::WasOurs);
+        assert_eq!(grant.release().await.expect("an answer"), ReleaseOutcome::Released);
     }
 }

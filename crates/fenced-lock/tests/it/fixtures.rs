@@ -1,4 +1,4 @@
-//! The backends as the conformance suite sees them: how to start one, and how to look behind it.
+//! The backends as the conformance suite uses them: how to start one, and how to read what its servers store.
 //! A new backend is one struct here and one line in `main.rs`.
 
 use std::net::SocketAddr;
@@ -14,48 +14,47 @@ use tokio::sync::OnceCell;
 
 use crate::support;
 
-/// A backend with servers of its own, or a part of shared ones.
+/// A backend with its own servers, or with its own names on shared servers.
 pub(crate) trait Fixture: Sized {
-    /// Why there are no tokens, if there are none.
+    /// Why the backend issues no tokens. `None` where it issues them.
     const NO_TOKENS: Option<&'static str>;
 
     /// Whether the backend counts by itself, so that its tokens cannot be raised.
-    const OWN_COUNT: bool = false;
+    const COUNTS_BY_ITSELF: bool = false;
 
     /// Starts its servers.
     async fn start() -> Self;
 
-    /// Where its servers listen.
+    /// The addresses of its servers.
     fn addrs(&self) -> Vec<SocketAddr>;
 
-    /// A new client with connections and queues of its own, as another process would have.
+    /// A new client with its own connections and queues, as another process would have.
     fn client(&self) -> Locks {
-        self.client_at(&self.addrs(), support::patient())
+        self.client_at(&self.addrs(), support::long_timeout())
     }
 
-    /// A new client that finds the servers at other addresses.
+    /// A new client that reaches the servers at other addresses.
     fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks;
 
-    /// The resource that this test calls `name`, and no other test has.
+    /// A resource that no other test uses; the test calls it `name`.
     fn resource(&self, name: &str) -> Resource {
         support::resource(name)
     }
 
-    /// The shortest lease the backend really gives.
+    /// The shortest lease that the backend does not round up.
     fn short_lease(&self) -> Lease {
         support::lease(1_000)
     }
 
-    /// Everything that the servers still know about who holds or awaits `resource`; empty when
-    /// nobody does.
-    async fn left_behind(&self, resource: &Resource) -> Vec<String>;
+    /// The entries of holders and waiters of `resource` on the servers.
+    async fn remaining_entries(&self, resource: &Resource) -> Vec<String>;
 }
 
-/// A test's own names on a server that others use as well.
+/// One test's names on a server that other tests use as well.
 #[derive(Debug)]
-pub(crate) struct Part(u32);
+pub(crate) struct NameScope(u32);
 
-impl Part {
+impl NameScope {
     fn next() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
@@ -85,7 +84,7 @@ impl Fixture for FiveNodes {
         Locks::redlock(Nodes::new(urls.collect()).expect("an odd number"), options)
     }
 
-    async fn left_behind(&self, resource: &Resource) -> Vec<String> {
+    async fn remaining_entries(&self, resource: &Resource) -> Vec<String> {
         support::keys(&self.0, resource.as_str()).await
     }
 }
@@ -94,7 +93,7 @@ impl Fixture for FiveNodes {
 pub(crate) struct SingleNode(Vec<RedisNode>);
 
 impl Fixture for SingleNode {
-    const NO_TOKENS: Option<&'static str> = Some("a counter on one node is lost with it");
+    const NO_TOKENS: Option<&'static str> = Some("a counter on one node is lost with the node");
 
     async fn start() -> Self {
         Self(support::nodes(1).await)
@@ -108,22 +107,22 @@ impl Fixture for SingleNode {
         Locks::redis(NodeUrl::parse(&format!("redis://{}", addrs[0])).expect("an address"), options)
     }
 
-    async fn left_behind(&self, resource: &Resource) -> Vec<String> {
+    async fn remaining_entries(&self, resource: &Resource) -> Vec<String> {
         support::keys(&self.0, resource.as_str()).await
     }
 }
 
 /// One etcd server for all tests.
-pub(crate) struct OneEtcd(&'static Etcd, Part);
+pub(crate) struct OneEtcd(&'static Etcd, NameScope);
 
 impl Fixture for OneEtcd {
     const NO_TOKENS: Option<&'static str> = None;
-    const OWN_COUNT: bool = true;
+    const COUNTS_BY_ITSELF: bool = true;
 
     async fn start() -> Self {
         static SHARED: OnceCell<Etcd> = OnceCell::const_new();
         let server = SHARED.get_or_init(async || Etcd::start().await.expect("an etcd server")).await;
-        Self(server, Part::next())
+        Self(server, NameScope::next())
     }
 
     fn addrs(&self) -> Vec<SocketAddr> {
@@ -138,12 +137,12 @@ impl Fixture for OneEtcd {
         self.1.resource(name)
     }
 
-    /// It counts in whole seconds.
+    /// etcd counts in whole seconds.
     fn short_lease(&self) -> Lease {
         support::lease(1_000)
     }
 
-    async fn left_behind(&self, resource: &Resource) -> Vec<String> {
+    async fn remaining_entries(&self, resource: &Resource) -> Vec<String> {
         let mut etcd = etcd_client::Client::connect([self.0.url()], None).await.expect("a connection");
         let folder = format!("fenced-lock/{resource}/");
         let found = etcd.get(folder, Some(GetOptions::new().with_prefix())).await.expect("an answer");
@@ -152,16 +151,16 @@ impl Fixture for OneEtcd {
 }
 
 /// One ZooKeeper server for all tests.
-pub(crate) struct OneZookeeper(&'static Zookeeper, Part);
+pub(crate) struct OneZookeeper(&'static Zookeeper, NameScope);
 
 impl Fixture for OneZookeeper {
     const NO_TOKENS: Option<&'static str> = None;
-    const OWN_COUNT: bool = true;
+    const COUNTS_BY_ITSELF: bool = true;
 
     async fn start() -> Self {
         static SHARED: OnceCell<Zookeeper> = OnceCell::const_new();
         let server = SHARED.get_or_init(async || Zookeeper::start().await.expect("a ZooKeeper server")).await;
-        Self(server, Part::next())
+        Self(server, NameScope::next())
     }
 
     fn addrs(&self) -> Vec<SocketAddr> {
@@ -177,7 +176,7 @@ impl Fixture for OneZookeeper {
         self.1.resource(name)
     }
 
-    async fn left_behind(&self, resource: &Resource) -> Vec<String> {
+    async fn remaining_entries(&self, resource: &Resource) -> Vec<String> {
         let zookeeper = zookeeper_client::Client::connect(&self.0.url()).await.expect("a session");
         match zookeeper.list_children(&format!("/fenced-lock/{resource}")).await {
             Ok(children) => children,
@@ -188,13 +187,13 @@ impl Fixture for OneZookeeper {
 }
 
 /// Advisory locks of the one Postgres server for all tests.
-pub(crate) struct OnePostgres(&'static Postgres, Part);
+pub(crate) struct OnePostgres(&'static Postgres, NameScope);
 
 impl Fixture for OnePostgres {
-    const NO_TOKENS: Option<&'static str> = Some("nothing that Postgres hands out with an advisory lock grows with it");
+    const NO_TOKENS: Option<&'static str> = Some("Postgres returns nothing with an advisory lock that grows");
 
     async fn start() -> Self {
-        Self(Postgres::shared().await, Part::next())
+        Self(Postgres::shared().await, NameScope::next())
     }
 
     fn addrs(&self) -> Vec<SocketAddr> {
@@ -210,7 +209,7 @@ impl Fixture for OnePostgres {
         self.1.resource(name)
     }
 
-    async fn left_behind(&self, resource: &Resource) -> Vec<String> {
+    async fn remaining_entries(&self, resource: &Resource) -> Vec<String> {
         let mut postgres = PgConnection::connect(&self.0.url("postgres")).await.expect("a connection");
         let ask = "select format('%s, granted: %s', pid, granted) from pg_locks
             where locktype = 'advisory' and ((classid::bigint << 32) | objid::bigint) = hashtextextended($1, 0)";

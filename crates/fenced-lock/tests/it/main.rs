@@ -1,19 +1,19 @@
-//! What the locks promise, shown on real servers. `conformance`, `waiters`, `faults` and `leading` hold
-//! what every backend must show and are run against each; the other files are about what only one of them can.
+//! The guarantees of the locks, tested on real servers. `conformance`, `waiters`, `faults` and `elections` hold the
+//! behaviour of every backend and run against each; the other files test what a single backend does.
 
 mod conformance;
-mod edges;
+mod elections;
 mod examples;
 mod faults;
 mod fixtures;
-mod hooks;
-mod leading;
+mod limits;
+mod metrics;
 mod nodes;
 mod runtimes;
-mod secured;
 mod services;
 mod sets;
 mod support;
+mod tls_and_acl;
 mod tokens;
 mod waiters;
 mod waiting;

@@ -1,20 +1,22 @@
-//! What only one of etcd, ZooKeeper and Postgres can show, and what becomes of their restarts.
+//! The behaviour of etcd, ZooKeeper and Postgres alone, and their restarts.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use etcd_client::GetOptions;
-use fenced_lock::{AdvisoryDatabase, EtcdEndpoints, LockError, Locks, Options, Released, Wait, ZookeeperEnsemble};
+use fenced_lock::{
+    AdvisoryDatabase, EtcdEndpoints, LockError, Locks, Options, ReleaseOutcome, Wait, ZookeeperEnsemble,
+};
 use sqlx::{Connection as _, PgConnection};
 use testbed::{Etcd, Proxy, TestbedError, Zookeeper};
 use tokio::time::Instant;
 
 use crate::fixtures::{Fixture, OneEtcd, OnePostgres, OneZookeeper};
 use crate::support::{
-    eventually, granted, granted_in_time, lease, long, node_timeout, patiently, refused, resource, token,
+    assert_contended, eventually, granted, granted_in_time, lease, long_lease, long_wait, node_timeout, resource, token,
 };
 
-fn patient() -> Options {
+fn long_timeout() -> Options {
     Options::default().with_node_timeout(node_timeout(5_000))
 }
 
@@ -39,21 +41,21 @@ fn addresses_of_something_else_are_refused_and_passwords_never_shown() {
     assert!(ZookeeperEnsemble::parse("a:2181,b:2181/locks").is_ok());
 }
 
-/// Those whose queue tells how many stand in it.
-async fn clients_are_served_in_the_order_in_which_they_came<F: Fixture>() {
+/// For backends whose queue entries the fixture can count.
+async fn clients_are_served_in_arrival_order<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
-    let holder = granted(&backend.client(), &sku, long()).await;
+    let holder = granted(&backend.client(), &sku, long_lease()).await;
     let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
     for number in 0..4 {
         let (client, served, sku) = (backend.client(), served.clone(), sku.clone());
         tokio::spawn(async move {
-            let grant = granted_in_time(&client, &sku, long()).await;
-            served.send(number).expect("the test listens");
+            let grant = granted_in_time(&client, &sku, long_lease()).await;
+            served.send(number).expect("the test receives");
             grant.release().await.expect("an answer");
         });
         let (sku, backend) = (backend.resource("sku:1"), &backend);
-        eventually("it stands in the queue", async || backend.left_behind(&sku).await.len() == number + 2).await;
+        eventually("the waiter is queued", async || backend.remaining_entries(&sku).await.len() == number + 2).await;
     }
     drop(served);
     holder.release().await.expect("an answer");
@@ -64,25 +66,25 @@ async fn clients_are_served_in_the_order_in_which_they_came<F: Fixture>() {
     assert_eq!(numbers, [0, 1, 2, 3]);
 }
 
-/// Nothing of the waiter is left but what the server still knows of it.
+/// The waiter has neither tasks nor connections any more, only its queue entry at the server.
 async fn a_waiter_that_died_does_not_hold_up_the_queue<F: Fixture>() {
     let backend = F::start().await;
     let sku = backend.resource("sku:1");
-    let holder = granted(&backend.client(), &sku, long()).await;
+    let holder = granted(&backend.client(), &sku, long_lease()).await;
     let (dying, wanted) = (backend.client(), sku.clone());
-    let (stands, stood) = std::sync::mpsc::channel::<()>();
+    let (kill, killed) = std::sync::mpsc::channel::<()>();
     let died = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        std::mem::forget(runtime.spawn(async move { dying.try_lock(&wanted, patiently(), long()).await }));
-        stood.recv().expect("the test tells");
+        std::mem::forget(runtime.spawn(async move { dying.try_lock(&wanted, long_wait(), long_lease()).await }));
+        killed.recv().expect("the test sends");
         runtime.shutdown_background();
     });
-    eventually("it stands in the queue", async || backend.left_behind(&sku).await.len() == 2).await;
-    stands.send(()).expect("it is there");
+    eventually("the waiter is queued", async || backend.remaining_entries(&sku).await.len() == 2).await;
+    kill.send(()).expect("the waiting thread");
     tokio::task::spawn_blocking(|| died.join()).await.expect("no panic").expect("no panic");
     holder.release().await.expect("an answer");
-    granted_in_time(&backend.client(), &sku, long()).await.release().await.expect("an answer");
+    granted_in_time(&backend.client(), &sku, long_lease()).await.release().await.expect("an answer");
 }
 
 macro_rules! with_queues {
@@ -90,8 +92,8 @@ macro_rules! with_queues {
         $(
             mod $backend {
                 #[tokio::test]
-                async fn clients_are_served_in_the_order_in_which_they_came() {
-                    super::clients_are_served_in_the_order_in_which_they_came::<$fixture>().await;
+                async fn clients_are_served_in_arrival_order() {
+                    super::clients_are_served_in_arrival_order::<$fixture>().await;
                 }
 
                 #[tokio::test]
@@ -110,36 +112,36 @@ with_queues! {
 }
 
 #[tokio::test]
-async fn etcd_rounds_a_lease_up_and_the_grant_tells() {
+async fn etcd_rounds_a_lease_up_and_the_grant_reports_it() {
     let backend = OneEtcd::start().await;
     let grant = granted(&backend.client(), &backend.resource("sku:1"), lease(1_500)).await;
     assert_eq!(grant.kept_for(), Duration::from_secs(2));
     assert!(
         grant.valid_until() < Instant::now() + Duration::from_millis(1_500),
-        "only what was asked for is relied upon"
+        "only the requested lease can be relied upon"
     );
-    grant.extend(lease(2_500)).await.expect("still ours");
+    grant.extend(lease(2_500)).await.expect("still held");
     assert_eq!(grant.kept_for(), Duration::from_secs(3));
 }
 
 #[tokio::test]
-async fn a_waiter_whose_place_in_etcd_was_lost_is_not_granted() {
-    // One that changes to a longer lease when its turn comes, and one that waits under its own.
-    for wanted in [long(), lease(9_000)] {
+async fn a_waiter_that_lost_its_queue_entry_in_etcd_is_not_granted() {
+    // A waiter that switches to a longer lease when it is granted the lock, and one that waits under its own lease.
+    for wanted in [long_lease(), lease(9_000)] {
         let backend = OneEtcd::start().await;
         let sku = backend.resource("sku:1");
-        let holder = granted(&backend.client(), &sku, long()).await;
+        let holder = granted(&backend.client(), &sku, long_lease()).await;
         let (client, name) = (backend.client(), sku.clone());
-        let waiting = tokio::spawn(async move { client.try_lock(&name, patiently(), wanted).await });
-        eventually("it waits", async || backend.left_behind(&sku).await.len() == 2).await;
+        let waiting = tokio::spawn(async move { client.try_lock(&name, long_wait(), wanted).await });
+        eventually("the waiter is queued", async || backend.remaining_entries(&sku).await.len() == 2).await;
         let url = format!("http://{}", backend.addrs()[0]);
         let mut etcd = etcd_client::Client::connect([url], None).await.expect("a connection");
         let folder = format!("fenced-lock/{sku}/");
-        let places = etcd.get(folder, Some(GetOptions::new().with_prefix())).await.expect("an answer");
-        let last = places.kvs().iter().max_by_key(|place| place.create_revision()).expect("a waiter");
-        etcd.lease_revoke(last.lease()).await.expect("it is there");
+        let entries = etcd.get(folder, Some(GetOptions::new().with_prefix())).await.expect("an answer");
+        let last = entries.kvs().iter().max_by_key(|entry| entry.create_revision()).expect("a waiter");
+        etcd.lease_revoke(last.lease()).await.expect("the lease exists");
         holder.release().await.expect("an answer");
-        let error = waiting.await.expect("no panic").expect_err("its place was gone");
+        let error = waiting.await.expect("no panic").expect_err("its queue entry is gone");
         assert!(matches!(error, LockError::Unavailable { .. }) && error.retryable(), "{error}");
     }
 }
@@ -147,41 +149,41 @@ async fn a_waiter_whose_place_in_etcd_was_lost_is_not_granted() {
 #[tokio::test]
 async fn tokens_of_etcd_grow_across_a_crash_and_locks_survive_it() {
     let mut server = Etcd::start().await.expect("a server");
-    let locks = Locks::etcd(EtcdEndpoints::parse(&server.url()).expect("an address"), patient());
-    grows_across(&locks, Box::pin(server.restart())).await;
+    let locks = Locks::etcd(EtcdEndpoints::parse(&server.url()).expect("an address"), long_timeout());
+    tokens_grow_across(&locks, Box::pin(server.restart())).await;
 }
 
 #[tokio::test]
 async fn tokens_of_zookeeper_grow_across_a_crash_and_locks_survive_it() {
     let mut server = Zookeeper::start().await.expect("a server");
     let ensemble = ZookeeperEnsemble::parse(&server.url()).expect("an address").with_session(lease(30_000));
-    let locks = Locks::zookeeper(ensemble, patient());
-    grows_across(&locks, Box::pin(server.restart())).await;
+    let locks = Locks::zookeeper(ensemble, long_timeout());
+    tokens_grow_across(&locks, Box::pin(server.restart())).await;
 }
 
-async fn grows_across(locks: &Locks, crash: impl Future<Output = Result<(), TestbedError>>) {
+async fn tokens_grow_across(locks: &Locks, crash: impl Future<Output = Result<(), TestbedError>>) {
     let (kept, freed) = (resource("sku:1"), resource("sku:2"));
-    let holder = granted(locks, &kept, long()).await;
-    let before = granted(locks, &freed, long()).await;
+    let holder = granted(locks, &kept, long_lease()).await;
+    let before = granted(locks, &freed, long_lease()).await;
     let last = token(&before);
     before.release().await.expect("an answer");
-    crash.await.expect("it starts again");
-    eventually("it is used again", async || locks.ready().await.is_ok()).await;
-    assert!(token(&granted_in_time(locks, &freed, long()).await) > last);
-    refused(locks, &kept).await;
-    assert_eq!(holder.release().await.expect("an answer"), Released::WasOurs);
+    crash.await.expect("the server restarts");
+    eventually("the server is used again", async || locks.ready().await.is_ok()).await;
+    assert!(token(&granted_in_time(locks, &freed, long_lease()).await) > last);
+    assert_contended(locks, &kept).await;
+    assert_eq!(holder.release().await.expect("an answer"), ReleaseOutcome::Released);
 }
 
 #[tokio::test]
-async fn zookeeper_keeps_the_lock_of_a_silent_client_for_its_session_and_the_grant_tells() {
+async fn zookeeper_keeps_a_lock_for_the_session_and_the_grant_reports_it() {
     let backend = OneZookeeper::start().await;
     let (short, held) = (backend.resource("sku:1"), backend.resource("sku:2"));
     let client = backend.client();
     assert_eq!(granted(&client, &short, lease(200)).await.kept_for(), Duration::from_secs(4));
-    let grant = granted(&client, &held, long()).await;
-    assert_eq!(grant.kept_for(), long().get());
+    let grant = granted(&client, &held, long_lease()).await;
+    assert_eq!(grant.kept_for(), long_lease().get());
     let first_end = grant.valid_until();
-    assert!(first_end < Instant::now() + Duration::from_secs(4), "a paused client must not rely on more");
+    assert!(first_end < Instant::now() + Duration::from_secs(4), "a paused client must not rely on a longer time");
     eventually("the session is kept", async || grant.valid_until() > first_end + Duration::from_secs(4)).await;
 }
 
@@ -190,18 +192,20 @@ async fn a_lost_session_of_zookeeper_loses_the_lock_and_the_client_gets_another(
     let backend = OneZookeeper::start().await;
     let sku = backend.resource("sku:1");
     let proxy = Proxy::start(backend.addrs()[0]).await.expect("a proxy");
-    let cut_off = backend.client_at(&[proxy.addr()], patient());
-    let grant = granted_in_time(&cut_off, &sku, long()).await;
+    let cut_off = backend.client_at(&[proxy.addr()], long_timeout());
+    let grant = granted_in_time(&cut_off, &sku, long_lease()).await;
     proxy.cut();
     grant.lost().await;
-    let next = granted_in_time(&backend.client(), &sku, long()).await;
+    let next = granted_in_time(&backend.client(), &sku, long_lease()).await;
     assert!(token(&next) > token(&grant));
     proxy.heal();
-    eventually("the holder learns it", async || matches!(grant.extend(long()).await, Err(LockError::Lost { .. })))
-        .await;
-    assert_eq!(grant.release().await.expect("an answer"), Released::WasGone);
-    refused(&cut_off, &sku).await;
-    assert_eq!(next.release().await.expect("an answer"), Released::WasOurs);
+    eventually("the holder finds the lock lost", async || {
+        matches!(grant.extend(long_lease()).await, Err(LockError::Lost { .. }))
+    })
+    .await;
+    assert_eq!(grant.release().await.expect("an answer"), ReleaseOutcome::NotHeld);
+    assert_contended(&cut_off, &sku).await;
+    assert_eq!(next.release().await.expect("an answer"), ReleaseOutcome::Released);
 }
 
 #[tokio::test]
@@ -210,7 +214,8 @@ async fn a_session_that_postgres_ended_is_lost_at_the_next_extend() {
     let sku = backend.resource("sku:1");
     let [extends, releases] = ["sku:1", "sku:2"].map(|name| backend.resource(name));
     let client = backend.client();
-    let (one, other) = (granted(&client, &extends, long()).await, granted(&client, &releases, long()).await);
+    let (one, other) =
+        (granted(&client, &extends, long_lease()).await, granted(&client, &releases, long_lease()).await);
     let mut admin = PgConnection::connect(&format!("postgres://postgres@{}/postgres", backend.addrs()[0])).await;
     let admin = admin.as_mut().expect("a connection");
     for owner in [one.owner(), other.owner()] {
@@ -218,11 +223,11 @@ async fn a_session_that_postgres_ended_is_lost_at_the_next_extend() {
         let ended: bool = sqlx::query_scalar(end).bind(owner).fetch_one(&mut *admin).await.expect("one session");
         assert!(ended);
     }
-    assert!(matches!(one.extend(long()).await, Err(LockError::Lost { .. })));
+    assert!(matches!(one.extend(long_lease()).await, Err(LockError::Lost { .. })));
     one.lost().await;
-    assert_eq!(one.release().await.expect("an answer"), Released::WasGone);
-    assert_eq!(other.release().await.expect("an answer"), Released::WasGone);
-    granted(&client, &sku, long()).await.release().await.expect("an answer");
+    assert_eq!(one.release().await.expect("an answer"), ReleaseOutcome::NotHeld);
+    assert_eq!(other.release().await.expect("an answer"), ReleaseOutcome::NotHeld);
+    granted(&client, &sku, long_lease()).await.release().await.expect("an answer");
 }
 
 #[tokio::test]
@@ -231,10 +236,11 @@ async fn sessions_with_postgres_have_a_limit() {
     let address = format!("postgres://postgres@{}/postgres", backend.addrs()[0]);
     let database = AdvisoryDatabase::parse(&address).expect("an address").with_max_sessions(NonZeroUsize::MIN);
     let locks = Locks::postgres_advisory(database, Options::default().with_node_timeout(node_timeout(500)));
-    eventually("it answers in time", async || locks.ready().await.is_ok()).await;
-    let holder = granted_in_time(&locks, &backend.resource("sku:1"), long()).await;
-    let error = locks.try_lock(&backend.resource("sku:2"), Wait::none(), long()).await.expect_err("no session left");
+    eventually("the backend answers in time", async || locks.ready().await.is_ok()).await;
+    let holder = granted_in_time(&locks, &backend.resource("sku:1"), long_lease()).await;
+    let error =
+        locks.try_lock(&backend.resource("sku:2"), Wait::none(), long_lease()).await.expect_err("no session left");
     assert!(matches!(error, LockError::Unavailable { .. }) && error.retryable(), "{error}");
     holder.release().await.expect("an answer");
-    granted_in_time(&locks, &backend.resource("sku:2"), long()).await.release().await.expect("an answer");
+    granted_in_time(&locks, &backend.resource("sku:2"), long_lease()).await.release().await.expect("an answer");
 }

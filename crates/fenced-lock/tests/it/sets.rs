@@ -2,7 +2,7 @@
 
 use fenced_lock::{Token, Wait};
 
-use crate::support::{eventually, keys, long, nodes, redlock, resource, values};
+use crate::support::{eventually, keys, long_lease, nodes, redlock, resource, values};
 
 #[tokio::test]
 async fn each_resource_of_a_set_has_its_own_token() {
@@ -11,7 +11,7 @@ async fn each_resource_of_a_set_has_its_own_token() {
     locks.raise_floor(&resource("sku:b"), Token::new(70).expect("a token")).await.expect("a quorum");
     eventually("all nodes have the floor", async || values(&nodes, "fence:sku:b").await == ["70"; 5]).await;
     let set = [resource("sku:b"), resource("sku:a")];
-    let grants = locks.try_lock_all(&set, Wait::none(), long()).await.expect("a quorum").expect("both free");
+    let grants = locks.try_lock_all(&set, Wait::none(), long_lease()).await.expect("a quorum").expect("both free");
     let tokens: Vec<_> = grants.iter().map(|(resource, token)| (resource.to_string(), token.map(Token::get))).collect();
     assert_eq!(tokens, [("sku:a".to_owned(), Some(1)), ("sku:b".to_owned(), Some(71))]);
     assert_eq!(grants.token_of(&resource("sku:c")), None);
@@ -25,7 +25,7 @@ async fn a_set_whose_counters_differ_is_sealed_resource_by_resource() {
         node.command(&["SET", "fence:sku:b", &(100 - 10 * i).to_string()]).await.expect("a counter");
     }
     let set = [resource("sku:a"), resource("sku:b")];
-    let grants = redlock(&nodes).try_lock_all(&set, Wait::none(), long()).await.expect("a quorum").expect("free");
+    let grants = redlock(&nodes).try_lock_all(&set, Wait::none(), long_lease()).await.expect("a quorum").expect("free");
     let sealed = |name: &str| grants.token_of(&resource(name)).expect("a token").get();
     let (a, b) = (sealed("sku:a"), sealed("sku:b"));
     assert!([11, 21].contains(&a) && [91, 101].contains(&b), "the highest of a quorum for each: {a}, {b}");
@@ -41,7 +41,7 @@ async fn a_set_whose_counters_differ_is_sealed_resource_by_resource() {
 async fn a_dropped_set_is_released_everywhere() {
     let nodes = nodes(5).await;
     let set = [resource("sku:a"), resource("sku:b")];
-    let grants = redlock(&nodes).try_lock_all(&set, Wait::none(), long()).await.expect("a quorum").expect("free");
+    let grants = redlock(&nodes).try_lock_all(&set, Wait::none(), long_lease()).await.expect("a quorum").expect("free");
     drop(grants);
     eventually("both are gone", async || {
         keys(&nodes, "sku:a").await.is_empty() && keys(&nodes, "sku:b").await.is_empty()

@@ -1,4 +1,4 @@
-//! What the tests have in common. No claim about the locks is made here.
+//! Shared helpers of the tests. They assert nothing about the locks but what their names say.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use fenced_lock::{Grant, Lease, Locks, NodeTimeout, NodeUrl, Nodes, Options, Res
 use testbed::{Proxy, RedisNode};
 use tokio::time::Instant;
 
-/// Longer than anything here takes unless it hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than any step of a test takes unless it hangs.
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn resource(name: &str) -> Resource {
     Resource::new(name).expect("a resource name")
@@ -17,13 +17,13 @@ pub(crate) fn lease(millis: u64) -> Lease {
     Lease::new(Duration::from_millis(millis)).expect("a lease")
 }
 
-/// A lease that no test outlives.
-pub(crate) fn long() -> Lease {
+/// A lease that is longer than any test.
+pub(crate) fn long_lease() -> Lease {
     lease(600_000)
 }
 
-pub(crate) fn patiently() -> Wait {
-    Wait::up_to(PATIENCE)
+pub(crate) fn long_wait() -> Wait {
+    Wait::up_to(TEST_TIMEOUT)
 }
 
 pub(crate) async fn nodes(n: usize) -> Vec<RedisNode> {
@@ -31,11 +31,11 @@ pub(crate) async fn nodes(n: usize) -> Vec<RedisNode> {
 }
 
 pub(crate) fn redlock(nodes: &[RedisNode]) -> Locks {
-    redlock_with(nodes, patient())
+    redlock_with(nodes, long_timeout())
 }
 
 /// Options for tests in which a quorum answers, however busy the machine is.
-pub(crate) fn patient() -> Options {
+pub(crate) fn long_timeout() -> Options {
     Options::default().with_node_timeout(node_timeout(5_000))
 }
 
@@ -61,8 +61,8 @@ pub(crate) async fn proxied(count: usize) -> (Vec<RedisNode>, Vec<Proxy>, Nodes)
     (nodes, proxies, Nodes::new(urls).expect("five nodes"))
 }
 
-/// Options for tests in which a majority is silent.
-pub(crate) fn impatient() -> Options {
+/// Options for tests in which a majority does not answer.
+pub(crate) fn short_timeout() -> Options {
     Options::default().with_node_timeout(node_timeout(1_000))
 }
 
@@ -70,27 +70,27 @@ pub(crate) fn node_timeout(millis: u64) -> NodeTimeout {
     NodeTimeout::new(Duration::from_millis(millis)).expect("a timeout")
 }
 
-/// Asks once and must get it.
+/// Tries once; the lock must be granted.
 pub(crate) async fn granted(locks: &Locks, resource: &Resource, lease: Lease) -> Grant {
-    locks.try_lock(resource, Wait::none(), lease).await.expect("the nodes answer").expect("nobody has it")
+    locks.try_lock(resource, Wait::none(), lease).await.expect("the nodes answer").expect("the lock is free")
 }
 
-/// Waits and must get it.
+/// Waits; the lock must be granted.
 pub(crate) async fn granted_in_time(locks: &Locks, resource: &Resource, lease: Lease) -> Grant {
-    locks.try_lock(resource, patiently(), lease).await.expect("the nodes answer").expect("it becomes free")
+    locks.try_lock(resource, long_wait(), lease).await.expect("the nodes answer").expect("the lock becomes free")
 }
 
-/// Asks once and must not get it.
-pub(crate) async fn refused(locks: &Locks, resource: &Resource) {
-    let grant = locks.try_lock(resource, Wait::none(), long()).await.expect("the nodes answer");
-    assert!(grant.is_none(), "somebody else has {resource}, and yet: {grant:?}");
+/// Tries once; the lock must be held by another caller.
+pub(crate) async fn assert_contended(locks: &Locks, resource: &Resource) {
+    let grant = locks.try_lock(resource, Wait::none(), long_lease()).await.expect("the nodes answer");
+    assert!(grant.is_none(), "{resource} is held, but was granted again: {grant:?}");
 }
 
 pub(crate) fn token(grant: &Grant) -> u64 {
     grant.token().expect("a token").get()
 }
 
-/// What each node has for `key`, "" where it has nothing.
+/// The value of `key` on each node, "" where there is none.
 pub(crate) async fn values(nodes: &[RedisNode], key: &str) -> Vec<String> {
     let mut values = Vec::new();
     for node in nodes {
@@ -99,7 +99,7 @@ pub(crate) async fn values(nodes: &[RedisNode], key: &str) -> Vec<String> {
     values
 }
 
-/// Every lock and every list of waiters for `resource`, on any node.
+/// Every lock and every wait list of `resource`, on any node.
 pub(crate) async fn keys(nodes: &[RedisNode], resource: &str) -> Vec<String> {
     let mut keys = Vec::new();
     for (i, node) in nodes.iter().enumerate() {
@@ -113,24 +113,23 @@ pub(crate) async fn keys(nodes: &[RedisNode], resource: &str) -> Vec<String> {
     keys
 }
 
-/// Looks again and again until `look` finds what it looks for. For what servers do by themselves
-/// and tell nobody.
-pub(crate) async fn eventually<F>(what: &str, mut look: impl FnMut() -> F)
+/// Polls `condition` until it is true. For changes that servers make by themselves and do not report.
+pub(crate) async fn eventually<F>(what: &str, mut condition: impl FnMut() -> F)
 where
     F: Future<Output = bool>,
 {
-    let deadline = Instant::now() + PATIENCE;
-    while !look().await {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+    let deadline = Instant::now() + TEST_TIMEOUT;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not within {TEST_TIMEOUT:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Resolves when `locks` has a working connection to every one of `nodes`: a grant is on all of them.
+/// Resolves when `locks` is connected to all `nodes`, which a grant on all of them shows.
 pub(crate) async fn connected(locks: &Locks, nodes: &[RedisNode]) {
     let warm_up = resource("warm-up");
     eventually("a grant is on all nodes", async || {
-        let grant = granted_in_time(locks, &warm_up, long()).await;
+        let grant = granted_in_time(locks, &warm_up, long_lease()).await;
         let mut everywhere = false;
         for _ in 0..20 {
             everywhere = values(nodes, "lock:warm-up").await.iter().all(|value| value.contains(grant.owner()));

@@ -1,12 +1,12 @@
-//! Fencing tokens: unique, growing, and healed where nodes forgot.
+//! Fencing tokens: unique, growing, and raised again where nodes lost their counters.
 
 use fenced_lock::{LockError, Locks, Token, Wait};
 
 use tokio::time::Instant;
 
 use crate::support::{
-    PATIENCE, eventually, granted, granted_in_time, keys, long, nodes, patient, proxied, redlock, resource, token,
-    values,
+    TEST_TIMEOUT, eventually, granted, granted_in_time, keys, long_lease, long_timeout, nodes, proxied, redlock,
+    resource, token, values,
 };
 
 async fn set_counters(nodes: &[testbed::RedisNode], counters: [&str; 5]) {
@@ -16,10 +16,10 @@ async fn set_counters(nodes: &[testbed::RedisNode], counters: [&str; 5]) {
 }
 
 #[tokio::test]
-async fn counters_that_agree_are_the_token_in_one_round_trip() {
+async fn equal_counters_become_the_token_in_one_round_trip() {
     let nodes = nodes(5).await;
     set_counters(&nodes, ["41"; 5]).await;
-    let grant = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    let grant = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     assert_eq!(token(&grant), 42);
 }
 
@@ -27,7 +27,7 @@ async fn counters_that_agree_are_the_token_in_one_round_trip() {
 async fn unequal_counters_are_sealed_at_the_highest() {
     let nodes = nodes(5).await;
     set_counters(&nodes, ["10", "20", "30", "40", "50"]).await;
-    let grant = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    let grant = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     let sealed = token(&grant);
     assert!([31, 41, 51].contains(&sealed), "the highest of a quorum of different counters: {sealed}");
     let expected = format!("owner:{}:token:{sealed}:expiry:", grant.owner());
@@ -41,7 +41,7 @@ async fn unequal_counters_are_sealed_at_the_highest() {
     .await;
     let floor = sealed;
     grant.release().await.expect("a quorum");
-    let next = granted_in_time(&redlock(&nodes), &resource("sku:1"), long()).await;
+    let next = granted_in_time(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     assert!(token(&next) > floor);
 }
 
@@ -51,18 +51,18 @@ async fn tokens_are_unique_and_grow_whichever_quorum_grants_them() {
     let locks = redlock(&nodes);
     locks.ready().await.expect("five nodes answer");
     let mut last = 0;
-    // Each time another minority is missing, so that the counters drift apart and have to be sealed.
+    // Another minority is stopped in each turn, so that the counters diverge and tokens are sealed.
     for turn in 0..10 {
         let (a, b) = (turn % 5, (turn + 2) % 5);
         nodes[a].pause();
         nodes[b].pause();
-        let grant = granted_in_time(&locks, &resource("sku:1"), long()).await;
+        let grant = granted_in_time(&locks, &resource("sku:1"), long_lease()).await;
         assert!(token(&grant) > last, "{} after {last}", token(&grant));
         last = token(&grant);
         grant.release().await.expect("three nodes answer");
         nodes[a].resume();
         nodes[b].resume();
-        // What the two were sent meanwhile is executed before they answer this.
+        // The two nodes execute what they received meanwhile before they answer this.
         eventually("all nodes are back", async || {
             nodes[a].command(&["PING"]).await.is_ok() && nodes[b].command(&["PING"]).await.is_ok()
         })
@@ -70,18 +70,18 @@ async fn tokens_are_unique_and_grow_whichever_quorum_grants_them() {
     }
     nodes[0].kill().await;
     nodes[1].kill().await;
-    let grant = granted_in_time(&locks, &resource("sku:1"), long()).await;
+    let grant = granted_in_time(&locks, &resource("sku:1"), long_lease()).await;
     assert!(token(&grant) > last, "across the loss of a minority");
 }
 
 #[tokio::test]
-async fn tokens_grow_over_one_way_and_cut_connections() {
+async fn tokens_grow_under_one_way_and_cut_connections() {
     let (nodes, proxies, urls) = proxied(5).await;
-    let options = patient();
+    let options = long_timeout();
     let clients = [Locks::redlock(urls.clone(), options.clone()), Locks::redlock(urls, options)];
     let mut last = 0;
     for turn in 0..15 {
-        // Every minority of two, and every kind of trouble: unheard answers, unheard questions, none of both.
+        // Every minority of two, and every kind of fault: lost answers, lost commands, cut connections.
         for node in [turn % 5, (turn + 2) % 5] {
             match turn % 3 {
                 0 => proxies[node].drop_to_client(true),
@@ -89,7 +89,7 @@ async fn tokens_grow_over_one_way_and_cut_connections() {
                 _ => proxies[node].cut(),
             }
         }
-        let grant = granted_in_time(&clients[turn % 2], &resource("sku:1"), long()).await;
+        let grant = granted_in_time(&clients[turn % 2], &resource("sku:1"), long_lease()).await;
         assert!(token(&grant) > last, "{} after {last}, in turn {turn}", token(&grant));
         last = token(&grant);
         grant.release().await.expect("three nodes answer");
@@ -101,15 +101,15 @@ async fn tokens_grow_over_one_way_and_cut_connections() {
 }
 
 #[tokio::test]
-async fn a_lock_that_all_nodes_dropped_early_is_granted_again_with_a_higher_token() {
+async fn a_lock_that_expired_early_is_granted_again_with_a_higher_token() {
     let nodes = nodes(5).await;
-    let early = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    let early = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     eventually("it is on all nodes", async || keys(&nodes, "sku:1").await.len() == 5).await;
     for node in &nodes {
         node.command(&["PEXPIRE", "lock:sku:1", "1"]).await.expect("a shorter life");
     }
-    let next = granted_in_time(&redlock(&nodes), &resource("sku:1"), long()).await;
-    // Both believe that they hold it. The storage can tell who came later.
+    let next = granted_in_time(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
+    // Both callers assume that they hold the lock. The tokens let the storage refuse the older one.
     assert!(token(&next) > token(&early));
 }
 
@@ -121,11 +121,11 @@ async fn tokens_grow_across_one_nodes_amnesia() {
     let mut last = 100;
     for i in 0..5 {
         nodes[i].restart().await.expect("a node that starts");
-        // Until the node counts again: that the next one forgets before would be another story.
-        let deadline = Instant::now() + PATIENCE;
+        // Until this node counts again, so that only one node at a time has lost its memory.
+        let deadline = Instant::now() + TEST_TIMEOUT;
         while values(&nodes[i..=i], "fence:sku:1").await[0].is_empty() {
-            assert!(Instant::now() < deadline, "the node is never asked again");
-            let grant = granted_in_time(&locks, &resource("sku:1"), long()).await;
+            assert!(Instant::now() < deadline, "the node is not used again");
+            let grant = granted_in_time(&locks, &resource("sku:1"), long_lease()).await;
             assert!(token(&grant) > last, "{} after {last}", token(&grant));
             last = token(&grant);
             grant.release().await.expect("a quorum");
@@ -142,15 +142,15 @@ async fn a_raised_floor_heals_counters_that_all_nodes_lost() {
     for node in &nodes {
         node.command(&["FLUSHALL"]).await.expect("an empty node");
     }
-    let stale = granted(&locks, &sku, long()).await;
+    let stale = granted(&locks, &sku, long_lease()).await;
     assert_eq!(token(&stale), 1);
     stale.release().await.expect("a quorum");
     locks.raise_floor(&sku, Token::new(900).expect("a token")).await.expect("a quorum");
-    let healed = granted_in_time(&locks, &sku, long()).await;
+    let healed = granted_in_time(&locks, &sku, long_lease()).await;
     assert!(token(&healed) > 900);
     locks.raise_floor(&sku, Token::new(5).expect("a token")).await.expect("a quorum");
     healed.release().await.expect("a quorum");
-    assert!(token(&granted_in_time(&locks, &sku, long()).await) > 901, "a floor never lowers a counter");
+    assert!(token(&granted_in_time(&locks, &sku, long_lease()).await) > 901, "a floor never lowers a counter");
 }
 
 #[tokio::test]
@@ -166,11 +166,12 @@ async fn a_floor_needs_a_quorum() {
 }
 
 #[tokio::test]
-async fn a_counter_at_its_end_grants_nothing() {
+async fn an_exhausted_counter_grants_nothing() {
     let nodes = nodes(5).await;
     let last = Token::MAX.to_string();
     set_counters(&nodes, [&last; 5]).await;
-    let error = redlock(&nodes).try_lock(&resource("sku:1"), Wait::none(), long()).await.expect_err("no more tokens");
+    let error =
+        redlock(&nodes).try_lock(&resource("sku:1"), Wait::none(), long_lease()).await.expect_err("no more tokens");
     assert!(matches!(error, LockError::TokensExhausted { .. }), "{error}");
     eventually("nothing is left behind", async || keys(&nodes, "sku:1").await.is_empty()).await;
 }

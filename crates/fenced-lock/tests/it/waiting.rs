@@ -1,31 +1,31 @@
-//! How waiting works at the nodes: who is woken, and what is left of those who gave up.
+//! Waiting at the Redis nodes: which waiter is woken, and that waiters that gave up leave nothing behind.
 
-use fenced_lock::{Locks, Released};
+use fenced_lock::{Locks, ReleaseOutcome};
 use testbed::RedisNode;
 
 use crate::support::{
-    connected, eventually, granted, granted_in_time, keys, long, nodes, patiently, redlock, resource,
+    connected, eventually, granted, granted_in_time, keys, long_lease, long_wait, nodes, redlock, resource,
 };
 
-/// Who the first node knows to be waiting.
-async fn waiting(nodes: &[RedisNode]) -> usize {
+/// How many waiters are registered at the first node.
+async fn registered_waiters(nodes: &[RedisNode]) -> usize {
     let count = nodes[0].command(&["ZCARD", "wait:sku:1"]).await.expect("a count");
     count.parse().expect("a number")
 }
 
 #[tokio::test]
-async fn clients_are_served_in_the_order_in_which_they_came() {
+async fn clients_are_served_in_arrival_order() {
     let nodes = nodes(5).await;
-    let holder = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    let holder = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
     for number in 0..4 {
         let (client, served) = (redlock(&nodes), served.clone());
         tokio::spawn(async move {
-            let grant = granted_in_time(&client, &resource("sku:1"), long()).await;
-            served.send(number).expect("the test listens");
+            let grant = granted_in_time(&client, &resource("sku:1"), long_lease()).await;
+            served.send(number).expect("the test receives");
             grant.release().await.expect("a quorum");
         });
-        eventually("it stands at the nodes", async || waiting(&nodes).await == number + 1).await;
+        eventually("the waiter is registered", async || registered_waiters(&nodes).await == number + 1).await;
     }
     drop(served);
     holder.release().await.expect("a quorum");
@@ -36,15 +36,15 @@ async fn clients_are_served_in_the_order_in_which_they_came() {
     assert_eq!(numbers, [0, 1, 2, 3]);
 }
 
-/// Two of five nodes were given a lease that nobody took back; that is no quorum. Those that would tell
-/// of it are silent when the waiter asks.
+/// Two of five nodes have a long lease that was never released, which is no quorum. The nodes that would show it
+/// do not answer when the waiter asks.
 #[tokio::test]
-async fn long_leases_on_a_minority_keep_nobody_waiting_while_others_are_silent() {
+async fn long_leases_on_a_minority_do_not_delay_a_waiter() {
     let nodes = nodes(5).await;
     let client = redlock(&nodes);
     connected(&client, &nodes).await;
     let hold = async |node: &RedisNode, millis: &str| {
-        let value = "owner:somebody:token:1:expiry:1";
+        let value = "owner:another:token:1:expiry:1";
         node.command(&["SET", "lock:sku:1", value, "PX", millis]).await.expect("a lock");
     };
     for node in &nodes[..2] {
@@ -53,87 +53,87 @@ async fn long_leases_on_a_minority_keep_nobody_waiting_while_others_are_silent()
     for node in &nodes[2..] {
         hold(node, "5000").await;
     }
-    let silent = &nodes[3..];
-    silent.iter().for_each(RedisNode::pause);
+    let paused = &nodes[3..];
+    paused.iter().for_each(RedisNode::pause);
     let released = async {
-        eventually("three nodes have told how long the lock is held", async || {
-            let mut told = true;
+        eventually("the waiter is registered at three nodes", async || {
+            let mut registered = true;
             for node in 0..3 {
-                told &= waiting(&nodes[node..]).await == 1;
+                registered &= registered_waiters(&nodes[node..]).await == 1;
             }
-            told
+            registered
         })
         .await;
-        silent.iter().for_each(RedisNode::resume);
+        paused.iter().for_each(RedisNode::resume);
     };
     let sku = resource("sku:1");
-    let (grant, ()) = tokio::join!(granted_in_time(&client, &sku, long()), released);
-    assert_eq!(grant.release().await.expect("a quorum"), Released::WasOurs);
+    let (grant, ()) = tokio::join!(granted_in_time(&client, &sku, long_lease()), released);
+    assert_eq!(grant.release().await.expect("a quorum"), ReleaseOutcome::Released);
 }
 
 #[tokio::test]
-async fn only_the_head_of_a_clients_queue_stands_at_the_nodes() {
+async fn only_the_head_of_a_clients_queue_is_registered_at_the_nodes() {
     let nodes = nodes(5).await;
     let client = redlock(&nodes);
-    let _holder = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    let _holder = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     let mut waiters = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let client = client.clone();
-        waiters.spawn(async move { client.try_lock(&resource("sku:1"), patiently(), long()).await });
+        waiters.spawn(async move { client.try_lock(&resource("sku:1"), long_wait(), long_lease()).await });
     }
-    // All of them have been polled before the first answer to this comes.
-    eventually("somebody stands at the nodes", async || waiting(&nodes).await > 0).await;
-    assert_eq!(waiting(&nodes).await, 1);
+    // All of them have been polled before the first answer to this command arrives.
+    eventually("a waiter is registered", async || registered_waiters(&nodes).await > 0).await;
+    assert_eq!(registered_waiters(&nodes).await, 1);
     waiters.shutdown().await;
-    eventually("nobody stands there any more", async || waiting(&nodes).await == 0).await;
+    eventually("no waiter is registered any more", async || registered_waiters(&nodes).await == 0).await;
 }
 
 #[tokio::test]
-async fn the_turn_of_a_client_that_died_goes_to_the_next() {
+async fn a_dead_clients_turn_goes_to_the_next_waiter() {
     let nodes = nodes(5).await;
-    let holder = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
-    // Registered first, by a client of which nothing is left: no connection, so no subscription.
+    let holder = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
+    // Registered first, by a client without a connection, so without a subscription.
     for node in &nodes {
         node.command(&["ZADD", "wait:sku:1", "1", "dead.client:7"]).await.expect("an entry");
     }
     let client = redlock(&nodes);
-    let next = tokio::spawn(async move { granted_in_time(&client, &resource("sku:1"), long()).await });
-    eventually("the living one stands behind it", async || waiting(&nodes).await == 2).await;
+    let next = tokio::spawn(async move { granted_in_time(&client, &resource("sku:1"), long_lease()).await });
+    eventually("the second waiter is registered", async || registered_waiters(&nodes).await == 2).await;
     holder.release().await.expect("a quorum");
-    next.await.expect("it was woken").release().await.expect("a quorum");
+    next.await.expect("no panic").release().await.expect("a quorum");
 }
 
 #[tokio::test]
-async fn a_woken_waiter_that_gives_up_hands_its_turn_on() {
+async fn a_woken_waiter_that_gives_up_wakes_the_next_one() {
     let nodes = nodes(5).await;
-    let holder = granted(&redlock(&nodes), &resource("sku:1"), long()).await;
+    let holder = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     let (gives_up, stays) = (redlock(&nodes), redlock(&nodes));
-    let first = tokio::spawn(async move { gives_up.try_lock(&resource("sku:1"), patiently(), long()).await });
-    eventually("the first one waits", async || waiting(&nodes).await == 1).await;
-    let second = tokio::spawn(async move { granted_in_time(&stays, &resource("sku:1"), long()).await });
-    eventually("the second one waits", async || waiting(&nodes).await == 2).await;
+    let first = tokio::spawn(async move { gives_up.try_lock(&resource("sku:1"), long_wait(), long_lease()).await });
+    eventually("the first one waits", async || registered_waiters(&nodes).await == 1).await;
+    let second = tokio::spawn(async move { granted_in_time(&stays, &resource("sku:1"), long_lease()).await });
+    eventually("the second one waits", async || registered_waiters(&nodes).await == 2).await;
     let release = tokio::spawn(holder.release());
     first.abort();
     release.await.expect("no panic").expect("a quorum");
-    second.await.expect("its turn came").release().await.expect("a quorum");
+    second.await.expect("no panic").release().await.expect("a quorum");
     eventually("nothing is left behind", async || keys(&nodes, "sku:1").await.is_empty()).await;
 }
 
 #[tokio::test]
-async fn a_client_hands_a_lock_on_to_its_own_only_so_often_while_others_wait() {
+async fn consecutive_handoffs_inside_a_client_are_limited_while_others_wait() {
     let nodes = nodes(5).await;
     let (ours, other) = (redlock(&nodes), redlock(&nodes));
-    let holder = granted(&ours, &resource("sku:1"), long()).await;
+    let holder = granted(&ours, &resource("sku:1"), long_lease()).await;
     let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
     let wait = |client: Locks, name: &'static str| {
         let served = served.clone();
         async move {
-            let grant = granted_in_time(&client, &resource("sku:1"), long()).await;
-            served.send((name, grant)).expect("the test listens");
+            let grant = granted_in_time(&client, &resource("sku:1"), long_lease()).await;
+            served.send((name, grant)).expect("the test receives");
         }
     };
     tokio::spawn(wait(other, "the other"));
-    eventually("the other waits first", async || waiting(&nodes).await == 1).await;
+    eventually("the other waits first", async || registered_waiters(&nodes).await == 1).await;
     for _ in 0..9 {
         tokio::spawn(wait(ours.clone(), "ours"));
     }
@@ -141,7 +141,7 @@ async fn a_client_hands_a_lock_on_to_its_own_only_so_often_while_others_wait() {
     let (mut grant, mut names) = (holder, Vec::new());
     loop {
         if !names.contains(&"the other") {
-            eventually("the next of ours stands there too", async || waiting(&nodes).await == 2).await;
+            eventually("the next local waiter is registered too", async || registered_waiters(&nodes).await == 2).await;
         }
         grant.release().await.expect("a quorum");
         let Some((name, next)) = order.recv().await else {
@@ -154,23 +154,24 @@ async fn a_client_hands_a_lock_on_to_its_own_only_so_often_while_others_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_heir_that_gives_up_leaves_the_lock_to_whoever_waits_elsewhere() {
+async fn a_cancelled_next_local_waiter_does_not_block_waiters_of_other_clients() {
     let nodes = nodes(5).await;
     let (ours, other) = (redlock(&nodes), redlock(&nodes));
     for _ in 0..50 {
-        let holder = granted_in_time(&ours, &resource("sku:1"), long()).await;
-        let heir = ours.clone();
-        let heir = tokio::spawn(async move { heir.try_lock(&resource("sku:1"), patiently(), long()).await });
-        eventually("the heir waits", async || waiting(&nodes).await == 1).await;
+        let holder = granted_in_time(&ours, &resource("sku:1"), long_lease()).await;
+        let client = ours.clone();
+        let next_local =
+            tokio::spawn(async move { client.try_lock(&resource("sku:1"), long_wait(), long_lease()).await });
+        eventually("the next local waiter is registered", async || registered_waiters(&nodes).await == 1).await;
         let other = other.clone();
-        let other = tokio::spawn(async move { granted_in_time(&other, &resource("sku:1"), long()).await });
-        eventually("somebody waits elsewhere", async || waiting(&nodes).await == 2).await;
+        let other = tokio::spawn(async move { granted_in_time(&other, &resource("sku:1"), long_lease()).await });
+        eventually("a waiter of the other client is registered", async || registered_waiters(&nodes).await == 2).await;
         let release = tokio::spawn(holder.release());
-        heir.abort();
-        // Where it came too late, the heir has the lock, and gives it back when nobody wants its grant.
-        drop(heir);
+        next_local.abort();
+        // Where the abort came too late, the waiter has been granted the lock. Dropping its task releases it.
+        drop(next_local);
         release.await.expect("no panic").expect("a quorum");
-        other.await.expect("its turn came").release().await.expect("a quorum");
+        other.await.expect("no panic").release().await.expect("a quorum");
     }
     eventually("nothing is left behind", async || keys(&nodes, "sku:1").await.is_empty()).await;
 }

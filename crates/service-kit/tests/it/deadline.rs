@@ -11,7 +11,7 @@ use crate::server::{Reply, Server};
 async fn server() -> Server {
     let never = get(async || pending::<&str>().await);
     let router = Router::new().route("/v1/never", never).route("/v1/now", get(async || "done"));
-    Server::start(router.layer(from_fn(deadline::respect))).await
+    Server::start(router.layer(from_fn(deadline::enforce))).await
 }
 
 async fn wait(server: &Server, path: &str, millis: &str) -> Reply {

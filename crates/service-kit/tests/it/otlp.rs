@@ -32,7 +32,7 @@ async fn a_collector_that_is_away_costs_no_request_and_is_named_once() {
     let ended = greeter.end_with(Signal::TERM).await;
 
     assert!(ended.success, "{}", ended.stderr);
-    let said = ended.stderr.matches("the collector takes no spans").count();
+    let said = ended.stderr.matches("OpenTelemetry collector unreachable").count();
     assert_eq!(said, 1, "{}", ended.stderr);
 }
 

@@ -3,7 +3,7 @@
 use axum::{Json, Router, routing::get};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use service_kit::trace::{carry, current_trace_id, current_traceparent};
+use service_kit::trace::{current_trace_id, current_traceparent, in_current_trace};
 
 use crate::server::{Reply, Server};
 
@@ -16,7 +16,7 @@ fn known() -> Value {
 
 async fn server() -> Server {
     let spawned = async || {
-        let carried = tokio::spawn(carry(async { known() })).await.expect("no panic");
+        let carried = tokio::spawn(in_current_trace(async { known() })).await.expect("no panic");
         let left = tokio::spawn(async { known() }).await.expect("no panic");
         Json(json!({"carried": carried, "left": left}))
     };
@@ -82,5 +82,5 @@ async fn spawned_work_belongs_to_the_request_only_if_carried() {
 
 #[tokio::test]
 async fn outside_of_a_request_there_is_no_trace_and_carrying_does_not_mind() {
-    assert_eq!(carry(async { known() }).await["trace_id"], Value::Null);
+    assert_eq!(in_current_trace(async { known() }).await["trace_id"], Value::Null);
 }

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Held until the end; dropping it ends the server.
 #[expect(dead_code, reason = "held for its Drop")]
-enum Held {
+enum ServerHandle {
     Redis(RedisNode),
     Postgres(Postgres),
     Etcd(Etcd),
@@ -45,10 +45,10 @@ fn end_on(kind: SignalKind) {
 
 async fn run() -> Result<(), TestbedError> {
     let folder = Folder::new("servers")?;
-    let mut held = Vec::new();
+    let mut handles = Vec::new();
     for name in std::env::args().skip(1) {
         let (server, url, pid) = start(&name).await?;
-        held.push(server);
+        handles.push(server);
         let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         println!("{name} {url} {pid}");
     }
@@ -57,30 +57,30 @@ async fn run() -> Result<(), TestbedError> {
     Ok(())
 }
 
-async fn start(name: &str) -> Result<(Held, String, Option<u32>), TestbedError> {
+async fn start(name: &str) -> Result<(ServerHandle, String, Option<u32>), TestbedError> {
     Ok(match name {
         "redis" => {
             let node = RedisNode::start().await?;
             let (url, pid) = (node.url(), node.pid());
-            (Held::Redis(node), url, pid)
+            (ServerHandle::Redis(node), url, pid)
         }
         "postgres" => {
             let postgres = Postgres::start().await?;
             let (url, pid) = (postgres.url("postgres"), postgres.pid());
-            (Held::Postgres(postgres), url, pid)
+            (ServerHandle::Postgres(postgres), url, pid)
         }
         "etcd" => {
             let etcd = Etcd::start().await?;
             let (url, pid) = (etcd.url(), etcd.pid());
-            (Held::Etcd(etcd), url, pid)
+            (ServerHandle::Etcd(etcd), url, pid)
         }
         "zookeeper" => {
             let zookeeper = Zookeeper::start().await?;
             let (url, pid) = (zookeeper.url(), zookeeper.pid());
-            (Held::Zookeeper(zookeeper), url, pid)
+            (ServerHandle::Zookeeper(zookeeper), url, pid)
         }
         other => {
-            return Err(TestbedError::BadSetting {
+            return Err(TestbedError::InvalidSetting {
                 variable: "server",
                 value: other.to_owned(),
                 allowed: "redis, postgres, etcd, zookeeper",

@@ -32,7 +32,7 @@ mod redis {
         let mut node = RedisNode::start_in(mode).await.expect("a node");
         node.pause();
         let silence = node.command(&["INCR", "n"]).await.expect_err("a paused node is silent");
-        assert!(matches!(silence, TestbedError::RedisSilent { .. } | TestbedError::Redis { .. }), "{silence:?}");
+        assert!(matches!(silence, TestbedError::RedisTimeout { .. } | TestbedError::Redis { .. }), "{silence:?}");
         node.resume();
         node.command(&["INCR", "n"]).await.expect("a resumed node answers");
         node.pause();

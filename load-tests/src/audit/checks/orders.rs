@@ -1,58 +1,66 @@
 //! Items 4, 8 and 10: orders, their reservations and their payments. They hold for every strategy.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use uuid::Uuid;
+use contract::ReservationStatus;
 
-use crate::audit::{Books, Evidence, Reservation};
+use crate::audit::evidence::Evidence;
+use crate::audit::snapshot::{OrderStatus, PaymentState};
+use crate::audit::violation::Violation;
 
 /// 4. One reservation per order, one order per idempotency key.
-pub(in crate::audit) fn one_of_each(evidence: &Evidence<'_>) -> Vec<String> {
-    let books = evidence.books;
-    let reservations = more_than_once(books.reservations.iter().map(|reservation| reservation.order_id));
-    let orders = more_than_once(books.orders.iter().map(|order| order.idempotency_key.as_str()));
-    let reservations = reservations.map(|(order, count)| format!("order {order} has {count} reservations"));
-    let orders = orders.map(|(key, count)| format!("key {key} has {count} orders"));
+pub(super) fn one_of_each(evidence: &Evidence<'_>) -> Vec<Violation> {
+    let snapshot = evidence.snapshot;
+    let reservations = more_than_once(snapshot.reservations.iter().map(|reservation| reservation.order_id));
+    let reservations = reservations.map(|(order, count)| Violation::SeveralReservations { order, count });
+    let orders = more_than_once(snapshot.orders.iter().map(|order| order.idempotency_key.as_str()));
+    let orders = orders.map(|(key, count)| Violation::SeveralOrders { key: key.to_owned(), count });
     reservations.chain(orders).collect()
 }
 
 /// 8. A confirmed order ⇔ a confirmed reservation.
-pub(in crate::audit) fn confirmed_together(evidence: &Evidence<'_>) -> Vec<String> {
-    let reservations = by_order(evidence.books);
-    let orders: HashMap<_, _> = evidence.books.orders.iter().map(|order| (order.id, order.status.as_str())).collect();
-    let is = |status: Option<&str>| status == Some("confirmed");
-    let mut found = Vec::new();
-    for (order, status) in &orders {
-        let reservation = reservations.get(order).map(|r| r.status.as_str());
-        if is(Some(status)) != is(reservation) {
-            found.push(format!("order {order} is {status}, its reservation {}", reservation.unwrap_or("absent")));
+pub(super) fn confirmed_together(evidence: &Evidence<'_>) -> Vec<Violation> {
+    let snapshot = evidence.snapshot;
+    let reservations: HashMap<_, _> =
+        snapshot.reservations.iter().map(|reservation| (reservation.order_id, reservation)).collect();
+    let mut violations = Vec::new();
+    for order in &snapshot.orders {
+        let (id, status) = (order.id, order.status);
+        match reservations.get(&id).map(|reservation| reservation.status) {
+            Some(reservation)
+                if (status == OrderStatus::Confirmed) != (reservation == ReservationStatus::Confirmed) =>
+            {
+                violations.push(Violation::StatusesDiffer { order: id, status, reservation });
+            }
+            None if status == OrderStatus::Confirmed => {
+                violations.push(Violation::ConfirmedWithoutReservation { order: id });
+            }
+            Some(_) | None => {}
         }
     }
-    for (order, reservation) in reservations.iter().filter(|(order, _)| !orders.contains_key(order)) {
-        if is(Some(&reservation.status)) {
-            found.push(format!("reservation {} is confirmed, and there is no order {order}", reservation.id));
+    let orders: HashSet<_> = snapshot.orders.iter().map(|order| order.id).collect();
+    for (&order, reservation) in reservations.iter().filter(|(order, _)| !orders.contains(order)) {
+        if reservation.status == ReservationStatus::Confirmed {
+            violations.push(Violation::ConfirmedWithoutOrder { reservation: reservation.id, order });
         }
     }
-    found
+    violations
 }
 
-/// 10. Every authorised payment ended captured or voided; captured ⇔ the order stands.
-pub(in crate::audit) fn payments_settled(evidence: &Evidence<'_>) -> Vec<String> {
-    let mut found = Vec::new();
-    for order in &evidence.books.orders {
-        let payment = order.payment.as_deref().unwrap_or("absent");
-        if payment == "authorised" {
-            found.push(format!("order {} is {}, its payment still open", order.id, order.status));
-        } else if (payment == "captured") != order.stands() {
-            found.push(format!("order {} is {}, its payment {payment}", order.id, order.status));
+/// 10. No payment is left authorised, and a payment is captured ⇔ its order is live.
+pub(super) fn payments_settled(evidence: &Evidence<'_>) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for order in &evidence.snapshot.orders {
+        let (id, status, live) = (order.id, order.status, order.is_live());
+        match order.payment {
+            Some(PaymentState::Captured) if live => {}
+            Some(PaymentState::Voided) | None if !live => {}
+            Some(payment) => violations.push(Violation::PaymentDiffers { order: id, status, payment }),
+            None => violations.push(Violation::PaymentMissing { order: id, status }),
         }
     }
-    found
-}
-
-fn by_order(books: &Books) -> HashMap<Uuid, &Reservation> {
-    books.reservations.iter().map(|reservation| (reservation.order_id, reservation)).collect()
+    violations
 }
 
 fn more_than_once<T: Eq + Hash>(all: impl Iterator<Item = T>) -> impl Iterator<Item = (T, usize)> {
@@ -65,57 +73,69 @@ fn more_than_once<T: Eq + Hash>(all: impl Iterator<Item = T>) -> impl Iterator<I
 
 #[cfg(test)]
 mod tests {
+    use contract::ReservationStatus;
     use uuid::Uuid;
 
-    use crate::audit::Reservation;
-    use crate::audit::checks::forged::{honest, only};
+    use crate::audit::checks::corruption::{only, valid};
+    use crate::audit::{Item, OrderStatus, PaymentState, Reservation, Violation};
 
     #[test]
     fn two_reservations_of_one_order_break_item_4() {
-        let mut books = honest();
-        let twice = Reservation { id: Uuid::from_u128(99), ..books.reservations[0].clone() };
-        books.reservations.push(twice);
-        assert_eq!(only(&books, 4).len(), 1);
+        let mut snapshot = valid();
+        let second = Reservation { id: Uuid::from_u128(99), ..snapshot.reservations[0].clone() };
+        snapshot.reservations.push(second);
+        assert_eq!(only(&snapshot, Item::OneOfEach).len(), 1);
     }
 
     #[test]
     fn two_orders_under_one_key_break_item_4() {
-        let mut books = honest();
-        books.orders[1].idempotency_key = books.orders[0].idempotency_key.clone();
-        assert_eq!(only(&books, 4).len(), 1);
+        let mut snapshot = valid();
+        snapshot.orders[1].idempotency_key = snapshot.orders[0].idempotency_key.clone();
+        assert_eq!(only(&snapshot, Item::OneOfEach).len(), 1);
     }
 
     #[test]
     fn a_confirmed_order_without_a_confirmed_reservation_breaks_item_8() {
-        let mut books = honest();
-        books.orders[0].status = "confirmed".into();
-        assert_eq!(only(&books, 8).len(), 1);
-        books.reservations[0].status = "confirmed".into();
-        assert_eq!(only(&books, 8), Vec::<String>::new());
-        books.orders[0].status = "held".into();
-        assert_eq!(only(&books, 8).len(), 1);
+        let mut snapshot = valid();
+        snapshot.orders[0].status = OrderStatus::Confirmed;
+        assert_eq!(only(&snapshot, Item::ConfirmedTogether).len(), 1);
+        snapshot.reservations[0].status = ReservationStatus::Confirmed;
+        assert_eq!(only(&snapshot, Item::ConfirmedTogether), []);
+        snapshot.orders[0].status = OrderStatus::Held;
+        assert_eq!(only(&snapshot, Item::ConfirmedTogether).len(), 1);
+        snapshot.orders[0].status = OrderStatus::Confirmed;
+        snapshot.reservations.remove(0);
+        let alone = Violation::ConfirmedWithoutReservation { order: snapshot.orders[0].id };
+        assert_eq!(only(&snapshot, Item::ConfirmedTogether), [alone]);
     }
 
     #[test]
-    fn a_confirmed_reservation_nobody_ordered_breaks_item_8() {
-        let mut books = honest();
-        books.reservations[0].status = "confirmed".into();
-        books.reservations[0].order_id = Uuid::from_u128(77);
-        assert_eq!(only(&books, 8).len(), 1);
+    fn a_confirmed_reservation_without_an_order_breaks_item_8() {
+        let mut snapshot = valid();
+        snapshot.reservations[0].status = ReservationStatus::Confirmed;
+        snapshot.reservations[0].order_id = Uuid::from_u128(77);
+        assert_eq!(only(&snapshot, Item::ConfirmedTogether).len(), 1);
     }
 
     #[test]
     fn an_open_payment_breaks_item_10() {
-        let mut books = honest();
-        books.orders[2].payment = Some("authorised".into());
-        assert!(only(&books, 10)[0].contains("still open"));
+        for (order, status) in [(2, OrderStatus::Failed), (0, OrderStatus::Held)] {
+            let mut snapshot = valid();
+            snapshot.orders[order].payment = Some(PaymentState::Authorised);
+            let open = Violation::PaymentDiffers {
+                order: snapshot.orders[order].id,
+                status,
+                payment: PaymentState::Authorised,
+            };
+            assert_eq!(only(&snapshot, Item::PaymentsSettled), [open]);
+        }
     }
 
     #[test]
-    fn money_for_nothing_and_goods_for_nothing_break_item_10() {
-        let mut books = honest();
-        books.orders[2].payment = Some("captured".into());
-        books.orders[0].payment = None;
-        assert_eq!(only(&books, 10).len(), 2);
+    fn a_payment_without_goods_and_goods_without_a_payment_break_item_10() {
+        let mut snapshot = valid();
+        snapshot.orders[2].payment = Some(PaymentState::Captured);
+        snapshot.orders[0].payment = None;
+        assert_eq!(only(&snapshot, Item::PaymentsSettled).len(), 2);
     }
 }

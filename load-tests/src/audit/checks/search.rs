@@ -1,11 +1,11 @@
-//! The general checker: is there an order of these operations on one SKU that explains every answer?
+//! The general checker: does a sequence of these operations on one SKU exist that explains every answer?
 //!
-//! The search of Wing and Gong with Lowe's memory of states that were visited: take any operation that no unplaced
-//! one had to precede, and go back where nothing fits. Two shortcuts keep it short and lose no order: an answer of
-//! "too few" that is true now is placed now, since it changes nothing; and of several operations that do the same, the
-//! one that has to be placed first is placed first, since they can trade places.
+//! The linearizability search of Wing and Gong with Lowe's cache of visited states: place any operation that no unplaced
+//! one has to precede, and backtrack where nothing fits. Two shortcuts lose no sequence: a "too few" that is true at present
+//! is placed at once, since it changes nothing; and of several operations with the same effect the one with the earliest
+//! deadline is placed first, since they are interchangeable.
 //!
-//! Invariant: it says yes or no only if that is so. Running out of time or room is neither.
+//! Invariant: it returns yes or no only if that is proven. Exceeding the limit of time or states is neither.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -13,21 +13,21 @@ use std::time::{Duration, Instant};
 /// One operation on the units of a SKU.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Op {
-    /// It took effect after this.
+    /// It took effect after this time.
     pub(super) from: Duration,
-    /// And before this; absent: at any time after, or never.
+    /// It took effect before this time; absent: at any later time, or never.
     pub(super) until: Option<Duration>,
     pub(super) effect: Effect,
 }
 
-/// What an operation does, and what has to be true when it does.
+/// What an operation does, and what has to hold when it takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// So many units were there and went.
+    /// At least so many units were available, and were taken.
     Take(i64),
-    /// Fewer than so many units were there.
+    /// Fewer than so many units were available.
     Lack(i64),
-    /// So many units came.
+    /// So many units were added.
     Give(i64),
 }
 
@@ -41,26 +41,26 @@ impl Effect {
     }
 }
 
-/// When to give up.
+/// When the search gives up.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit {
     pub(super) time: Duration,
-    /// How many states are remembered.
+    /// How many states are cached.
     pub(super) states: usize,
 }
 
 /// How a search ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Search {
-    /// There is such an order.
+    /// Such a sequence exists.
     Explained,
-    /// There is none.
+    /// No such sequence exists.
     Unexplained,
-    /// Nobody knows.
+    /// The limit was exceeded: neither is proven.
     GaveUp,
 }
 
-/// Looks for an order, from so many units at first.
+/// Searches for a sequence that starts with so many units.
 pub(super) fn explains(units: i64, mut ops: Vec<Op>, limit: Limit) -> Search {
     ops.sort_by_key(|op| op.from);
     let open = ops.iter().filter(|op| op.until.is_some()).count();
@@ -68,20 +68,20 @@ pub(super) fn explains(units: i64, mut ops: Vec<Op>, limit: Limit) -> Search {
     State { ops, placed, units, open, first: 0 }.search(limit)
 }
 
-/// What is placed so far. The units follow from it, so that it alone is what is remembered.
+/// The operations placed so far. The units follow from them, so the cache holds only the set of placed operations.
 struct State {
-    /// By `from`.
+    /// Sorted by `from`.
     ops: Vec<Op>,
     placed: Vec<u64>,
     units: i64,
-    /// Operations that still have to be placed.
+    /// How many operations still have to be placed.
     open: usize,
-    /// All before it are placed.
+    /// All operations before this index are placed.
     first: usize,
 }
 
-/// One step of the way: what it placed, and what else could be tried from there.
-struct Step {
+/// One step of the search: what it placed, and which operations are untried after it.
+struct SearchStep {
     placed: Vec<usize>,
     untried: Vec<usize>,
 }
@@ -90,15 +90,15 @@ impl State {
     fn search(mut self, limit: Limit) -> Search {
         let began = Instant::now();
         let mut seen: HashSet<Vec<u64>> = HashSet::new();
-        let mut way = vec![self.step(Vec::new())];
-        while let Some(step) = way.last_mut() {
+        let mut path = vec![self.step(Vec::new())];
+        while let Some(step) = path.last_mut() {
             if self.open == 0 {
                 return Search::Explained;
             }
             let Some(next) = step.untried.pop() else {
                 let placed = std::mem::take(&mut step.placed);
                 placed.into_iter().rev().for_each(|op| self.take_back(op));
-                way.pop();
+                path.pop();
                 continue;
             };
             if began.elapsed() >= limit.time || seen.len() >= limit.states {
@@ -107,7 +107,7 @@ impl State {
             self.place(next);
             let step = self.step(vec![next]);
             if seen.insert(self.placed.clone()) {
-                way.push(step);
+                path.push(step);
             } else {
                 step.placed.into_iter().rev().for_each(|op| self.take_back(op));
             }
@@ -115,20 +115,20 @@ impl State {
         Search::Unexplained
     }
 
-    /// Places every "too few" that is true now, and says what can be tried after that, the most urgent last.
-    fn step(&mut self, mut placed: Vec<usize>) -> Step {
+    /// Places every "too few" that is true at present, and returns what can be tried next, the earliest deadline last.
+    fn step(&mut self, mut placed: Vec<usize>) -> SearchStep {
         loop {
             let possible = self.possible();
             let lacks = |op: &&usize| matches!(self.ops[**op].effect, Effect::Lack(_));
-            let Some(&true_now) = possible.iter().find(lacks) else {
-                return Step { placed, untried: possible };
+            let Some(&holds_now) = possible.iter().find(lacks) else {
+                return SearchStep { placed, untried: possible };
             };
-            self.place(true_now);
-            placed.push(true_now);
+            self.place(holds_now);
+            placed.push(holds_now);
         }
     }
 
-    /// Unplaced operations that may come next and fit, one of each effect.
+    /// Unplaced operations that may come next and fit, one per effect.
     fn possible(&self) -> Vec<usize> {
         let (mut found, mut before): (Vec<usize>, Option<Duration>) = (Vec::new(), None);
         for (at, op) in self.ops.iter().enumerate().skip(self.first).filter(|(at, _)| !self.is_placed(*at)) {
@@ -206,7 +206,7 @@ mod tests {
         Op { from: Duration::from_micros(from), until: until.map(Duration::from_micros), effect }
     }
 
-    /// Every order there is, one after the other: what the search must agree with.
+    /// Tries every sequence; the search must agree with it.
     fn by_trying_all(units: i64, ops: &[Op]) -> bool {
         let Some(before) = ops.iter().filter_map(|op| op.until).min() else { return true };
         ops.iter().enumerate().filter(|(_, op)| op.from <= before).any(|(at, op)| {
@@ -232,22 +232,22 @@ mod tests {
     }
 
     #[test]
-    fn the_search_finds_an_order_if_and_only_if_there_is_one() {
+    fn the_search_finds_a_sequence_if_and_only_if_one_exists() {
         let mut seeded = StdRng::seed_from_u64(9);
         let mut counted = (0, 0);
         for case in 0..20_000 {
             let (units, ops) = random(&mut seeded);
-            let there_is = by_trying_all(units, &ops);
-            *(if there_is { &mut counted.0 } else { &mut counted.1 }) += 1;
+            let exists = by_trying_all(units, &ops);
+            *(if exists { &mut counted.0 } else { &mut counted.1 }) += 1;
             let found = explains(units, ops.clone(), AMPLE);
-            let right = if there_is { Search::Explained } else { Search::Unexplained };
-            assert_eq!(found, right, "case {case}: {units} units, {ops:?}");
+            let correct = if exists { Search::Explained } else { Search::Unexplained };
+            assert_eq!(found, correct, "case {case}: {units} units, {ops:?}");
         }
         assert!(counted.0 > 2_000 && counted.1 > 2_000, "both are common: {counted:?}");
     }
 
     #[test]
-    fn what_came_back_in_between_explains_a_sale_after_sold_out() {
+    fn units_returned_in_between_explain_a_sale_after_sold_out() {
         let sale = |from| op(from, Some(from + 1), Effect::Take(1));
         let sold_out = op(20, Some(21), Effect::Lack(1));
         let without = vec![sale(10), sold_out, sale(30)];
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_order_is_refused_rightly_where_a_small_one_is_served() {
+    fn a_large_order_may_be_refused_where_a_small_one_is_accepted() {
         let ops =
             vec![op(1, Some(2), Effect::Lack(3)), op(3, Some(4), Effect::Take(2)), op(5, Some(6), Effect::Lack(1))];
         assert_eq!(explains(2, ops.clone(), AMPLE), Search::Explained);
@@ -265,19 +265,19 @@ mod tests {
     }
 
     #[test]
-    fn out_of_time_or_room_is_no_answer() {
+    fn exceeding_the_limit_proves_nothing() {
         let ops = vec![op(1, Some(2), Effect::Take(1)), op(3, Some(4), Effect::Lack(1))];
         assert_eq!(explains(1, ops.clone(), Limit { time: Duration::ZERO, ..AMPLE }), Search::GaveUp);
         assert_eq!(explains(1, ops, Limit { states: 0, ..AMPLE }), Search::GaveUp);
     }
 
     #[test]
-    fn thousands_of_overlapping_orders_are_no_burden() {
+    fn thousands_of_overlapping_orders_stay_within_the_limit() {
         let sales = (0..3_000).map(|n| op(n, Some(n + 40), Effect::Take(1)));
         let refusals = (0..3_000).map(|n| op(3_000 + n, Some(3_040 + n), Effect::Lack(1)));
         let back = (0..10).map(|n| op(n, None, Effect::Give(1)));
         let ops: Vec<_> = sales.chain(refusals).chain(back).collect();
         assert_eq!(explains(3_000, ops.clone(), AMPLE), Search::Explained);
-        assert_eq!(explains(2_990, ops, AMPLE), Search::Explained, "ten came back");
+        assert_eq!(explains(2_990, ops, AMPLE), Search::Explained, "ten units were returned");
     }
 }

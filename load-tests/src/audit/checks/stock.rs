@@ -1,103 +1,104 @@
-//! Items 1 to 3: what the stock row says against what was promised out of it.
+//! Items 1 to 3: the stock row against the reservations and the ledger.
 
-use crate::audit::Evidence;
-use crate::oversold;
+use crate::audit::evidence::Evidence;
+use crate::audit::oversold;
+use crate::audit::snapshot::{LedgerKind, StockRow};
+use crate::audit::violation::Violation;
 
-/// 1. Σ live units ≤ units there are, per SKU; from the reservations now, and from the ledger at any time.
-pub(in crate::audit) fn live_units_exist(evidence: &Evidence<'_>) -> Vec<String> {
-    let books = evidence.books;
-    let (live, ever) = (books.live_units(), oversold::by_sku(&books.ledger));
-    let mut found = Vec::new();
-    for row in &books.stock {
+/// 1. Σ live units ≤ units in stock, per SKU: by the reservations at present, and by the ledger at any time.
+pub(super) fn live_units_exist(evidence: &Evidence<'_>) -> Vec<Violation> {
+    let snapshot = evidence.snapshot;
+    let (live, ever) = (snapshot.live_units(), oversold::by_sku(&snapshot.ledger));
+    let mut violations = Vec::new();
+    for row in &snapshot.stock {
+        let (sku, on_hand) = (row.sku.clone(), row.on_hand);
         let live = live.get(row.sku.as_str()).copied().unwrap_or_default();
-        if live > row.on_hand {
-            found.push(format!("{}: {live} units are promised and {} are there", row.sku, row.on_hand));
-        } else if let Some(&over) = ever.get(row.sku.as_str()).filter(|over| **over > 0) {
-            found.push(format!("{}: {over} units too many were promised for a while", row.sku));
+        if live > on_hand {
+            violations.push(Violation::LiveUnitsExceedStock { sku, live, on_hand });
+        } else if let Some(&excess) = ever.get(row.sku.as_str()).filter(|excess| **excess > 0) {
+            violations.push(Violation::LiveUnitsExceededStock { sku, excess });
         }
     }
-    found
+    violations
 }
 
-/// 2. available = on hand − Σ live units; and the ledger moved as many units as the reservations hold.
-pub(in crate::audit) fn available_adds_up(evidence: &Evidence<'_>) -> Vec<String> {
-    let books = evidence.books;
-    let (live, ledger) = (books.live_units(), books.ledger_by_sku());
-    let mut found = Vec::new();
-    for row in &books.stock {
+/// 2. available = on hand − Σ live units, and the ledger took as many units as the live reservations hold.
+pub(super) fn available_adds_up(evidence: &Evidence<'_>) -> Vec<Violation> {
+    let snapshot = evidence.snapshot;
+    let (live, ledger) = (snapshot.live_units(), snapshot.ledger_by_sku());
+    let mut violations = Vec::new();
+    for row in &snapshot.stock {
         let live = live.get(row.sku.as_str()).copied().unwrap_or_default();
-        if row.available != row.on_hand - live {
-            let (sku, available, on_hand) = (&row.sku, row.available, row.on_hand);
-            found.push(format!(
-                "{sku}: available is {available}, but {on_hand} on hand − {live} promised = {}",
-                on_hand - live
-            ));
+        let (available, on_hand) = (row.available, row.on_hand);
+        if available != on_hand - live {
+            violations.push(Violation::AvailableDiffers { sku: row.sku.clone(), available, on_hand, live });
         }
         let rows = ledger.get(row.sku.as_str()).map(Vec::as_slice).unwrap_or_default();
-        let gone: i64 = rows.iter().filter(|entry| entry.kind != "put").map(|entry| -entry.delta).sum();
-        if gone != live {
-            found.push(format!("{}: the ledger gave out {gone} units, the reservations hold {live}", row.sku));
+        let taken: i64 = rows.iter().filter(|entry| entry.kind != LedgerKind::Put).map(|entry| -entry.delta).sum();
+        if taken != live {
+            violations.push(Violation::LedgerDiffers { sku: row.sku.clone(), taken, live });
         }
     }
-    found
+    violations
 }
 
 /// 3. 0 ≤ available ≤ on hand.
-pub(in crate::audit) fn available_within_bounds(evidence: &Evidence<'_>) -> Vec<String> {
-    let out = evidence.books.stock.iter().filter(|row| row.available < 0 || row.available > row.on_hand);
-    out.map(|row| format!("{}: {} of {} are available", row.sku, row.available, row.on_hand)).collect()
+pub(super) fn available_within_bounds(evidence: &Evidence<'_>) -> Vec<Violation> {
+    let out = evidence.snapshot.stock.iter().filter(|row| row.available < 0 || row.available > row.on_hand);
+    let violation = |row: &StockRow| Violation::AvailableOutOfBounds {
+        sku: row.sku.clone(),
+        available: row.available,
+        on_hand: row.on_hand,
+    };
+    out.map(violation).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::checks::forged::{honest, only};
+    use crate::audit::checks::corruption::{only, valid};
+    use crate::audit::{Item, LedgerKind, LedgerRow, Violation};
 
     #[test]
-    fn more_promised_than_there_is_breaks_item_1() {
-        let mut books = honest();
-        books.reservations[0].lines[0].quantity = 9;
-        assert!(only(&books, 1).iter().any(|found| found.contains("10 units are promised and 3 are there")));
+    fn more_live_units_than_stock_break_item_1() {
+        let mut snapshot = valid();
+        snapshot.reservations[0].lines[0].quantity = 9;
+        let exceeded = Violation::LiveUnitsExceedStock { sku: "a".into(), live: 10, on_hand: 3 };
+        assert_eq!(only(&snapshot, Item::LiveUnitsExist), [exceeded]);
     }
 
     #[test]
     fn an_oversell_that_was_cancelled_again_still_breaks_item_1() {
-        let mut books = honest();
-        for (delta, kind) in [(-5, "reserve"), (5, "cancel")] {
-            let last = books.ledger.last().expect("a ledger").clone();
+        let mut snapshot = valid();
+        for (delta, kind) in [(-5, LedgerKind::Reserve), (5, LedgerKind::Cancel)] {
+            let last = snapshot.ledger.last().expect("a ledger").clone();
             let (before, after) = (last.after, last.after + delta);
-            books.ledger.push(crate::audit::LedgerRow {
-                seq: last.seq + 1,
-                delta,
-                before,
-                after,
-                kind: kind.into(),
-                fence: None,
-                ..last
-            });
+            snapshot.ledger.push(LedgerRow { seq: last.seq + 1, delta, before, after, kind, fence: None, ..last });
         }
-        assert!(only(&books, 1).iter().any(|found| found.contains("for a while")));
+        let exceeded = Violation::LiveUnitsExceededStock { sku: "a".into(), excess: 4 };
+        assert_eq!(only(&snapshot, Item::LiveUnitsExist), [exceeded]);
     }
 
     #[test]
     fn available_that_does_not_add_up_breaks_item_2() {
-        let mut books = honest();
-        books.stock[0].available += 1;
-        assert_eq!(only(&books, 2).len(), 1);
+        let mut snapshot = valid();
+        snapshot.stock[0].available += 1;
+        assert_eq!(only(&snapshot, Item::AvailableAddsUp).len(), 1);
     }
 
     #[test]
-    fn a_ledger_that_forgot_a_sale_breaks_item_2() {
-        let mut books = honest();
-        books.ledger.pop();
-        assert!(only(&books, 2)[0].contains("the ledger gave out 1 units, the reservations hold 2"));
+    fn a_ledger_without_the_row_of_a_sale_breaks_item_2() {
+        let mut snapshot = valid();
+        snapshot.ledger.pop();
+        let differs = Violation::LedgerDiffers { sku: "a".into(), taken: 1, live: 2 };
+        assert_eq!(only(&snapshot, Item::AvailableAddsUp), [differs]);
     }
 
     #[test]
-    fn negative_availability_breaks_item_3() {
-        let mut books = honest();
-        books.stock[0].available = -1;
-        assert_eq!(only(&books, 3).len(), 1);
-        books.stock[0].available = 4;
-        assert_eq!(only(&books, 3).len(), 1);
+    fn available_below_zero_or_above_on_hand_breaks_item_3() {
+        let mut snapshot = valid();
+        snapshot.stock[0].available = -1;
+        assert_eq!(only(&snapshot, Item::AvailableWithinBounds).len(), 1);
+        snapshot.stock[0].available = 4;
+        assert_eq!(only(&snapshot, Item::AvailableWithinBounds).len(), 1);
     }
 }

@@ -1,8 +1,10 @@
-//! What the page says, without a browser.
+//! The text of the page, without a browser.
 
 use super::*;
 use crate::faults::Fault;
-use crate::report::sample;
+use crate::report::baseline::Baseline;
+use crate::report::model::{RowVoid, VoidReason};
+use crate::report::{json, sample};
 
 fn page(report: &Report) -> String {
     text(report).expect("a page")
@@ -14,8 +16,8 @@ fn the_page_opens_with_the_verdict_in_one_sentence() {
     let page = page(&report);
     assert!(page.contains(r#"class="banner passed" id="verdict">PASSED: "#), "{}", &page[..400]);
     let mut void = report;
-    void.verdict.valid = false;
-    void.verdict.why_not.push("off without a fault: the load was too light".into());
+    let reason = VoidReason::Row { row: void.runs[0].name(), reason: RowVoid::LoadTooLight { oversold: 1, stock: 9 } };
+    void.verdict = void.verdict.also_void(vec![reason]);
     assert!(super::text(&void).expect("a page").contains(r#"class="banner void" id="verdict">VOID: off without"#));
 }
 
@@ -24,16 +26,16 @@ fn every_row_is_in_the_table_and_has_its_three_charts() {
     let report = sample::report();
     let page = page(&report);
     assert_eq!(page.matches("<article").count(), report.runs.len());
-    // And three that are about all rows: oversold, orders per second, the heat map.
+    // Three more cover all rows: oversold, orders per second, the heat map.
     assert_eq!(page.matches("<svg ").count(), report.runs.len() * 3 + 3);
     assert_eq!(page.matches("role=\"img\"").count(), page.matches("<svg ").count());
 }
 
 #[test]
-fn what_was_found_is_told_as_text_and_never_as_markup() {
+fn a_violation_is_shown_as_text_and_never_as_markup() {
     let page = page(&sample::report());
-    assert!(page.contains("promised &amp; &lt;100&gt; are there"));
-    assert!(!page.contains("<100>"));
+    assert!(page.contains("&lt;a&gt; &amp; b: 400 units are reserved or sold"));
+    assert!(!page.contains("<a> & b"));
 }
 
 #[test]
@@ -53,11 +55,11 @@ fn a_run_of_one_strategy_has_no_heat_map_and_a_run_of_nothing_has_a_page() {
     report.runs.truncate(1);
     assert!(!page(&report).contains("Every strategy under every fault"));
     report.runs.clear();
-    assert!(page(&report).contains("it was not run without a lock"));
+    assert!(page(&report).contains("no row without a lock was run"));
 }
 
 #[test]
-fn of_many_rows_the_most_telling_of_each_strategy_is_drawn() {
+fn of_many_rows_the_most_significant_of_each_strategy_has_charts() {
     let mut runs = Vec::new();
     for _ in 0..9 {
         runs.push(sample::run(Strategy::RedlockFenced, Fault::PauseOrder));
@@ -70,28 +72,16 @@ fn of_many_rows_the_most_telling_of_each_strategy_is_drawn() {
 }
 
 #[test]
-fn an_earlier_report_stands_beside_this_one() {
+fn an_earlier_report_is_compared_with_this_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut earlier = sample::report();
     earlier.runs.truncate(2);
     earlier.runs[0].orders_per_second = 25.0;
-    crate::report::json::write(&earlier, folder.path()).expect("report.json");
-    let baseline = crate::report::baseline::Baseline::read(&folder.path().join("report.json")).expect("a baseline");
-    let report = sample::report().against(Some(&baseline));
+    json::write(&earlier, folder.path()).expect("report.json");
+    let baseline = Baseline::read(&folder.path().join("report.json")).expect("a baseline");
+    let mut report = sample::report();
+    report.comparison = Some(baseline.compare(&report.runs));
     let page = page(&report);
     assert!(page.contains("25 → 50 (× 2.00)"), "{}", page.split("id=\"comparison\"").nth(1).unwrap_or_default());
-    assert!(crate::report::markdown::text(&report).contains("| off · none | 300 → 300 (× 1.00) | 25 → 50 (× 2.00) |"));
     assert_eq!(report.comparison.expect("compared").rows.len(), 2, "rows without a counterpart are not compared");
-}
-
-#[test]
-fn what_is_no_earlier_report_is_refused_by_name() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("old.json");
-    let refused = |text: &str| {
-        std::fs::write(&path, text).expect("a file");
-        format!("{:#}", crate::report::baseline::Baseline::read(&path).expect_err("no baseline"))
-    };
-    assert!(refused("{}").contains("old.json is not a report.json"));
-    assert!(refused(r#"{"schema": 9, "started_at": "", "runs": []}"#).contains("has schema 9"));
 }

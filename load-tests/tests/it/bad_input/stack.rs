@@ -115,7 +115,7 @@ impl Stack {
         available.fetch_one(&self.stock_book).await.expect("a row")
     }
 
-    /// So many chairs are left, the books agree, and the next good order is held.
+    /// So many chairs are left, the snapshot agree, and the next good order is held.
     pub(super) async fn is_unharmed(&self, left: i64) {
         for service in [&self.order, &self.inventory] {
             assert!(!service.process.ended(), "{}", service.process.log_tail(30));

@@ -1,27 +1,28 @@
-//! Two replicas of each service on real servers, every one of which can be killed and comes back on its old
-//! address. No judgement here.
+//! Two replicas of each service on real servers. Each replica can be killed and restarts at its address.
+//!
+//! Absence: nothing is judged here.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use load_tests::target::Databases;
+use load_tests::cluster::target::Databases;
 use reqwest::{Client, RequestBuilder};
 use testbed::{Postgres, PostgresOptions, Process, ProcessSpec, RedisNode};
 use tokio::sync::Mutex;
 
 const TOKEN: &str = "lab-only-token";
-const PATIENCE: Duration = Duration::from_mins(1);
-/// Of the orders placed at the second replica; short, so that holds expire while they are used.
+const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
+/// The hold of orders placed at the second replica; short, so that holds expire while they are used.
 const SHORT_HOLD_SECONDS: &str = "1";
 
-/// One process and the way to start it again.
+/// One process, and how it is started again.
 struct Replica {
     spec: ProcessSpec,
     process: Mutex<Option<Process>>,
     url: String,
 }
 
-/// Everything that runs. The services end before the servers they need.
+/// Everything that runs. The services end before the servers that they use.
 pub(super) struct World {
     orders: Vec<Replica>,
     inventory: Vec<Replica>,
@@ -31,7 +32,7 @@ pub(super) struct World {
     _postgres: Postgres,
 }
 
-/// An answer, as far as it is looked at.
+/// An answer: the parts that are compared.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -76,17 +77,17 @@ impl World {
             ];
             orders.push(Replica::start("order", number, &envs).await);
         }
-        let http = Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        let http = Client::builder().no_proxy().timeout(ANSWERS_WITHIN).build().expect("a client");
         Self { orders, inventory, http, databases, _redis: redis, _postgres: postgres }
     }
 
-    /// SIGKILL, and a new process on the same address.
+    /// SIGKILL, and a new process at the same address.
     pub(super) async fn crash(&self, which: usize) {
         let all: Vec<_> = self.orders.iter().chain(&self.inventory).collect();
         all[which % all.len()].crash().await;
     }
 
-    /// Sends to order replica `which`, or to the other one while that takes no connection. `None` is silence.
+    /// Sends to order replica `which`, or to the other one if that refuses the connection. `None` is silence.
     pub(super) async fn order(
         &self,
         which: usize,
@@ -104,7 +105,7 @@ impl World {
         None
     }
 
-    /// Sets what there is of a SKU; refused below what is held.
+    /// Sets the stock of a SKU; refused below the units that are held.
     pub(super) async fn put_stock(&self, sku: &str, on_hand: i64) -> Option<Reply> {
         let body = serde_json::json!({ "on_hand": on_hand });
         for replica in &self.inventory {
@@ -147,7 +148,7 @@ impl Replica {
 
 async fn run(spec: &ProcessSpec) -> (Process, String) {
     let mut process = Process::spawn(spec.clone()).expect("the service starts");
-    let url = process.first_line(PATIENCE).await;
+    let url = process.first_line(ANSWERS_WITHIN).await;
     let url = url.unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail(20)));
     (process, url)
 }
@@ -160,7 +161,7 @@ async fn read(response: reqwest::Response) -> Option<Reply> {
     Some(Reply { status, code, body, bytes })
 }
 
-/// Tests run from `target/<profile>/deps`; binaries lie one folder up.
+/// A program of this workspace: tests run from `target/<profile>/deps`, programs are one folder up.
 fn beside_this_test(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a path");
     let program = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>").join(name);

@@ -1,7 +1,11 @@
 //! Every route of the inventory service, on one page. Paths and documentation stand at the handlers;
 //! `service_kit::serve` adds `/livez`, `/readyz`, `/metrics`, limits and fallbacks.
 
-use axum::{Router, middleware::from_fn, routing::post};
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::post,
+};
 use service_kit::{auth::require_bearer, deadline, docs};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -31,7 +35,7 @@ pub fn router(state: AppState) -> Router {
     let (routes, document) = routes().split_for_parts();
     let pauses = Router::new().route("/v1/lab/pauses", post(lab::arm).get(lab::pauses).delete(lab::disarm));
     let routes = if state.lab.is_some() { routes.merge(pauses) } else { routes };
-    let routes = routes.layer(from_fn(deadline::respect)).layer(require_bearer(token));
+    let routes = routes.layer(from_fn(deadline::enforce)).layer(from_fn_with_state(token, require_bearer));
     routes.with_state(state).merge(docs::pages(document))
 }
 

@@ -39,7 +39,7 @@ impl AppState {
         &self,
         write: impl Future<Output = Result<T, StockError>> + Send + 'static,
     ) -> Result<T, StockError> {
-        let task = self.writes.spawn(service_kit::trace::carry(write));
+        let task = self.writes.spawn(service_kit::trace::in_current_trace(write));
         task.await.map_err(StockError::WriteTaskFailed)?
     }
 

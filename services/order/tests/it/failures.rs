@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stack::{Reply, Setup, Stack, eventually, wanted};
+use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
 const LOCK: &str = "lock:sku:chair";
 
@@ -170,7 +170,7 @@ async fn a_payment_that_outlasts_the_lease_sells_nothing_and_stays_nowhere_open(
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 1).await;
 
-    let refused = Reply::of(stack.post("k").json(&wanted("chair", 1)).timeout(Duration::from_secs(20))).await;
+    let refused = Reply::of(stack.post("k").json(&order_body("chair", 1)).timeout(Duration::from_secs(20))).await;
 
     refused.is(503, "lock_timeout").asks_to_retry();
     assert_eq!((stack.reservations().await, stack.available("chair").await), (0, 1));

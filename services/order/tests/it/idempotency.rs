@@ -3,21 +3,21 @@
 
 use std::time::Duration;
 
+use contract::{ProblemCode, Strategy};
 use order::{
-    order::Wanted,
-    orders_db::{Begun, Ending, Request},
-    strategy::Strategy,
+    domain::order::OrderRequest,
+    store::idempotency::{BeginResult, Completion, KeyedRequest},
 };
 use serde_json::json;
 
-use crate::stack::{Reply, Setup, Stack, eventually, wanted};
+use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
 #[tokio::test]
 async fn idempotency_key_missing_is_400() {
     let stack = Stack::start().await;
-    let without = stack.http.post(format!("{}/v1/orders", stack.url)).json(&wanted("chair", 1));
+    let without = stack.http.post(format!("{}/v1/orders", stack.url)).json(&order_body("chair", 1));
     Reply::of(without).await.is(400, "idempotency_key_missing");
-    Reply::of(stack.post("").json(&wanted("chair", 1))).await.is(400, "idempotency_key_missing");
+    Reply::of(stack.post("").json(&order_body("chair", 1))).await.is(400, "idempotency_key_missing");
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn idempotency_key_reused_is_422_for_another_body() {
 async fn idempotency_in_progress_is_409_while_the_first_is_worked_on() {
     let stack = Stack::with(Setup { payment_ms: 500, ..Setup::default() }).await;
     stack.put_stock("chair", 5).await;
-    let first = tokio::spawn(Reply::of(stack.post("k").json(&wanted("chair", 1))));
+    let first = tokio::spawn(Reply::of(stack.post("k").json(&order_body("chair", 1))));
     eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
 
     let second = stack.place("k", "chair", 1).await;
@@ -139,26 +139,28 @@ async fn an_order_that_never_got_as_far_as_its_write_fails_and_can_be_tried_agai
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
     let request = request("k", "chair", &stack);
-    let begun = stack.app.placing.db.begin(&request, Duration::ZERO).await.expect("begun");
-    let Begun::Owned(owned) = begun else { panic!("{begun:?}") };
+    let begun = stack.app.api.placement.db.begin(&request, Duration::ZERO).await.expect("begun");
+    let BeginResult::Claimed(claim) = begun else { panic!("{begun:?}") };
 
     stack.reconcile_until("k", "failed").await;
 
     let placed = stack.place("k", "chair", 1).await;
-    assert_eq!((placed.status, placed.body["id"].as_str()), (201, Some(owned.order_id.to_string().as_str())));
+    assert_eq!((placed.status, placed.body["id"].as_str()), (201, Some(claim.order_id.to_string().as_str())));
 }
 
 #[tokio::test]
 async fn a_worker_that_was_taken_over_records_nothing_any_more() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
-    let db = &stack.app.placing.db;
+    let db = &stack.app.api.placement.db;
     let request = request("k", "chair", &stack);
-    let Begun::Owned(slow) = db.begin(&request, Duration::ZERO).await.expect("begun") else { panic!("not owned") };
+    let BeginResult::Claimed(slow) = db.begin(&request, Duration::ZERO).await.expect("begun") else {
+        panic!("not owned")
+    };
     let placed = stack.place("k", "chair", 1).await;
     assert_eq!(placed.status, 201, "{}", placed.body);
 
-    let recorded = db.finish(&slow, &Ending::Failed("lock_timeout")).await.expect("finish");
+    let recorded = db.complete(&slow, &Completion::Failed(ProblemCode::LockTimeout)).await.expect("complete");
 
     assert!(!recorded);
     assert_eq!(stack.order_status("k").await, "held");
@@ -170,14 +172,14 @@ async fn a_key_that_expired_is_a_new_key() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 5).await;
     let first = stack.place("k", "chair", 1).await;
-    order::reconcile::round(&stack.app.placing).await.expect("a round");
+    order::placement::reconcile::round(&stack.app.api.placement).await.expect("a round");
     assert_eq!(stack.place("k", "chair", 1).await.bytes, first.bytes, "it is young yet");
     sqlx::query("update idempotency_keys set created_at = now() - interval '25 hours'")
         .execute(&stack.orders)
         .await
         .expect("update");
 
-    order::reconcile::round(&stack.app.placing).await.expect("a round");
+    order::placement::reconcile::round(&stack.app.api.placement).await.expect("a round");
 
     let second = stack.place("k", "chair", 1).await;
     assert_eq!(second.status, 201, "{}", second.body);
@@ -185,8 +187,8 @@ async fn a_key_that_expired_is_a_new_key() {
     assert_eq!(stack.available("chair").await, 3);
 }
 
-fn request(key: &str, sku: &str, stack: &Stack) -> Request {
-    let wanted = Wanted::parse("ada", [(sku, 1)].into_iter(), stack.app.limits).expect("valid");
+fn request(key: &str, sku: &str, stack: &Stack) -> KeyedRequest {
+    let order = OrderRequest::parse("ada", [(sku, 1)].into_iter(), stack.app.api.limits).expect("valid");
     let strategy = Strategy::RedlockFenced;
-    Request { scope: "place-order", key: key.to_owned(), wanted, strategy, traceparent: None }
+    KeyedRequest { scope: "place-order", key: key.to_owned(), order, strategy, traceparent: None }
 }

@@ -3,7 +3,7 @@
 
 use testbed::Proxy;
 
-use crate::stack::{Reply, Setup, Stack, eventually, wanted};
+use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
 #[tokio::test]
 async fn between_client_and_order() {
@@ -13,7 +13,7 @@ async fn between_client_and_order() {
     let line = Proxy::start(address).await.expect("a proxy");
     line.drop_to_client(true);
     let through = stack.http.post(format!("http://{}/v1/orders", line.addr())).header("idempotency-key", "k");
-    let unheard = tokio::spawn(through.json(&wanted("chair", 1)).send());
+    let unheard = tokio::spawn(through.json(&order_body("chair", 1)).send());
     eventually("the order is held", async || {
         stack.reservations().await == 1 && stack.order_status("k").await == "held"
     })
@@ -61,7 +61,7 @@ async fn between_inventory_and_its_commit() {
     for number in 0..6 {
         stack.place(&format!("before{number}"), "chair", 1).await.is(201, "");
     }
-    let placing = tokio::spawn(Reply::of(stack.post("k").json(&wanted("chair", 1))));
+    let placing = tokio::spawn(Reply::of(stack.post("k").json(&order_body("chair", 1))));
     eventually("the payment is being authorised", async || stack.payments().await.len() == 7).await;
     stack.stock_line.drop_to_client(true);
     eventually("it is committed", async || stack.reservations().await == 7).await;

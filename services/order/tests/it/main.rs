@@ -1,22 +1,22 @@
 //! The order service against real Postgres, real Redis nodes and the real
 //! inventory service. Nothing is mocked; what breaks is really broken.
 
-mod backends;
+mod batching;
 mod collector;
-mod documented;
 mod failures;
 mod idempotency;
-mod life;
+mod lifecycle;
+mod lock_backends;
 mod lock_nodes;
 mod lost_replies;
+mod openapi;
 mod outages;
-mod paused;
-mod paused_order;
+mod outcome_unknown;
+mod paused_before_write;
+mod paused_write;
 mod payments;
-mod placing;
+mod placement;
 mod process;
 mod requests;
-mod sharing;
 mod stack;
 mod traces;
-mod unheard;

@@ -8,7 +8,7 @@ use testbed::Proxy;
 
 use crate::{
     process::{self, Running},
-    stack::{Reply, Setup, Stack, eventually, start_inventory, through, wanted},
+    stack::{Reply, Setup, Stack, eventually, order_body, start_inventory, through},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,8 +27,8 @@ fn said(log: &Path) -> Vec<String> {
 }
 
 fn away_and_back(dependency: &str) -> [String; 2] {
-    let away = "WARN away; what needs it is refused until it is back";
-    [format!("{away} {dependency}"), format!("INFO back {dependency}")]
+    let effect = "unreachable: requests that need it are refused with 503 until it answers";
+    [format!("WARN {dependency} {effect} {dependency}"), format!("INFO {dependency} reachable again {dependency}")]
 }
 
 fn from_start_to_end(outages: impl IntoIterator<Item = [String; 2]>) -> Vec<String> {
@@ -40,7 +40,7 @@ fn from_start_to_end(outages: impl IntoIterator<Item = [String; 2]>) -> Vec<Stri
 
 async fn place(stack: &Stack, order: &Running, key: &str) -> Reply {
     let request = stack.http.post(format!("{}/v1/orders", order.url)).header("idempotency-key", key);
-    Reply::of(request.json(&wanted("chair", 1))).await
+    Reply::of(request.json(&order_body("chair", 1))).await
 }
 
 /// Orders while those lines are cut, until it is told that they are healed.

@@ -1,6 +1,15 @@
 //! Money: captured if and only if the order stands, and never left open.
 
-use crate::stack::{Stack, eventually};
+use std::time::Duration;
+
+use contract::Strategy;
+use order::{
+    domain::order::OrderRequest,
+    placement::service::PlacementResult,
+    store::{idempotency::KeyedRequest, payments::PaymentProvider},
+};
+
+use crate::stack::{Setup, Stack, eventually};
 
 #[tokio::test]
 async fn an_authorisation_that_landed_after_its_order_had_failed_is_voided() {
@@ -13,7 +22,7 @@ async fn an_authorisation_that_landed_after_its_order_had_failed_is_voided() {
         .expect("insert");
 
     eventually("voided", async || {
-        let round = order::reconcile::round(&stack.app.placing).await;
+        let round = order::placement::reconcile::round(&stack.app.api.placement).await;
         round.expect("a round");
         stack.payments().await == ["voided"]
     })
@@ -22,25 +31,25 @@ async fn an_authorisation_that_landed_after_its_order_had_failed_is_voided() {
 
 #[tokio::test]
 async fn a_retry_after_a_voided_payment_is_authorised_and_captured_anew() {
-    let setup = crate::stack::Setup { payment_ms: 1_000, lease_ms: 600, wait_ms: 3_000, ..Default::default() };
+    let setup = Setup { payment_ms: 1_000, lease_ms: 600, wait_ms: 3_000, ..Setup::default() };
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 1).await;
     stack.place("k", "chair", 1).await.is(503, "lock_timeout");
     assert_eq!(stack.payments().await, ["voided"]);
     // The provider recovers: the next replica is configured for it.
-    let quick = order::payment::Provider::new(&stack.orders_url, 1, std::time::Duration::ZERO).expect("a provider");
-    let mut placing = (*stack.app.placing).clone();
-    placing.crowds.section.payments = quick;
+    let quick = PaymentProvider::new(&stack.orders_url, 1, Duration::ZERO).expect("a provider");
+    let mut placement = stack.app.api.placement.clone();
+    placement.batcher.section.payments = quick;
 
-    let request = order::orders_db::Request {
+    let request = KeyedRequest {
         scope: "place-order",
         key: "k".to_owned(),
-        wanted: order::order::Wanted::parse("ada", [("chair", 1)].into_iter(), stack.app.limits).expect("valid"),
-        strategy: order::strategy::Strategy::RedlockFenced,
+        order: OrderRequest::parse("ada", [("chair", 1)].into_iter(), stack.app.api.limits).expect("valid"),
+        strategy: Strategy::RedlockFenced,
         traceparent: None,
     };
-    let placed = placing.place(request).await;
+    let placed = placement.place(request).await;
 
-    assert!(matches!(placed, order::placing::Placed::Now(ref answer, _) if answer.status == 201), "{placed:?}");
+    assert!(matches!(placed, PlacementResult::Final(ref answer, _) if answer.status == 201), "{placed:?}");
     eventually("captured", async || stack.payments().await == ["captured"]).await;
 }

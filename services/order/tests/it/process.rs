@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use testbed::{Process, ProcessSpec, RedisNode};
 
-use crate::stack::{Reply, Setup, Stack, eventually, wanted};
+use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -118,6 +118,6 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn post(&self, stack: &Stack, key: &str) -> tokio::task::JoinHandle<reqwest::Result<reqwest::Response>> {
         let request = stack.http.post(format!("{}/v1/orders", self.url));
-        tokio::spawn(request.header("idempotency-key", key).json(&wanted("chair", 1)).send())
+        tokio::spawn(request.header("idempotency-key", key).json(&order_body("chair", 1)).send())
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::stack::{Reply, Setup, Stack, wanted};
+use crate::stack::{Reply, Setup, Stack, order_body};
 
 async fn nothing_was_stored(stack: &Stack) {
     let keys: i64 =
@@ -37,7 +37,7 @@ async fn malformed_json_is_400() {
 #[tokio::test]
 async fn unsupported_media_type_is_415() {
     let stack = Stack::start().await;
-    let text = stack.post("k").header("content-type", "text/plain").body(wanted("chair", 1).to_string());
+    let text = stack.post("k").header("content-type", "text/plain").body(order_body("chair", 1).to_string());
     Reply::of(text).await.is(415, "unsupported_media_type");
 }
 
@@ -58,7 +58,7 @@ async fn not_found_is_404_for_orders_and_for_paths() {
 #[tokio::test]
 async fn problems_carry_everything_a_client_needs() {
     let stack = Stack::start().await;
-    let refused = Reply::of(stack.http.post(format!("{}/v1/orders", stack.url)).json(&wanted("chair", 1))).await;
+    let refused = Reply::of(stack.http.post(format!("{}/v1/orders", stack.url)).json(&order_body("chair", 1))).await;
     refused.is(400, "idempotency_key_missing");
     for member in ["type", "title", "status", "detail", "instance", "code", "retryable", "trace_id"] {
         assert!(!refused.body[member].is_null(), "{member} is missing in {}", refused.body);

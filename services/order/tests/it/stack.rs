@@ -177,12 +177,12 @@ impl Stack {
 
     /// Places an order for one SKU under the default strategy.
     pub(crate) async fn place(&self, key: &str, sku: &str, quantity: i64) -> Reply {
-        Reply::of(self.post(key).json(&wanted(sku, quantity))).await
+        Reply::of(self.post(key).json(&order_body(sku, quantity))).await
     }
 
     /// The same, with a strategy.
     pub(crate) async fn place_with(&self, strategy: &str, key: &str, sku: &str, quantity: i64) -> Reply {
-        Reply::of(self.post(key).header("lock-strategy", strategy).json(&wanted(sku, quantity))).await
+        Reply::of(self.post(key).header("lock-strategy", strategy).json(&order_body(sku, quantity))).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -228,7 +228,7 @@ impl Stack {
     /// the service has a round of its own at start, and never two work on one order.
     pub(crate) async fn reconcile_until(&self, key: &str, status: &str) {
         eventually(status, async || {
-            let round = order::reconcile::round(&self.app.placing).await;
+            let round = order::placement::reconcile::round(&self.app.api.placement).await;
             round.expect("a round");
             self.order_status(key).await == status
         })
@@ -289,7 +289,7 @@ impl Reply {
     }
 }
 
-pub(crate) fn wanted(sku: &str, quantity: i64) -> Value {
+pub(crate) fn order_body(sku: &str, quantity: i64) -> Value {
     json!({ "customer": "ada", "lines": [{ "sku": sku, "quantity": quantity }] })
 }
 

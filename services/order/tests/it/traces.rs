@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     collector::{Collector, Sent, hex},
     process::{self, Running},
-    stack::{Inventory, Reply, Stack, start_inventory, wanted},
+    stack::{Inventory, Reply, Stack, order_body, start_inventory},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ async fn pair(stack: &Stack, name: &str, endpoint: &str, log: &str) -> (Inventor
 
 async fn place(stack: &Stack, order: &Running, key: &str) -> Reply {
     let request = stack.http.post(format!("{}/v1/orders", order.url)).header("idempotency-key", key);
-    Reply::of(request.header("traceparent", format!("00-{TRACE}-{CALLER}-01")).json(&wanted("chair", 1))).await
+    Reply::of(request.header("traceparent", format!("00-{TRACE}-{CALLER}-01")).json(&order_body("chair", 1))).await
 }
 
 fn only<'a>(spans: &'a [Sent], service: &str, name: &str) -> &'a Sent {

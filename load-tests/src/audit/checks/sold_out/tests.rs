@@ -1,13 +1,14 @@
-//! Histories that a rule about "sold out" must tell apart, and the rule against the search.
+//! Justified and unjustified histories of "sold out", and the rule against the search.
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
-use crate::audit::checks::forged::honest;
-use crate::history::{Answer, Invocation};
+use crate::audit::LedgerRow;
+use crate::audit::checks::corruption::valid;
+use crate::workload::operation::{Answer, Invocation};
 
-/// One attempt on a SKU of which [`honest`] had three units at first.
+/// One attempt on the SKU of [`valid`], which starts with three units.
 fn attempt(key: &str, from: u64, answer: Option<(u64, u16, Option<&str>)>) -> Operation {
     let answered = answer.map(|(at, status, code)| {
         let answer = Answer { status: Some(status), code: code.map(str::to_owned), order_id: None, lock_ms: None };
@@ -25,47 +26,50 @@ fn sold_out(key: &str, from: u64, at: u64) -> Operation {
     attempt(key, from, Some((at, 409, Some("out_of_stock"))))
 }
 
-fn judged(history: &[Operation]) -> Judged {
-    was_justified(&Evidence { books: &honest(), history: Some(history) })
+fn violations(history: &[Operation]) -> Vec<Violation> {
+    let (violations, undecided) = is_justified(&Evidence { snapshot: &valid(), history: Some(history) });
+    assert_eq!(undecided, []);
+    violations
 }
 
 #[test]
-fn sold_out_after_everything_was_sold_is_right() {
+fn sold_out_after_every_unit_was_sold_is_justified() {
     let history = [sold("1", 1, 2), sold("2", 1, 3), sold("3", 4, 9), sold_out("4", 5, 6), sold_out("5", 7, 8)];
-    assert_eq!(judged(&history), Judged::default());
+    assert_eq!(violations(&history), []);
 }
 
 #[test]
-fn sold_out_while_a_unit_was_there_is_found() {
+fn sold_out_while_a_unit_was_available_is_a_violation() {
     let history = [sold("1", 1, 2), sold("2", 1, 3), sold_out("4", 5, 6), sold("3", 7, 9)];
-    let found = judged(&history).found;
-    assert!(found[0].contains("at most 2 of 3 units could be gone"), "{found:?}");
-    assert!(found[1].contains("sold to a request that began after 7"), "{found:?}");
+    let sku = "a".to_owned();
+    let too_early = Violation::SoldOutTooEarly { sku: sku.clone(), at_us: 6, taken: 2, units: 3 };
+    let afterwards = Violation::SoldAfterSoldOut { sku, at_us: 6, began_us: 7 };
+    assert_eq!(violations(&history), [too_early, afterwards]);
 }
 
 #[test]
-fn what_nobody_heard_of_may_have_taken_the_unit_and_a_refusal_may_not() {
+fn a_request_of_unknown_outcome_may_have_taken_the_unit_and_a_refused_one_may_not() {
     let with = |third| [sold("1", 1, 2), sold("2", 1, 3), third, sold_out("4", 5, 6)];
     for open in [
         attempt("3", 4, None),
         attempt("3", 4, Some((99, 503, Some("dependency_unavailable")))),
         attempt("3", 4, Some((5, 500, None))),
     ] {
-        assert_eq!(judged(&with(open)), Judged::default());
+        assert_eq!(violations(&with(open)), []);
     }
     let refused = attempt("3", 4, Some((5, 503, Some("lock_timeout"))));
-    assert_eq!(judged(&with(refused)).found.len(), 1);
+    assert_eq!(violations(&with(refused)).len(), 1);
     let too_late = attempt("3", 7, None);
-    assert_eq!(judged(&with(too_late)).found.len(), 1);
+    assert_eq!(violations(&with(too_late)).len(), 1);
 }
 
 #[test]
-fn a_request_that_was_sent_again_took_one_unit_from_when_it_was_first_sent() {
-    let again = [attempt("3", 4, None), sold("3", 8, 9)];
-    let history = [sold("1", 1, 2), sold("2", 1, 3), again[0].clone(), sold_out("4", 5, 6), again[1].clone()];
-    assert_eq!(judged(&history), Judged::default());
+fn a_retried_request_takes_one_unit_from_when_it_was_first_sent() {
+    let retried = [attempt("3", 4, None), sold("3", 8, 9)];
+    let history = [sold("1", 1, 2), sold("2", 1, 3), retried[0].clone(), sold_out("4", 5, 6), retried[1].clone()];
+    assert_eq!(violations(&history), []);
     let twice = [sold("1", 1, 2), sold("1", 2, 3), sold("2", 1, 3), sold_out("4", 5, 6)];
-    assert!(judged(&twice).found[0].contains("at most 2 of 3"));
+    assert!(matches!(violations(&twice)[0], Violation::SoldOutTooEarly { taken: 2, units: 3, .. }));
 }
 
 #[test]
@@ -73,21 +77,22 @@ fn another_sku_explains_nothing() {
     let mut elsewhere = sold("3", 1, 2);
     elsewhere.invocation.sku = "b".into();
     let history = [sold("1", 1, 2), sold("2", 1, 3), elsewhere, sold_out("4", 5, 6)];
-    assert_eq!(judged(&history).found.len(), 1);
+    assert_eq!(violations(&history).len(), 1);
 }
 
 #[test]
-fn units_that_came_back_are_reckoned_with() {
+fn units_that_were_returned_count_as_supply() {
     let history =
         [sold("1", 1, 2), sold("2", 1, 3), sold("3", 1, 4), sold_out("4", 5, 6), sold("5", 7, 8), sold_out("6", 9, 10)];
-    assert_eq!(judged(&history).found.len(), 1);
-    let mut books = honest();
-    let last = books.ledger.last().expect("a ledger").clone();
-    books.ledger.push(crate::audit::LedgerRow { seq: last.seq + 1, delta: 1, kind: "cancel".into(), ..last });
-    assert_eq!(was_justified(&Evidence { books: &books, history: Some(&history) }), Judged::default());
+    assert_eq!(violations(&history).len(), 1);
+    let mut snapshot = valid();
+    let last = snapshot.ledger.last().expect("a ledger").clone();
+    snapshot.ledger.push(LedgerRow { seq: last.seq + 1, delta: 1, kind: LedgerKind::Cancel, ..last });
+    let evidence = Evidence { snapshot: &snapshot, history: Some(&history) };
+    assert_eq!(is_justified(&evidence), (Vec::new(), Vec::new()));
 }
 
-/// The rule is exact: on histories of single units it says what the search says.
+/// The rule is exact: on histories of single units it agrees with the search.
 #[test]
 fn the_rule_and_the_search_agree() {
     let mut random = StdRng::seed_from_u64(5);
@@ -103,18 +108,17 @@ fn the_rule_and_the_search_agree() {
                     6 => End::Open,
                     _ => End::Refused,
                 };
-                Request { began, quantity: 1, end }
+                OrderRequest { began, quantity: 1, end }
             })
             .collect();
         let sold = requests.iter().filter(|request| matches!(request.end, End::Sold(_))).count();
-        // More sold than there was is item 1's affair; the rule is about what it leaves over.
+        // More units sold than were in stock break item 1; the rule covers the other histories.
         let supply = Supply { first: random.random_range(sold..=sold + 2).try_into().expect("few"), later: Vec::new() };
-        let ruled = by_rule("a", supply.first, &requests).is_empty();
-        *(if ruled { &mut counted.0 } else { &mut counted.1 }) += 1;
-        let searched =
-            explains(supply.first, ops(&requests, &supply), Limit { time: Duration::from_mins(10), ..LIMIT });
-        let right = if ruled { Search::Explained } else { Search::Unexplained };
-        assert_eq!(searched, right, "case {case}: {} units, {requests:?}", supply.first);
+        let justified = by_rule("a", supply.first, &requests).is_empty();
+        *(if justified { &mut counted.0 } else { &mut counted.1 }) += 1;
+        let found = explains(supply.first, ops(&requests, &supply), Limit { time: Duration::from_mins(10), ..LIMIT });
+        let expected = if justified { Search::Explained } else { Search::Unexplained };
+        assert_eq!(found, expected, "case {case}: {} units, {requests:?}", supply.first);
     }
     assert!(counted.0 > 2_000 && counted.1 > 2_000, "both are common: {counted:?}");
 }

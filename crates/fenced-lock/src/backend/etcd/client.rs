@@ -1,0 +1,149 @@
+//! The connection to etcd: made at its first use, a deadline for every call, a name for every failure.
+//! Nothing here knows locks.
+
+use std::error::Error as _;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use etcd_client::{Client, ConnectOptions, Error, GetOptions};
+use tokio::sync::OnceCell;
+
+use super::endpoints::EtcdEndpoints;
+use crate::backend::owner_names::OwnerNames;
+use crate::backend::service::Service;
+use crate::{LockError, Options};
+
+/// Status codes of gRPC. Source: gRPC, "Status codes and their use in gRPC".
+mod code {
+    pub(super) const CANCELLED: i32 = 1;
+    pub(super) const UNKNOWN: i32 = 2;
+    pub(super) const DEADLINE_EXCEEDED: i32 = 4;
+    pub(super) const NOT_FOUND: i32 = 5;
+    pub(super) const PERMISSION_DENIED: i32 = 7;
+    pub(super) const UNAVAILABLE: i32 = 14;
+    pub(super) const UNAUTHENTICATED: i32 = 16;
+}
+
+pub(super) struct EtcdClient {
+    endpoints: EtcdEndpoints,
+    pub(super) service: Service,
+    pub(super) owners: OwnerNames,
+    /// Reconnects by itself after its first connection.
+    client: OnceCell<Client>,
+}
+
+impl EtcdClient {
+    pub(super) fn new(endpoints: EtcdEndpoints, options: &Options) -> Arc<Self> {
+        Arc::new(Self {
+            service: Service::new("etcd", &endpoints.name(), options.node_timeout()),
+            owners: OwnerNames::new(options.client_name()),
+            endpoints,
+            client: OnceCell::new(),
+        })
+    }
+
+    /// Makes one call.
+    pub(super) async fn call<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<T, LockError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.try_call(call).await?.map_err(|error| self.failed(error))
+    }
+
+    /// Makes one call; `None` when etcd does not find the lease of the call.
+    pub(super) async fn call_if_found<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<Option<T>, LockError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        match self.try_call(call).await? {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if is_not_found(&error) => Ok(None),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// The latest revision, as a majority of the cluster knows it.
+    pub(super) async fn revision(&self) -> Result<i64, LockError> {
+        let options = GetOptions::new().with_count_only();
+        let answer = self.call(|mut etcd| async move { etcd.get("fenced-lock/", Some(options)).await }).await?;
+        let header = answer.header().ok_or_else(|| self.service.unexpected("an answer without a revision"))?;
+        Ok(header.revision())
+    }
+
+    /// The lease of a waiter's entry ended before the lock was granted: that is a failure of the service, not a
+    /// lost lock.
+    pub(super) fn queue_position_lost(&self, error: LockError) -> LockError {
+        match error {
+            LockError::Lost { .. } => self.service.unexpected("the queue entry was lost while waiting"),
+            error => error,
+        }
+    }
+
+    async fn try_call<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<Result<T, Error>, LockError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        // Boxed: the library's futures are large, and would be part of every future around them.
+        self.service.with_timeout(async { Ok(Box::pin(call(self.client().await?)).await) }).await
+    }
+
+    async fn client(&self) -> Result<Client, LockError> {
+        let connect = || async {
+            let user = self.endpoints.user();
+            let options = user.map(|(name, password)| ConnectOptions::new().with_user(name, password));
+            Box::pin(Client::connect(self.endpoints.urls(), options)).await.map_err(|error| self.failed(error))
+        };
+        self.client.get_or_try_init(connect).await.cloned()
+    }
+
+    /// Classifies the failure.
+    pub(super) fn failed(&self, error: Error) -> LockError {
+        let code = match &error {
+            Error::GRpcStatus(status) => status.code() as i32,
+            Error::TransportError(_) | Error::IoError(_) => code::UNAVAILABLE,
+            _ => return self.service.wrong_answer(error),
+        };
+        match code {
+            code::PERMISSION_DENIED | code::UNAUTHENTICATED => self.service.refused(error),
+            _ if is_connection_refused(&error) => self.service.refused(error),
+            code::UNAVAILABLE | code::UNKNOWN | code::CANCELLED | code::DEADLINE_EXCEEDED => {
+                self.service.no_answer(error)
+            }
+            _ => self.service.wrong_answer(error),
+        }
+    }
+}
+
+impl fmt::Debug for EtcdClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdClient").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+/// Whether the lease of the call does not exist (any more).
+fn is_not_found(error: &Error) -> bool {
+    match error {
+        Error::GRpcStatus(status) => status.code() as i32 == code::NOT_FOUND,
+        // The library's error for a lease that could not be kept alive.
+        Error::LeaseKeepAliveError(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether no connection could be made at all.
+fn is_connection_refused(error: &Error) -> bool {
+    let mut source = match error {
+        Error::GRpcStatus(status) => status.source(),
+        Error::TransportError(error) => error.source(),
+        _ => None,
+    };
+    while let Some(error) = source {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}

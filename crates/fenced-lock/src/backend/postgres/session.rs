@@ -1,0 +1,126 @@
+//! Sessions with the server, each for one lock at a time, reused once it was released properly. A session that is
+//! dropped is closed and never reused: its locks end with its socket.
+
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{ConnectOptions as _, Error, query};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::database::AdvisoryDatabase;
+use super::statements::{CHECK_CLIENT, NO_STATEMENT_TIMEOUT};
+use crate::LockError;
+use crate::backend::service::Service;
+
+/// Postgres 14, the first version with `idle_session_timeout`, which ends a lock with its lease.
+const MIN_SERVER_VERSION: u32 = 140_000;
+
+#[derive(Clone, Debug)]
+pub(super) struct Sessions {
+    database: AdvisoryDatabase,
+    pub(super) service: Service,
+    permits: Arc<Semaphore>,
+    idle: Arc<Mutex<Vec<PgConnection>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) connection: PgConnection,
+    /// Whether it was idle, so that the server may have closed it meanwhile.
+    pub(super) reused: bool,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Sessions {
+    pub(super) fn new(database: AdvisoryDatabase, service: Service) -> Self {
+        let permits = Arc::new(Semaphore::new(database.max_sessions()));
+        Self { database, service, permits, idle: Arc::default() }
+    }
+
+    /// An idle session, or a new one.
+    pub(super) async fn get(&self) -> Result<Session, LockError> {
+        let permit = self.permit().await?;
+        let idle = self.idle().pop();
+        match idle {
+            Some(connection) => Ok(Session { connection, reused: true, permit }),
+            None => self.open(permit).await,
+        }
+    }
+
+    /// A new session, because the server had closed this one.
+    pub(super) async fn replace(&self, broken: Session) -> Result<Session, LockError> {
+        // The same cause has most likely ended the other idle sessions.
+        self.idle().clear();
+        self.open(broken.permit).await
+    }
+
+    /// Makes the session available again. It must hold no lock and have no idle timeout any more.
+    pub(super) fn put_back(&self, session: Session) {
+        self.idle().push(session.connection);
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, LockError> {
+        let permit =
+            async { Arc::clone(&self.permits).acquire_owned().await.map_err(|error| self.service.wrong_answer(error)) };
+        self.service.with_timeout(permit).await
+    }
+
+    async fn open(&self, permit: OwnedSemaphorePermit) -> Result<Session, LockError> {
+        let connect = async {
+            let mut connection = self.database.options().connect().await?;
+            query(NO_STATEMENT_TIMEOUT).execute(&mut connection).await?;
+            // Not supported on every operating system; there the entry of a dead waiter stays until its wait ends.
+            if let Err(error) = query(CHECK_CLIENT).execute(&mut connection).await {
+                tracing::debug!(%error, "Postgres cannot check for dead clients; a dead waiter stays queued until its wait ends");
+            }
+            Ok(connection)
+        };
+        let connect = async { connect.await.map_err(|error| failed(&self.service, error)) };
+        let connection = self.service.with_timeout(connect).await?;
+        if connection.server_version_num().is_none_or(|version| version < MIN_SERVER_VERSION) {
+            let reason = "Postgres 14 or later is required: older versions cannot end an idle session";
+            return Err(self.service.unexpected(reason));
+        }
+        Ok(Session { connection, reused: false, permit })
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for one statement, at most for `limit`.
+pub(super) async fn with_timeout<T>(
+    limit: Duration,
+    statement: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let expired = |_| Err(Error::Io(io::Error::new(ErrorKind::TimedOut, format!("no answer within {limit:?}"))));
+    tokio::time::timeout(limit, statement).await.unwrap_or_else(expired)
+}
+
+/// Whether the session has ended: the server reported it, or the socket is closed.
+pub(super) fn has_ended(error: &Error) -> bool {
+    match error {
+        Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
+        // After a timeout the session may still live.
+        Error::Io(error) => error.kind() != ErrorKind::TimedOut,
+        _ => false,
+    }
+}
+
+/// Classifies the failure.
+pub(super) fn failed(service: &Service, error: Error) -> LockError {
+    let refused_by_server =
+        |code: &str| code.starts_with("28") || code.starts_with("3D") || code == "53300" || code == "57P03";
+    match &error {
+        Error::Database(cause) if cause.code().is_some_and(|code| refused_by_server(&code)) => service.refused(error),
+        Error::Io(cause) if cause.kind() == ErrorKind::ConnectionRefused => service.refused(error),
+        Error::Tls(_) | Error::Configuration(_) => service.refused(error),
+        Error::Io(_) => service.no_answer(error),
+        _ if has_ended(&error) => service.no_answer(error),
+        _ => service.wrong_answer(error),
+    }
+}

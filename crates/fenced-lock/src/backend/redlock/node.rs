@@ -1,0 +1,299 @@
+//! One lock node: a connection that is made when it is needed and made again when it broke.
+//!
+//! No caller waits for a node longer than it wants to: every call is a future that may be dropped, connecting
+//! happens in a task of its own, and an unresponsive node is not sent more until it answers again. A node
+//! executes the commands of one connection in the order in which their calls were polled first; a release that
+//! follows its acquire relies on that.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, PushInfo, PushKind, RedisError, Value};
+
+use super::scripts;
+use super::waiter_registry::WaiterRegistry;
+use crate::backend::node_errors::NoAnswerWithin;
+use crate::{Cause, NodeError, NodeUrl, Options};
+
+/// How long connecting may take, TLS and scripts included. It bounds the task; callers wait for less.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// After this many commands without an answer the connection is checked.
+const MAX_UNANSWERED: u32 = 64;
+
+/// How many commands may be on their way to the socket.
+const PIPELINE: usize = 1024;
+
+pub(super) type Answer = Result<Reply, NodeError>;
+
+/// A node's answer, and whether the command may have been executed once before.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) value: Value,
+    pub(super) resent: bool,
+}
+
+pub(super) struct Node {
+    index: usize,
+    name: Arc<str>,
+    /// The error where the address or the certificate cannot be used; each call then reports it.
+    client: Result<Client, RedisError>,
+    client_id: Arc<str>,
+    registry: Arc<WaiterRegistry>,
+    timeout: Duration,
+    connection: Mutex<ConnectionState>,
+    /// Numbers the connections, so that the end of an old one does not take down a newer one.
+    generation: AtomicU64,
+    unanswered: AtomicU32,
+}
+
+/// `None` where the runtime of the task has ended.
+type ConnectTask = Shared<BoxFuture<'static, Option<Result<LiveConnection, NodeError>>>>;
+
+enum ConnectionState {
+    Down,
+    Connecting(ConnectTask),
+    Up(LiveConnection),
+}
+
+#[derive(Clone)]
+struct LiveConnection {
+    connection: MultiplexedConnection,
+    generation: u64,
+}
+
+impl Node {
+    pub(super) fn new(
+        index: usize,
+        url: &NodeUrl,
+        options: &Options,
+        client_id: &Arc<str>,
+        registry: &Arc<WaiterRegistry>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            index,
+            name: url.name().into(),
+            client: client(url, options),
+            client_id: Arc::clone(client_id),
+            registry: Arc::clone(registry),
+            timeout: options.node_timeout(),
+            connection: Mutex::new(ConnectionState::Down),
+            generation: AtomicU64::new(0),
+            unanswered: AtomicU32::new(0),
+        })
+    }
+
+    /// Sends `cmd` and waits for the answer; the caller limits the time.
+    ///
+    /// On an existing connection the command is on its way after the first poll. A connection that proves to
+    /// be broken is replaced once.
+    pub(super) async fn call(self: Arc<Self>, cmd: Arc<Cmd>) -> Answer {
+        let mut resent = false;
+        loop {
+            let mut live = self.connect().await?;
+            self.count_unanswered(&live);
+            let mut answer = live.connection.send_packed_command(&cmd).await.and_then(Value::extract_error);
+            if answer.as_ref().is_err_and(is_noscript) {
+                // After SCRIPT FLUSH or a failover. The command was not executed.
+                answer = match scripts::load_all().exec_async(&mut live.connection).await {
+                    Ok(()) => live.connection.send_packed_command(&cmd).await.and_then(Value::extract_error),
+                    Err(error) => Err(error),
+                };
+            }
+            match answer {
+                Ok(value) => {
+                    self.unanswered.store(0, Ordering::Relaxed);
+                    return Ok(Reply { value, resent });
+                }
+                Err(error) if error.is_io_error() || error.is_connection_dropped() => {
+                    self.mark_down(live.generation);
+                    if resent {
+                        return Err(self.no_answer(error));
+                    }
+                    resent = true;
+                }
+                Err(error) => return Err(self.wrong_answer(error)),
+            }
+        }
+    }
+
+    /// Whether there is a connection, so that a call is sent when it is polled first.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(*self.connection(), ConnectionState::Up(_))
+    }
+
+    pub(super) fn no_answer(&self, error: impl Error + Send + Sync + 'static) -> NodeError {
+        NodeError::NoAnswer { node: Arc::clone(&self.name), source: Cause::new(error) }
+    }
+
+    pub(super) fn wrong_answer(&self, error: impl Error + Send + Sync + 'static) -> NodeError {
+        NodeError::WrongAnswer { node: Arc::clone(&self.name), source: Cause::new(error) }
+    }
+
+    /// The connection. Callers that need it at the same time share one attempt to make it.
+    async fn connect(self: &Arc<Self>) -> Result<LiveConnection, NodeError> {
+        // The second turn is for a task that ended with its runtime. There is no third one, because this
+        // runtime may be ending too.
+        for _ in 0..2 {
+            let task = {
+                let mut state = self.connection();
+                match &*state {
+                    ConnectionState::Up(live) => return Ok(live.clone()),
+                    ConnectionState::Connecting(task) => task.clone(),
+                    ConnectionState::Down => {
+                        let task = self.start_connecting();
+                        *state = ConnectionState::Connecting(task.clone());
+                        task
+                    }
+                }
+            };
+            if let Some(outcome) = task.await {
+                return outcome;
+            }
+            let mut state = self.connection();
+            if matches!(&*state, ConnectionState::Connecting(_)) {
+                *state = ConnectionState::Down;
+            }
+        }
+        Err(self.no_answer(RuntimeEnded))
+    }
+
+    /// Connects in a task: a caller that has its quorum drops the call, and the next caller still needs the
+    /// connection.
+    fn start_connecting(self: &Arc<Self>) -> ConnectTask {
+        let node = Arc::clone(self);
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let task = tokio::spawn(async move {
+            let outcome = node.open(generation).await;
+            let mut state = node.connection();
+            // The new connection may have broken already; the next call finds out.
+            *state = outcome.as_ref().map_or(ConnectionState::Down, |live| ConnectionState::Up(live.clone()));
+            drop(state);
+            outcome
+        });
+        task.map(Result::ok).boxed().shared()
+    }
+
+    async fn open(self: &Arc<Self>, generation: u64) -> Result<LiveConnection, NodeError> {
+        let node = Arc::downgrade(self);
+        let registry = Arc::clone(&self.registry);
+        let index = self.index;
+        let push = move |info: PushInfo| {
+            handle_push(&registry, index, generation, &node, &info);
+            Ok::<_, std::convert::Infallible>(())
+        };
+        // No timeouts in the client: one for a whole round is cheaper than one for each command.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(PIPELINE)
+            .set_push_sender(push);
+        let connect = async {
+            let mut connection = self.client.clone()?.get_multiplexed_async_connection_with_config(&config).await?;
+            scripts::load_all().exec_async(&mut connection).await?;
+            connection.subscribe(scripts::channel(&self.client_id)).await?;
+            Ok::<_, RedisError>(LiveConnection { connection, generation })
+        };
+        let source = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+            Ok(Ok(live)) => {
+                tracing::debug!(node = %self.name, "connected to lock node");
+                self.unanswered.store(0, Ordering::Relaxed);
+                return Ok(live);
+            }
+            Ok(Err(error)) => Cause::new(error),
+            Err(_) => Cause::new(NoAnswerWithin(CONNECT_TIMEOUT)),
+        };
+        tracing::debug!(node = %self.name, error = %source, "lock node not connected; the next call tries again");
+        Err(NodeError::Refused { node: Arc::clone(&self.name), source })
+    }
+
+    fn mark_down(&self, generation: u64) {
+        let mut state = self.connection();
+        if matches!(&*state, ConnectionState::Up(live) if live.generation == generation) {
+            *state = ConnectionState::Down;
+        }
+    }
+
+    /// Callers drop their calls once they have a quorum, so none of them may ever notice that this node is
+    /// unresponsive. After some unanswered commands a task, not a caller, waits for an answer.
+    fn count_unanswered(self: &Arc<Self>, live: &LiveConnection) {
+        if self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 == MAX_UNANSWERED {
+            let (node, mut live) = (Arc::clone(self), live.clone());
+            tokio::spawn(async move {
+                let ping = redis::cmd("PING");
+                match tokio::time::timeout(node.timeout, live.connection.send_packed_command(&ping)).await {
+                    Ok(Ok(_)) => node.unanswered.store(0, Ordering::Relaxed),
+                    _ => node.mark_down(live.generation),
+                }
+            });
+        }
+    }
+
+    fn connection(&self) -> MutexGuard<'_, ConnectionState> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({})", self.name)
+    }
+}
+
+/// The cause of a [`NodeError::NoAnswer`].
+#[derive(Debug, thiserror::Error)]
+#[error("the runtime that was connecting to the node has ended")]
+struct RuntimeEnded;
+
+fn handle_push(registry: &WaiterRegistry, index: usize, generation: u64, node: &Weak<Node>, info: &PushInfo) {
+    match (&info.kind, info.data.as_slice()) {
+        (PushKind::Message, [_channel, Value::BulkString(key)]) => {
+            if let Ok(key) = std::str::from_utf8(key) {
+                registry.notify(index, key);
+            }
+        }
+        (PushKind::Disconnection, _) => {
+            if let Some(node) = node.upgrade() {
+                node.mark_down(generation);
+            }
+            registry.notify_all();
+        }
+        _ => {}
+    }
+}
+
+fn is_noscript(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(redis::ServerErrorKind::NoScript)
+}
+
+fn client(url: &NodeUrl, options: &Options) -> Result<Client, RedisError> {
+    use redis::IntoConnectionInfo;
+
+    let info = url.as_ref().clone().into_connection_info()?;
+    let settings = info
+        .redis_settings()
+        .clone()
+        .set_protocol(redis::ProtocolVersion::RESP3)
+        // CLIENT SETINFO would be one more command for the least-privileged user.
+        .set_skip_set_lib_name();
+    let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
+    let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
+    if !url.is_tls() {
+        return Client::open(info);
+    }
+    // Fails, without harm, where the program has installed a provider already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match options.root_certificate() {
+        None => Client::open(info),
+        Some(pem) => {
+            let tls = redis::TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) };
+            Client::build_with_tls(info, tls)
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! A backend that is one service, be it one server or an ensemble that agrees by itself: the names of its
+//! failures, and the limit on an answer's time. Nothing here knows which service it is.
+
+use std::error::Error;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::node_errors::{self, NoAnswerWithin};
+use crate::{Cause, LockError, NodeError};
+
+/// The service as errors and metrics name it.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    backend: &'static str,
+    /// Its addresses, without credentials.
+    node: Arc<str>,
+    /// The limit on an answer's time.
+    pub(super) timeout: Duration,
+}
+
+/// An answer that the protocol does not allow.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UnexpectedAnswer(&'static str);
+
+impl Service {
+    pub(super) fn new(backend: &'static str, node: &str, timeout: Duration) -> Self {
+        Self { backend, node: node.into(), timeout }
+    }
+
+    /// Waits for `call`, at most for the service's timeout.
+    pub(super) async fn with_timeout<T>(
+        &self,
+        call: impl Future<Output = Result<T, LockError>>,
+    ) -> Result<T, LockError> {
+        let expired = |_| Err(self.no_answer(NoAnswerWithin(self.timeout)));
+        tokio::time::timeout(self.timeout, call).await.unwrap_or_else(expired)
+    }
+
+    pub(super) fn refused(&self, error: impl Error + Send + Sync + 'static) -> LockError {
+        self.unavailable(NodeError::Refused { node: Arc::clone(&self.node), source: Cause::new(error) })
+    }
+
+    pub(super) fn no_answer(&self, error: impl Error + Send + Sync + 'static) -> LockError {
+        self.unavailable(NodeError::NoAnswer { node: Arc::clone(&self.node), source: Cause::new(error) })
+    }
+
+    pub(super) fn wrong_answer(&self, error: impl Error + Send + Sync + 'static) -> LockError {
+        self.unavailable(NodeError::WrongAnswer { node: Arc::clone(&self.node), source: Cause::new(error) })
+    }
+
+    pub(super) fn unexpected(&self, what: &'static str) -> LockError {
+        self.wrong_answer(UnexpectedAnswer(what))
+    }
+
+    fn unavailable(&self, source: NodeError) -> LockError {
+        node_errors::record(std::slice::from_ref(&source));
+        LockError::Unavailable { backend: self.backend, source }
+    }
+}

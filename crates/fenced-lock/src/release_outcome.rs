@@ -1,0 +1,10 @@
+//! What a release reports.
+
+/// Whether a lock was still held when [`Grant::release`](crate::Grant::release) gave it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseOutcome {
+    /// The grant held the lock until this release.
+    Released,
+    /// The lock had expired or its nodes had lost it. No other holder's lock was touched.
+    NotHeld,
+}

@@ -1,0 +1,70 @@
+//! What is worth writing down: what the log's filter lets through, and, where
+//! spans leave this process, every span of ours, however little is logged.
+//!
+//! One filter for everything, on purpose. A filter for each of the two would
+//! lose spans: `tracing::enabled!`, which sqlx asks before every query, leaves
+//! its answer behind for the next span on that thread.
+
+use tracing::{
+    Level, Metadata, Subscriber,
+    level_filters::LevelFilter,
+    span::{Attributes, Id, Record},
+    subscriber::Interest,
+};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    layer::{Context, Layered},
+};
+
+/// What layers above the filter see below them.
+pub(crate) type FilteredRegistry = Layered<TelemetryFilter, Registry>;
+
+/// The filter of everything.
+#[derive(Debug)]
+pub(crate) struct TelemetryFilter {
+    pub(crate) log: EnvFilter,
+    /// Whether spans are sent anywhere.
+    pub(crate) spans: bool,
+}
+
+impl TelemetryFilter {
+    fn is_exported(&self, metadata: &Metadata<'_>) -> bool {
+        self.spans && metadata.is_span() && *metadata.level() <= Level::INFO
+    }
+}
+
+impl<S: Subscriber> Layer<S> for TelemetryFilter {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let logged = Layer::<S>::register_callsite(&self.log, metadata);
+        if self.is_exported(metadata) { Interest::always() } else { logged }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
+        self.is_exported(metadata) || Layer::<S>::enabled(&self.log, metadata, context)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        let logged = Layer::<S>::max_level_hint(&self.log);
+        if self.spans { logged.map(|logged| logged.max(LevelFilter::INFO)) } else { logged }
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        Layer::<S>::on_new_span(&self.log, attributes, id, context);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        Layer::<S>::on_record(&self.log, id, values, context);
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        Layer::<S>::on_enter(&self.log, id, context);
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        Layer::<S>::on_exit(&self.log, id, context);
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        Layer::<S>::on_close(&self.log, id, context);
+    }
+}

@@ -1,0 +1,244 @@
+//! A Postgres server with an empty cluster of its own.
+//!
+//! Invariant: a commit is as durable as the options say; nothing else is weakened. `synchronous_commit` stays on, so
+//! that what an experiment measures is what a real server would do.
+//! Absence: no schema. Databases are made empty; whoever owns the schema migrates them.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use tokio::sync::OnceCell;
+
+use crate::containers::container::ContainerSpec;
+use crate::containers::image::Image;
+use crate::error::TestbedError;
+use crate::folder::Folder;
+use crate::mode::Mode;
+use crate::processes::account::Account;
+use crate::processes::binary::{BinarySpec, is_executable};
+use crate::processes::child::Child;
+use crate::processes::log::{open_log, tail};
+use crate::processes::stop_policy::StopPolicy;
+use crate::servers::instance::LaunchSpec;
+use crate::servers::server::{Server, with_free_port};
+
+const NAME: &str = "postgres";
+const IMAGE: Image = Image { variable: "POSTGRES_IMAGE", default: "postgres:17", port: 5432 };
+
+static POSTGRES: BinarySpec = BinarySpec {
+    names: &["postgres"],
+    folders: &[
+        "/usr/lib/postgresql/*/bin",
+        "/usr/pgsql-*/bin",
+        "/opt/homebrew/opt/postgresql@*/bin",
+        "/usr/local/opt/postgresql@*/bin",
+        "/opt/homebrew/opt/postgresql/bin",
+        "/usr/local/opt/postgresql/bin",
+        "/Applications/Postgres.app/Contents/Versions/latest/bin",
+    ],
+    hint: "apt-get install postgresql | brew install postgresql@17",
+};
+
+/// What may be traded for speed.
+#[derive(Debug, Clone, Copy)]
+pub struct PostgresOptions {
+    /// Whether commits reach the disk before they are acknowledged. Off is faster and loses data only if the *machine*
+    /// goes down: right for tests, wrong for measurements.
+    pub fsync: bool,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self { fsync: true }
+    }
+}
+
+/// A Postgres server. Dropping it ends it and removes its data.
+#[derive(Debug)]
+pub struct Postgres {
+    server: Server,
+    /// Where a child process says that it is ready.
+    pid_file: PathBuf,
+}
+
+impl Postgres {
+    /// Starts a server with the default options: durable, as experiments need it.
+    pub async fn start() -> Result<Self, TestbedError> {
+        Self::start_with(PostgresOptions::default()).await
+    }
+
+    /// Starts a server on a free port, where `HOLDFAST_TESTBED` says, and waits until it takes connections.
+    pub async fn start_with(options: PostgresOptions) -> Result<Self, TestbedError> {
+        Self::start_in(Self::mode().await?, options).await
+    }
+
+    /// Starts a server as a child process or in a container.
+    pub async fn start_in(mode: Mode, options: PostgresOptions) -> Result<Self, TestbedError> {
+        with_free_port(NAME, |addr| Self::start_at(addr, mode, options)).await
+    }
+
+    /// The one server of this test process, without fsync; started when first asked for, ended with the process.
+    ///
+    /// # Panics
+    /// When it cannot be started; the message says why.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+        let start = async || match Self::start_with(PostgresOptions { fsync: false }).await {
+            Ok(postgres) => postgres,
+            Err(error) => panic!("the shared Postgres could not be started: {}", error.with_causes()),
+        };
+        SHARED.get_or_init(start).await
+    }
+
+    /// Where [`start`](Self::start) starts it.
+    pub async fn mode() -> Result<Mode, TestbedError> {
+        Mode::choose(IMAGE).await
+    }
+
+    pub(crate) async fn start_at(addr: SocketAddr, mode: Mode, options: PostgresOptions) -> Result<Self, TestbedError> {
+        let (server, pid_file) = match mode {
+            Mode::Native => {
+                let launch = launch_spec(addr, options).await?;
+                let pid_file = launch.folder.path().join("data/postmaster.pid");
+                (Server::native(NAME, addr, StopPolicy::QUIT, launch), pid_file)
+            }
+            Mode::Containers => {
+                (Server::container(NAME, addr, StopPolicy::QUIT, container_spec(options))?, PathBuf::new())
+            }
+        };
+        let mut postgres = Self { server, pid_file };
+        postgres.restart_immediate().await?;
+        Ok(postgres)
+    }
+
+    /// Where it listens; the same for life, restarts included.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    /// The superuser's address of database `db`; there is no password.
+    pub fn url(&self, db: &str) -> String {
+        url(self.addr(), db)
+    }
+
+    /// Its process id, while it runs as a child process.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.pid()
+    }
+
+    /// Makes an empty database and returns the superuser's address of it.
+    ///
+    /// # Errors
+    /// [`TestbedError::Postgres`], among others when there is one of this name.
+    pub async fn create_database(&self, name: &str) -> Result<String, TestbedError> {
+        let statement = format!("create database \"{}\"", name.replace('"', "\"\""));
+        let run = async {
+            let mut connection = PgConnection::connect(&self.url("postgres")).await?;
+            connection.execute(AssertSqlSafe(statement.clone())).await?;
+            connection.close().await
+        };
+        run.await.map_err(|source| TestbedError::Postgres { statement: statement.clone(), source })?;
+        Ok(self.url(name))
+    }
+
+    /// Makes an empty database with a name of its own that begins with `prefix`.
+    pub async fn fresh_database(&self, prefix: &str) -> Result<String, TestbedError> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.create_database(&format!("{prefix}_{number}_{:08x}", rand::random::<u32>())).await
+    }
+
+    /// Ends it without a checkpoint, as a crash of the server would, and starts it again on the same port: connections
+    /// break, transactions in flight are gone, committed ones are recovered from the log.
+    pub async fn restart_immediate(&mut self) -> Result<(), TestbedError> {
+        let (addr, pid_file) = (self.addr(), self.pid_file.clone());
+        self.server.start(|pid| probe(addr, pid, pid_file.clone())).await
+    }
+
+    /// The last `lines` lines of its log.
+    pub fn log_tail(&self, lines: usize) -> String {
+        self.server.log_tail(lines)
+    }
+}
+
+fn url(addr: SocketAddr, db: &str) -> String {
+    format!("postgres://postgres@{addr}/{db}")
+}
+
+fn settings(options: PostgresOptions) -> [&'static str; 4] {
+    let fsync = if options.fsync { "fsync=on" } else { "fsync=off" };
+    [fsync, "synchronous_commit=on", "max_connections=200", "log_line_prefix=%m [%p] %q%a "]
+}
+
+async fn launch_spec(addr: SocketAddr, options: PostgresOptions) -> Result<LaunchSpec, TestbedError> {
+    let program = POSTGRES.find()?;
+    let folder = Folder::new("postgres")?;
+    let account = Account::unprivileged()?;
+    if let Some(account) = &account {
+        folder.chown(account)?;
+    }
+    let data = folder.path().join("data");
+    let mut args: Vec<OsString> = vec!["-D".into(), data.clone().into(), "-k".into(), "".into()];
+    args.extend(["-h".into(), "127.0.0.1".into(), "-p".into(), addr.port().to_string().into()]);
+    args.extend(settings(options).into_iter().flat_map(|setting| ["-c".into(), setting.into()]));
+    let launch = LaunchSpec { program, args, account, folder };
+    initdb(&launch, &data).await?;
+    Ok(launch)
+}
+
+fn container_spec(options: PostgresOptions) -> ContainerSpec {
+    let mut args = vec!["postgres".to_owned()];
+    args.extend(settings(options).into_iter().flat_map(|setting| ["-c".to_owned(), setting.to_owned()]));
+    let envs = vec![
+        ("POSTGRES_HOST_AUTH_METHOD", "trust".to_owned()),
+        ("POSTGRES_INITDB_ARGS", "--locale=C --encoding=UTF8 --no-sync".to_owned()),
+    ];
+    ContainerSpec { image: IMAGE, args, envs }
+}
+
+async fn initdb(launch: &LaunchSpec, data: &Path) -> Result<(), TestbedError> {
+    let program = beside(&launch.program, "initdb")?;
+    let log = launch.folder.path().join("log");
+    let (output, errors) = open_log(&log)?;
+    let child = Child::spawn("initdb", &program, StopPolicy::KILL, |command| {
+        command.args(["--locale=C", "--encoding=UTF8", "-U", "postgres", "--no-sync", "-A", "trust", "-D"]);
+        command.arg(data).current_dir(launch.folder.path()).stdout(output).stderr(errors);
+        if let Some(account) = &launch.account {
+            command.uid(account.uid).gid(account.gid);
+        }
+    })?;
+    let spawn_error = |source| TestbedError::Spawn { name: "initdb".to_owned(), source };
+    child.until_ended().await.map_err(spawn_error)?;
+    match child.stop(StopPolicy::KILL).await {
+        Some(status) if status.success() => Ok(()),
+        _ => Err(TestbedError::Ended { name: "initdb".to_owned(), log: tail(&log, 20) }),
+    }
+}
+
+/// The program of the same installation; distributions link only some of them into PATH.
+fn beside(program: &Path, name: &str) -> Result<PathBuf, TestbedError> {
+    let real = program.canonicalize().map_err(TestbedError::file("cannot find", program))?;
+    let candidate = real.with_file_name(name);
+    if is_executable(&candidate) {
+        return Ok(candidate);
+    }
+    BinarySpec { names: &["initdb"], ..POSTGRES }.find()
+}
+
+/// A connection is served, and by our own process where its id can be known.
+async fn probe(addr: SocketAddr, pid: Option<u32>, pid_file: PathBuf) -> Result<(), String> {
+    if let Some(pid) = pid {
+        // The file whose last line pg_ctl waits for. Source: Postgres, "postmaster.pid".
+        let text = std::fs::read_to_string(&pid_file).unwrap_or_default();
+        let mut lines = text.lines().map(str::trim);
+        if lines.next() != Some(pid.to_string().as_str()) || !lines.any(|line| line == "ready") {
+            return Err("not ready yet".to_owned());
+        }
+    }
+    let connection = PgConnection::connect(&url(addr, "postgres")).await.map_err(|error| error.to_string())?;
+    connection.close().await.map_err(|error| error.to_string())
+}

@@ -1,0 +1,195 @@
+//! One Redis node (or Valkey) that keeps nothing: no snapshot, no append-only file, no eviction.
+//!
+//! Invariant: what answers on the port is the process that was started here, not a stranger's Redis.
+//! Absence: no cluster, no replication. The lock nodes of Redlock are independent of each other.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use redis::Value;
+use tokio::time::timeout;
+
+use crate::containers::container::ContainerSpec;
+use crate::containers::image::Image;
+use crate::error::TestbedError;
+use crate::folder::Folder;
+use crate::mode::Mode;
+use crate::processes::binary::BinarySpec;
+use crate::processes::stop_policy::StopPolicy;
+use crate::servers::instance::LaunchSpec;
+use crate::servers::server::{Server, with_free_port};
+
+const NAME: &str = "redis";
+const IMAGE: Image = Image { variable: "REDIS_IMAGE", default: "redis:8.0", port: 6379 };
+/// One command of [`RedisNode::command`], connection included.
+const COMMAND_LIMIT: Duration = Duration::from_secs(2);
+
+static REDIS_SERVER: BinarySpec = BinarySpec {
+    names: &["redis-server", "valkey-server"],
+    folders: &["/usr/local/bin", "/opt/homebrew/bin", "/opt/homebrew/opt/redis/bin", "/usr/local/opt/redis/bin"],
+    hint: "apt-get install redis-server | brew install redis",
+};
+
+/// A Redis node. Dropping it ends it and removes its data.
+#[derive(Debug)]
+pub struct RedisNode {
+    server: Server,
+}
+
+/// Starts `n` independent nodes in parallel.
+pub async fn redis_nodes(n: usize) -> Result<Vec<RedisNode>, TestbedError> {
+    try_join_all((0..n).map(|_| RedisNode::start())).await
+}
+
+impl RedisNode {
+    /// Starts a node on a free port, where `HOLDFAST_TESTBED` says, and waits until it answers `PING`.
+    pub async fn start() -> Result<Self, TestbedError> {
+        Self::start_in(Self::mode().await?).await
+    }
+
+    /// Starts a node as a child process or in a container.
+    pub async fn start_in(mode: Mode) -> Result<Self, TestbedError> {
+        with_free_port(NAME, |addr| Self::start_at(addr, mode)).await
+    }
+
+    /// Where [`start`](Self::start) starts it.
+    pub async fn mode() -> Result<Mode, TestbedError> {
+        Mode::choose(IMAGE).await
+    }
+
+    pub(crate) async fn start_at(addr: SocketAddr, mode: Mode) -> Result<Self, TestbedError> {
+        let server = match mode {
+            Mode::Native => Server::native(NAME, addr, StopPolicy::KILL, launch_spec(addr)?),
+            Mode::Containers => Server::container(NAME, addr, StopPolicy::KILL, container_spec())?,
+        };
+        let mut node = Self { server };
+        node.restart().await?;
+        Ok(node)
+    }
+
+    /// `redis://127.0.0.1:port`.
+    pub fn url(&self) -> String {
+        url(self.addr())
+    }
+
+    /// Where it listens; the same for life, restarts included.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    /// Its process id, while it runs as a child process.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.pid()
+    }
+
+    /// SIGKILL; returns when it is gone. Nothing happens to a node that is down.
+    pub async fn kill(&mut self) {
+        self.server.stop(StopPolicy::KILL).await;
+    }
+
+    /// Starts it again on the same port with an empty memory (killing it first if it still runs), and waits until
+    /// it answers `PING`.
+    pub async fn restart(&mut self) -> Result<(), TestbedError> {
+        let addr = self.addr();
+        self.server.start(|pid| probe(addr, pid)).await
+    }
+
+    /// SIGSTOP, or the engine's pause: connections stay open, commands are taken in and not answered until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.server.pause();
+    }
+
+    /// Ends the pause. What was sent meanwhile is executed now.
+    pub fn resume(&self) {
+        self.server.resume();
+    }
+
+    /// Ends it in good order, within 5 s. Dropping the node ends it too, by SIGKILL.
+    pub async fn shutdown(mut self) {
+        self.server.stop(StopPolicy::term(Duration::from_secs(5))).await;
+    }
+
+    /// One command, as `["GET", "lock:x"]`, over a connection of its own; the reply as text: `""` for nil, array
+    /// items one per line.
+    ///
+    /// # Errors
+    /// [`TestbedError::Redis`] for an error reply or a refused connection, [`TestbedError::RedisTimeout`] after 2 s.
+    pub async fn command(&self, args: &[&str]) -> Result<String, TestbedError> {
+        let (node, command) = (self.addr().to_string(), args.first().copied().unwrap_or_default().to_owned());
+        match timeout(COMMAND_LIMIT, ask(self.addr(), args)).await {
+            Ok(Ok(reply)) => Ok(render(&reply)),
+            Ok(Err(source)) => Err(TestbedError::Redis { node, command, source }),
+            Err(_) => Err(TestbedError::RedisTimeout { node, command, limit: COMMAND_LIMIT }),
+        }
+    }
+}
+
+fn url(addr: SocketAddr) -> String {
+    format!("redis://{addr}")
+}
+
+/// What makes a lock node: nothing is kept on disk, and no live key is ever evicted.
+const SETTINGS: [&str; 10] = [
+    "--save",
+    "",
+    "--appendonly",
+    "no",
+    "--maxmemory-policy",
+    "noeviction",
+    "--protected-mode",
+    "no",
+    "--daemonize",
+    "no",
+];
+
+fn launch_spec(addr: SocketAddr) -> Result<LaunchSpec, TestbedError> {
+    let folder = Folder::new("redis")?;
+    let mut args: Vec<OsString> = SETTINGS.map(OsString::from).into();
+    args.extend(["--bind".into(), "127.0.0.1".into(), "--port".into(), addr.port().to_string().into()]);
+    args.extend(["--dir".into(), folder.path().into()]);
+    Ok(LaunchSpec { program: REDIS_SERVER.find()?, args, account: None, folder })
+}
+
+fn container_spec() -> ContainerSpec {
+    let mut args = vec!["redis-server".to_owned()];
+    args.extend(SETTINGS.map(str::to_owned));
+    ContainerSpec { image: IMAGE, args, envs: Vec::new() }
+}
+
+async fn ask(addr: SocketAddr, args: &[&str]) -> Result<Value, redis::RedisError> {
+    let mut connection = redis::Client::open(url(addr))?.get_multiplexed_async_connection().await?;
+    let mut command = redis::Cmd::new();
+    command.arg(args);
+    command.query_async(&mut connection).await
+}
+
+/// `PONG`, and from our own process where its id can be known.
+async fn probe(addr: SocketAddr, pid: Option<u32>) -> Result<(), String> {
+    let pong = ask(addr, &["PING"]).await.map_err(|error| error.to_string())?;
+    let Some(pid) = pid else {
+        return (render(&pong) == "PONG").then_some(()).ok_or_else(|| "no PONG".to_owned());
+    };
+    let info = ask(addr, &["INFO", "server"]).await.map_err(|error| error.to_string())?;
+    let ours = render(&info).lines().any(|line| line.trim() == format!("process_id:{pid}"));
+    ours.then_some(()).ok_or_else(|| format!("somebody else's Redis answers on {addr}"))
+}
+
+fn render(reply: &Value) -> String {
+    match reply {
+        Value::Nil => String::new(),
+        Value::Int(number) => number.to_string(),
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.clone(),
+        Value::Okay => "OK".to_owned(),
+        Value::Double(number) => number.to_string(),
+        Value::Boolean(truth) => truth.to_string(),
+        Value::Array(items) | Value::Set(items) => items.iter().map(render).collect::<Vec<_>>().join("\n"),
+        Value::Map(pairs) => {
+            let lines = pairs.iter().map(|(key, value)| format!("{} {}", render(key), render(value)));
+            lines.collect::<Vec<_>>().join("\n")
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,58 @@
+//! Sums over both databases while orders are in flight, for the live page. This is no audit.
+//!
+//! Invariant: units are summed over the ledger, never read from `available`.
+
+use sqlx::FromRow;
+
+use super::reader::Auditor;
+
+/// Sums over both databases at present. The databases are not read at the same instant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LiveStats {
+    /// Units in stock, over all SKUs.
+    pub stock: i64,
+    /// Units reserved or sold.
+    pub sold: i64,
+    /// Units sold beyond stock, summed SKU by SKU.
+    pub oversold: i64,
+    /// Stale tokens refused at the claim.
+    pub claims_refused: i64,
+    /// Stale tokens refused at the write.
+    pub writes_refused: i64,
+    /// Orders that are no longer pending, whatever their outcome.
+    pub orders: i64,
+}
+
+#[derive(FromRow)]
+struct Units {
+    stock: i64,
+    sold: i64,
+    oversold: i64,
+}
+
+#[derive(FromRow)]
+struct Refusals {
+    claims: i64,
+    writes: i64,
+}
+
+impl Auditor {
+    /// Reads the sums once.
+    ///
+    /// # Errors
+    /// A database does not answer.
+    pub async fn live_stats(&self) -> Result<LiveStats, sqlx::Error> {
+        let units = "with sku as (select coalesce(sum(delta) filter (where kind = 'put'), 0) as stock,
+                                         coalesce(-sum(delta) filter (where kind <> 'put'), 0) as sold
+                                    from stock_ledger group by sku)
+                     select coalesce(sum(stock), 0)::bigint as stock, coalesce(sum(sold), 0)::bigint as sold,
+                            coalesce(sum(greatest(sold - stock, 0)), 0)::bigint as oversold from sku";
+        let refusals = "select count(*) filter (where step = 'claim') as claims,
+                               count(*) filter (where step = 'write') as writes from fence_refusals";
+        let orders = "select count(*) from orders where status <> 'pending'";
+        let Units { stock, sold, oversold } = sqlx::query_as(units).fetch_one(&self.inventory).await?;
+        let Refusals { claims, writes } = sqlx::query_as(refusals).fetch_one(&self.inventory).await?;
+        let orders = sqlx::query_scalar(orders).fetch_one(&self.order).await?;
+        Ok(LiveStats { stock, sold, oversold, claims_refused: claims, writes_refused: writes, orders })
+    }
+}

@@ -1,0 +1,233 @@
+//! The arguments, with their units. What a value means is said here once; inside the program, durations are `Duration`.
+//!
+//! Invariant: a value that cannot work is refused with exit status 2 and the values that can.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use contract::Strategy;
+
+use crate::cluster::config::LAB_TOKEN;
+use crate::faults::Fault;
+use crate::runner::soak::ProtocolMutation;
+
+/// Measures overselling under each strategy and fault
+#[derive(Debug, Parser)]
+#[command(name = "oversell", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit status: 0 the run is valid and every promise was kept, 1 a promise was broken, 2 bad usage, 3 the run is void or could not be made."
+)]
+pub struct Cli {
+    /// The subcommand.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the experiment and print the verdict; without --strategies and --faults, four rows that compare no lock, a lock and a fence
+    Run(Box<RunArgs>),
+    /// Start a stack and keep it running until Ctrl-C
+    Stack(StackArgs),
+    /// Audit the databases of a running stack
+    Audit(AuditArgs),
+    /// Sell for minutes or hours under random faults, audit every minute, end at the first violation
+    Soak(SoakArgs),
+    /// Measure what each strategy costs, with more customers and with more SKUs
+    Cost(CostArgs),
+    /// Show a stack on a live page, and audit it over HTTP; without --target, start one
+    Serve(ServeArgs),
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Run every strategy under every fault, one fault at a time and all strategies side by side; --strategies and --faults
+    /// select some
+    #[arg(long, conflicts_with = "scenario")]
+    pub matrix: bool,
+    /// A scenario file, such as those in load-tests/scenarios
+    #[arg(long, value_name = "FILE", conflicts_with = "quick")]
+    pub scenario: Option<PathBuf>,
+    /// Strategies to compare, separated by commas [default: four rows, see above]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "A,B")]
+    pub strategies: Vec<Strategy>,
+    /// Faults to run each strategy under, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "X,Y")]
+    pub faults: Vec<Fault>,
+    /// Units in stock, over all SKUs [default: a quarter of the orders]
+    #[arg(long, value_parser = at_least_one(1_000_000))]
+    pub stock: Option<u64>,
+    /// Concurrent customers
+    #[arg(long, value_parser = at_least_one(10_000))]
+    pub users: Option<u64>,
+    /// Orders per customer [default: enough to request four times the stock]
+    #[arg(long, value_parser = at_least_one(1_000_000))]
+    pub iterations: Option<u64>,
+    /// SKUs that customers choose from
+    #[arg(long, value_parser = at_least_one(1_000))]
+    pub skus: Option<u64>,
+    /// Exponent of Zipf's law over the SKUs: 0 requests each equally often, 1 requests the second half as often as the first
+    #[arg(long, value_name = "S", value_parser = skew)]
+    pub skew: Option<f64>,
+    /// Send orders on a schedule of so many seconds, a calm phase and then a rush, rather than have each customer wait for
+    /// an answer; latency then counts from when an order was due
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub open: Option<u64>,
+    /// How often a fault is injected
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub injections: Option<u64>,
+    /// A smaller load: under a minute including the stack, under ten minutes with --matrix
+    #[arg(long)]
+    pub quick: bool,
+    /// Folder for the report; the report of an earlier run in it is replaced
+    #[arg(long, value_name = "DIR", default_value = "load-tests/reports/latest")]
+    pub report: PathBuf,
+    /// An earlier report.json to compare with; this run may replace it
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Decides the sequence of orders and the schedule of faults [default: random]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// A running stack: the line of `stack --json`, or the URLs of all replicas and both databases
+    #[arg(long, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
+    pub target: Vec<String>,
+    /// Bearer token of inventory, for --target with URLs
+    #[arg(long, env = "INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]
+    pub inventory_token: String,
+    /// The stack; with --target, the settings that it was started with.
+    #[command(flatten)]
+    pub stack_config: StackConfigArgs,
+}
+
+/// The settings of a stack.
+#[derive(Debug, Clone, Args)]
+pub struct StackConfigArgs {
+    /// Lock nodes, an odd number
+    #[arg(long, value_name = "N", value_parser = odd)]
+    pub redis_nodes: Option<usize>,
+    /// Replicas of each service, at least 2: a mutex inside one process must not prevent overselling
+    #[arg(long, value_name = "N", value_parser = replicas)]
+    pub replicas: Option<usize>,
+    /// Lease of a lock: how long it is held at most without an extension
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(50..=600_000))]
+    pub lease_ms: Option<u64>,
+    /// How long an order waits for its lock
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    pub wait_ms: Option<u64>,
+    /// How long the payment between read and write takes
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=60_000))]
+    pub payment_ms: Option<u64>,
+}
+
+/// Options of `stack`.
+#[derive(Debug, Args)]
+pub struct StackArgs {
+    /// Print one line of JSON: addresses, databases, the inventory token, process ids
+    #[arg(long)]
+    pub json: bool,
+    /// The stack.
+    #[command(flatten)]
+    pub stack_config: StackConfigArgs,
+}
+
+/// Options of `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// The database of each service, in any order
+    #[arg(long, num_args = 1.., required = true, value_name = "URL")]
+    pub postgres: Vec<String>,
+    /// Requests and answers: a history-….jsonl of a run against these databases, which items 7 and 9 need
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    pub history: Vec<PathBuf>,
+}
+
+/// Options of `soak`.
+#[derive(Debug, Args)]
+pub struct SoakArgs {
+    /// Duration of the soak
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_080))]
+    pub minutes: u64,
+    /// How stock is guarded
+    #[arg(long, value_enum, default_value_t = Strategy::RedlockFenced)]
+    pub strategy: Strategy,
+    /// Concurrent customers
+    #[arg(long, default_value_t = 48, value_parser = at_least_one(10_000))]
+    pub users: u64,
+    /// Lab only: remove a condition from the soak's own temporary database, to verify that the soak detects it
+    #[arg(long = "break", value_enum, value_name = "WHAT")]
+    pub mutation: Option<ProtocolMutation>,
+    /// Decides which faults are injected, when and where [default: random]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Folder for the report and the histories; the report of an earlier soak in it is replaced
+    #[arg(long, value_name = "DIR", default_value = "load-tests/reports/soak")]
+    pub report: PathBuf,
+    /// The stack.
+    #[command(flatten)]
+    pub stack_config: StackConfigArgs,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Address of the page
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8088")]
+    pub listen: SocketAddr,
+    /// A running stack: the line of `stack --json`, or the URLs of all replicas and both databases
+    #[arg(long, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
+    pub target: Vec<String>,
+    /// The stack, if one is started.
+    #[command(flatten)]
+    pub stack_config: StackConfigArgs,
+}
+
+/// Options of `cost`.
+#[derive(Debug, Args)]
+pub struct CostArgs {
+    /// Strategies to compare, separated by commas [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "A,B")]
+    pub strategies: Vec<Strategy>,
+    /// Duration of each measurement, after a warm-up of one second
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one(600))]
+    pub seconds: u64,
+    /// How often each point is measured; the medians are reported
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one(99))]
+    pub runs: u64,
+    /// Decides which SKU each order is for [default: random]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Folder for `cost.md` and the histories
+    #[arg(long, value_name = "DIR", default_value = "load-tests/reports/cost")]
+    pub report: PathBuf,
+    /// The stack.
+    #[command(flatten)]
+    pub stack_config: StackConfigArgs,
+}
+
+fn at_least_one(most: u64) -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=most)
+}
+
+fn skew(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(skew) if (0.0..=5.0).contains(&skew) => Ok(skew),
+        _ => Err("0 to 5".to_owned()),
+    }
+}
+
+fn odd(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(nodes) if nodes % 2 == 1 && nodes <= 15 => Ok(nodes),
+        _ => Err("the number of lock nodes must be odd, 1 to 15".to_owned()),
+    }
+}
+
+fn replicas(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(replicas) if (2..=8).contains(&replicas) => Ok(replicas),
+        _ => Err("2 to 8 replicas".to_owned()),
+    }
+}

@@ -1,0 +1,167 @@
+//! The calls that the laboratory itself makes to a service: stock for a row, and the pauses of the lab, which make a
+//! replica stop itself in the middle of a write.
+//!
+//! Absence: no order, claim or reservation; `workload` places the orders. No replica is resumed here; `process` does that.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use contract::ProblemCode;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// A write in which a replica of inventory stopped itself.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+pub struct PausedRequest {
+    /// Counts from 0 in each replica.
+    pub id: usize,
+    /// The SKU whose write was armed.
+    pub sku: String,
+    /// The order whose write it is.
+    pub order_id: Uuid,
+    /// The token that it carried; absent for a strategy without tokens.
+    pub fencing_token: Option<i64>,
+    /// How it ended; absent until it was attempted.
+    pub outcome: Option<WriteOutcome>,
+}
+
+/// How a paused write ended.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub enum WriteOutcome {
+    /// The storage accepted it.
+    Written,
+    /// The storage or the service refused it.
+    Refused(ProblemCode),
+    /// It failed for another reason, in the words of inventory.
+    Failed(String),
+}
+
+impl From<String> for WriteOutcome {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "written" => Self::Written,
+            code => code.parse().map_or_else(|_| Self::Failed(text), Self::Refused),
+        }
+    }
+}
+
+/// As inventory sends it.
+impl fmt::Display for WriteOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Written => f.write_str("written"),
+            Self::Refused(code) => f.write_str(code.as_str()),
+            Self::Failed(text) => f.write_str(text),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Pauses {
+    #[serde(rename = "parked")]
+    paused: Vec<PausedRequest>,
+}
+
+/// A client of every replica of one service. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LabClient {
+    service: &'static str,
+    http: Client,
+    urls: Vec<String>,
+    token: String,
+}
+
+impl LabClient {
+    /// Connects to nothing yet. `token` is inventory's bearer token; order needs none.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be built.
+    pub fn new(service: &'static str, urls: &[String], token: &str) -> anyhow::Result<Self> {
+        let http = Client::builder().no_proxy().timeout(ANSWERS_WITHIN).build()?;
+        Ok(Self { service, http, urls: urls.to_vec(), token: token.to_owned() })
+    }
+
+    /// The number of replicas.
+    pub fn count(&self) -> usize {
+        self.urls.len()
+    }
+
+    /// Arms a pause: the replica stops itself at its next write of `sku`, inventory as the write begins, order before it
+    /// sends the write.
+    ///
+    /// # Errors
+    /// The lab is off, or the replica did not answer.
+    pub async fn arm(&self, replica: usize, sku: &str) -> anyhow::Result<()> {
+        let request = self.http.post(self.url(replica, "lab/pauses")).json(&json!({ "sku": sku, "count": 1 }));
+        self.accepted(request, "arming a pause").await.map(drop)
+    }
+
+    /// Cancels the pauses that were armed and have not happened.
+    ///
+    /// # Errors
+    /// The replica did not answer; a stopped one never does.
+    pub async fn disarm(&self, replica: usize) -> anyhow::Result<()> {
+        self.accepted(self.http.delete(self.url(replica, "lab/pauses")), "disarming a pause").await.map(drop)
+    }
+
+    /// The writes in which this replica of inventory stopped itself, oldest first.
+    ///
+    /// # Errors
+    /// The lab is off, or the replica did not answer.
+    pub async fn paused_requests(&self, replica: usize) -> anyhow::Result<Vec<PausedRequest>> {
+        let response = self.accepted(self.http.get(self.url(replica, "lab/pauses")), "reading the pauses").await?;
+        let pauses: Pauses = response.json().await.context("the lab's list of pauses could not be decoded")?;
+        Ok(pauses.paused)
+    }
+
+    /// Sets the stock of a SKU, at inventory.
+    ///
+    /// # Errors
+    /// Inventory refused, or did not answer.
+    pub async fn put_stock(&self, sku: &str, on_hand: u64) -> anyhow::Result<()> {
+        let request = self.http.put(self.url(0, &format!("stock/{sku}"))).json(&json!({ "on_hand": on_hand }));
+        self.accepted(request, "setting stock").await.map(drop)
+    }
+
+    fn url(&self, replica: usize, path: &str) -> String {
+        format!("{}/v1/{path}", self.urls[replica])
+    }
+
+    async fn accepted(&self, request: RequestBuilder, doing: &str) -> anyhow::Result<Response> {
+        let service = self.service;
+        let answer = request.bearer_auth(&self.token).send().await;
+        let response = answer.with_context(|| format!("{doing}: {service} did not answer"))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let hint = match status {
+            StatusCode::NOT_FOUND => " (is its lab switched on?)",
+            StatusCode::UNAUTHORIZED => " (is the inventory token the right one?)",
+            _ => "",
+        };
+        let body = response.text().await.unwrap_or_default();
+        bail!("{doing}: {service} answered {status}{hint}: {body}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_outcome_of_a_write_is_printed_as_inventory_sent_it() {
+        let parsed = |text: &str| WriteOutcome::from(text.to_owned());
+        assert_eq!(parsed("written"), WriteOutcome::Written);
+        assert_eq!(parsed("stale_fencing_token"), WriteOutcome::Refused(ProblemCode::StaleFencingToken));
+        for text in ["written", "stale_fencing_token", "postgres did not answer"] {
+            assert_eq!(parsed(text).to_string(), text);
+        }
+    }
+}

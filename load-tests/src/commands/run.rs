@@ -1,0 +1,31 @@
+//! `oversell run`
+
+use anyhow::Context as _;
+
+use super::{binaries, exit_status};
+use crate::cli::RunArgs;
+use crate::cluster::target::Target;
+use crate::interrupt::Interrupt;
+use crate::report::baseline::Baseline;
+use crate::runner::experiment::Experiment;
+
+pub(super) async fn run(args: RunArgs) -> anyhow::Result<u8> {
+    let mut plan = args.plan().unwrap_or_else(|error| error.exit());
+    let interrupt = Interrupt::listen().context("signal handlers cannot be installed")?;
+    let target = match args.target.as_slice() {
+        [] => None,
+        words => Some(Target::find(words, &args.inventory_token).await?),
+    };
+    if let Some(target) = &target {
+        (plan.stack_config.redis_nodes, plan.stack_config.replicas) = (target.redis.len(), target.orders.len());
+    }
+    // Read before the run, whose report may replace it.
+    let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
+    let experiment = Experiment { plan, target, binaries: binaries::folder()?, folder: args.report, baseline };
+    let verdict = experiment.run(&interrupt).await?;
+    let status = verdict.exit_status();
+    if let ([reason, ..], exit_status::VOID) = (verdict.void_reasons.as_slice(), status) {
+        eprintln!("oversell: void: {reason}");
+    }
+    Ok(status)
+}

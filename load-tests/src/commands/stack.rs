@@ -1,0 +1,36 @@
+//! `oversell stack`
+
+use anyhow::Context as _;
+
+use super::{binaries, exit_status};
+use crate::cli::StackArgs;
+use crate::cluster::stack::Stack;
+use crate::cluster::target::Target;
+use crate::interrupt::Interrupt;
+
+pub(super) async fn run(args: StackArgs) -> anyhow::Result<u8> {
+    let interrupt = Interrupt::listen().context("signal handlers cannot be installed")?;
+    let (stack_config, binaries) = (args.stack_config.stack_config(), binaries::folder()?);
+    let stack = tokio::select! {
+        stack = Stack::start(&stack_config, &binaries, None) => stack.context("the stack did not start")?,
+        _ = interrupt.asked() => return Ok(exit_status::PASSED),
+    };
+    if args.json {
+        println!("{}", serde_json::to_string(&stack.target)?);
+    } else {
+        print(&stack.target);
+    }
+    interrupt.asked().await;
+    stack.shut_down().await;
+    Ok(exit_status::PASSED)
+}
+
+fn print(target: &Target) {
+    let lists = [("order", &target.orders), ("inventory", &target.inventory), ("redis", &target.redis)];
+    for (name, urls) in lists {
+        println!("{name:<12}{}", urls.join("  "));
+    }
+    println!("{:<12}{}  {}", "postgres", target.postgres.inventory, target.postgres.order);
+    println!("{:<12}{}", "token", target.inventory_token);
+    println!("Ctrl-C stops the stack.");
+}

@@ -1,0 +1,35 @@
+//! Which locks a lock node stores.
+
+use testbed::{RedisNode, TestbedError};
+
+use crate::faults::context::FaultContext;
+
+/// A lock that is held at a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredLock {
+    /// The SKU that is locked.
+    pub(crate) sku: String,
+    /// Owner, token and expiry: different for every grant.
+    pub(crate) value: String,
+}
+
+/// The key of a SKU's lock.
+pub(crate) fn lock_key(sku: &str) -> String {
+    format!("lock:sku:{sku}")
+}
+
+/// The locks of this context's SKUs at this node.
+pub(crate) async fn stored_locks(
+    context: &FaultContext<'_>,
+    node: &RedisNode,
+) -> Result<Vec<StoredLock>, TestbedError> {
+    let skus: Vec<&String> = context.targets.iter().flat_map(|target| &target.skus).collect();
+    let keys: Vec<String> = skus.iter().map(|sku| lock_key(sku)).collect();
+    let command: Vec<&str> = std::iter::once("MGET").chain(keys.iter().map(String::as_str)).collect();
+    let values = node.command(&command).await?;
+    let stored = |(sku, value): (&&String, &str)| {
+        (!value.is_empty()).then(|| StoredLock { sku: (*sku).clone(), value: value.to_owned() })
+    };
+    // `redis-cli` prints one line a key, an empty one for an absent key.
+    Ok(skus.iter().zip(values.split('\n')).filter_map(stored).collect())
+}

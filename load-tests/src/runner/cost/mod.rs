@@ -1,0 +1,128 @@
+//! The cost of each strategy: orders per second and latency, for more customers and for more SKUs. Every order is for a
+//! unit in stock, so a strategy is measured without refusals.
+//!
+//! Invariant: all strategies are measured at one point before the next point begins, so a machine that slows down slows
+//! all of them; only the time after the warm-up counts.
+//! Absence: no fault, no threshold, no verdict; the figures are those of one machine.
+
+mod figures;
+mod point;
+mod table;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use contract::Strategy;
+use tokio::time::Instant;
+
+use self::figures::Figures;
+use self::point::{Point, WARM_UP};
+use self::table::{Conditions, Measurement};
+use crate::cluster::config::StackConfig;
+use crate::cluster::stack::Stack;
+use crate::interrupt::Interrupt;
+use crate::runner::environment::Environment;
+use crate::runner::sale::Sale;
+use crate::scenario::plan::stack_config_for;
+use crate::workload::{Attack, DuplicateMode};
+
+/// What to measure, and on what.
+#[derive(Debug)]
+pub struct Cost {
+    /// Strategies to compare.
+    pub strategies: Vec<Strategy>,
+    /// Duration of each measurement, without the warm-up.
+    pub lasting: Duration,
+    /// How often each point is measured.
+    pub runs: usize,
+    /// The stack.
+    pub stack_config: StackConfig,
+    /// Decides which SKU each order is for.
+    pub seed: u64,
+    /// Folder of the service binaries.
+    pub binaries: PathBuf,
+    /// Folder for `cost.md` and the histories.
+    pub folder: PathBuf,
+}
+
+impl Cost {
+    /// Measures, prints the tables and writes `cost.md`. An interrupt ends it early, with what was measured so far.
+    ///
+    /// # Errors
+    /// The stack does not start, a database does not answer, or a file cannot be written.
+    pub async fn run(&self, interrupt: &Interrupt) -> anyhow::Result<()> {
+        std::fs::create_dir_all(&self.folder).with_context(|| self.folder.display().to_string())?;
+        let stack_config = stack_config_for(&self.stack_config, &self.strategies, false);
+        let stack = tokio::select! {
+            stack = Stack::start(&stack_config, &self.binaries, None) => stack.context("the stack did not start")?,
+            _ = interrupt.asked() => return Ok(()),
+        };
+        let measurements = self.measure_all(&stack, interrupt).await;
+        stack.shut_down().await;
+        let conditions = Conditions {
+            strategies: &self.strategies,
+            lasting: self.lasting,
+            runs: self.runs,
+            payment: self.stack_config.payment,
+        };
+        let text = table::text(&conditions, &measurements?);
+        println!("{text}");
+        let file = self.folder.join("cost.md");
+        std::fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))
+    }
+
+    async fn measure_all(&self, stack: &Stack, interrupt: &Interrupt) -> anyhow::Result<Vec<Measurement>> {
+        let points = Point::all();
+        let total = points.len() * self.runs * self.strategies.len();
+        let (began, mut measurements) = (Instant::now(), Vec::new());
+        for point in points {
+            let environment = Environment::own_stack(stack, &self.folder).await?;
+            for run in 1..=self.runs {
+                for &strategy in &self.strategies {
+                    if interrupt.by().is_some() {
+                        return Ok(measurements);
+                    }
+                    let figures = self.measure(&environment, point, strategy, run, interrupt).await?;
+                    if interrupt.by().is_none() {
+                        measurements.push(Measurement { point, strategy, figures });
+                        let done = measurements.len();
+                        let left = (began.elapsed() * count(total - done) / count(done)).as_secs();
+                        eprintln!("{point}, {strategy}: {figures} ({done} of {total}, about {left} s left)");
+                    }
+                }
+            }
+        }
+        Ok(measurements)
+    }
+
+    async fn measure(
+        &self,
+        environment: &Environment<'_>,
+        point: Point,
+        strategy: Strategy,
+        run: usize,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Figures> {
+        let load = point.load(self.lasting);
+        // Every run has its own keys: under the keys of an earlier run customers would receive its answers.
+        let name = format!("{strategy}-{run}");
+        let file = format!("history-{}-{}-{name}.jsonl", point.users, point.skus);
+        let sale = Sale::open(environment, strategy, &name, &load.stocks(self.seed), file).await?;
+        let workload = sale.workload(&load.demand(self.seed));
+        let limit = self.stack_config.answer_limit();
+        let duplicates = Arc::new(DuplicateMode::default());
+        let attack = Attack::new(&environment.target.orders, vec![workload], limit, duplicates, interrupt)?;
+        let from = sale.history.now() + WARM_UP;
+        attack.closed_until(point.users, Instant::now() + WARM_UP + self.lasting).await;
+        let operations = sale.history.finish().with_context(|| format!("{} cannot be written", sale.file))?;
+        let exhausted = operations.len() as u64 == load.attempts();
+        anyhow::ensure!(!exhausted, "{} orders are too few for {strategy} at {point}", load.attempts());
+        Ok(Figures::of(&operations, from, self.lasting))
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

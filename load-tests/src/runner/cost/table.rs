@@ -1,0 +1,85 @@
+//! `cost.md`: a table over customers and a table over SKUs.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use contract::Strategy;
+
+use super::figures::Figures;
+use super::point::{CLIENT_COUNTS, Point, SKU_COUNTS, WARM_UP, counted};
+
+/// One measurement.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Measurement {
+    pub(super) point: Point,
+    pub(super) strategy: Strategy,
+    pub(super) figures: Figures,
+}
+
+/// What the measurements have in common.
+pub(super) struct Conditions<'a> {
+    pub(super) strategies: &'a [Strategy],
+    pub(super) lasting: Duration,
+    pub(super) runs: usize,
+    pub(super) payment: Duration,
+}
+
+/// The whole document.
+pub(super) fn text(conditions: &Conditions<'_>, measurements: &[Measurement]) -> String {
+    let mut text = String::from("# What each strategy costs\n\n");
+    let _ = writeln!(
+        text,
+        "Orders per second, p50 / p99 in ms. Each customer orders again as soon as the previous order was answered, for {} \
+         s after a warm-up of {} s; medians of {} runs, payment {} ms, every order is for a unit in stock.\n",
+        conditions.lasting.as_secs(),
+        WARM_UP.as_secs(),
+        conditions.runs,
+        conditions.payment.as_millis()
+    );
+    let _ = writeln!(text, "## More customers, {} SKUs\n", CLIENT_COUNTS[0].skus);
+    text += &table(conditions, measurements, &CLIENT_COUNTS, |point| counted(point.users, "customer"));
+    let _ = writeln!(text, "\n## More SKUs, {} customers\n", SKU_COUNTS[0].users);
+    text += &table(conditions, measurements, &SKU_COUNTS, |point| counted(point.skus, "SKU"));
+    text
+}
+
+fn table(
+    conditions: &Conditions<'_>,
+    measurements: &[Measurement],
+    points: &[Point],
+    name: impl Fn(&Point) -> String,
+) -> String {
+    let heads: Vec<_> = points.iter().map(name).collect();
+    let mut text = format!("| strategy | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(points.len()));
+    for &strategy in conditions.strategies {
+        let cells = points.iter().map(|&point| {
+            let same = |one: &&Measurement| (one.point, one.strategy) == (point, strategy);
+            let runs: Vec<_> = measurements.iter().filter(same).map(|one| one.figures).collect();
+            Figures::median(&runs).map(|figures| figures.to_string()).unwrap_or_default()
+        });
+        let _ = writeln!(text, "| {strategy} | {} |", cells.collect::<Vec<_>>().join(" | "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_of_one_strategy() {
+        let figures = Figures { orders_per_second: 120.4, p50_ms: 8.3, p99_ms: 40.0, not_placed: 0 };
+        let measured = |point, not_placed| Measurement {
+            point,
+            strategy: Strategy::RedlockFenced,
+            figures: Figures { not_placed, ..figures },
+        };
+        let conditions = Conditions {
+            strategies: &[Strategy::RedlockFenced],
+            lasting: Duration::from_secs(4),
+            runs: 3,
+            payment: Duration::from_millis(2),
+        };
+        insta::assert_snapshot!(text(&conditions, &[measured(CLIENT_COUNTS[0], 0), measured(SKU_COUNTS[0], 2)]));
+    }
+}

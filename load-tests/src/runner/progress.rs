@@ -1,0 +1,170 @@
+//! Progress of a run, on standard error: a live line on a terminal, plain lines otherwise.
+//!
+//! Absence: no result is printed here.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::faults::Fault;
+use crate::report::model::RunReport;
+use crate::scenario::load::Arrivals;
+use crate::scenario::plan::{Cell, Plan};
+use crate::workload::tally::Tally;
+
+const REFRESH: Duration = Duration::from_millis(100);
+
+/// Reports the progress of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    plan: &'a Plan,
+    began: Instant,
+}
+
+impl<'a> Progress<'a> {
+    /// Of a run that begins at present.
+    pub fn of(plan: &'a Plan) -> Self {
+        Self { plan, began: Instant::now() }
+    }
+
+    /// Prints one sentence.
+    pub fn announce(self, sentence: &str) {
+        eprintln!("{sentence}");
+    }
+
+    /// Shows the progress of a cell; never resolves.
+    ///
+    /// # Cancel safety: the line is erased.
+    pub async fn follow(
+        self,
+        number: usize,
+        cell: &Cell,
+        attempts: u64,
+        tallies: Vec<watch::Receiver<Tally>>,
+    ) -> Infallible {
+        let title = self.title(number, cell);
+        let all = attempts * tallies.len() as u64;
+        let bar = ProgressBar::new(all);
+        if bar.is_hidden() {
+            eprintln!("{title}: {all} orders{}", self.left(number));
+        } else {
+            let template = "{prefix:<40} {bar:24} {pos:>6}/{len} orders  {msg}";
+            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_prefix(title.clone());
+        }
+        let mut ticks = interval(REFRESH);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (_erased, began) = (ErasedOnDrop(bar.clone()), Instant::now());
+        loop {
+            ticks.tick().await;
+            let mut now = Tally::default();
+            for tally in &tallies {
+                now.add(&tally.borrow());
+            }
+            bar.set_position(now.ended);
+            let rate = per_second(now.ended, began.elapsed());
+            bar.set_message(format!("{rate:.0}/s  {}{}", counts(now), self.left(number)));
+        }
+    }
+
+    /// Prints one line for a row that has ended.
+    pub fn ended(self, number: usize, row: &RunReport) {
+        let (cells, accepted, oversold) = (self.plan.cells.len(), row.accepted, row.units_oversold);
+        let fired =
+            if row.fault == Fault::None { String::new() } else { format!(", fault fired {} times", row.faults_fired) };
+        eprintln!(
+            "{number}/{cells}  {} · {}: {accepted} accepted, {oversold} oversold{fired}",
+            row.strategy, row.fault
+        );
+    }
+
+    fn title(self, number: usize, cell: &Cell) -> String {
+        let strategies = match cell.strategies.as_slice() {
+            [one] => one.to_string(),
+            several => format!("{} strategies", several.len()),
+        };
+        format!("{number}/{}  {strategies} · {}", self.plan.cells.len(), cell.fault)
+    }
+
+    /// The time left, in proportion to the time that the earlier cells took.
+    fn left(self, number: usize) -> String {
+        let (done, remaining) = before_and_after(self.plan, number);
+        if done.is_zero() {
+            return String::new();
+        }
+        let left = self.began.elapsed().mul_f64(remaining.as_secs_f64() / done.as_secs_f64()).as_secs();
+        format!("  about {}:{:02} left", left / 60, left % 60)
+    }
+}
+
+/// Planned duration of the sales before this cell, and of the others, this cell included. Sales without a planned
+/// duration count equally.
+fn before_and_after(plan: &Plan, number: usize) -> (Duration, Duration) {
+    let lasts = |number: &usize| match plan.cells[number - 1].arrivals {
+        Arrivals::Closed => Duration::from_secs(1),
+        Arrivals::Open { window } => window,
+    };
+    let order: Vec<_> = plan.numbers(false).into_iter().chain(plan.numbers(true)).collect();
+    let at = order.iter().position(|other| *other == number).unwrap_or_default();
+    (order[..at].iter().map(lasts).sum(), order[at..].iter().map(lasts).sum())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "orders of one cell")]
+fn per_second(orders: u64, elapsed: Duration) -> f64 {
+    orders as f64 / elapsed.as_secs_f64().max(0.001)
+}
+
+struct ErasedOnDrop(ProgressBar);
+
+impl Drop for ErasedOnDrop {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn counts(tally: Tally) -> String {
+    let mut text = format!("{} sold, {} sold out", tally.accepted, tally.sold_out);
+    let errors = [
+        (tally.lock_timeouts, "lock timeouts"),
+        (tally.unavailable, "unavailable"),
+        (tally.unexplained + tally.silence, "unexplained"),
+        (tally.tried_again, "retried"),
+    ];
+    for (count, name) in errors.into_iter().filter(|(count, _)| *count > 0) {
+        text += &format!(", {count} {name}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_sale_counts_for_more_than_a_short_one_and_proxied_cells_run_last() {
+        let cell = |fault, seconds| Cell {
+            fault,
+            strategies: Vec::new(),
+            arrivals: Arrivals::Open { window: Duration::from_secs(seconds) },
+            injections: 0,
+        };
+        let cells = [(Fault::PartitionRedis, 5), (Fault::None, 20), (Fault::PauseInventory, 110)];
+        let cells = cells.map(|(fault, seconds)| cell(fault, seconds)).to_vec();
+        let plan = Plan { cells, ..crate::report::sample::plan() };
+        let seconds = |number| {
+            let (done, remaining) = before_and_after(&plan, number);
+            (done.as_secs(), remaining.as_secs())
+        };
+        assert_eq!([seconds(2), seconds(3), seconds(1)], [(0, 135), (20, 115), (130, 5)]);
+    }
+
+    #[test]
+    fn errors_are_shown_only_if_any_occurred() {
+        let fine = Tally { accepted: 3, sold_out: 2, ..Tally::default() };
+        assert_eq!(counts(fine), "3 sold, 2 sold out");
+        assert_eq!(counts(Tally { lock_timeouts: 1, ..fine }), "3 sold, 2 sold out, 1 lock timeouts");
+    }
+}

@@ -1,0 +1,39 @@
+//! `oversell cost` on real services: every column of both tables is measured, and no order is refused.
+
+use clap::Parser as _;
+use load_tests::cli::{Cli, Command};
+use load_tests::interrupt::Interrupt;
+
+use crate::faults::environment::binaries;
+
+#[tokio::test]
+async fn every_column_is_measured_and_no_order_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder_name = folder.path().display().to_string();
+    let arguments = [
+        "oversell",
+        "cost",
+        "--strategies",
+        "atomic",
+        "--seconds",
+        "1",
+        "--runs",
+        "1",
+        "--redis-nodes",
+        "1",
+        "--report",
+    ];
+    let arguments = arguments.into_iter().chain([folder_name.as_str()]);
+    let Command::Cost(args) = Cli::parse_from(arguments).command else { panic!("it is `cost`") };
+
+    args.cost(binaries()).run(&Interrupt::never()).await.expect("a measurement");
+
+    let text = std::fs::read_to_string(folder.path().join("cost.md")).expect("cost.md");
+    let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| atomic |")).collect();
+    let cells: Vec<_> = rows.iter().flat_map(|row| row.split(" | ").skip(1)).collect();
+    assert_eq!((rows.len(), cells.len()), (2, 7), "{text}");
+    assert!(!text.contains("not placed"), "{text}");
+    // A slow machine may not answer everybody within the second.
+    let rates = cells.iter().filter_map(|cell| cell.split_once("/s, ")).map(|(rate, _)| rate.parse::<u64>());
+    assert!(rates.map(|rate| rate.expect("a number")).sum::<u64>() > 0, "{text}");
+}

@@ -1,0 +1,41 @@
+//! Every route of the order service, on one page. Paths and documentation stand
+//! at the handlers; `service_kit::serve` adds `/livez`, `/readyz`, `/metrics`,
+//! limits and fallbacks.
+
+use axum::{Router, routing::post};
+use service_kit::docs;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    http::{
+        lab,
+        orders::{self, OrdersApi},
+    },
+    placement::pauses::WritePauses,
+};
+
+const TITLE: &str = "Holdfast: orders";
+const ABOUT: &str = "Places orders under a distributed lock. Every failure is a problem (RFC 9457) with a `code`.";
+
+fn routes() -> OpenApiRouter<OrdersApi> {
+    OpenApiRouter::with_openapi(docs::document(TITLE, ABOUT))
+        .routes(routes!(orders::place)) //   POST /v1/orders
+        .routes(routes!(orders::show)) //    GET  /v1/orders/{id}
+        .routes(routes!(orders::confirm)) // POST /v1/orders/{id}/confirm
+        .routes(routes!(orders::cancel)) //  POST /v1/orders/{id}/cancel
+}
+
+/// The routes of the service and their documentation; with `pauses`, those of the lab too.
+pub fn router(api: OrdersApi, pauses: Option<WritePauses>) -> Router {
+    let (routes, document) = routes().split_for_parts();
+    let lab = |pauses| {
+        Router::new().route("/v1/lab/pauses", post(lab::arm_pause).delete(lab::disarm_pauses)).with_state(pauses)
+    };
+    routes.with_state(api).merge(pauses.map(lab).unwrap_or_default()).merge(docs::pages(document))
+}
+
+/// What `/openapi.json` serves; a test compares it with `docs/openapi/order.json`.
+pub fn document() -> OpenApi {
+    routes().into_openapi()
+}

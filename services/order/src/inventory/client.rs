@@ -1,0 +1,382 @@
+//! The calls to inventory, and what they send and receive. A failed call says
+//! whether it was never sent, refused, or left unanswered: everything that an
+//! order does about the failure depends on that.
+//!
+//! Absence: nothing is decided here, and a write that may have been received is
+//! never sent again.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use contract::{ProblemCode, Sku, Strategy};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::Value;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
+use url::Url;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        allocation::StockSnapshot,
+        order::{OrderLine, Reservation},
+    },
+    inventory::balancer::{Balancer, CONNECT_TIMEOUT, Replica, SendError},
+};
+
+/// Why a call has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No replica took the connection: certainly nothing was done.
+    #[error("no replica of inventory is reachable")]
+    NotSent(#[source] reqwest::Error),
+    /// The call may have been received, and no answer came in time.
+    #[error("inventory did not answer in time")]
+    NoAnswer(#[source] Option<reqwest::Error>),
+    /// A 5xx, or a response that is not inventory's.
+    #[error("inventory failed with {status}")]
+    Failed {
+        /// The status of the response.
+        status: StatusCode,
+    },
+    /// A 4xx: certainly nothing was done.
+    #[error("inventory refused the call: {} {}", .0.status.as_u16(), .0.code.map_or("without a known code", ProblemCode::as_str))]
+    Refused(Refusal),
+    /// The task that made the call panicked, which the log reports; the call
+    /// may have been received.
+    #[error("the task that called inventory panicked")]
+    TaskPanicked,
+}
+
+/// A 4xx of inventory: the members of its problem that an order acts on.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The status of the response.
+    pub status: StatusCode,
+    /// The reason; `None` if the code is missing or unknown.
+    pub code: Option<ProblemCode>,
+    /// The SKU that it is about, if one.
+    pub sku: Option<Sku>,
+    /// Units left, with `out_of_stock`.
+    pub available: Option<i64>,
+    /// The token that was refused, with `stale_fencing_token`.
+    pub token: Option<u64>,
+    /// The token that the storage has registered, with `stale_fencing_token`.
+    pub current: Option<u64>,
+}
+
+impl Refusal {
+    /// A member of an unexpected type is absent; the others are read all the same.
+    fn decode(status: StatusCode, problem: &Value) -> Self {
+        Self {
+            status,
+            code: problem["code"].as_str().and_then(|code| code.parse().ok()),
+            sku: problem["sku"].as_str().and_then(|sku| sku.parse().ok()),
+            available: problem["available"].as_i64(),
+            token: problem["token"].as_u64(),
+            current: problem["current"].as_u64(),
+        }
+    }
+}
+
+/// One SKU of a claim or a write, with what the storage compares. A member that
+/// does not apply is not sent.
+#[derive(Debug, Clone, Serialize)]
+pub struct GuardedLine {
+    /// The SKU.
+    pub sku: Sku,
+    /// Units to reserve; absent in a claim and in the stock of a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<i64>,
+    /// The token of the lock, under strategies with tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fencing_token: Option<u64>,
+    /// Units that were read; absent where nothing was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_available: Option<i64>,
+    /// The version that was read, under `optimistic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_version: Option<i64>,
+}
+
+/// The write of one order.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reserve {
+    /// Inventory accepts one reservation for each order.
+    pub order_id: Uuid,
+    /// Sorted by SKU.
+    pub lines: Vec<GuardedLine>,
+    /// How long the hold lasts, in seconds.
+    pub hold_seconds: u64,
+}
+
+/// The write of several orders that share a grant.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReserveBatch {
+    /// The tokens and the stock that was read, a SKU each.
+    pub stock: Vec<GuardedLine>,
+    /// In the order in which units are allocated.
+    pub orders: Vec<BatchOrder>,
+    /// How long the holds last, in seconds.
+    pub hold_seconds: u64,
+}
+
+/// One order of a [`ReserveBatch`].
+#[derive(Debug, Clone, Serialize)]
+pub struct BatchOrder {
+    /// Inventory accepts one reservation for each order.
+    pub order_id: Uuid,
+    /// Sorted by SKU.
+    pub lines: Vec<OrderLine>,
+}
+
+/// What each order of a batch became, by order id.
+pub type BatchResults = HashMap<Uuid, Result<Reservation, CallError>>;
+
+#[derive(Deserialize)]
+struct ClaimResponse {
+    snapshots: Vec<StockSnapshot>,
+}
+
+/// One outcome for each order, in the order of the request.
+#[derive(Deserialize)]
+struct BatchResponse {
+    outcomes: Vec<BatchOutcome>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum BatchOutcome {
+    Reservation(Reservation),
+    Problem(Value),
+}
+
+/// A final transition of a held reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum Transition {
+    /// The units become the customer's.
+    Confirm,
+    /// The units return to stock.
+    Cancel,
+}
+
+/// Inventory, with all its replicas. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct InventoryClient(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    balancer: Balancer,
+    /// How long a read or a claim may take before it is given up.
+    read_timeout: Duration,
+    writes: TaskTracker,
+}
+
+impl InventoryClient {
+    /// Connects to nothing yet. `read_timeout` limits reads and claims, not writes.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be built.
+    pub fn new(urls: Vec<Url>, token: String, read_timeout: Duration) -> Result<Self, reqwest::Error> {
+        let balancer = Balancer::new(urls, token)?;
+        Ok(Self(Arc::new(Inner { balancer, read_timeout, writes: TaskTracker::new() })))
+    }
+
+    /// Registers the tokens, all or none, and reads the stock that they guard.
+    ///
+    /// # Errors
+    /// After `NoAnswer` the tokens may be registered: only a new grant can claim again.
+    pub async fn claim(
+        &self,
+        lines: &[GuardedLine],
+        strategy: Strategy,
+        by: Instant,
+    ) -> Result<Vec<StockSnapshot>, CallError> {
+        let body = serde_json::json!({ "lines": lines });
+        let make = |http: &Client, replica: &Replica| {
+            http.post(replica.url("v1/claims")).header("lock-strategy", strategy.name()).json(&body)
+        };
+        let response: ClaimResponse = self.call(make, self.read_deadline(by)).await?;
+        Ok(response.snapshots)
+    }
+
+    /// Reads stock without registering a token.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub async fn read_stock(
+        &self,
+        skus: impl IntoIterator<Item = &Sku>,
+        by: Instant,
+    ) -> Result<Vec<StockSnapshot>, CallError> {
+        let reads = skus.into_iter().map(|sku| async move {
+            let path = format!("v1/stock/{sku}");
+            self.call(|http, replica| http.get(replica.url(&path)), self.read_deadline(by)).await
+        });
+        futures_util::future::try_join_all(reads).await
+    }
+
+    /// The order's reservation, if inventory has one.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub async fn find_reservation(&self, order: Uuid, by: Instant) -> Result<Option<Reservation>, CallError> {
+        let path = format!("v1/reservations?order_id={order}");
+        match self.call(|http, replica| http.get(replica.url(&path)), self.read_deadline(by)).await {
+            Ok(reservation) => Ok(Some(reservation)),
+            Err(CallError::Refused(Refusal { status: StatusCode::NOT_FOUND, .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a replica can serve.
+    ///
+    /// # Errors
+    /// None of those tried can.
+    pub async fn ready(&self) -> Result<(), CallError> {
+        let by = self.read_deadline(Instant::now() + CONNECT_TIMEOUT);
+        let ready = self.call(|http, replica| http.get(replica.url("readyz")), by);
+        ready.await.map(|_status: IgnoredAny| ())
+    }
+
+    /// Confirms or cancels a reservation.
+    ///
+    /// # Errors
+    /// After `NoAnswer` and `Failed` it may have happened: query the reservation.
+    pub async fn transition(
+        &self,
+        reservation: Uuid,
+        transition: Transition,
+        by: Instant,
+    ) -> Result<Reservation, CallError> {
+        let verb: &str = transition.into();
+        let path = format!("v1/reservations/{reservation}/{verb}");
+        self.call(|http, replica| http.post(replica.url(&path)), by).await
+    }
+
+    /// Sends the write once and waits until `by` for its answer. The connection
+    /// stays open for `keep_open` in any case: a write that was sent runs to its
+    /// end, late if need be. The fence is there for that.
+    ///
+    /// # Errors
+    /// After `NotSent` and `Refused` nothing was written; after any other the
+    /// outcome is unknown.
+    ///
+    /// # Cancel safety
+    /// The write goes on.
+    pub async fn reserve(
+        &self,
+        reserve: Reserve,
+        strategy: Strategy,
+        by: Instant,
+        keep_open: Duration,
+    ) -> Result<Reservation, CallError> {
+        self.write("v1/reservations", reserve, strategy, by, keep_open).await
+    }
+
+    /// Sends one write for several orders, as [`reserve`](Self::reserve) does for one.
+    ///
+    /// # Errors
+    /// As `reserve`, for all orders at once. An order that was refused by itself
+    /// is an error among the results.
+    ///
+    /// # Cancel safety
+    /// The write goes on.
+    pub async fn reserve_batch(
+        &self,
+        batch: ReserveBatch,
+        strategy: Strategy,
+        by: Instant,
+        keep_open: Duration,
+    ) -> Result<BatchResults, CallError> {
+        let orders: Vec<_> = batch.orders.iter().map(|order| order.order_id).collect();
+        let response: BatchResponse = self.write("v1/reservations/batch", batch, strategy, by, keep_open).await?;
+        if response.outcomes.len() != orders.len() {
+            return Err(CallError::NoAnswer(None)); // for some of the orders
+        }
+        let result = |outcome| match outcome {
+            BatchOutcome::Reservation(reservation) => Ok(reservation),
+            BatchOutcome::Problem(problem) => Err(CallError::Refused(Refusal::decode(StatusCode::CONFLICT, &problem))),
+        };
+        Ok(orders.into_iter().zip(response.outcomes.into_iter().map(result)).collect())
+    }
+
+    /// Resolves when no write is in progress any more, answered or not.
+    pub async fn writes_ended(&self) {
+        self.0.writes.close();
+        self.0.writes.wait().await;
+    }
+
+    async fn write<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: &'static str,
+        body: impl Serialize + Send + Sync + 'static,
+        strategy: Strategy,
+        by: Instant,
+        keep_open: Duration,
+    ) -> Result<T, CallError> {
+        let (client, traceparent) = (self.clone(), service_kit::trace::current_traceparent());
+        let replica = self.0.balancer.next();
+        let first = Arc::clone(&replica);
+        let write = self.0.writes.spawn(async move {
+            let make = |http: &Client, replica: &Replica| {
+                http.post(replica.url(path)).header("lock-strategy", strategy.name()).json(&body)
+            };
+            let sent = async { decode(client.0.balancer.send(first, make, traceparent, None).await?).await };
+            timeout(keep_open, sent).await.unwrap_or(Err(CallError::NoAnswer(None)))
+        });
+        match timeout_at(by, write).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_panicked)) => Err(CallError::TaskPanicked),
+            Err(_elapsed) => {
+                replica.mark_failed();
+                Err(CallError::NoAnswer(None))
+            }
+        }
+    }
+
+    fn read_deadline(&self, by: Instant) -> Instant {
+        by.min(Instant::now() + self.0.read_timeout)
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        make: impl Fn(&Client, &Replica) -> RequestBuilder,
+        by: Instant,
+    ) -> Result<T, CallError> {
+        let replica = self.0.balancer.next();
+        let (first, traceparent) = (Arc::clone(&replica), service_kit::trace::current_traceparent());
+        let sent = async { decode(self.0.balancer.send(first, make, traceparent, Some(by)).await?).await };
+        timeout_at(by, sent).await.unwrap_or_else(|_elapsed| {
+            replica.mark_failed();
+            Err(CallError::NoAnswer(None))
+        })
+    }
+}
+
+impl From<SendError> for CallError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotSent(error) => Self::NotSent(error),
+            SendError::NoResponse(error) => Self::NoAnswer(error),
+        }
+    }
+}
+
+async fn decode<T: DeserializeOwned>(response: Response) -> Result<T, CallError> {
+    let status = response.status();
+    let body = response.bytes().await;
+    let body = body.map_err(|error| CallError::NoAnswer(Some(error)))?;
+    if status.is_success() {
+        return serde_json::from_slice(&body).map_err(|_| CallError::Failed { status });
+    }
+    if !status.is_client_error() {
+        return Err(CallError::Failed { status });
+    }
+    let problem = serde_json::from_slice(&body).unwrap_or_default();
+    Err(CallError::Refused(Refusal::decode(status, &problem)))
+}

@@ -1,0 +1,5 @@
+//! The client of the inventory service: the calls, and the choice of a replica.
+
+pub mod client;
+
+mod balancer;

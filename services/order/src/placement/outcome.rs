@@ -1,0 +1,82 @@
+//! How an attempt ends without a reservation, and what a failure of the lock or
+//! of inventory means for it.
+//!
+//! Invariant: `Refused` and `Retry` are returned only where this attempt
+//! certainly wrote nothing.
+
+use contract::ProblemCode;
+use fenced_lock::{LockError, Token};
+
+use crate::{
+    domain::{allocation::Shortage, error::OrderError, order::Reservation},
+    inventory::client::{CallError, Refusal},
+};
+
+/// How an attempt ends for one order.
+pub type AttemptResult = Result<Reservation, AttemptError>;
+
+/// Why an attempt has no reservation. Cheap to clone: it may end every order of a batch.
+#[derive(Debug, Clone)]
+pub enum AttemptError {
+    /// This attempt wrote nothing, and another would not either.
+    Refused(OrderError),
+    /// This attempt wrote nothing; another grant may succeed.
+    Retry(OrderError),
+    /// The write was sent and its outcome is unknown.
+    OutcomeUnknown,
+}
+
+impl From<Shortage> for AttemptError {
+    fn from(Shortage { sku, available }: Shortage) -> Self {
+        Self::Refused(OrderError::OutOfStock { sku, available })
+    }
+}
+
+/// The lock was not granted, because it failed.
+pub(super) fn lock_failed(error: LockError) -> AttemptError {
+    match error {
+        LockError::QuorumUnavailable { .. } | LockError::Unavailable { .. } => {
+            AttemptError::Refused(OrderError::LockQuorum(error))
+        }
+        LockError::Lapsed { .. } | LockError::Lost { .. } => AttemptError::Retry(OrderError::LeaseLapsed),
+        LockError::TooManyWaiters { .. } => AttemptError::Refused(OrderError::Overloaded),
+        LockError::ResourceCount { .. }
+        | LockError::NoTokens { .. }
+        | LockError::FloorOutOfReach { .. }
+        | LockError::TokensExhausted { .. } => AttemptError::Refused(OrderError::Lock(error)),
+    }
+}
+
+/// A write failed: unless it was refused or never sent, its outcome is unknown.
+pub(super) fn write_failed(error: CallError) -> AttemptError {
+    match error {
+        CallError::NoAnswer(_) | CallError::Failed { .. } | CallError::TaskPanicked => AttemptError::OutcomeUnknown,
+        CallError::NotSent(_) | CallError::Refused(_) => not_written(error),
+    }
+}
+
+/// A call failed that wrote nothing.
+pub(super) fn not_written(error: CallError) -> AttemptError {
+    let Refusal { code, sku, available, token, current, .. } = match &error {
+        CallError::NoAnswer(_) => return AttemptError::Retry(OrderError::inventory(error)),
+        CallError::NotSent(_) | CallError::Failed { .. } | CallError::TaskPanicked => {
+            return AttemptError::Refused(OrderError::inventory(error));
+        }
+        CallError::Refused(refusal) => refusal.clone(),
+    };
+    let current = current.and_then(|current| Token::new(current).ok());
+    match (code, sku, current) {
+        (Some(ProblemCode::StaleFencingToken), sku, Some(current)) => {
+            AttemptError::Retry(OrderError::StaleToken { sku, token: token.unwrap_or(0), current })
+        }
+        (Some(ProblemCode::OutOfStock), Some(sku), _) => {
+            AttemptError::Refused(OrderError::OutOfStock { sku, available: available.unwrap_or(0) })
+        }
+        (Some(ProblemCode::NotFound), sku, _) => AttemptError::Refused(OrderError::UnknownSku(sku)),
+        (Some(ProblemCode::TokenSourceMismatch), ..) => AttemptError::Refused(OrderError::TokenSourceMismatch),
+        (Some(ProblemCode::Overloaded), ..) => AttemptError::Refused(OrderError::Overloaded),
+        (Some(ProblemCode::InvalidState), ..) => AttemptError::Refused(OrderError::Conflict),
+        (Some(ProblemCode::StaleVersion), ..) => AttemptError::Retry(OrderError::Overtaken),
+        (Some(_) | None, ..) => AttemptError::Refused(OrderError::unforeseen(error)),
+    }
+}

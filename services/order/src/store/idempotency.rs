@@ -1,0 +1,432 @@
+//! The idempotency keys: one key, one order, one final answer.
+//!
+//! A key is claimed together with its pending order, and completed together
+//! with the order's state, its payment and the answer, byte for byte as sent.
+//!
+//! Invariant: of several attempts under one key only the latest records its
+//! end, and replicas never claim the same key at the same time.
+
+use std::time::Duration;
+
+use contract::{ProblemCode, Strategy};
+use serde::Serialize;
+use sqlx::{FromRow, types::Json};
+use strum::{EnumString, IntoStaticStr};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        error::OrderError,
+        order::{OrderLine, OrderRequest, OrderStatus, Reservation},
+    },
+    store::{database::Database, orders::stored_strategy},
+};
+
+/// An answer as it is sent: what is recorded is replayed unchanged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// `application/json` or `application/problem+json`.
+    pub content_type: String,
+    /// The path of the order, if it is held.
+    pub location: Option<String>,
+    /// The bytes of the body.
+    pub body: Vec<u8>,
+}
+
+/// An order and the key that it was sent with.
+#[derive(Debug, Clone)]
+pub struct KeyedRequest {
+    /// The call; keys of different calls are different keys.
+    pub scope: &'static str,
+    /// The `Idempotency-Key` header.
+    pub key: String,
+    /// What is ordered.
+    pub order: OrderRequest,
+    /// How stock is to be guarded.
+    pub strategy: Strategy,
+    /// The trace of the request; `None` outside of a request.
+    pub traceparent: Option<String>,
+}
+
+/// The right to work on an order, until the claim falls due and another attempt takes it.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyClaim {
+    /// The same for all attempts under one key.
+    pub order_id: Uuid,
+    /// The number of this attempt, from 1.
+    pub attempt: i32,
+    /// As in the first attempt.
+    pub strategy: Strategy,
+    /// An earlier attempt may have sent its write.
+    pub maybe_written: bool,
+}
+
+/// The state of a key when a request arrives with it.
+#[derive(Debug)]
+pub enum BeginResult {
+    /// The key was new, free or overdue; the caller works on the order now.
+    Claimed(KeyClaim),
+    /// The order has a final answer.
+    Answered(Answer),
+    /// The key belongs to another request.
+    Reused,
+    /// Another attempt works on the order.
+    InProgress {
+        /// The longest it can still take.
+        at_most: Duration,
+    },
+}
+
+/// How an attempt ends, for the order and for its key.
+#[derive(Debug)]
+pub enum Completion<'a> {
+    /// Units are held; the payment is captured and the answer recorded.
+    Held(&'a Reservation, &'a Answer),
+    /// A final refusal; the payment, if any, is voided and the answer recorded.
+    Refused(ProblemCode, &'a Answer),
+    /// Nothing was sold; the payment, if any, is voided and the key is free.
+    Failed(ProblemCode),
+    /// The outcome is unknown and nothing changes. The reconciler resolves the
+    /// order after `resolve_after`, unless a retry comes first.
+    Unresolved {
+        /// From now.
+        resolve_after: Duration,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+enum KeyState {
+    InFlight,
+    Free,
+    Unresolved,
+    Done,
+}
+
+/// A row of `orders`, with its lines, as it is created.
+#[derive(Serialize)]
+struct NewOrderRow<'a> {
+    customer: &'a str,
+    strategy: Strategy,
+    traceparent: Option<&'a str>,
+    lines: &'a [OrderLine],
+}
+
+/// The columns of `idempotency_keys` that an attempt ends with, but for the body.
+#[derive(Serialize)]
+struct CompletedKeyRow<'a> {
+    state: KeyState,
+    status_code: Option<u16>,
+    content_type: Option<&'a str>,
+    location: Option<&'a str>,
+    seconds_until_due: f64,
+}
+
+/// The columns of `orders` that an attempt ends with.
+#[derive(Serialize)]
+struct CompletedOrderRow<'a> {
+    status: OrderStatus,
+    reservation: Option<&'a Reservation>,
+    failure: Option<&'static str>,
+}
+
+#[derive(FromRow)]
+struct ClaimRow {
+    order_id: Uuid,
+    attempt: i32,
+    maybe_written: bool,
+    strategy: String,
+}
+
+#[derive(FromRow)]
+struct KeyRow {
+    same_request: bool,
+    state: String,
+    status_code: Option<i16>,
+    content_type: Option<String>,
+    location: Option<String>,
+    body: Option<Vec<u8>>,
+    seconds_left: f64,
+}
+
+impl Database {
+    /// Claims the key and creates its pending order, or reports the state of the key.
+    ///
+    /// # Errors
+    /// The database failed. The key may have been claimed: the claim falls due by itself.
+    pub async fn begin(&self, request: &KeyedRequest, claim_duration: Duration) -> Result<BeginResult, OrderError> {
+        let fingerprint = request.order.canonical();
+        // A key that expires between two of the statements is new to the next round.
+        for _ in 0..3 {
+            if let Some(claim) = self.claim_new_key(request, &fingerprint, claim_duration).await? {
+                return Ok(BeginResult::Claimed(claim));
+            }
+            if let Some(claim) = self.claim_known_key(request, &fingerprint, claim_duration).await? {
+                return Ok(BeginResult::Claimed(claim));
+            }
+            if let Some(state) = self.key_state(request, &fingerprint).await? {
+                return Ok(state);
+            }
+        }
+        Err(OrderError::InProgress { at_most: Duration::from_secs(1) })
+    }
+
+    async fn claim_new_key(
+        &self,
+        request: &KeyedRequest,
+        fingerprint: &[u8],
+        claim_duration: Duration,
+    ) -> Result<Option<KeyClaim>, sqlx::Error> {
+        let order_id = Uuid::now_v7();
+        let strategy = request.strategy;
+        let order = NewOrderRow {
+            customer: &request.order.customer,
+            strategy,
+            traceparent: request.traceparent.as_deref(),
+            lines: &request.order.lines,
+        };
+        let inserted: i64 = sqlx::query_scalar(
+            "with mine as (
+                insert into idempotency_keys (scope, key, fingerprint, order_id, state, deadline)
+                values ($1, $2, sha256($3), $4, 'in_flight', now() + make_interval(secs => $5))
+                on conflict on constraint idempotency_keys_pk do nothing
+                returning order_id
+             ), new_order as (
+                select * from jsonb_to_record($6) as fields (customer text, strategy text, traceparent text, lines jsonb)
+             ), ordered as (
+                insert into orders (id, customer, strategy, idempotency_key, traceparent)
+                select mine.order_id, new_order.customer, new_order.strategy, $2, new_order.traceparent
+                  from mine, new_order
+             ), lined as (
+                insert into order_lines (order_id, sku, quantity)
+                select mine.order_id, line.sku, line.quantity
+                  from mine, new_order, jsonb_to_recordset(new_order.lines) as line (sku text, quantity bigint)
+             )
+             select count(*) from mine",
+        )
+        .bind(request.scope)
+        .bind(&request.key)
+        .bind(fingerprint)
+        .bind(order_id)
+        .bind(claim_duration.as_secs_f64())
+        .bind(Json(order))
+        .fetch_one(&self.pool)
+        .await?;
+        Ok((inserted == 1).then_some(KeyClaim { order_id, attempt: 1, strategy, maybe_written: false }))
+    }
+
+    async fn claim_known_key(
+        &self,
+        request: &KeyedRequest,
+        fingerprint: &[u8],
+        claim_duration: Duration,
+    ) -> Result<Option<KeyClaim>, OrderError> {
+        let row: Option<ClaimRow> = sqlx::query_as(
+            "with found as (
+                select scope, key, state from idempotency_keys
+                 where scope = $1 and key = $2 and fingerprint = sha256($3)
+                   and (state in ('free', 'unresolved') or (state = 'in_flight' and deadline < now()))
+                   for update
+             ), mine as (
+                update idempotency_keys k
+                   set state = 'in_flight', attempt = k.attempt + 1, deadline = now() + make_interval(secs => $4)
+                  from found
+                 where k.scope = found.scope and k.key = found.key
+                returning k.order_id, k.attempt, found.state <> 'free' as maybe_written
+             ), reopened as (
+                update orders set status = 'pending', failure = null, updated_at = now()
+                  from mine where orders.id = mine.order_id and orders.status = 'failed'
+             )
+             select mine.order_id, mine.attempt, mine.maybe_written, orders.strategy
+               from mine join orders on orders.id = mine.order_id",
+        )
+        .bind(request.scope)
+        .bind(&request.key)
+        .bind(fingerprint)
+        .bind(claim_duration.as_secs_f64())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(ClaimRow::decode).transpose()
+    }
+
+    async fn key_state(&self, request: &KeyedRequest, fingerprint: &[u8]) -> Result<Option<BeginResult>, OrderError> {
+        let row: Option<KeyRow> = sqlx::query_as(
+            "select fingerprint = sha256($3) as same_request, state, status_code, content_type, location, body,
+                    greatest(extract(epoch from deadline - now()), 0)::float8 as seconds_left
+               from idempotency_keys where scope = $1 and key = $2",
+        )
+        .bind(request.scope)
+        .bind(&request.key)
+        .bind(fingerprint)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(KeyRow::decode).transpose()
+    }
+
+    /// Records how an attempt ended; `false` if another attempt has taken the order over.
+    ///
+    /// A capture does not need the row of the authorisation, which a crash of
+    /// Postgres may have lost (see `payments`): units are held only after the
+    /// provider authorised the payment.
+    ///
+    /// # Errors
+    /// The database failed; the order stays pending and is reconciled.
+    pub async fn complete(&self, claim: &KeyClaim, completion: &Completion<'_>) -> Result<bool, sqlx::Error> {
+        let recorded: i64 = sqlx::query_scalar(
+            "with end_of_key as (
+                select * from jsonb_to_record($3)
+                    as fields (state text, status_code smallint, content_type text, location text, seconds_until_due float8)
+             ), end_of_order as (
+                select * from jsonb_to_record($5) as fields (status text, reservation jsonb, failure text)
+             ), mine as (
+                update idempotency_keys k
+                   set state = e.state, status_code = e.status_code, content_type = e.content_type,
+                       location = e.location, body = $4, deadline = now() + make_interval(secs => e.seconds_until_due)
+                  from end_of_key e
+                 where k.order_id = $1 and k.attempt = $2 and k.state = 'in_flight'
+                returning k.order_id
+             ), settled as (
+                update orders
+                   set status = e.status, reservation = coalesce(e.reservation, orders.reservation),
+                       failure = e.failure, updated_at = now(),
+                       review_at = (e.reservation ->> 'expires_at')::timestamptz
+                  from mine, end_of_order e where orders.id = mine.order_id
+             ), captured as (
+                insert into payments (order_id, state, settled_at)
+                select order_id, 'captured', now() from mine where $6 = 'captured'
+                on conflict (order_id) do update set state = excluded.state, settled_at = excluded.settled_at
+             ), voided as (
+                update payments set state = 'voided', settled_at = now()
+                  from mine
+                 where payments.order_id = mine.order_id and payments.state = 'authorised' and $6 = 'voided'
+             )
+             select count(*) from mine",
+        )
+        .bind(claim.order_id)
+        .bind(claim.attempt)
+        .bind(Json(completion.key_row()))
+        .bind(completion.answer().map(|answer| answer.body.as_slice()))
+        .bind(Json(completion.order_row()))
+        .bind(completion.payment_state())
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(recorded == 1)
+    }
+
+    /// Claims keys of pending orders whose claim is overdue, or whose last attempt
+    /// left them unresolved. Replicas never claim the same key.
+    ///
+    /// # Errors
+    /// The database failed; the keys stay overdue.
+    pub async fn claim_overdue(&self, at_most: i64, claim_duration: Duration) -> Result<Vec<KeyClaim>, OrderError> {
+        let rows: Vec<ClaimRow> = sqlx::query_as(
+            "with overdue as (
+                select k.scope, k.key from idempotency_keys k join orders o on o.id = k.order_id
+                 where o.status = 'pending' and k.state in ('in_flight', 'unresolved') and k.deadline < now()
+                 order by o.created_at limit $1
+                   for update of k skip locked
+             ), mine as (
+                update idempotency_keys k
+                   set state = 'in_flight', attempt = k.attempt + 1, deadline = now() + make_interval(secs => $2)
+                  from overdue
+                 where k.scope = overdue.scope and k.key = overdue.key
+                returning k.order_id, k.attempt
+             )
+             select mine.order_id, mine.attempt, true as maybe_written, orders.strategy
+               from mine join orders on orders.id = mine.order_id",
+        )
+        .bind(at_most)
+        .bind(claim_duration.as_secs_f64())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(ClaimRow::decode).collect()
+    }
+
+    /// Deletes keys of that age whose orders have ended: the same key then means
+    /// a new order. The orders stay.
+    ///
+    /// # Errors
+    /// The database failed; the keys stay until the next round.
+    pub async fn delete_expired_keys(&self, older_than: Duration) -> Result<u64, sqlx::Error> {
+        let deleted = sqlx::query(
+            "delete from idempotency_keys k using orders o
+              where o.id = k.order_id and o.status <> 'pending' and k.state <> 'in_flight'
+                and k.created_at < now() - make_interval(secs => $1)",
+        );
+        let done = deleted.bind(older_than.as_secs_f64()).execute(&self.pool).await?;
+        Ok(done.rows_affected())
+    }
+}
+
+impl ClaimRow {
+    fn decode(self) -> Result<KeyClaim, OrderError> {
+        let Self { order_id, attempt, maybe_written, strategy } = self;
+        Ok(KeyClaim { order_id, attempt, strategy: stored_strategy(&strategy)?, maybe_written })
+    }
+}
+
+impl KeyRow {
+    fn decode(self) -> Result<BeginResult, OrderError> {
+        if !self.same_request {
+            return Ok(BeginResult::Reused);
+        }
+        match self.state.parse() {
+            Ok(KeyState::Done) => {}
+            Ok(KeyState::InFlight | KeyState::Free | KeyState::Unresolved) => {
+                let at_most = Duration::try_from_secs_f64(self.seconds_left).unwrap_or_default();
+                return Ok(BeginResult::InProgress { at_most });
+            }
+            Err(_unknown) => return Err(OrderError::Defect("a stored idempotency key has an unknown state")),
+        }
+        let status = self.status_code.and_then(|status| u16::try_from(status).ok());
+        let (Some(status), Some(content_type), Some(body)) = (status, self.content_type, self.body) else {
+            return Err(OrderError::Defect("a recorded answer is incomplete"));
+        };
+        Ok(BeginResult::Answered(Answer { status, content_type, location: self.location, body }))
+    }
+}
+
+impl<'a> Completion<'a> {
+    fn answer(&self) -> Option<&'a Answer> {
+        match *self {
+            Self::Held(_, answer) | Self::Refused(_, answer) => Some(answer),
+            Self::Failed(_) | Self::Unresolved { .. } => None,
+        }
+    }
+
+    fn key_row(&self) -> CompletedKeyRow<'a> {
+        let (state, due) = match *self {
+            Self::Held(..) | Self::Refused(..) => (KeyState::Done, Duration::ZERO),
+            Self::Failed(_) => (KeyState::Free, Duration::ZERO),
+            Self::Unresolved { resolve_after } => (KeyState::Unresolved, resolve_after),
+        };
+        let answer = self.answer();
+        CompletedKeyRow {
+            state,
+            status_code: answer.map(|answer| answer.status),
+            content_type: answer.map(|answer| answer.content_type.as_str()),
+            location: answer.and_then(|answer| answer.location.as_deref()),
+            seconds_until_due: due.as_secs_f64(),
+        }
+    }
+
+    fn order_row(&self) -> CompletedOrderRow<'a> {
+        let (status, reservation, failure) = match *self {
+            Self::Held(reservation, _) => (OrderStatus::Held, Some(reservation), None),
+            Self::Refused(code, _) | Self::Failed(code) => (OrderStatus::Failed, None, Some(code)),
+            Self::Unresolved { .. } => (OrderStatus::Pending, None, None),
+        };
+        CompletedOrderRow { status, reservation, failure: failure.map(ProblemCode::as_str) }
+    }
+
+    fn payment_state(&self) -> Option<&'static str> {
+        match self {
+            Self::Held(..) => Some("captured"),
+            Self::Refused(..) | Self::Failed(_) => Some("voided"),
+            Self::Unresolved { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! All the SQL of the order service. Nothing here decides; nothing elsewhere queries.
+//!
+//! Every change is one statement, and so one transaction and one round trip:
+//! key and pending order first; answer, state and payment second.
+
+pub mod database;
+pub mod idempotency;
+pub mod orders;
+pub mod payments;

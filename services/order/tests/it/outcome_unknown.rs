@@ -1,0 +1,92 @@
+//! The outcome nobody heard: a write that was done and whose answer was lost.
+
+use crate::stack::{Reply, Setup, Stack, eventually, order_body};
+
+const SETUP: Setup = Setup {
+    redis_nodes: 3,
+    lock_lines: false,
+    inventories: 1,
+    lab: true,
+    lease_ms: 1_500,
+    wait_ms: 10_000,
+    payment_ms: 300,
+    flags: &["--reconcile-ms=3600000"],
+    addresses: Vec::new(),
+};
+
+/// Places an order, and takes away the answer to its write: the replies stop
+/// while the payment is being authorised, after the claim was answered.
+async fn place_unheard(stack: &Stack, strategy: &str) -> tokio::task::JoinHandle<Reply> {
+    let request = stack.post("k").header("lock-strategy", strategy).json(&order_body("chair", 1));
+    let placing = tokio::spawn(Reply::of(request));
+    eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
+    stack.inventory_line.drop_to_client(true);
+    eventually("the write is done", async || stack.reservations().await == 1).await;
+    placing
+}
+
+#[tokio::test]
+async fn a_lost_reply_under_a_fence_is_resolved_before_the_customer_is_answered() {
+    let stack = Stack::with(SETUP).await;
+    stack.put_stock("chair", 1).await;
+    let placing = place_unheard(&stack, "redlock-fenced").await;
+    let written = stack.fence("chair").await;
+    eventually("a higher token is claimed", async || stack.fence("chair").await > written).await;
+    stack.inventory_line.drop_to_client(false);
+
+    let placed = placing.await.expect("no panic");
+
+    assert_eq!(placed.status, 201, "{}", placed.body);
+    let token = placed.body["reservation"]["lines"][0]["fencing_token"].as_i64();
+    assert_eq!(token, Some(written), "the write that was not heard is the one that stands");
+    assert_eq!((stack.reservations().await, stack.available("chair").await), (1, 0));
+    assert_eq!(stack.payments().await, ["captured"]);
+}
+
+#[tokio::test]
+async fn a_lost_reply_without_a_fence_is_no_answer_keeps_the_lock_and_sells_once() {
+    let stack = Stack::with(SETUP).await;
+    stack.put_stock("chair", 5).await;
+    let placing = place_unheard(&stack, "redlock").await;
+
+    let answer = placing.await.expect("no panic");
+
+    answer.is(503, "dependency_unavailable").asks_to_retry();
+    assert_eq!(stack.order_status("k").await, "pending");
+    assert_eq!(stack.payments().await, ["authorised"], "nobody knows yet whether to capture or void it");
+    stack.inventory_line.drop_to_client(false);
+    let placed = stack.place_with("redlock", "k", "chair", 1).await;
+    assert_eq!(placed.status, 201, "{}", placed.body);
+    assert_eq!((stack.reservations().await, stack.available("chair").await), (1, 4));
+    assert_eq!(stack.payments().await, ["captured"]);
+}
+
+#[tokio::test]
+async fn an_unheard_outcome_is_resolved_by_the_service_if_the_customer_never_returns() {
+    let stack = Stack::with(Setup { flags: &["--reconcile-ms=50"], ..SETUP }).await;
+    stack.put_stock("chair", 5).await;
+    let placing = place_unheard(&stack, "redlock").await;
+    placing.await.expect("no panic").is(503, "dependency_unavailable");
+    stack.inventory_line.drop_to_client(false);
+
+    eventually("the order is held", async || stack.order_status("k").await == "held").await;
+
+    assert_eq!(stack.payments().await, ["captured"]);
+    assert_eq!(stack.place_with("redlock", "k", "chair", 1).await.status, 201);
+    assert_eq!(stack.reservations().await, 1);
+}
+
+#[tokio::test]
+async fn a_payment_whose_record_a_crash_of_postgres_took_is_captured_when_its_order_stands() {
+    let stack = Stack::with(Setup { flags: &["--reconcile-ms=50"], ..SETUP }).await;
+    stack.put_stock("chair", 1).await;
+    let placing = place_unheard(&stack, "redlock").await;
+    placing.await.expect("no panic").is(503, "dependency_unavailable");
+    // Authorisations are committed asynchronously, so a crash loses the newest.
+    sqlx::query("delete from payments").execute(&stack.orders).await.expect("delete");
+    stack.inventory_line.drop_to_client(false);
+
+    eventually("the order is held", async || stack.order_status("k").await == "held").await;
+
+    assert_eq!(stack.payments().await, ["captured"]);
+}
