@@ -20,19 +20,37 @@ type Parts = BTreeMap<String, BTreeMap<String, Vec<Edge>>>;
 
 /// A sentence for each circle.
 fn circles(code: &Code) -> Vec<String> {
-    let mut found = BTreeMap::new();
-    for parts in parts(code).values() {
-        for (from, targets) in parts {
-            for to in targets.keys() {
-                if let Some(mut circle) = shortest_path(parts, to, from) {
-                    circle.rotate_right(1);
-                    let members: BTreeSet<_> = circle.iter().cloned().collect();
-                    found.entry(members).or_insert_with(|| sentence(parts, &circle));
-                }
-            }
+    parts(code).into_values().flat_map(circles_among).collect()
+}
+
+/// One import too many closes dozens of circles. So the shortest is reported and cut where it takes fewest items, until
+/// no circle is left.
+fn circles_among(mut parts: Parts) -> Vec<String> {
+    let mut sentences = Vec::new();
+    while let Some(circle) = shortest_circle(&parts) {
+        sentences.push(sentence(&parts, &circle));
+        let count = |from: &str, to: &str| parts[from][to].iter().map(|edge| edge.names.len()).sum::<usize>();
+        let weakest = steps(&circle).min_by_key(|(from, to)| count(from, to));
+        if let Some((from, to)) = weakest {
+            parts.entry(from.to_owned()).or_default().remove(to);
         }
     }
-    found.into_values().collect()
+    sentences
+}
+
+fn shortest_circle(parts: &Parts) -> Option<Vec<String>> {
+    let edges = parts.iter().flat_map(|(from, targets)| targets.keys().map(move |to| (from, to)));
+    let circles = edges.filter_map(|(from, to)| {
+        let mut circle = shortest_path(parts, to, from)?;
+        circle.rotate_right(1);
+        Some(circle)
+    });
+    circles.min_by_key(Vec::len)
+}
+
+/// From each part of the circle to the next, and from the last to the first.
+fn steps(circle: &[String]) -> impl Iterator<Item = (&str, &str)> {
+    circle.iter().zip(circle.iter().cycle().skip(1)).map(|(from, to)| (from.as_str(), to.as_str()))
 }
 
 /// For each module whose parts take items from each other, what they take.
@@ -89,8 +107,7 @@ fn shortest_path(parts: &Parts, start: &str, end: &str) -> Option<Vec<String>> {
 
 /// "a.rs takes X from b.rs; b.rs takes Y from a.rs"
 fn sentence(parts: &Parts, circle: &[String]) -> String {
-    let followers = circle.iter().cycle().skip(1);
-    let edges = circle.iter().zip(followers).flat_map(|(from, to)| &parts[from][to]);
+    let edges = steps(circle).flat_map(|(from, to)| &parts[from][to]);
     let takes = edges.map(|Edge { from, to, names }| {
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         format!("{from} takes {} from {to}", names.join(", "))
@@ -151,6 +168,17 @@ mod tests {
             ("src/two.rs", "#[cfg(test)] mod tests; pub fn mid() -> crate::one::low::Low {}"),
         ]);
         assert_eq!(found, ["src/one/high.rs takes mid from src/two.rs; src/two.rs takes Low from src/one/low.rs"]);
+    }
+
+    #[test]
+    fn one_import_that_closes_several_circles_is_reported_once() {
+        let found = circles_of(&[
+            ("src/lib.rs", "mod a; mod b; mod c;"),
+            ("src/a.rs", "pub struct A1; pub struct A2; use crate::c::C;"),
+            ("src/b.rs", "use crate::a::{A1, A2}; pub struct B1; pub struct B2;"),
+            ("src/c.rs", "use crate::a::{A1, A2}; use crate::b::{B1, B2}; pub struct C;"),
+        ]);
+        assert_eq!(found, ["src/a.rs takes C from src/c.rs; src/c.rs takes A1, A2 from src/a.rs"]);
     }
 
     #[test]
