@@ -3,9 +3,9 @@
 mod bad_input;
 mod cost;
 mod faults;
-mod house;
 mod live;
 mod release;
+mod repo_rules;
 mod small_stack;
 mod soak;
 mod state_machine;
