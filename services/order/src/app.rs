@@ -24,8 +24,8 @@ use crate::{
     },
     inventory::client::InventoryClient,
     placement::{
-        batcher::Batcher, critical_section::CriticalSection, pauses::WritePauses, probes, reconcile,
-        service::OrderPlacement,
+        batcher::Batcher, critical_section::CriticalSection, pauses::WritePauses, place_order::OrderPlacement, probes,
+        reconcile,
     },
     store::{database::Database, payments::PaymentProvider},
 };

@@ -2,7 +2,7 @@
 //! that is inventory's, whose database decides.
 //!
 //! Read [`placement::critical_section`] first: it is what the whole project is
-//! about. [`placement::service`] is the loop around it, [`http::router`] the
+//! about. [`placement::place_order`] is the loop around it, [`http::router`] the
 //! table of routes.
 
 pub mod app;

@@ -116,7 +116,7 @@ fn sentence(parts: &Parts, circle: &[String]) -> String {
 }
 
 #[test]
-fn no_module_imports_from_a_module_above_it() {
+fn no_modules_take_items_from_each_other_in_a_circle() {
     let found: Vec<_> = WORKSPACE
         .iter()
         .flat_map(|package| package.code.iter().flat_map(circles).map(|circle| format!("{}: {circle}", package.name)))

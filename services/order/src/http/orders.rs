@@ -27,7 +27,7 @@ use crate::{
     placement::{
         batch::Timings,
         lifecycle,
-        service::{OrderPlacement, PlacementResult},
+        place_order::{OrderPlacement, PlacementResult},
     },
     store::idempotency::{Answer, KeyedRequest},
 };

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{error::OrderError, order::OrderLine},
-    placement::outcome::{AttemptError, AttemptResult},
+    placement::attempt_error::{AttemptError, AttemptResult},
 };
 
 /// One order on its way through the critical section, perhaps more than once.

@@ -24,9 +24,9 @@ use tokio_util::task::TaskTracker;
 use crate::{
     domain::error::OrderError,
     placement::{
+        attempt_error::{AttemptError, AttemptResult},
         batch::{Attempt, Batch, BatchKey, BatchMember, Step},
         critical_section::CriticalSection,
-        outcome::{AttemptError, AttemptResult},
     },
 };
 

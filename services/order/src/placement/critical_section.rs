@@ -5,7 +5,7 @@
 //! Invariant: every call made under the lock ends by `valid_until`, and no write
 //! is sent once it has passed. That narrows the window; what closes it is the
 //! fencing token, at inventory.
-//! Absence: no retry (`service`), no choice of who shares a grant (`batcher`),
+//! Absence: no retry (`place_order`), no choice of who shares a grant (`batcher`),
 //! no HTTP and no idempotency key.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -24,8 +24,8 @@ use crate::{
     },
     inventory::client::{BatchOrder, CallError, GuardedLine, InventoryClient, Reserve, ReserveBatch},
     placement::{
+        attempt_error::{AttemptError, AttemptResult, lock_failed, not_written, write_failed},
         batch::{Attempt, Batch, BatchKey, Step},
-        outcome::{AttemptError, AttemptResult, lock_failed, not_written, write_failed},
         pauses::WritePauses,
     },
     store::payments::PaymentProvider,

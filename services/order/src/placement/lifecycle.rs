@@ -19,7 +19,7 @@ use crate::{
         order::{Order, OrderStatus, Reservation},
     },
     inventory::client::{CallError, Refusal, Transition},
-    placement::service::OrderPlacement,
+    placement::place_order::OrderPlacement,
 };
 
 /// How long a call to inventory may take, which acquires a lock of its own.

@@ -1,15 +1,15 @@
 //! The way of an order, from its idempotency key to its recorded answer, and
 //! what becomes of it afterwards.
 //!
-//! `service` retries; `batcher` decides who shares a grant; `critical_section`
-//! is the protocol; `outcome` says what a failure means for the order.
+//! `place_order` retries; `batcher` decides who shares a grant; `critical_section`
+//! is the protocol; `attempt_error` says what a failure means for the order.
 
+pub mod attempt_error;
 pub mod batch;
 pub mod batcher;
 pub mod critical_section;
 pub mod lifecycle;
-pub mod outcome;
 pub mod pauses;
+pub mod place_order;
 pub mod probes;
 pub mod reconcile;
-pub mod service;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     dependencies::{INVENTORY, LOCKS, POSTGRES},
-    placement::service::OrderPlacement,
+    placement::place_order::OrderPlacement,
 };
 
 /// Probes until `stop`; of the locks, the one of `strategy`.

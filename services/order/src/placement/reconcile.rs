@@ -13,10 +13,10 @@ use crate::{
     dependencies,
     domain::{error::OrderError, order::Reservation},
     placement::{
+        attempt_error::AttemptError,
         batch::{Attempt, Timings},
         lifecycle,
-        outcome::AttemptError,
-        service::OrderPlacement,
+        place_order::OrderPlacement,
     },
     store::idempotency::KeyClaim,
 };

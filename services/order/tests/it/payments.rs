@@ -5,7 +5,7 @@ use std::time::Duration;
 use contract::Strategy;
 use order::{
     domain::order::OrderRequest,
-    placement::service::PlacementResult,
+    placement::place_order::PlacementResult,
     store::{idempotency::KeyedRequest, payments::PaymentProvider},
 };
 

@@ -3,7 +3,7 @@
 use contract::Strategy;
 use order::{
     domain::{error::OrderError, order::OrderRequest},
-    placement::service::PlacementResult,
+    placement::place_order::PlacementResult,
     store::idempotency::KeyedRequest,
 };
 use serde_json::json;

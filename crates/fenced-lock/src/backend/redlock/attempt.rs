@@ -9,9 +9,9 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::client::{RedlockClient, Vote};
+use super::held_lock::QuorumLock;
 use super::node::Reply;
 use super::node_set::NodeSet;
-use super::quorum_lock::QuorumLock;
 use super::round::Round;
 use super::scripts::{self, Keys};
 use super::stragglers::StragglerCalls;

@@ -9,10 +9,10 @@
 mod attempt;
 mod cleanup;
 mod client;
+mod held_lock;
 mod holder;
 mod node;
 mod node_set;
-mod quorum_lock;
 mod round;
 mod scripts;
 mod stragglers;

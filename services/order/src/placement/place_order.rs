@@ -20,10 +20,10 @@ use crate::{
         order::{Order, OrderRequest, OrderStatus, Reservation},
     },
     placement::{
+        attempt_error::AttemptError,
         batch::{Attempt, Step, Timings},
         batcher::Batcher,
         critical_section::CriticalSection,
-        outcome::AttemptError,
     },
     store::{
         database::Database,
