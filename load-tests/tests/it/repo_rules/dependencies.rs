@@ -1,18 +1,54 @@
 //! No unused dependency: what a package declares is named in its code, and what the workspace declares is used by a
 //! package. `cargo machete` finds the former as well; this rule needs no installed program and also tells tests from code.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use cargo_metadata::DependencyKind;
+use syn::buffer::{Cursor, TokenBuffer};
 
-use super::workspace::{WORKSPACE, root};
+use super::workspace::{Package, WORKSPACE, root};
 
-/// The code names the library, comments aside.
-fn is_named<'a>(library: &str, mut texts: impl Iterator<Item = &'a str>) -> bool {
-    let library = library.replace('-', "_");
-    let is_code = |line: &&str| !line.trim_start().starts_with("//");
-    let has_word = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == library);
-    texts.any(|text| text.lines().filter(is_code).any(has_word))
+/// The first name of every path in the code of each file. `std::time` does not name the library `time`.
+fn roots(files: &BTreeMap<String, String>) -> BTreeMap<&str, BTreeSet<String>> {
+    let read = |file: &str, text: &str| {
+        let mut found = BTreeSet::new();
+        let tokens = text.parse().unwrap_or_else(|error| panic!("{file}: {error}"));
+        collect_roots(TokenBuffer::new2(tokens).begin(), &mut found);
+        found
+    };
+    files.iter().map(|(file, text)| (file.as_str(), read(file, text))).collect()
+}
+
+fn collect_roots(mut cursor: Cursor<'_>, found: &mut BTreeSet<String>) {
+    let (mut after_use, mut after_colons) = (false, false);
+    while !cursor.eof() {
+        let colons = after_two_colons(cursor);
+        if let Some((name, next)) = cursor.ident() {
+            if !after_colons && (after_use || after_two_colons(next).is_some()) {
+                found.insert(name.to_string());
+            }
+            (after_use, after_colons, cursor) = (name == "use", false, next);
+        } else if let Some(next) = colons {
+            (after_use, after_colons, cursor) = (false, true, next);
+        } else if let Some((inner, _, _, next)) = cursor.any_group() {
+            // `std::{time::Duration}` continues a path.
+            if !after_colons {
+                collect_roots(inner, found);
+            }
+            (after_use, after_colons, cursor) = (false, false, next);
+        } else if let Some((_, next)) = cursor.token_tree() {
+            (after_use, after_colons, cursor) = (false, false, next);
+        }
+    }
+}
+
+fn after_two_colons(cursor: Cursor<'_>) -> Option<Cursor<'_>> {
+    let (first, cursor) = cursor.punct()?;
+    let (second, cursor) = cursor.punct()?;
+    (first.as_char() == ':' && second.as_char() == ':').then_some(cursor)
 }
 
 /// A library may be named where its kind of dependency can be used: one that only tests name is no dependency of the code.
@@ -24,17 +60,26 @@ fn may_use(kind: DependencyKind, file: &str) -> bool {
     }
 }
 
-fn is_used(library: &str, kind: DependencyKind, files: &BTreeMap<String, String>) -> bool {
-    is_named(library, files.iter().filter(|(file, _)| may_use(kind, file)).map(|(_, text)| text.as_str()))
+fn is_used(library: &str, kind: DependencyKind, roots: &BTreeMap<&str, BTreeSet<String>>) -> bool {
+    let library = library.replace('-', "_");
+    roots.iter().any(|(file, roots)| may_use(kind, file) && roots.contains(&library))
+}
+
+/// The dependencies that the manifest of the workspace declares and no package takes.
+fn unused_by_all(manifest: &str, taken: &BTreeSet<&str>) -> Vec<String> {
+    let manifest: toml::Table = manifest.parse().expect("it is TOML");
+    let declared = manifest["workspace"]["dependencies"].as_table().expect("a table of dependencies");
+    declared.keys().filter(|name| !taken.contains(name.as_str())).cloned().collect()
 }
 
 #[test]
 fn every_dependency_of_a_package_is_named_in_its_code() {
     let mut unused = Vec::new();
     for package in WORKSPACE.iter() {
+        let roots = roots(&package.files);
         for dependency in &package.dependencies {
             let name = dependency.rename.as_ref().unwrap_or(&dependency.name);
-            if !package.ignored.contains(name) && !is_used(name, dependency.kind, &package.files) {
+            if !package.ignored.contains(name) && !is_used(name, dependency.kind, &roots) {
                 unused.push(format!("{} does not use {name} ({} dependency)", package.name, dependency.kind));
             }
         }
@@ -45,23 +90,37 @@ fn every_dependency_of_a_package_is_named_in_its_code() {
 #[test]
 fn every_dependency_of_the_workspace_is_one_of_a_package() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest of the workspace");
-    let manifest: toml::Table = manifest.parse().expect("it is TOML");
-    let declared = manifest["workspace"]["dependencies"].as_table().expect("a table of dependencies");
-    let is_taken = |name: &str| {
-        WORKSPACE.iter().flat_map(|package| &package.dependencies).any(|dependency| dependency.name == name)
+    let known_as = |package: &'static Package| {
+        package.dependencies.iter().map(|dependency| dependency.rename.as_ref().unwrap_or(&dependency.name).as_str())
     };
-    let unused: Vec<_> = declared.keys().filter(|name| !is_taken(name)).collect();
+    let unused = unused_by_all(&manifest, &WORKSPACE.iter().flat_map(known_as).collect());
     assert!(unused.is_empty(), "no package depends on {unused:?}");
 }
 
 #[test]
-fn an_unused_dependency_is_seen() {
-    let text = "// thiserror was used here\nuse tokio_util::sync::CancellationToken;\nlet thiserrors = 1;";
-    let files = BTreeMap::from([("src/lib.rs".to_owned(), text.to_owned())]);
-    assert!(is_used("tokio-util", DependencyKind::Normal, &files));
-    assert!(is_used("tokio-util", DependencyKind::Development, &files));
-    assert!(!is_used("thiserror", DependencyKind::Normal, &files));
-    let only_in_tests = BTreeMap::from([("tests/it/main.rs".to_owned(), "use tempfile::tempdir;".to_owned())]);
-    assert!(is_used("tempfile", DependencyKind::Development, &only_in_tests));
-    assert!(!is_used("tempfile", DependencyKind::Normal, &only_in_tests));
+fn an_unused_dependency_is_refused() {
+    let code = "
+        // thiserror::Error was used here
+        use std::{sync::Arc, time::Duration};
+        use tokio_util::sync::CancellationToken;
+        #[garde::validate] fn f(url: Duration) { info!(insta = serde_json::to_string(\"url::Url\"), url = url) }";
+    let files = [("src/lib.rs", code), ("tests/it/main.rs", "use tempfile as temporary;")];
+    let files = files.map(|(file, text)| (file.to_owned(), text.to_owned())).into();
+    let is_used = |library, kind| is_used(library, kind, &roots(&files));
+    for used in ["tokio-util", "garde", "serde-json"] {
+        assert!(is_used(used, DependencyKind::Normal), "{used}");
+        assert!(is_used(used, DependencyKind::Development), "{used}");
+    }
+    for unused in ["thiserror", "time", "sync", "url", "insta"] {
+        assert!(!is_used(unused, DependencyKind::Development), "{unused}");
+    }
+    assert!(is_used("tempfile", DependencyKind::Development));
+    assert!(!is_used("tempfile", DependencyKind::Normal));
+}
+
+#[test]
+fn a_dependency_of_the_workspace_that_no_package_takes_is_refused() {
+    let manifest = "[workspace.dependencies]\nurl = \"2\"\ntime = { version = \"0.3\" }";
+    assert_eq!(unused_by_all(manifest, &BTreeSet::from(["url"])), ["time"]);
+    assert_eq!(unused_by_all(manifest, &BTreeSet::from(["url", "time"])), [""; 0]);
 }
