@@ -53,7 +53,7 @@ pub enum LockError {
         source: NodeError,
     },
     /// A quorum granted the lock so late that no usable part of the lease was left.
-    #[error("acquiring the lock took {elapsed:?}, longer than its lease of {lease:?} is usable; it is released")]
+    #[error("acquiring the lock took {elapsed:?}, too long for its lease of {lease:?}; the lock is released")]
     Lapsed {
         /// The requested lease.
         lease: Duration,

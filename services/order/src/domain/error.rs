@@ -108,7 +108,7 @@ pub enum OrderError {
     Overloaded,
     /// A write was sent and its outcome is not known yet.
     #[error(
-        "the units may have been reserved; a retry with the same idempotency key resolves it and sells at most once"
+        "the units may have been reserved; a retry with the same idempotency key resolves the outcome and sells at most once"
     )]
     OutcomeUnknown,
     /// Inventory answered outside of its contract.

@@ -74,7 +74,7 @@ impl Sessions {
             query(NO_STATEMENT_TIMEOUT).execute(&mut connection).await?;
             // Not supported on every operating system; there the entry of a dead waiter stays until its wait ends.
             if let Err(error) = query(CHECK_CLIENT).execute(&mut connection).await {
-                tracing::debug!(%error, "Postgres cannot check for dead clients; a dead waiter stays queued until its wait ends");
+                tracing::debug!(%error, "Postgres cannot detect crashed clients; their waiters stay queued until the wait ends");
             }
             Ok(connection)
         };
