@@ -1,4 +1,4 @@
-//! The errors of the testbed. Each message says what to do next where something can be done.
+//! The errors of the testbed. Each message names the next step where there is one.
 
 use std::error::Error as _;
 use std::io;

@@ -1,8 +1,9 @@
 //! The way of an order, from its idempotency key to its recorded answer, and
 //! what becomes of it afterwards.
 //!
-//! `service` retries; `batcher` decides who shares a grant; `critical_section`
-//! is the protocol; `outcome` says what a failure means for the order.
+//! `service` retries; `batcher` decides which orders share a grant;
+//! `critical_section` is the protocol; `outcome` defines what a failure means for
+//! the order.
 
 pub mod batch;
 pub mod batcher;
