@@ -42,12 +42,12 @@ impl Interrupt {
         Self(watch::channel(None).1)
     }
 
-    /// The signal that asked for the end; `None` until one did.
+    /// The signal that requested the end; `None` until one did.
     pub fn by(&self) -> Option<&'static str> {
         *self.0.borrow()
     }
 
-    /// Resolves with the signal that asks for the end.
+    /// Resolves with the signal that requests the end.
     ///
     /// # Cancel safety: nothing is consumed; it can be called again.
     pub async fn asked(&self) -> &'static str {

@@ -1,4 +1,4 @@
-//! Wiring only: arguments in, exit status out.
+//! Wiring only: reads the arguments, runs the subcommand, returns its exit status.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

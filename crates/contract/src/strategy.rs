@@ -90,11 +90,11 @@ pub enum WriteCheck {
 /// The faults under which a strategy must not oversell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Promise {
-    /// It may oversell without any fault.
+    /// The strategy may oversell without any fault.
     Nothing,
-    /// It must not oversell while nothing fails: it relies on a lock alone.
+    /// The strategy must not oversell while nothing fails: it relies on a lock alone.
     WithoutFaults,
-    /// It must not oversell under any fault: the storage decides.
+    /// The strategy must not oversell under any fault: the storage decides.
     UnderEveryFault,
 }
 
@@ -149,7 +149,7 @@ impl Strategy {
         self.into()
     }
 
-    /// The lock it acquires.
+    /// The lock that the strategy acquires.
     pub const fn lock(self) -> LockKind {
         self.row().lock
     }
@@ -177,12 +177,12 @@ impl Strategy {
         self.row().check
     }
 
-    /// The faults under which it must not oversell.
+    /// The faults under which the strategy must not oversell.
     pub const fn promise(self) -> Promise {
         self.row().promise
     }
 
-    /// It may be chosen where the lab is switched off.
+    /// The strategy may be chosen where the lab is switched off.
     pub const fn is_safe(self) -> bool {
         matches!(self.promise(), Promise::UnderEveryFault)
     }

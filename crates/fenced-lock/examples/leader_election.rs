@@ -1,5 +1,5 @@
-//! Ada leads, and is paused for longer than her lease. Bob leads. Ada resumes, does not know that she lost the lock,
-//! and writes; the storage refuses the write, because her token is older than one that it has seen.
+//! Ada leads, and is paused for longer than her lease. Bob leads. Ada resumes, is not aware that she lost the lock,
+//! and writes; the storage refuses the write, because her token is older than one that it has registered.
 //!
 //! `cargo run -p fenced-lock --example leader_election`
 
@@ -14,7 +14,7 @@ use fenced_lock::{Election, Holder, Lease, LockError, Observer, Resource, Token,
 use nodes::LockNodes;
 use tokio::sync::oneshot;
 
-/// Storage that remembers the greatest token it has seen.
+/// Storage that keeps the greatest token of any write.
 #[derive(Clone, Default)]
 struct Storage(Arc<Mutex<Option<Token>>>);
 

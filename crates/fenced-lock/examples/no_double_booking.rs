@@ -13,7 +13,7 @@ use fenced_lock::{Lease, Locks, Resource, Token, Wait};
 use nodes::LockNodes;
 use tokio::sync::Barrier;
 
-/// The airline's record: the bookings of the seat, and the latest token that it has seen.
+/// The airline's record: the bookings of the seat, and the latest token that was registered.
 #[derive(Default)]
 struct Seat {
     booked: Vec<&'static str>,

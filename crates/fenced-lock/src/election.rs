@@ -1,5 +1,5 @@
 //! Leader election on the same locks: the holder of the election's lock leads, a watchdog extends it,
-//! and the fencing token lets the storage refuse a leader that was paused and does not know it yet.
+//! and the fencing token lets the storage refuse a leader that was paused for longer than its lease.
 //!
 //! A leader is never certain that it leads *now*: writes that must not happen twice are guarded by the
 //! token, not by a check of the leadership.

@@ -32,7 +32,7 @@ use crate::{Resource, Token};
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LockError {
-    /// Too few nodes answered to decide. It fails closed: no lock was granted.
+    /// Too few nodes answered to decide: no lock was granted.
     #[error("no quorum: {answered} of {of} lock nodes answered, {needed} are needed ({})", List(nodes))]
     QuorumUnavailable {
         /// The quorum of the configured nodes.
@@ -49,11 +49,11 @@ pub enum LockError {
     Unavailable {
         /// The backend's name.
         backend: &'static str,
-        /// Its failure.
+        /// The failure of the service.
         source: NodeError,
     },
     /// A quorum granted the lock so late that no usable part of the lease was left.
-    #[error("acquiring the lock took {elapsed:?}, longer than its lease of {lease:?} is usable; it is released")]
+    #[error("acquiring the lock took {elapsed:?}, too long for its lease of {lease:?}; the lock is released")]
     Lapsed {
         /// The requested lease.
         lease: Duration,
@@ -88,7 +88,7 @@ pub enum LockError {
         /// The backend's name.
         backend: &'static str,
     },
-    /// The backend counts by itself and is below the token that storage has seen: its data was lost, or that
+    /// The backend counts by itself and is below the token that the storage has registered: its data was lost, or that
     /// token came from another source. Storage would refuse every later token.
     #[error("the fencing tokens of {backend} for {resource} have not reached {at_least} and cannot be raised")]
     FloorOutOfReach {
@@ -96,7 +96,7 @@ pub enum LockError {
         backend: &'static str,
         /// The resource whose tokens are too low.
         resource: Resource,
-        /// The token that storage has seen.
+        /// The token that the storage has registered.
         at_least: Token,
     },
     /// The counter of a resource has passed 2⁵³ − 1.

@@ -1,4 +1,4 @@
-//! The holder of a lock as another client sees it. Outdated before it is read: for display, never for
+//! The holder of a lock as another client reads it. Outdated before it is read: for display, never for
 //! decisions.
 
 use crate::Token;

@@ -47,7 +47,7 @@
 //! # }
 //! ```
 //!
-//! This crate knows nothing about the protected data: no stock, no HTTP, no database schema.
+//! Absence: nothing about the protected data: no stock, no HTTP, no database schema.
 
 mod backend;
 mod election;

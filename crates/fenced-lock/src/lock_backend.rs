@@ -37,7 +37,7 @@ pub(crate) trait LockBackend: Debug + Send + Sync {
     /// Tries until granted; `None` when another caller still holds the lock at the deadline.
     ///
     /// # Cancel safety
-    /// May be dropped at any await. Whatever was obtained until then is released in a detached task.
+    /// May be dropped at any await. Every key that was obtained until then is released in a detached task.
     fn acquire<'a>(&'a self, request: &'a Request) -> LockFuture<'a, Option<Acquired>>;
 
     /// Makes every later token of `resource` greater than `at_least`.

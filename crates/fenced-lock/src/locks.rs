@@ -45,7 +45,7 @@ impl Locks {
     /// so late that no usable part of the lease was left.
     ///
     /// # Cancel safety
-    /// Dropping the future releases, in a detached task, whatever it had obtained on any node.
+    /// Dropping the future releases, in a detached task, every key that it obtained on any node.
     /// On a node that cannot be reached the key remains until its lease ends.
     ///
     /// # Example
@@ -167,7 +167,7 @@ impl Locks {
     /// Whether a quorum of the nodes answers, or the service where the backend is one service.
     ///
     /// # Errors
-    /// [`LockError::QuorumUnavailable`] or [`LockError::Unavailable`] when it does not.
+    /// [`LockError::QuorumUnavailable`] or [`LockError::Unavailable`] where no quorum, or not the service, answers.
     pub async fn ready(&self) -> Result<(), LockError> {
         self.backend.ready().await
     }

@@ -5,6 +5,6 @@
 pub enum ReleaseOutcome {
     /// The grant held the lock until this release.
     Released,
-    /// The lock had expired or its nodes had lost it. No other holder's lock was touched.
+    /// The lock expired, or its nodes lost it, before this release. No other holder's lock was touched.
     NotHeld,
 }

@@ -1,4 +1,4 @@
-//! What a caller asks of a backend. It knows neither the callers nor the backends.
+//! A request of a caller to a backend. Absence: no caller and no backend is named here.
 
 use std::sync::Arc;
 

@@ -31,7 +31,7 @@ impl Outage {
         Self { dependency, effect, down: AtomicBool::new(false) }
     }
 
-    /// Records that it did not answer. The first failure of an outage is logged as a warning.
+    /// Records that the dependency did not answer. The first failure of an outage is logged as a warning.
     pub fn record_failure(&self, error: &(dyn Error + 'static)) {
         let Self { dependency, effect, .. } = self;
         if self.down.swap(true, Ordering::Relaxed) {
@@ -41,7 +41,7 @@ impl Outage {
         }
     }
 
-    /// Records that it answered. The first success after an outage is logged.
+    /// Records that the dependency answered. The first success after an outage is logged.
     pub fn record_success(&self) {
         let dependency = self.dependency;
         if self.down.swap(false, Ordering::Relaxed) {

@@ -9,13 +9,13 @@ use crate::http::problem::Problem;
 /// has a `From` for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TaskError {
-    /// It panicked; the panic hook logged where.
+    /// The task panicked; the panic hook logged where.
     #[error("a spawned task panicked: {message}")]
     Panicked {
         /// The panic's message.
         message: String,
     },
-    /// It was aborted, or the runtime shut down.
+    /// The task was aborted, or the runtime shut down.
     #[error("a spawned task was cancelled before it had a result")]
     Cancelled,
 }

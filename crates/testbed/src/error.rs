@@ -1,4 +1,4 @@
-//! The errors of the testbed. Each message says what to do next where something can be done.
+//! The errors of the testbed. Each message names the next step where there is one.
 
 use std::error::Error as _;
 use std::io;
@@ -67,7 +67,7 @@ pub enum TestbedError {
         attempts: usize,
     },
     /// Postgres refuses to run as root, and there is no other account to run it under.
-    #[error("postgres refuses to run as root; create an account `postgres`, or run this as another user")]
+    #[error("postgres refuses to run as root; create an account `postgres`, or run this program as another user")]
     NoAccount,
     /// A command of the container engine failed.
     #[error("`{command}` failed: {answer}")]

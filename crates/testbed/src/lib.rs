@@ -4,7 +4,7 @@
 //!
 //! Invariant: nothing that was started here outlives the process that started it, however that process ends:
 //! success, failure, panic, a signal, SIGKILL (see `src/processes/watchdog.rs`).
-//! Absence: no mocks, and nothing of Holdfast's own; this crate knows neither locks nor stock.
+//! Absence: no mocks, and nothing of Holdfast's own: neither locks nor stock.
 
 mod containers;
 mod error;

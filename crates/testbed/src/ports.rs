@@ -1,7 +1,7 @@
 //! Free ports on the loopback interface.
 //!
 //! Not from "bind 0": the system draws those from the range that it also uses for *outgoing* connections. While a
-//! killed server is down, its port could be assigned to any client, and a client that keeps reconnecting to the dead
+//! killed server is down, its port could be assigned to any client, and a client that keeps reconnecting to the closed
 //! port can even be connected to itself; the server could not start again. So ports are drawn below that range (Linux:
 //! 32768 and up, macOS: 49152 and up) and tried by binding; the caller draws again on a conflict.
 

@@ -183,8 +183,8 @@ async fn accept(slot: Arc<ListenerSlot>, upstream: SocketAddr, faults: watch::Re
         tokio::select! {
             client = slot.next() => match client {
                 Ok(client) => { connections.spawn(forward(client, upstream, faults.clone())); }
-                // The client went away, or no file handle is left: the next connection may succeed.
-                Err(error) => tracing::debug!(%error, "proxy could not accept a connection"),
+                // The client closed the connection, or no file handle is left: the next connection may succeed.
+                Err(error) => tracing::debug!(%error, "proxy could not accept a connection; it accepts the next"),
             },
             Some(_) = connections.join_next() => {}
         }

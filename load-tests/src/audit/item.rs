@@ -11,25 +11,25 @@ use strum::VariantArray;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
 #[repr(u8)]
 pub enum Item {
-    /// 1
+    /// Live units do not exceed the units in stock.
     LiveUnitsExist = 1,
-    /// 2
+    /// `available` is the stock without the live units, and the ledger agrees.
     AvailableAddsUp = 2,
-    /// 3
+    /// `available` is between 0 and the stock.
     AvailableWithinBounds = 3,
-    /// 4
+    /// One reservation per order, one order per idempotency key.
     OneOfEach = 4,
-    /// 5
+    /// Fences never decrease along the ledger.
     FencesNeverDecrease = 5,
-    /// 6
+    /// Every row of the ledger begins where the row before it ended.
     LedgerChains = 6,
-    /// 7
+    /// The databases agree with every answer.
     AnswersAgree = 7,
-    /// 8
+    /// An order is confirmed if and only if its reservation is.
     ConfirmedTogether = 8,
-    /// 9
+    /// Every "sold out" is justified by the requests before it.
     SoldOutJustified = 9,
-    /// 10
+    /// Every payment is captured or voided, as its order requires.
     PaymentsSettled = 10,
 }
 

@@ -1,4 +1,4 @@
-//! `oversell audit`
+//! `oversell audit`: audits the databases of a running stack and prints every item.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `oversell cost`
+//! `oversell cost`: measures what each strategy costs.
 
 use anyhow::Context as _;
 

@@ -1,4 +1,4 @@
-//! `oversell run`
+//! `oversell run`: runs the experiment and prints the verdict.
 
 use anyhow::Context as _;
 

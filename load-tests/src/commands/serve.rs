@@ -1,4 +1,4 @@
-//! `oversell serve`
+//! `oversell serve`: serves the live page of a stack until a signal.
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;

@@ -1,4 +1,4 @@
-//! `oversell soak`
+//! `oversell soak`: sells under random faults until the time is over or an audit fails.
 
 use anyhow::Context as _;
 

@@ -1,4 +1,4 @@
-//! `oversell stack`
+//! `oversell stack`: starts a stack and keeps it running until a signal.
 
 use anyhow::Context as _;
 

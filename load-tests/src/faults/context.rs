@@ -1,6 +1,6 @@
 //! What a fault can read and reach while a cell runs.
 //!
-//! Absence: no fault of its own, and nothing that knows which fault uses it.
+//! Absence: no fault is implemented or named here.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -23,7 +23,7 @@ pub struct FaultEvent {
     pub from_ms: u128,
     /// Its end, in milliseconds since the row began.
     pub to_ms: u128,
-    /// It had the effect that the fault is there for; an injection without it is not counted.
+    /// The injection had the effect that the fault is there for; one without that effect is not counted.
     pub fired: bool,
     /// How it ended.
     pub outcome: EventOutcome,

@@ -1,6 +1,6 @@
 //! Traffic between one inventory replica and its database is held back for longer than a lease: requests, replies, or
 //! both, in turn. The other replica continues to sell. A write that was held back arrives late, as from a paused
-//! sender; a write whose reply was held back was executed, and order does not know.
+//! sender; a write whose reply was held back was executed, and order receives no answer.
 //!
 //! Fired: a request over the broken connection was not answered, while orders were in flight.
 

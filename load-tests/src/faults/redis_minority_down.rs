@@ -1,7 +1,7 @@
 //! A minority of the lock nodes is killed, and restarts empty once every lease granted before has ended: the outage
 //! that Redlock is made to survive.
 //!
-//! Fired: every one of them refused a connection, and an order was answered meanwhile.
+//! Fired: every one of them refused a connection, and an order was answered while they were down.
 
 use super::spec::{FaultSpec, Needs, no_strategy};
 use super::steps::redis_outage::take_down;

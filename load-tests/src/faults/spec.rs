@@ -12,17 +12,17 @@ use super::event::FaultEvent;
 /// injection meets it there.
 pub const LONG_PAYMENT: Duration = Duration::from_millis(150);
 
-/// A fault: what it needs, what theory says about it, and how it is injected.
+/// A fault: what it needs, what theory expects under it, and how it is injected.
 #[derive(Debug)]
 pub struct FaultSpec {
-    /// What it must be able to reach.
+    /// What the fault must be able to reach.
     pub needs: Needs,
     /// Stale writes reach the storage, so a fenced strategy must refuse some; a run in which it refused none is void.
     pub makes_writes_stale: bool,
     /// Whether a strategy that promises nothing under faults is certain to oversell under this one, with payments of
     /// this length.
     pub certain_to_oversell: fn(Strategy, Duration) -> bool,
-    /// Why theory says so, in one or two sentences; printed below the matrix.
+    /// Why theory expects this, in one or two sentences; printed below the matrix.
     pub why: &'static str,
     /// Injects it, once for each planned injection, until the sale is over.
     pub inject: Inject,

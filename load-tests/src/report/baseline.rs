@@ -1,7 +1,7 @@
 //! An earlier `report.json`, and its comparison with this one.
 //!
 //! Invariant: a row is compared with the row of the same strategy and fault; a row without a counterpart is left out.
-//! Absence: no threshold. Two runs on a noisy machine differ, and a reader has to know by how much.
+//! Absence: no threshold. Two runs on a noisy machine differ; a reader decides which difference counts.
 
 use std::path::Path;
 

@@ -16,7 +16,7 @@ use crate::scenario::plan::{Cell, Plan};
 /// Units in stock in every row.
 const STOCK: i64 = 100;
 
-/// The story and two more rows: enough for a matrix with a field that was not run.
+/// The rows of the demo and two more: enough for a matrix with a field that was not run.
 pub(super) fn report() -> Report {
     let more = [(Strategy::Off, Fault::PauseInventory), (Strategy::RedlockFenced, Fault::PauseOrder)];
     let rows = crate::scenario::plan::STORY.iter().map(|row| (row.strategy, row.fault)).chain(more);

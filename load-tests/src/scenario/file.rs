@@ -63,7 +63,7 @@ impl Scenario {
     /// Reads a file.
     ///
     /// # Errors
-    /// It cannot be read, has an unknown field, or asks for an impossible load.
+    /// It cannot be read, has an unknown field, or requests an impossible load.
     pub fn read(file: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
         Self::parse(&text).with_context(|| format!("{} is not a valid scenario", file.display()))
@@ -105,7 +105,7 @@ impl Scenario {
         Load { users, iterations, skus, stock, skew }
     }
 
-    /// The stack it runs on; what the file does not say is as in `preset`.
+    /// The stack it runs on; settings that the file omits are those of `preset`.
     pub fn stack_config(&self, preset: &StackConfig) -> StackConfig {
         let ms = |given: Option<u64>, preset| given.map_or(preset, Duration::from_millis);
         let stack = &self.stack;

@@ -1,6 +1,6 @@
 //! How a sale is loaded: how many orders, for which SKUs, and when.
 //!
-//! Invariant: the same seed asks for the same SKUs at the same times under every strategy.
+//! Invariant: the same seed requests the same SKUs at the same times under every strategy.
 //! Absence: no I/O.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub const DEMAND: u64 = 4;
 pub const CALM: f64 = 0.7;
 /// The fraction of the stock that is ordered in the calm part, so that a fault meets units that can be oversold.
 const ORDERED_IN_CALM: f64 = 0.9;
-/// In an open sale so many orders for the same SKU arrive at the same moment.
+/// How many orders for the same SKU arrive at the same moment in an open sale.
 const BURST: u64 = 4;
 /// The length of a burst, in milliseconds.
 const BURST_MS: std::ops::Range<u64> = 0..5;

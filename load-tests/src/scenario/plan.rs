@@ -51,7 +51,7 @@ pub struct Plan {
     pub load: Load,
     /// The stack it runs on.
     pub stack_config: StackConfig,
-    /// Faults that were asked for and cannot be injected here.
+    /// Faults that were requested and cannot be injected here.
     pub left_out: Vec<Fault>,
     /// The seed of everything random.
     pub seed: u64,
@@ -65,7 +65,7 @@ pub const STORY: [RowPlan; 4] = [
     RowPlan { strategy: Strategy::RedlockFenced, fault: Fault::PauseInventory },
 ];
 
-/// The cells that were asked for: the story, one row after the other, or one cell a fault with all these strategies.
+/// The cells that were requested: the demo, one row after the other, or one cell a fault with all these strategies.
 pub fn cells(strategies: &[Strategy], faults: &[Fault], arrivals: Arrivals, injections: usize) -> Vec<Cell> {
     if strategies.is_empty() && faults.is_empty() {
         let row =

@@ -1,7 +1,7 @@
 //! What theory expects of a strategy under a fault: it must not oversell, it must oversell, or either.
 //!
-//! Absence: no measurement, and no list of strategies or faults: a strategy's row says what it promises, a fault's file
-//! whom it catches.
+//! Absence: no measurement, and no list of strategies or faults: the row of a strategy has its promise, the file
+//! of a fault the strategies that are certain to oversell under it.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::faults::Fault;
 /// What theory expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theory {
-    /// It must not oversell.
+    /// The strategy must not oversell.
     Never,
-    /// It promises nothing, and need not oversell.
+    /// The strategy may oversell: it promises nothing, and need not.
     Open,
-    /// It oversells, or the fault was too mild to show it.
+    /// The strategy must oversell; if it does not, the fault was too mild to show it.
     Certain,
 }
 

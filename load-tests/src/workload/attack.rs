@@ -1,6 +1,6 @@
 //! One cell's attack: what it sends, and where to.
 //!
-//! Absence: nothing is sent here. `open` and `closed` say when an order is sent, `request` sends it.
+//! Absence: nothing is sent here. `open` and `closed` decide when an order is sent, `request` sends it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -29,7 +29,7 @@ pub struct Answer {
     pub code: Option<String>,
     /// The id of the order, of a 201.
     pub order_id: Option<Uuid>,
-    /// How long the order waited for its lock, in milliseconds, from `Server-Timing`; absent if it says nothing of a
+    /// How long the order waited for its lock, in milliseconds, from `Server-Timing`; absent if the header has no
     /// lock.
     pub lock_ms: Option<f64>,
 }

@@ -1,6 +1,6 @@
 //! What an answer to an order means. A sold-out answer is a success of the system.
 //!
-//! Invariant: an answer is a definite failure only where the contract says that nothing was written.
+//! Invariant: an answer is a definite failure only where the contract guarantees that nothing was written.
 //! Absence: overselling is not counted here; the audit counts it in the ledger.
 
 use contract::ProblemCode;
@@ -33,7 +33,7 @@ pub enum ExpectedReservations {
     One,
     /// None.
     None,
-    /// None or one: the customer does not know either.
+    /// None or one: the answer leaves the outcome unknown.
     AtMostOne,
 }
 
@@ -53,7 +53,7 @@ impl Outcome {
     }
 }
 
-/// What the contract says about the reservations after an answer; a `status` of `None` is silence.
+/// How many reservations the contract allows after an answer; a `status` of `None` is silence.
 ///
 /// `idempotency_in_progress` is the one 4xx that is no definite failure: another request is still working on the order.
 pub fn expected_reservations(status: Option<u16>, code: Option<&str>) -> ExpectedReservations {

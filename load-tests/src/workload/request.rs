@@ -1,7 +1,7 @@
 //! One order, from its first request to its last answer, placed by a customer who retries under the same key whenever
-//! the answer leaves the outcome unknown, or says that a retry may succeed.
+//! the answer leaves the outcome unknown, or is marked as retryable.
 //!
-//! Invariant: the recorded answer is the most that the customer knows in the end.
+//! Invariant: the recorded answer is the most informative one that the customer received.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ pub(super) async fn place(
         let answer = order.send(attempt as usize - 1, transport).await;
         let unknown = leaves_outcome_unknown(&answer);
         if attempt == MOST_ATTEMPTS || attack.interrupt.by().is_some() || !is_worth_a_retry(&answer) {
-            // 429 says nothing about an earlier attempt whose outcome is unknown.
+            // 429 decides nothing about an earlier attempt whose outcome is unknown.
             let known = !(earlier_unknown && answer.status == Some(429));
             return workload.history.answered(operation, if known { answer } else { Answer::silence() });
         }
@@ -143,7 +143,7 @@ struct Received {
     body: String,
 }
 
-/// Of two answers to the same order the one that says more. Two successes with different bodies become a success
+/// The more informative of two answers to the same order. Two successes with different bodies become a success
 /// without an order id, which the audit reports.
 fn more_informative(first: Received, second: Received) -> Answer {
     let is_final = |answer: &Answer| matches!(answer.outcome(), Outcome::Accepted | Outcome::SoldOut);

@@ -28,7 +28,7 @@ const WRITE_DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// The service, ready to run.
 #[derive(Debug, Clone)]
 pub struct App {
-    /// What its handlers reach.
+    /// The state that all handlers share.
     pub state: AppState,
     sweeper: Sweeper,
 }

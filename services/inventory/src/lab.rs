@@ -60,10 +60,10 @@ pub struct PausedRequest {
     pub strategy: &'static str,
     /// The token for `sku`; absent if the write carried none.
     pub fencing_token: Option<i64>,
-    /// Just before the process was stopped.
+    /// The time just before the process was stopped.
     #[serde(rename = "parked_at", with = "time::serde::rfc3339")]
     pub paused_at: OffsetDateTime,
-    /// Just after the process was continued; absent until then.
+    /// The time just after the process was continued; absent until then.
     #[serde(with = "time::serde::rfc3339::option")]
     pub resumed_at: Option<OffsetDateTime>,
     /// `written`, or the code of the refusal; absent until the write was answered.

@@ -1,6 +1,6 @@
 //! Inventory owns stock: it returns snapshots, registers fencing tokens, and sets units aside.
 //! Invariant: stock changes only through the functions of `migrations/inventory`, which check the token
-//! inside the write. Absence: inventory acquires no lock for an order, and does not know who holds one; it locks
+//! inside the write. Absence: inventory acquires no lock for an order, and reads no holder of one; it locks
 //! only what it changes by itself.
 
 pub mod app;

@@ -1,5 +1,5 @@
 //! The dependencies of this service, and whether each of them is down. Absence: no request is refused because of
-//! what stands here; each request finds out for itself.
+//! this state; each request calls the dependency itself.
 
 use service_kit::outage::Outage;
 

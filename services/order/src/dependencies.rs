@@ -1,6 +1,6 @@
 //! The services that an order depends on, each with its outage: one log line
 //! when a request fails because of it, one when a probe succeeds again.
-//! Nothing is refused here: every order tries for itself.
+//! Absence: no order is refused here; each order calls the service itself.
 
 use service_kit::outage::Outage;
 

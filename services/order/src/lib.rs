@@ -1,8 +1,8 @@
-//! Takes orders, and holds the lock across read → decide → write. Owns no stock:
-//! that is inventory's, whose database decides.
+//! Takes orders, and holds the lock across read → decide → write. Absence: no
+//! stock; it belongs to inventory, whose database decides.
 //!
-//! Read [`placement::critical_section`] first: it is what the whole project is
-//! about. [`placement::place_order`] is the loop around it, [`http::router`] the
+//! Read [`placement::critical_section`] first: it is the core of the
+//! project. [`placement::place_order`] is the loop around it, [`http::router`] the
 //! table of routes.
 
 pub mod app;

@@ -1,4 +1,4 @@
-//! Wiring only: configuration in, service up, signal down.
+//! Wiring only: reads the configuration, runs the service, stops it on a signal.
 
 use anyhow::Context as _;
 use clap::Parser;

@@ -62,7 +62,7 @@ pub(crate) async fn with_one_stopped(nodes: &[RedisNode], size: Size) -> Result<
             }
         }
         nodes[0].resume();
-        // The node executes what it received meanwhile before it answers this.
+        // The node executes what it received during the stop before it answers this.
         nodes[0].command(&["PING"]).await.context("a node that answers after it was resumed")?;
     }
     let mut rows = rows("none stopped", nodes.len(), healthy);

@@ -18,7 +18,7 @@ pub(super) fn record(errors: &[NodeError]) {
             NodeError::WrongAnswer { .. } => "wrong_answer",
         };
         let node = error.node().to_owned();
-        tracing::debug!(node, error = %error, "lock node error");
+        tracing::debug!(node, error = %error, "call to a lock node failed");
         metrics::counter!("lock_node_errors_total", "node" => node, "kind" => kind).increment(1);
     }
 }

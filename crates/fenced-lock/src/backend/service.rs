@@ -1,5 +1,5 @@
 //! A backend that is one service, be it one server or an ensemble that agrees by itself: the names of its
-//! failures, and the limit on an answer's time. Nothing here knows which service it is.
+//! failures, and the limit on an answer's time. Absence: no service is named here.
 
 use std::error::Error;
 use std::future::Future;

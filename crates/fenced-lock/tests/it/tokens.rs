@@ -62,7 +62,7 @@ async fn tokens_are_unique_and_grow_whichever_quorum_grants_them() {
         grant.release().await.expect("three nodes answer");
         nodes[a].resume();
         nodes[b].resume();
-        // The two nodes execute what they received meanwhile before they answer this.
+        // The two nodes execute what they received during the stop before they answer this.
         eventually("all nodes are back", async || {
             nodes[a].command(&["PING"]).await.is_ok() && nodes[b].command(&["PING"]).await.is_ok()
         })

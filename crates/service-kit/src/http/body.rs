@@ -64,7 +64,7 @@ pub(crate) async fn read(request: Request) -> Result<Vec<u8>, Problem> {
                 return Err(Problem::body_too_large(limit));
             }
             Ok(Some(Err(error))) => {
-                tracing::debug!(%error, "request body ended early");
+                tracing::debug!(%error, "request body ended early: answered 400");
                 return Err(Problem::malformed_json(
                     "the connection ended before the whole body was received; send the request again",
                 ));

@@ -1,7 +1,7 @@
 //! Failures as RFC 9457 problem details: a text for people, a code for programs,
 //! and whether a retry may succeed.
 //!
-//! Absence: no problem carries an internal error. The log has it, under the
+//! Absence: no problem carries an internal error; the log has the error, under the
 //! problem's `trace_id`.
 
 use std::{borrow::Cow, fmt, time::Duration};

@@ -1,6 +1,6 @@
 //! Finding the servers' binaries: PATH first, then the folders where packages put them.
 //!
-//! Absence: nothing is installed here; the error says what to install.
+//! Absence: nothing is installed here; the error names the commands that install the binary.
 
 use std::path::{Path, PathBuf};
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: it is reaped only in [`Child::stop_and_reap`], after the watchdog has removed it from its list. Until then
 //! the kernel reserves its process id, so no signal sent from here can reach another process.
-//! Absence: nothing here knows what the process is for.
+//! Absence: nothing here depends on what the process does.
 
 use std::io;
 use std::path::Path;
@@ -66,7 +66,7 @@ impl Child {
         }
     }
 
-    /// Whether it has ended, without reaping it.
+    /// Whether the child has ended, without reaping it.
     pub(crate) fn ended(&self) -> bool {
         self.reaped.is_some()
             || peek_state(self.pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG).is_some_and(|state| ended(&state))
@@ -79,7 +79,7 @@ impl Child {
         Ok(self.until(WaitIdOptions::STOPPED | WaitIdOptions::EXITED).await?.is_some_and(|state| !ended(&state)))
     }
 
-    /// Resolves when it has ended. It is not reaped.
+    /// Resolves when the child has ended, without reaping it.
     ///
     /// # Cancel safety: nothing is consumed; a later call resolves again.
     pub(crate) async fn until_ended(&self) -> io::Result<()> {
@@ -98,7 +98,7 @@ impl Child {
         Ok(None)
     }
 
-    /// Ends it by `policy`, off the async threads.
+    /// Ends the child by `policy`, off the async threads.
     ///
     /// # Cancel safety: the process is ended all the same, a moment later.
     pub(crate) async fn stop(self, policy: StopPolicy) -> Option<ExitStatus> {

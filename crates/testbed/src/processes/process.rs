@@ -26,7 +26,7 @@ const LOG_LINES: usize = 20;
 /// A program and how to run it.
 #[derive(Debug, Clone)]
 pub struct ProcessSpec {
-    /// Its name in errors.
+    /// The name of the process in errors.
     pub name: String,
     /// A path, or a name to be found on PATH.
     pub program: PathBuf,
@@ -91,12 +91,12 @@ impl Process {
         })
     }
 
-    /// Its process id, also after it has ended.
+    /// The process id, also after the process has ended.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Whether it has ended, for any reason.
+    /// Whether the process has ended, for any reason.
     pub fn ended(&self) -> bool {
         self.child.as_ref().is_none_or(Child::ended)
     }
@@ -115,8 +115,8 @@ impl Process {
         }
     }
 
-    /// Resolves when it is stopped, by any process including itself; at once if it already is. The kernel's SIGCHLD wakes
-    /// it, without polling.
+    /// Resolves when the process is stopped, by any process including itself; at once if it already is. The
+    /// kernel's SIGCHLD wakes this call, without polling.
     ///
     /// # Errors
     /// [`TestbedError::Ended`] if it ended instead.
@@ -134,7 +134,7 @@ impl Process {
         }
     }
 
-    /// Resolves when it has ended, for any reason.
+    /// Resolves when the process has ended, for any reason.
     ///
     /// # Cancel safety: nothing is consumed; a later call resolves again.
     pub async fn until_ended(&self) -> Result<(), TestbedError> {
@@ -144,7 +144,7 @@ impl Process {
         }
     }
 
-    /// Sends SIGKILL and returns when it has ended.
+    /// Sends SIGKILL and returns when the process has ended.
     pub async fn kill(&mut self) {
         if let Some(child) = self.child.take() {
             child.stop(StopPolicy::KILL).await;

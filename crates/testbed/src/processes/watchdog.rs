@@ -1,14 +1,14 @@
 //! The watchdog: a process that cleans up when this process ends without doing so.
 //!
 //! Every server is a *direct child* of this process: `waitid` reports the stopped state to the parent only, and the
-//! process id of a direct child stays reserved until it is reaped. A child cannot be trusted to notice the end of its
+//! process id of a direct child stays reserved until it is reaped. A child does not reliably end with its
 //! parent, so one small `sh`, the watchdog, runs beside the children. It reads its list of children and containers from
 //! a pipe whose other end only this process holds. However this process ends, the kernel closes that end; the watchdog
 //! reads end-of-file and only then acts: it ends every child still on its list, removes the containers, and then the
 //! folder with all temporary data.
 //!
 //! * *No gap at the start.* A child begins as `sh`, waiting for one line, and becomes the server by `exec` (same
-//!   process id) after it was put on the watchdog's list. If this process dies in between, that `sh` reads end-of-file
+//!   process id) after it was put on the watchdog's list. If this process ends in between, that `sh` reads end-of-file
 //!   and ends.
 //! * *No other process is killed.* A process id can be reused once its child is reaped, so `forget` is written
 //!   *before* reaping. The pipe keeps the order and the watchdog acts only at its end: no acknowledgement is needed.
@@ -122,7 +122,7 @@ impl Watchdog {
         command.args(["-c", SHIM, "holdfast-shim"]).arg(program);
         fill(&mut command);
         command.stdin(Stdio::piped()).process_group(0);
-        // One start at a time: where a pipe cannot be born close-on-exec (macOS), a child forked meanwhile
+        // One start at a time: where a pipe cannot be created close-on-exec (macOS), a child forked in between
         // would inherit this end of another child's pipe and keep it open.
         let mut pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner);
         let mut child = command.spawn()?;

@@ -46,7 +46,7 @@ impl Etcd {
         with_free_port(NAME, |addr| Self::start_at(addr, mode)).await
     }
 
-    /// The mode in which [`start`](Self::start) starts it.
+    /// The mode in which [`start`](Self::start) starts the server.
     pub async fn mode() -> Result<Mode, TestbedError> {
         Mode::choose(IMAGE).await
     }
@@ -67,22 +67,22 @@ impl Etcd {
         format!("http://{}", self.addr())
     }
 
-    /// Its address, the same after a restart.
+    /// The address, the same after a restart.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
 
-    /// Its process id, while it runs as a child process.
+    /// The process id, while the server runs as a child process.
     pub fn pid(&self) -> Option<u32> {
         self.server.pid()
     }
 
-    /// Sends SIGKILL and returns when it has ended.
+    /// Sends SIGKILL and returns when the server has ended.
     pub async fn kill(&mut self) {
         self.server.stop(StopPolicy::KILL).await;
     }
 
-    /// Starts it again on the same port with its data, killing it first if it runs, and waits until it serves.
+    /// Starts the server again on the same port with its data, killing it first if it runs, and waits until it serves.
     pub async fn restart(&mut self) -> Result<(), TestbedError> {
         let (addr, member) = (self.addr(), self.member.clone());
         self.server.start(|_| probe(addr, member.clone())).await
@@ -98,7 +98,7 @@ impl Etcd {
         self.server.resume();
     }
 
-    /// The last `lines` lines of its log.
+    /// The last `lines` lines of the server's log.
     pub fn log_tail(&self, lines: usize) -> String {
         self.server.log_tail(lines)
     }

@@ -29,7 +29,7 @@ pub(crate) enum Instance {
 }
 
 impl Instance {
-    /// True if it certainly does not run.
+    /// True if the instance certainly does not run.
     pub(crate) async fn ended(&self) -> bool {
         match self {
             Self::Native { child, .. } => child.as_ref().is_none_or(Child::ended),

@@ -94,7 +94,7 @@ impl Postgres {
         SHARED.get_or_init(start).await
     }
 
-    /// The mode in which [`start`](Self::start) starts it.
+    /// The mode in which [`start`](Self::start) starts the server.
     pub async fn mode() -> Result<Mode, TestbedError> {
         Mode::choose(IMAGE).await
     }
@@ -115,7 +115,7 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// Its address, the same after a restart.
+    /// The address, the same after a restart.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
@@ -125,7 +125,7 @@ impl Postgres {
         url(self.addr(), db)
     }
 
-    /// Its process id, while it runs as a child process.
+    /// The process id, while the server runs as a child process.
     pub fn pid(&self) -> Option<u32> {
         self.server.pid()
     }
@@ -152,14 +152,14 @@ impl Postgres {
         self.create_database(&format!("{prefix}_{number}_{:08x}", rand::random::<u32>())).await
     }
 
-    /// Ends it without a checkpoint, as a crash of the server would, and starts it again on the same port: connections
+    /// Ends the server without a checkpoint, as a crash would, and starts it again on the same port: connections
     /// break, transactions in flight are lost, committed ones are recovered from the log.
     pub async fn restart_immediate(&mut self) -> Result<(), TestbedError> {
         let (addr, pid_file) = (self.addr(), self.pid_file.clone());
         self.server.start(|pid| probe(addr, pid, pid_file.clone())).await
     }
 
-    /// The last `lines` lines of its log.
+    /// The last `lines` lines of the server's log.
     pub fn log_tail(&self, lines: usize) -> String {
         self.server.log_tail(lines)
     }

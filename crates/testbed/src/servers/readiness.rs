@@ -11,12 +11,12 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(10);
 /// For one probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Between two checks whether it has ended.
+/// Between two checks whether the server has ended.
 const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The reason why a server did not become ready.
 pub(crate) enum NotReady {
-    /// It ended.
+    /// The server ended.
     Ended,
     /// The deadline passed; the result of the last probe.
     TimedOut(String),

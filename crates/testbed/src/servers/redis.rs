@@ -54,7 +54,7 @@ impl RedisNode {
         with_free_port(NAME, |addr| Self::start_at(addr, mode)).await
     }
 
-    /// The mode in which [`start`](Self::start) starts it.
+    /// The mode in which [`start`](Self::start) starts the node.
     pub async fn mode() -> Result<Mode, TestbedError> {
         Mode::choose(IMAGE).await
     }
@@ -74,22 +74,23 @@ impl RedisNode {
         url(self.addr())
     }
 
-    /// Its address, the same after a restart.
+    /// The address, the same after a restart.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
 
-    /// Its process id, while it runs as a child process.
+    /// The process id, while the node runs as a child process.
     pub fn pid(&self) -> Option<u32> {
         self.server.pid()
     }
 
-    /// Sends SIGKILL and returns when it has ended. Does nothing to a node that is down.
+    /// Sends SIGKILL and returns when the node has ended. Does nothing to a node that is down.
     pub async fn kill(&mut self) {
         self.server.stop(StopPolicy::KILL).await;
     }
 
-    /// Starts it again on the same port without its data, killing it first if it runs, and waits until it answers `PING`.
+    /// Starts the node again on the same port without its data, killing it first if it runs, and waits for
+    /// its answer to `PING`.
     pub async fn restart(&mut self) -> Result<(), TestbedError> {
         let addr = self.addr();
         self.server.start(|pid| probe(addr, pid)).await
@@ -106,7 +107,7 @@ impl RedisNode {
         self.server.resume();
     }
 
-    /// Ends it by SIGTERM, within 5 s. Dropping the node ends it by SIGKILL.
+    /// Ends the node by SIGTERM, within 5 s. Dropping the node ends it by SIGKILL.
     pub async fn shutdown(mut self) {
         self.server.stop(StopPolicy::term(Duration::from_secs(5))).await;
     }

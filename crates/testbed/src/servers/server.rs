@@ -53,7 +53,7 @@ impl Server {
         self.addr
     }
 
-    /// Its process id. `None` while it is down, and for a container, whose processes cannot be signalled from here.
+    /// The process id. `None` while the server is down, and for a container, which cannot be signalled from here.
     pub(crate) fn pid(&self) -> Option<u32> {
         match &self.instance {
             Instance::Native { child, .. } => child.as_ref().map(Child::id),
@@ -75,7 +75,7 @@ impl Server {
         }
     }
 
-    /// The last `lines` lines of its log.
+    /// The last `lines` lines of the server's log.
     pub(crate) fn log_tail(&self, lines: usize) -> String {
         match &self.instance {
             Instance::Native { launch, .. } => tail(&log_path(launch), lines),
@@ -83,8 +83,8 @@ impl Server {
         }
     }
 
-    /// Stops it if it runs, starts it, and probes it until it is ready. `probe` receives its process id, if it has one, so
-    /// that it can recognise another server on the same port.
+    /// Stops the server if it runs, starts it, and probes it until it is ready. `probe` receives its process id, if it
+    /// has one, so that it can recognise another server on the same port.
     pub(crate) async fn start<P, F>(&mut self, mut probe: P) -> Result<(), TestbedError>
     where
         P: FnMut(Option<u32>) -> F,
@@ -102,7 +102,7 @@ impl Server {
         outcome.map_err(|reason| self.not_ready(reason))
     }
 
-    /// Ends it by `policy` and waits until it has ended.
+    /// Ends the server by `policy` and waits until it has ended.
     pub(crate) async fn stop(&mut self, policy: StopPolicy) {
         match &mut self.instance {
             Instance::Native { child, .. } => {

@@ -63,7 +63,7 @@ impl Zookeeper {
         with_free_port(NAME, |addr| Self::start_at(addr, mode)).await
     }
 
-    /// The mode in which [`start`](Self::start) starts it.
+    /// The mode in which [`start`](Self::start) starts the server.
     pub async fn mode() -> Result<Mode, TestbedError> {
         Mode::choose(IMAGE).await
     }
@@ -89,22 +89,22 @@ impl Zookeeper {
         self.addr().to_string()
     }
 
-    /// Its address, the same after a restart.
+    /// The address, the same after a restart.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
 
-    /// Its process id, while it runs as a child process.
+    /// The process id, while the server runs as a child process.
     pub fn pid(&self) -> Option<u32> {
         self.server.pid()
     }
 
-    /// Sends SIGKILL and returns when it has ended.
+    /// Sends SIGKILL and returns when the server has ended.
     pub async fn kill(&mut self) {
         self.server.stop(StopPolicy::KILL).await;
     }
 
-    /// Starts it again on the same port with its data, killing it first if it runs, and waits until it serves.
+    /// Starts the server again on the same port with its data, killing it first if it runs, and waits until it serves.
     pub async fn restart(&mut self) -> Result<(), TestbedError> {
         let (addr, data_dir_line) = (self.addr(), self.data_dir_line.clone());
         self.server.start(|_| probe(addr, data_dir_line.clone())).await
@@ -120,7 +120,7 @@ impl Zookeeper {
         self.server.resume();
     }
 
-    /// The last `lines` lines of its log.
+    /// The last `lines` lines of the server's log.
     pub fn log_tail(&self, lines: usize) -> String {
         self.server.log_tail(lines)
     }

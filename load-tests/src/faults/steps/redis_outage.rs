@@ -28,7 +28,7 @@ pub(crate) fn node_names(nodes: &[usize]) -> String {
 
 /// Kills `count` nodes, keeps them down for longer than a lease, restarts them.
 ///
-/// Fired: every one of them refused a connection, and an order was answered meanwhile.
+/// Fired: every one of them refused a connection, and an order was answered while they were down.
 pub(crate) async fn take_down(
     context: &FaultContext<'_>,
     injection: &Injection,

@@ -1,5 +1,5 @@
 //! No unused dependency: what a package declares is named in its code, and what the workspace declares is used by a
-//! package. `cargo machete` finds the former as well; this rule needs no installed program and also tells tests from code.
+//! package. `cargo machete` finds the former as well; this rule needs no installation and separates tests from code.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -15,7 +15,7 @@ const ENUM_VARIANTS: usize = 3;
 /// A file that names this many strategies contains a second list.
 const NAMES: usize = 6;
 
-/// Crates that do not know the strategies of the services, or define them.
+/// Crates that do not use the strategies of the services, or define them.
 const EXEMPT: [&str; 2] = ["contract", "fenced-lock"];
 
 fn has_variant_name(strategy: Strategy, name: &str) -> bool {

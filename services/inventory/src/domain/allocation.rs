@@ -26,7 +26,7 @@ pub struct Batch {
     pub hold_seconds: i64,
 }
 
-/// What the orders of a batch know of one SKU.
+/// The stock of one SKU of a batch, as it was claimed and read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimedStock {
     /// The token it was claimed with.
@@ -60,7 +60,7 @@ pub struct Allocation {
 pub struct ServedOrder {
     /// The order.
     pub order_id: Uuid,
-    /// What tells a repeated request from another one with the same order id.
+    /// Distinguishes a repeated request from another one with the same order id.
     pub fingerprint: String,
     /// In SKU order. `observed_available` is what the orders before it left.
     pub lines: Vec<ReserveLine>,
@@ -76,7 +76,7 @@ pub struct StockWrite {
 }
 
 impl BatchOrder {
-    /// What tells a repeated request from another one with the same order id.
+    /// Distinguishes a repeated request from another one with the same order id.
     pub fn fingerprint(&self) -> String {
         fingerprint(self.lines.iter().map(|(sku, quantity)| (sku, *quantity)))
     }

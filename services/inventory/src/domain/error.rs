@@ -1,4 +1,4 @@
-//! Why stock was not read or changed. Knows no HTTP: `http/problem.rs` gives each error its status.
+//! Why stock was not read or changed. Absence: no HTTP; `http/problem.rs` gives each error its status.
 
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ pub enum StockError {
     /// Postgres did not answer in time, or cannot be reached.
     #[error("postgres is unavailable")]
     PostgresUnavailable(#[source] sqlx::Error),
-    /// A defect: the lock library was called with what it cannot do.
+    /// A defect: the lock library was called with arguments that it refuses.
     #[error("the lock library refused the call")]
     UnexpectedLockError(#[source] LockError),
     /// A defect: Postgres refused a statement for a reason that is no rule of stock.

@@ -1,4 +1,4 @@
-//! The rules of stock and reservations, and the shapes they speak of. Pure: no I/O, no SQL, no HTTP.
+//! The rules of stock and reservations, and the types that they use. Pure: no I/O, no SQL, no HTTP.
 
 pub mod allocation;
 pub mod error;

@@ -79,7 +79,7 @@ impl ReserveRequest {
         Ok(Self { order_id, strategy, lines: summed, hold_seconds })
     }
 
-    /// What tells a repeated request from another one with the same order id.
+    /// Distinguishes a repeated request from another one with the same order id.
     pub fn fingerprint(&self) -> String {
         fingerprint(self.lines.iter().map(|(sku, line)| (sku, line.quantity)))
     }

@@ -1,4 +1,4 @@
-//! The HTTP interface: routes, bodies and problems. No SQL stands here, and no rule of stock.
+//! The HTTP interface: routes, bodies and problems. Absence: no SQL, and no rule of stock.
 
 pub mod batches;
 pub mod lab;

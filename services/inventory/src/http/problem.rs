@@ -29,7 +29,7 @@ impl From<StockError> for Problem {
                 problem.with("sku", sku).with("token", token).with("current", current)
             }
             StockError::StaleVersion { sku, observed, current } => {
-                let problem = conflict("Stock was written since it was read").retryable();
+                let problem = conflict("Stock changed since it was read").retryable();
                 problem.with("sku", sku).with("observed", observed).with("current", current)
             }
             StockError::TokenSourceMismatch { sku, current, offered } => {

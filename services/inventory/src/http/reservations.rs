@@ -42,7 +42,7 @@ pub async fn show_reservation(
     state.db.reservation(id).await.map(Body)
 }
 
-/// The reservation of an order. It tells a caller whether a write without an answer was committed.
+/// The reservation of an order. It shows a caller whether a write without an answer was committed.
 #[utoipa::path(
     get,
     path = "/v1/reservations",

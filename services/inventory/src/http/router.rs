@@ -1,4 +1,4 @@
-//! Every route of the inventory service, on one page. Paths and documentation stand at the handlers;
+//! Every route of the inventory service, on one page. Paths and documentation are at the handlers;
 //! `service_kit::serve` adds `/livez`, `/readyz`, `/metrics`, limits and fallbacks.
 
 use axum::{

@@ -1,4 +1,4 @@
-//! What every handler reaches, and the checks that several handlers share.
+//! The state that all handlers share, and the checks that several of them share.
 
 use axum::http::HeaderMap;
 use contract::Strategy;
@@ -12,7 +12,7 @@ use crate::{
     store::StockDb,
 };
 
-/// What every handler reaches. Cheap to clone.
+/// The state that all handlers share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AppState {
     /// The service's own database.

@@ -120,7 +120,7 @@ pub async fn list_stock(
     if !page.after.is_empty() {
         parse_sku(&page.after, "/query/after")?;
     }
-    // One more than asked for: it tells whether another page follows.
+    // One more than requested: its presence shows that another page follows.
     let mut stock = state.db.page(&page.after, limit + 1).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let has_next = stock.len() > limit;

@@ -1,6 +1,6 @@
 //! What inventory changes by itself: reservations are confirmed, cancelled or expired, and stock is set. `release`
 //! is the pattern: lock, token, write once, unlock; after a stale token, again with a newer one.
-//! Absence: no order calls these while it holds a lock, and no SQL stands here.
+//! Absence: no order calls these while it holds a lock, and no SQL is here.
 
 use std::collections::BTreeMap;
 

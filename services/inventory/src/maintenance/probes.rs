@@ -1,4 +1,4 @@
-//! Background tasks that look and change nothing: whether a dependency that was down answers again, and how much of
+//! Background tasks that observe and change nothing: whether a dependency that was down answers again, and how much of
 //! the connection pool is in use.
 
 use std::time::Duration;

@@ -85,7 +85,7 @@ impl Sweeper {
         };
         metrics::gauge!("inventory_sweeper_leads").set(0);
         if lost {
-            tracing::info!("leadership lost: another replica expires holds");
+            tracing::info!("leadership lost: this replica no longer expires holds, the next leader does");
         }
         leadership.resign().await.map(drop)
     }

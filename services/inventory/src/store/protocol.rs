@@ -1,4 +1,4 @@
-//! The SQL of an order: claim, reserve, and the reservation that was written. The conditions stand in
+//! The SQL of an order: claim, reserve, and the reservation that was written. The conditions are in
 //! `migrations/inventory/0002_protocol.sql`. Nothing here decides.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! An inventory service with a database of its own, and the requests that tests send. No test stands here.
+//! An inventory service with a database of its own, and the requests that tests send. Absence: no test.
 
 use clap::Parser as _;
 use inventory::{app::App, config::Config};

@@ -1,6 +1,7 @@
 //! Everything that can keep an order from being held, and what it means for
-//! the idempotency key. Knows no HTTP and no SQL: `http::problem` gives each
-//! error its status.
+//! the idempotency key.
+//!
+//! Absence: no HTTP and no SQL; `http::problem` gives each error its status.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -38,7 +39,7 @@ pub enum OrderError {
     /// The first request with this key has not ended yet.
     #[error("the first request with this idempotency key is still in progress")]
     InProgress {
-        /// The longest it can still take.
+        /// The longest time that the first request can still take.
         at_most: Duration,
     },
     /// No order has this id.
@@ -108,7 +109,7 @@ pub enum OrderError {
     Overloaded,
     /// A write was sent and its outcome is not known yet.
     #[error(
-        "the units may have been reserved; a retry with the same idempotency key resolves it and sells at most once"
+        "the units may have been reserved; a retry with the same idempotency key resolves the outcome and sells at most once"
     )]
     OutcomeUnknown,
     /// Inventory answered outside of its contract.

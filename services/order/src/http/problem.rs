@@ -68,7 +68,7 @@ impl From<OrderError> for Problem {
             OrderError::UnknownSku(Some(sku)) => new(StatusCode::NOT_FOUND, "Not found").with("sku", sku),
             OrderError::NoSuchOrder | OrderError::UnknownSku(None) => new(StatusCode::NOT_FOUND, "Not found"),
             OrderError::InvalidState(status) => {
-                new(StatusCode::CONFLICT, "Not possible in this state").with("order_status", status)
+                new(StatusCode::CONFLICT, "Order state does not allow this").with("order_status", status)
             }
             OrderError::ReservationExpired => new(StatusCode::CONFLICT, "Reservation expired"),
             OrderError::OutOfStock { sku, available } => {

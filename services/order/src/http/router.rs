@@ -1,4 +1,4 @@
-//! Every route of the order service, on one page. Paths and documentation stand
+//! Every route of the order service, on one page. Paths and documentation are
 //! at the handlers; `service_kit::serve` adds `/livez`, `/readyz`, `/metrics`,
 //! limits and fallbacks.
 

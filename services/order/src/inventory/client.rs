@@ -1,4 +1,4 @@
-//! The calls to inventory, and what they send and receive. A failed call says
+//! The calls to inventory, and what they send and receive. The error of a failed call shows
 //! whether it was never sent, refused, or left unanswered: everything that an
 //! order does about the failure depends on that.
 //!
@@ -133,7 +133,7 @@ pub struct BatchOrder {
     pub lines: Vec<OrderLine>,
 }
 
-/// What each order of a batch became, by order id.
+/// The result of each order of a batch, by order id.
 pub type BatchResults = HashMap<Uuid, Result<Reservation, CallError>>;
 
 #[derive(Deserialize)]
@@ -260,7 +260,7 @@ impl InventoryClient {
 
     /// Sends the write once and waits until `by` for its answer. The connection
     /// stays open for `keep_open` in any case: a write that was sent runs to its
-    /// end, late if need be. The fence is there for that.
+    /// end, late if need be, and the fence decides whether it counts.
     ///
     /// # Errors
     /// After `NotSent` and `Refused` nothing was written; after any other the

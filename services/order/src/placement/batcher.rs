@@ -1,12 +1,12 @@
-//! Orders of this replica that want the same SKUs under the same strategy share
-//! a grant: they wait in one queue, one task waits for the lock on behalf of the
+//! Orders of this replica for the same SKUs under the same strategy share a
+//! grant: they wait in one queue, one task waits for the lock on behalf of the
 //! queue, and the orders that are queued when it is granted pass the critical
 //! section as one batch.
 //!
 //! Invariant: an order is in one queue at a time, and leaves it with a result or
 //! because its own wait is over. Only strategies that claim share a grant: the
 //! token makes one write for several orders as safe as one write each.
-//! Absence: nothing is known about stock here, and nothing is decided.
+//! Absence: no stock is read here, and nothing is decided about an order.
 
 use std::{
     collections::HashMap,
@@ -36,7 +36,7 @@ const MAX_QUEUED: usize = 1024;
 /// The queues of this replica. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Batcher {
-    /// What the batches pass.
+    /// The critical section that every batch passes.
     pub section: CriticalSection,
     max_batch: usize,
     queues: Arc<Mutex<HashMap<BatchKey, Vec<QueuedAttempt>>>>,

@@ -1,11 +1,11 @@
 //! The critical section: acquire → claim → decide → reserve → release, once,
-//! for one order or for a batch that shares the grant. Read `run` and
-//! `while_locked`, and you have read it.
+//! for one order or for a batch that shares the grant. Start with `run`
+//! and `while_locked`.
 //!
 //! Invariant: every call made under the lock ends by `valid_until`, and no write
-//! is sent once it has passed. That narrows the window; what closes it is the
-//! fencing token, at inventory.
-//! Absence: no retry (`place_order`), no choice of who shares a grant (`batcher`),
+//! is sent once it has passed. That narrows the window; the fencing token, which
+//! inventory checks, closes it.
+//! Absence: no retry (`place_order`), no choice of the orders that share a grant (`batcher`),
 //! no HTTP and no idempotency key.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -31,7 +31,7 @@ use crate::{
     store::payments::PaymentProvider,
 };
 
-/// What the critical section works with. Cheap to clone.
+/// The critical section, with the clients that it calls. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CriticalSection {
     /// The locks whose servers are configured.
@@ -271,7 +271,7 @@ impl CriticalSection {
     }
 
     /// Raises the token counters of the lock nodes to the token that the storage
-    /// has registered: the nodes have lost count. Harmless where they have not.
+    /// has registered: the nodes have lost their counters. Harmless where they have not.
     pub async fn raise_token_floor(&self, attempt: &Attempt, sku: Option<&Sku>, current: Token) {
         metrics::counter!("order_stale_tokens_total", "strategy" => attempt.strategy.name()).increment(1);
         let Ok(locks) = self.lock(attempt.strategy) else { return };
@@ -315,7 +315,7 @@ fn reserved(written: Result<Reservation, CallError>) -> AttemptResult {
     written.map_err(write_failed).and_then(live)
 }
 
-/// A reservation that was cancelled or has expired meanwhile does not count.
+/// A reservation that was cancelled or has expired does not count.
 fn live(reservation: Reservation) -> AttemptResult {
     if reservation.status.is_live() {
         Ok(reservation)

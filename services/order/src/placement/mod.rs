@@ -1,8 +1,9 @@
 //! The way of an order, from its idempotency key to its recorded answer, and
 //! what becomes of it afterwards.
 //!
-//! `place_order` retries; `batcher` decides who shares a grant; `critical_section`
-//! is the protocol; `attempt_error` says what a failure means for the order.
+//! `place_order` retries; `batcher` decides which orders share a grant;
+//! `critical_section` is the protocol; `attempt_error` defines what a failure means for
+//! the order.
 
 pub mod attempt_error;
 pub mod batch;

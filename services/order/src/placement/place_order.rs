@@ -139,7 +139,7 @@ impl OrderPlacement {
             let error = match self.batcher.attempt(attempt).await {
                 Ok(reservation) => return Ok(reservation),
                 // The time that was left was too short for another grant: the
-                // error before says more.
+                // error before is more specific.
                 Err(AttemptError::Refused(timeout @ OrderError::LockTimeout { .. })) => {
                     return Err(unless_write_pending(attempt, previous.unwrap_or(timeout)));
                 }

@@ -96,7 +96,7 @@ async fn settle(placement: &OrderPlacement, claim: &KeyClaim) -> Result<(), Orde
 }
 
 /// An absent reservation is a definite failure after a claim. Without a claim it
-/// counts as one all the same, because the write had its time to arrive before.
+/// counts as one all the same, because the time for the write to arrive has passed.
 async fn resolve_outcome(placement: &OrderPlacement, attempt: &Attempt) -> Result<Reservation, OrderError> {
     for _ in 0..MAX_ATTEMPTS {
         return match placement.section().query_outcome(attempt).await {

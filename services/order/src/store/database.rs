@@ -1,5 +1,5 @@
 //! The pool of connections to the order database, and its schema. The queries
-//! stand in the sibling files, one for each table.
+//! are in the sibling files, one for each table.
 
 use std::{str::FromStr, time::Duration};
 

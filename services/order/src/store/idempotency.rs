@@ -74,7 +74,7 @@ pub enum BeginResult {
     Reused,
     /// Another attempt works on the order.
     InProgress {
-        /// The longest it can still take.
+        /// The longest time that this attempt can still take.
         at_most: Duration,
     },
 }

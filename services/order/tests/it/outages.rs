@@ -1,5 +1,5 @@
 //! The log of a start, a stop and an outage: one line each, however many
-//! requests fail meanwhile.
+//! requests fail during it.
 
 use std::{path::Path, time::Duration};
 
@@ -46,7 +46,7 @@ async fn place(stack: &Stack, order: &Running, key: &str) -> Reply {
     Reply::of(request.json(&order_body("chair", 1))).await
 }
 
-/// Places orders while these lines are cut, and until the log says that they are back.
+/// Places orders while these lines are cut, and until the log reports that they are back.
 async fn interrupted(stack: &Stack, order: &Running, lines: &[Proxy], code: &str, dependency: &str) {
     lines.iter().for_each(Proxy::cut);
     for _ in 0..4 {

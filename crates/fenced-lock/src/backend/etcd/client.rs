@@ -1,5 +1,5 @@
 //! The connection to etcd: made at its first use, a deadline for every call, a name for every failure.
-//! Nothing here knows locks.
+//! Absence: nothing about locks.
 
 use std::error::Error as _;
 use std::fmt;
@@ -64,7 +64,7 @@ impl EtcdClient {
         }
     }
 
-    /// The latest revision, as a majority of the cluster knows it.
+    /// The latest revision that a majority of the cluster has stored.
     pub(super) async fn revision(&self) -> Result<i64, LockError> {
         let options = GetOptions::new().with_count_only();
         let answer = self.call(|mut etcd| async move { etcd.get("fenced-lock/", Some(options)).await }).await?;

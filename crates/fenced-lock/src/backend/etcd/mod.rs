@@ -28,7 +28,7 @@ use crate::lock_backend::{Acquired, LockBackend, LockFuture, Notification, poll_
 use crate::request::Request;
 use crate::{Holder, Lease, LockError, Locks, Options, Resource, Token};
 
-/// The lease of a waiter's queue entry, kept alive while it waits: a waiter that dies does not block the queue
+/// The lease of a waiter's queue entry, kept alive while it waits: a crashed waiter does not block the queue
 /// for longer.
 const WAITER_LEASE: Duration = Duration::from_secs(10);
 
@@ -87,7 +87,7 @@ impl Etcd {
         }))
     }
 
-    /// A read costs etcd less than an entry in vain, which is a write.
+    /// Whether a queue has an entry. This read costs less than an entry that is not granted, which is a write.
     async fn is_taken(&self, request: &Request) -> Result<bool, LockError> {
         for resource in request.resources.iter() {
             let (folder, options) = (Key::folder(resource), GetOptions::new().with_prefix().with_count_only());

@@ -167,7 +167,7 @@ impl QueueEntry {
         Ok(found.kvs().first().map(|key| key.key().to_vec()))
     }
 
-    /// Watches one key from now on, checks that it still exists, and keeps its own keys alive meanwhile.
+    /// Watches one key from now on, checks that it still exists, and keeps its own keys alive during the watch.
     ///
     /// It does not watch from the revision at which the key was read: etcd reports past changes only every
     /// 100 ms, and changes after the start of the watch at once.

@@ -29,7 +29,7 @@ pub(super) struct Sessions {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) connection: PgConnection,
-    /// Whether it was idle, so that the server may have closed it meanwhile.
+    /// Whether the session was idle before, so that the server may have closed it.
     pub(super) reused: bool,
     permit: OwnedSemaphorePermit,
 }
@@ -72,9 +72,9 @@ impl Sessions {
         let connect = async {
             let mut connection = self.database.options().connect().await?;
             query(NO_STATEMENT_TIMEOUT).execute(&mut connection).await?;
-            // Not supported on every operating system; there the entry of a dead waiter stays until its wait ends.
+            // Not supported on every operating system; there the entry of a crashed waiter stays until its wait ends.
             if let Err(error) = query(CHECK_CLIENT).execute(&mut connection).await {
-                tracing::debug!(%error, "Postgres cannot check for dead clients; a dead waiter stays queued until its wait ends");
+                tracing::debug!(%error, "Postgres cannot detect crashed clients; their waiters stay queued until the wait ends");
             }
             Ok(connection)
         };

@@ -1,4 +1,4 @@
-//! All the SQL of the advisory locks. It touches no table and knows no schema.
+//! All the SQL of the advisory locks. They use no table and no schema.
 //!
 //! Advisory locks have numbers, not names, so a resource is locked by the hash of its name. Two names with the
 //! same hash exclude each other, which is safe.

@@ -204,7 +204,7 @@ impl<'a> Attempt<'a> {
             client.cleanup.finish_detached(reply.unanswered, &self.runtime);
             Ok(tokens)
         } else {
-            // The lock expired meanwhile, or its nodes lost it: nothing of the lease is left.
+            // The lock has expired, or its nodes lost it: nothing of the lease is left.
             Err(LockError::Lapsed { lease: self.request.lease.get(), elapsed: self.started.elapsed() })
         }
     }

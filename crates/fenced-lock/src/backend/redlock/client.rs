@@ -1,5 +1,5 @@
 //! The lock nodes and everything that the callers of one client share: its name, the waiters, the cleanup.
-//! It asks all nodes and counts their votes; it knows nothing about a single acquisition.
+//! All nodes are asked and their votes counted here. Absence: nothing about a single acquisition.
 
 use std::sync::Arc;
 use std::time::Duration;

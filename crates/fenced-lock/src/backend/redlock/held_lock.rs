@@ -66,7 +66,7 @@ impl QuorumLock {
     fn hand_off(&self, wait_key: &str) -> Round {
         let round = self.send_release(Wake::None);
         if !self.client.registry.hand_off(wait_key, self.consecutive_handoffs + 1) {
-            // The waiter gave up meanwhile, perhaps before the nodes executed the release: others must be woken.
+            // The waiter has given up, perhaps before the nodes executed the release: others must be woken.
             let waiter = self.waiter.as_ref();
             self.client.release_detached(NodeSet::ALL, &self.keys, &self.owner, waiter, &Handle::current());
         }

@@ -1,6 +1,6 @@
 //! One lock node: a connection that is made when it is needed and made again when it broke.
 //!
-//! No caller waits for a node longer than it wants to: every call is a future that may be dropped, connecting
+//! No caller waits for a node beyond its own time limit: every call is a future that may be dropped, connecting
 //! happens in a task of its own, and an unresponsive node is not sent more until it answers again. A node
 //! executes the commands of one connection in the order in which their calls were polled first; a release that
 //! follows its acquire relies on that.

@@ -1,5 +1,5 @@
 //! One command to many nodes at once; the answers are returned in the order in which they arrive.
-//! Knows nothing of locks: the reader decides when it has enough answers.
+//! Absence: nothing about locks; the reader decides how many answers are enough.
 
 use std::future::poll_fn;
 use std::pin::Pin;

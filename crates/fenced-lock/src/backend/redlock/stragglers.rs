@@ -1,5 +1,5 @@
 //! Calls to nodes that still wait for a connection while their caller has gone on. They are still sent, so that
-//! the lock reaches all nodes and survives the loss of any minority, and so that every node knows a waiter. They
+//! the lock reaches all nodes and survives the loss of any minority, and a waiter is registered at every node. They
 //! are never sent after the command that undoes or replaces them, a release or another lease: that command's
 //! sender stops them first.
 

@@ -57,7 +57,7 @@ impl QueueEntry {
         self.session.alive_until()
     }
 
-    /// A read costs ZooKeeper less than an entry in vain, which is a write.
+    /// Whether a queue has an entry. This read costs less than an entry that is not granted, which is a write.
     pub(super) async fn is_taken(&self) -> Result<bool, LockError> {
         for folder in &self.folders {
             let children = self.session.call_if_found(self.session.client.list_children(folder)).await?;
@@ -135,7 +135,7 @@ impl QueueEntry {
         Ok(lower.max().map(|(_, child)| child))
     }
 
-    /// Watches one node. The session keeps this entry's own nodes alive meanwhile.
+    /// Watches one node. The session keeps this entry's own nodes alive during the watch.
     async fn wait_until_deleted(&self, node: &str, deadline: Instant) -> Result<bool, LockError> {
         let (stat, watcher) = self.session.call(self.session.client.check_and_watch_stat(node)).await?;
         if stat.is_none() {

@@ -1,6 +1,6 @@
 //! The session with the ensemble: made at its first use, shared by all locks of a client, made again when it
-//! was lost. It knows until when the ensemble keeps it for certain: a process that was paused for too long finds
-//! that this moment has passed.
+//! was lost. It records until when the ensemble keeps it for certain: after too long a pause of the process
+//! this moment has passed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +91,7 @@ impl Session {
         }
     }
 
-    /// Resolves when the client knows that the session has ended.
+    /// Resolves when ZooKeeper's client reports that the session has ended.
     pub(super) async fn terminated(&self) {
         let mut states = self.client.state_watcher();
         terminated(&mut states).await;
