@@ -80,7 +80,7 @@ fn answered(log: &Path, span: &[u8]) -> usize {
     let log = std::fs::read_to_string(log).expect("a log");
     // The address on standard output is in the same file.
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let answered = lines.filter(|line| line["message"] == "answered").map(|line| line["span"].clone());
+    let answered = lines.filter(|line| line["message"] == "request answered").map(|line| line["span"].clone());
     answered.filter(|of| of["trace_id"] == TRACE && of["span_id"] == *hex(span)).count()
 }
 
