@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     error::StockError,
-    reservation::{ReserveLine, fingerprint},
+    stock::{ReserveLine, fingerprint},
 };
 
 /// Orders to be written together.

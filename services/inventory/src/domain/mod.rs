@@ -3,5 +3,4 @@
 pub mod allocation;
 pub mod error;
 pub mod release;
-pub mod reservation;
 pub mod stock;

@@ -17,8 +17,7 @@ use crate::{
     domain::{
         allocation::{Batch, BatchOrder, ClaimedStock},
         error::StockError,
-        reservation::Reservation,
-        stock::{MAX_QUANTITY, MAX_TOKEN, SkuField},
+        stock::{MAX_QUANTITY, MAX_TOKEN, Reservation, SkuField},
     },
     http::state::AppState,
     lab::{PendingWrite, WriteKind},

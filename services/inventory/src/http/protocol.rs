@@ -23,8 +23,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         error::StockError,
-        reservation::{Reservation, ReserveLine, ReserveRequest},
-        stock::{MAX_TOKEN, SkuField, StockSnapshot},
+        stock::{MAX_TOKEN, Reservation, ReserveLine, ReserveRequest, SkuField, StockSnapshot},
     },
     http::state::AppState,
     lab::{PendingWrite, WriteKind},

@@ -11,7 +11,7 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::{
-    domain::{error::StockError, reservation::Reservation},
+    domain::{error::StockError, stock::Reservation},
     http::state::AppState,
 };
 

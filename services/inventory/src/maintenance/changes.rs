@@ -8,7 +8,11 @@ use contract::{ReservationStatus, Sku};
 use uuid::Uuid;
 
 use crate::{
-    domain::{error::StockError, release::ReleaseRequest, reservation::Reservation, stock::StockSnapshot},
+    domain::{
+        error::StockError,
+        release::ReleaseRequest,
+        stock::{Reservation, StockSnapshot},
+    },
     lab::{Lab, PendingWrite, WriteKind},
     maintenance::stock_lock::StockLocks,
     store::StockDb,

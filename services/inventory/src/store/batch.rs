@@ -11,7 +11,7 @@ use crate::{
     domain::{
         allocation::{Allocation, Batch, StockWrite},
         error::{ProtocolStep, StockError},
-        reservation::Reservation,
+        stock::Reservation,
     },
     store::{protocol::NewReservation, sql_error, stock_db::StockDb},
 };

@@ -11,8 +11,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         error::{ProtocolStep, StockError},
-        reservation::{Reservation, ReserveLine, ReserveRequest},
-        stock::StockSnapshot,
+        stock::{Reservation, ReserveLine, ReserveRequest, StockSnapshot},
     },
     store::{sql_error, stock_db::StockDb},
 };
