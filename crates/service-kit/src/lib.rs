@@ -33,7 +33,6 @@ pub mod config;
 pub mod lab;
 pub mod outage;
 pub mod serve;
-pub mod task;
 pub mod telemetry;
 
 mod http;
