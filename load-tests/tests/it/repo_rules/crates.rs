@@ -6,14 +6,16 @@ use super::workspace::WORKSPACE;
 
 /// Which of our crates a crate may depend on, tests aside. A crate that is not listed depends on none.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("inventory", &["contract", "fenced-lock", "service-kit"]),
-    ("order", &["contract", "fenced-lock", "service-kit"]),
+    ("fenced-lock", &["failure-kind"]),
+    ("service-kit", &["failure-kind"]),
+    ("inventory", &["contract", "failure-kind", "fenced-lock", "service-kit"]),
+    ("order", &["contract", "failure-kind", "fenced-lock", "service-kit"]),
     ("load-tests", &["contract", "testbed"]),
 ];
 
 /// Outside libraries that belong to certain crates. Tests keep to this as well.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("redis", &["fenced-lock", "testbed"]),
+    ("redis", &["failure-kind", "fenced-lock", "testbed"]),
     ("rslock", &["fenced-lock"]),
     ("etcd-client", &["fenced-lock", "testbed"]),
     ("zookeeper-client", &["fenced-lock", "testbed"]),
@@ -23,7 +25,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("syn", &["load-tests"]),
 ];
 
-const CRATES: [&str; 7] = ["contract", "fenced-lock", "inventory", "load-tests", "order", "service-kit", "testbed"];
+const CRATES: [&str; 8] =
+    ["contract", "failure-kind", "fenced-lock", "inventory", "load-tests", "order", "service-kit", "testbed"];
 
 fn row<'a>(table: &'a [(&str, &[&'a str])], key: &str) -> Option<&'a [&'a str]> {
     table.iter().find(|(name, _)| *name == key).map(|(_, allowed)| *allowed)

@@ -1,0 +1,60 @@
+//! How a dependency fails, in six kinds that hold for every dependency: Postgres, lock nodes, etcd, ZooKeeper, inventory.
+//!
+//! A kind answers the three questions of every caller: may the request have been executed
+//! ([`FailureKind::may_have_executed`]), may the connection be used again ([`FailureKind::ends_connection`]), and is it
+//! an outage, which heals by itself ([`FailureKind::is_outage`]). Each client library has one file here that maps its
+//! errors to kinds. A new kind of failure is a variant of [`FailureKind`] and the lines that recognise it.
+//!
+//! Absence: nothing is retried, closed or logged here; the caller does so.
+
+#[cfg(feature = "http")]
+mod http;
+mod io;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
+
+/// How a dependency failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum FailureKind {
+    /// No connection could be made: nothing listens there, the name has no address, TLS or the credentials were refused.
+    Unreachable,
+    /// A connection that existed has ended, or the server has announced that it ends it.
+    Gone,
+    /// No answer within the deadline. The connection may be dead without either side having been told.
+    Silent,
+    /// The dependency answered that it will not do this now: too many connections, out of memory, a lock or statement
+    /// timeout, a serialization failure, a full queue. It executed nothing.
+    Refused,
+    /// The server accepts no writes: a standby, or the old primary after a fail-over. It executed nothing, and will
+    /// accept no write on this connection.
+    ReadOnly,
+    /// An answer that the protocol does not foresee: a defect of the caller, of the dependency or of its configuration.
+    WrongAnswer,
+}
+
+impl FailureKind {
+    /// The request may have been executed, so only a query can tell; it must not be sent again blindly.
+    pub const fn may_have_executed(self) -> bool {
+        match self {
+            Self::Gone | Self::Silent | Self::WrongAnswer => true,
+            Self::Unreachable | Self::Refused | Self::ReadOnly => false,
+        }
+    }
+
+    /// The connection must be closed, and never be used for another request.
+    pub const fn ends_connection(self) -> bool {
+        match self {
+            Self::Unreachable | Self::Gone | Self::Silent | Self::ReadOnly => true,
+            Self::Refused | Self::WrongAnswer => false,
+        }
+    }
+
+    /// The dependency is unavailable, and the same request may succeed later. [`FailureKind::WrongAnswer`] is a defect
+    /// that time does not mend.
+    pub const fn is_outage(self) -> bool {
+        !matches!(self, Self::WrongAnswer)
+    }
+}
