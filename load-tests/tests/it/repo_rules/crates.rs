@@ -7,9 +7,9 @@ use super::workspace::WORKSPACE;
 /// Which of our crates a crate may depend on, tests aside. A crate that is not listed depends on none.
 const ARROWS: &[(&str, &[&str])] = &[
     ("fenced-lock", &["failure-kind"]),
-    ("service-kit", &["failure-kind"]),
-    ("inventory", &["contract", "failure-kind", "fenced-lock", "service-kit"]),
-    ("order", &["contract", "failure-kind", "fenced-lock", "service-kit"]),
+    ("postgres-pool", &["failure-kind"]),
+    ("inventory", &["contract", "failure-kind", "fenced-lock", "postgres-pool", "service-kit"]),
+    ("order", &["contract", "failure-kind", "fenced-lock", "postgres-pool", "service-kit"]),
     ("load-tests", &["contract", "testbed"]),
 ];
 
@@ -25,8 +25,17 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("syn", &["load-tests"]),
 ];
 
-const CRATES: [&str; 8] =
-    ["contract", "failure-kind", "fenced-lock", "inventory", "load-tests", "order", "service-kit", "testbed"];
+const CRATES: [&str; 9] = [
+    "contract",
+    "failure-kind",
+    "fenced-lock",
+    "inventory",
+    "load-tests",
+    "order",
+    "postgres-pool",
+    "service-kit",
+    "testbed",
+];
 
 fn row<'a>(table: &'a [(&str, &[&'a str])], key: &str) -> Option<&'a [&'a str]> {
     table.iter().find(|(name, _)| *name == key).map(|(_, allowed)| *allowed)

@@ -36,6 +36,6 @@ pub(crate) async fn record_pool_metrics(db: StockDb, stop: CancellationToken) {
         tokio::select! { () = stop.cancelled() => return, _ = every.tick() => {} }
         let (open, idle) = db.connections();
         metrics::gauge!("inventory_pool_connections", "state" => "open").set(open);
-        metrics::gauge!("inventory_pool_connections", "state" => "idle").set(u32::try_from(idle).unwrap_or(u32::MAX));
+        metrics::gauge!("inventory_pool_connections", "state" => "idle").set(idle);
     }
 }

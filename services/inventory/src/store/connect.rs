@@ -2,16 +2,14 @@
 
 use std::{str::FromStr as _, time::Duration};
 
-use sqlx::{
-    Connection as _, PgConnection, PgPool,
-    migrate::Migrator,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use postgres_pool::{Pool, PoolSettings};
+use sqlx::{Connection as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
+use tokio::time::timeout;
 
-/// The longest wait for a connection of the pool; shorter than any useful lease.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The server's limit for a statement of this service.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Replicas that start together migrate one after the other, so the last one waits for all the others.
-const MIGRATION_TIMEOUT: &str = "60s";
+const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
 /// The role of `0003_roles.sql`. Every connection works as this role, whatever role it logs in as.
 const ROLE: &str = "inventory_service";
 
@@ -49,26 +47,25 @@ pub enum ConnectError {
 ///
 /// # Errors
 /// Postgres is unavailable, the database is not one of this service, or it is one of the lab and the lab is off.
-pub(super) async fn connect(database: &Database) -> Result<PgPool, ConnectError> {
-    migrate(database).await?;
-    let options = PgConnectOptions::from_str(&database.url)?.application_name("inventory").options([
-        ("role", ROLE),
+pub(super) async fn connect(database: &Database) -> Result<Pool, ConnectError> {
+    // The server's limit is for one statement, and a silent server keeps no limit.
+    let silent = || Err(ConnectError::Connection(sqlx::Error::PoolTimedOut));
+    timeout(MIGRATION_LIMIT, migrate(database)).await.unwrap_or_else(|_| silent())?;
+    let pool = PoolSettings {
+        application: "inventory",
+        connections: database.pool,
+        statement_timeout: STATEMENT_TIMEOUT,
         // The settings of the role itself, for sessions that log in as another role.
-        ("statement_timeout", "5s"),
-        ("lock_timeout", "3s"),
-        ("idle_in_transaction_session_timeout", "5s"),
-    ]);
-    Ok(PgPoolOptions::new()
-        .max_connections(database.pool)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .test_before_acquire(false)
-        .connect_lazy_with(options))
+        options: &[("role", ROLE), ("lock_timeout", "3s"), ("idle_in_transaction_session_timeout", "5s")],
+    };
+    Ok(pool.pool(&database.url)?)
 }
 
 /// On a connection of its own: a migration may take longer than the service's statements may.
 async fn migrate(database: &Database) -> Result<(), ConnectError> {
     let options = PgConnectOptions::from_str(&database.migrate_url)?;
-    let options = options.application_name("inventory-migrate").options([("statement_timeout", MIGRATION_TIMEOUT)]);
+    let statement_timeout = format!("{}s", MIGRATION_LIMIT.as_secs());
+    let options = options.application_name("inventory-migrate").options([("statement_timeout", statement_timeout)]);
     let mut migrating = PgConnection::connect_with(&options).await?;
     MIGRATIONS.run(&mut migrating).await?;
     if database.lab {

@@ -2,6 +2,7 @@
 //! a constraint, and by the JSON in a refusal's `detail`; never by a message.
 
 use contract::Sku;
+use failure_kind::FailureKind;
 use serde::{Deserialize, de::DeserializeOwned};
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
 
@@ -96,16 +97,12 @@ fn detail<T: DeserializeOwned>(database: &dyn DatabaseError) -> Option<T> {
     serde_json::from_str(detail).ok()
 }
 
-/// The meaning of an error of a statement that no rule can refuse: unavailable, slow or shutting down, where a retry
-/// may help; anything else is a defect.
+/// The meaning of an error of a statement that no rule can refuse: an outage, where a retry may help; anything else is
+/// a defect.
 pub(super) fn from_read_error(error: sqlx::Error) -> StockError {
-    let is_unavailable = match &error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => true,
-        // Class 08 connection, 40 rolled back, 53 resources, 55P03 and 57014 time-outs, 57P shutting down.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)) || code == "55P03"
-        }),
-        _ => false,
-    };
-    if is_unavailable { StockError::PostgresUnavailable(error) } else { StockError::UnexpectedPostgresError(error) }
+    if FailureKind::of_postgres(&error).is_outage() {
+        StockError::PostgresUnavailable(error)
+    } else {
+        StockError::UnexpectedPostgresError(error)
+    }
 }

@@ -1,7 +1,7 @@
 //! The connection pool of the service's own database.
 
 use contract::Sku;
-use sqlx::PgPool;
+use postgres_pool::Pool;
 
 use crate::{
     domain::{error::StockError, stock::StockSnapshot},
@@ -14,7 +14,7 @@ use crate::{
 /// The database with the stock. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StockDb {
-    pub(super) pool: PgPool,
+    pub(super) pool: Pool,
 }
 
 impl StockDb {
@@ -27,16 +27,16 @@ impl StockDb {
     }
 
     /// How many connections are open, and how many of them are idle.
-    pub fn connections(&self) -> (u32, usize) {
-        (self.pool.size(), self.pool.num_idle())
+    pub fn connections(&self) -> (u32, u32) {
+        self.pool.usage()
     }
 
-    /// Succeeds if Postgres answers a query.
+    /// Succeeds if Postgres answers and accepts writes.
     pub async fn ready(&self) -> Result<(), StockError> {
-        sqlx::query("select 1").execute(&self.pool).await.map(drop).map_err(sql_error::from_read_error)
+        self.pool.ready().await.map_err(sql_error::from_read_error)
     }
 
-    /// Waits for the connections in use, then closes all.
+    /// Closes all connections; those in use have a short time to finish.
     pub async fn close(&self) {
         self.pool.close().await;
     }

@@ -1,25 +1,31 @@
 //! The pool of connections to the order database, and its schema. The queries
 //! are in the sibling files, one for each table.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr as _, time::Duration};
 
+use postgres_pool::{Pool, PoolSettings};
 use sqlx::{
-    PgPool,
+    Connection as _, PgConnection,
     migrate::{MigrateError, Migrator},
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::PgConnectOptions,
 };
+use tokio::time::timeout;
 
 use crate::domain::error::OrderError;
 
-/// How long a query waits for a connection: less than any lease.
-pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The server's limit for a statement of this service.
+pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest migration, the wait for other replicas included.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/order");
 
 /// The database of the order service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Database {
-    pub(super) pool: PgPool,
+    pub(super) pool: Pool,
+    migrate_with: PgConnectOptions,
 }
 
 impl Database {
@@ -28,30 +34,36 @@ impl Database {
     /// # Errors
     /// The URL is not one of Postgres.
     pub fn new(url: &str, connections: u32) -> Result<Self, sqlx::Error> {
-        let options = PgConnectOptions::from_str(url)?.application_name("order").options([
-            ("statement_timeout", "2000"),
-            ("lock_timeout", "1000"),
-            ("idle_in_transaction_session_timeout", "5000"),
-        ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+        let pool = PoolSettings {
+            application: "order",
+            connections,
+            statement_timeout: STATEMENT_TIMEOUT,
+            options: &[("lock_timeout", "1000"), ("idle_in_transaction_session_timeout", "5000")],
+        };
+        let migrate_with = PgConnectOptions::from_str(url)?
+            .application_name("order-migrate")
+            .options([("statement_timeout", format!("{}s", MIGRATION_LIMIT.as_secs()))]);
+        Ok(Self { pool: pool.pool(url)?, migrate_with })
     }
 
-    /// Brings the schema up to date; replicas that start together wait for each other.
+    /// Brings the schema up to date; replicas that start together wait for each other, on a connection of their own.
     ///
     /// # Errors
-    /// The database is unreachable, or a newer version has migrated it.
+    /// The database is unreachable or silent, or a newer version has migrated it.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        MIGRATIONS.run(&self.pool).await
+        let migrate = async {
+            let mut connection = PgConnection::connect_with(&self.migrate_with).await?;
+            MIGRATIONS.run(&mut connection).await?;
+            Ok(connection.close().await?)
+        };
+        // The server's limit is for one statement, and a silent server keeps no limit.
+        timeout(MIGRATION_LIMIT, migrate).await.unwrap_or(Err(MigrateError::Execute(sqlx::Error::PoolTimedOut)))
     }
 
     /// # Errors
-    /// The database does not answer.
+    /// The database does not answer, or accepts no writes.
     pub async fn ready(&self) -> Result<(), sqlx::Error> {
-        sqlx::query("select 1").execute(&self.pool).await.map(|_| ())
+        self.pool.ready().await
     }
 
     /// Closes all connections.
@@ -61,8 +73,7 @@ impl Database {
 
     /// Connections in use, and connections open.
     pub fn pool_usage(&self) -> (u32, u32) {
-        let open = self.pool.size();
-        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        let (open, idle) = self.pool.usage();
         (open.saturating_sub(idle), open)
     }
 }

@@ -5,21 +5,18 @@
 //! the order its state (`idempotency`, `orders`): captured if and only if the
 //! units are the order's. Only what such a statement could not see yet is settled here.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use postgres_pool::{Pool, PoolSettings};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::store::database::{ACQUIRE_TIMEOUT, Database};
+use crate::store::database::{Database, STATEMENT_TIMEOUT};
 
 /// Authorises payments. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PaymentProvider {
-    pool: PgPool,
+    pool: Pool,
     latency: Duration,
 }
 
@@ -33,14 +30,13 @@ impl PaymentProvider {
         // service leaves a trace. A crash of Postgres may lose it: the pending
         // order survives, and when it is resolved its payment is settled with
         // it, whether the row is there or not.
-        let options = PgConnectOptions::from_str(database_url)?
-            .application_name("order-payments")
-            .options([("synchronous_commit", "off"), ("statement_timeout", "2000")]);
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(options);
-        Ok(Self { pool, latency })
+        let pool = PoolSettings {
+            application: "order-payments",
+            connections,
+            statement_timeout: STATEMENT_TIMEOUT,
+            options: &[("synchronous_commit", "off")],
+        };
+        Ok(Self { pool: pool.pool(database_url)?, latency })
     }
 
     /// Authorises the payments of these orders concurrently, and records them

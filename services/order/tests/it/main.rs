@@ -17,6 +17,7 @@ mod paused_before_write;
 mod paused_write;
 mod payments;
 mod placement;
+mod postgres_faults;
 mod process;
 mod requests;
 mod stack;

@@ -1,0 +1,51 @@
+//! What a pool is made from.
+
+use std::{str::FromStr as _, sync::Arc, time::Duration};
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::{Health, Pool};
+
+/// How long a statement waits for a connection of the pool, connecting included: less than any lease.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(1);
+/// After the server's own `statement_timeout`, so that the server's answer usually comes first.
+const STATEMENT_MARGIN: Duration = Duration::from_millis(500);
+
+/// The settings of a pool.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolSettings<'a> {
+    /// `application_name`, as `pg_stat_activity` shows it.
+    pub application: &'a str,
+    /// The most connections.
+    pub connections: u32,
+    /// The server's limit for a statement. A statement without an answer half a second later closes its connection.
+    pub statement_timeout: Duration,
+    /// Further settings of each session.
+    pub options: &'a [(&'a str, &'a str)],
+}
+
+impl PoolSettings<'_> {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    /// The URL is not one of Postgres.
+    pub fn pool(self, url: &str) -> Result<Pool, sqlx::Error> {
+        let Self { application, connections, statement_timeout, options } = self;
+        let health = Arc::new(Health::default());
+        let connect = PgConnectOptions::from_str(url)?
+            .application_name(application)
+            .options(options.iter().copied())
+            .options([("statement_timeout", statement_timeout.as_millis().to_string())]);
+        let tested = Arc::clone(&health);
+        let connections = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_LIMIT)
+            .test_before_acquire(false)
+            .before_acquire(move |connection, meta| {
+                let health = Arc::clone(&tested);
+                Box::pin(async move { Ok(health.is_usable(connection, meta).await) })
+            })
+            .connect_lazy_with(connect);
+        Ok(Pool { connections, health, statement_limit: statement_timeout + STATEMENT_MARGIN })
+    }
+}
