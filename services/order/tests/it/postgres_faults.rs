@@ -41,6 +41,8 @@ async fn silence_until_served(line: &Proxy, status: u16, request: impl Fn(usize)
         }
     };
     timeout(PATIENCE, served).await.expect("served again");
+    // One for the service's pool, one for that of order's payments: the first failure condemns the connections made before.
+    assert!(attempt <= 2, "{attempt} requests failed, one for each silent connection");
     println!("served again {:?} after the first failure", noticed.map_or(Duration::ZERO, |at| at.elapsed()));
 }
 
