@@ -34,6 +34,8 @@ pub enum ProblemCode {
     Overloaded,
     /// 400: the request has no `Idempotency-Key` header.
     IdempotencyKeyMissing,
+    /// 400: a header that may be sent once was sent several times.
+    HeaderRepeated,
     /// 422: the key was used for a different request.
     IdempotencyKeyReused,
     /// 409: the first request with this key is still in progress.

@@ -35,7 +35,9 @@ pub mod outage;
 pub mod serve;
 pub mod telemetry;
 
+mod connections;
 mod http;
+mod http1;
 
 pub use http::{auth, deadline, docs, extract, limits, problem};
 pub use telemetry::trace;

@@ -3,7 +3,7 @@
 
 use std::{
     convert::identity,
-    future::{Future, IntoFuture as _},
+    future::Future,
     io::{self, Write as _},
     net::SocketAddr,
     pin::{Pin, pin},
@@ -17,24 +17,26 @@ use axum::{
     middleware::{from_fn, from_fn_with_state, map_response},
     response::{IntoResponse as _, Response},
     routing::get,
-    serve::ListenerExt as _,
+    serve::{Listener as _, ListenerExt as _},
 };
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
+    connections::Connections,
     http::{
         body::{self, BodyLimit},
         limits::{self, Limits, Permits},
         problem::Problem,
         rejections,
     },
+    http1,
     telemetry::{self, requests, trace},
 };
 
@@ -55,12 +57,17 @@ pub type Readiness = Pin<Box<dyn Future<Output = Result<(), Vec<String>>> + Send
 ///
 /// Adds `/livez`, `/readyz` (503 with `missing` while `ready` returns an error),
 /// `/metrics`, limits, tracing, and problems for all failures. `router` must not have
-/// a fallback.
+/// a fallback. HTTP/1.1 only.
+///
+/// A connection is closed if the head of a request is not received within 5 s of its
+/// first byte, or if it is idle for 100 s. There are at most half as many connections as
+/// the process has file handles; beyond that, one without a request in progress is closed
+/// for the newest one.
 ///
 /// # Errors
 /// The listener has no address.
 ///
-/// # Cancel safety: dropping it stops accepting; open connections are served on, detached.
+/// # Cancel safety: dropping it stops accepting; requests in flight are answered, detached.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -87,32 +94,34 @@ pub async fn serve_and_drain(
     let mut background = JoinSet::new();
     background.spawn(upkeep());
 
-    let (stopping, stop_seen) = oneshot::channel::<()>();
-    let stop = async move {
-        shutdown.await;
-        tracing::info!("shutting down: new connections are refused, requests in flight are finished");
-        drop(stopping);
-    };
-    let listener = listener.tap_io(|connection| {
+    let mut listener = listener.tap_io(|connection| {
         if let Err(error) = connection.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set: small responses may be delayed");
         }
     });
-    let server = axum::serve(listener, with_middleware(router, ready, limits));
-    let mut server = pin!(server.with_graceful_shutdown(stop).into_future());
+    let router = with_middleware(router, ready, limits);
+    let (connections, draining) = (Connections::new(), GracefulShutdown::new());
+    let mut shutdown = pin!(shutdown);
     announce(address);
 
-    tokio::select! {
-        ended = &mut server => return ended,
-        _ = stop_seen => {}
-    }
-    match timeout(drain, server).await {
-        Ok(ended) => ended,
-        Err(_elapsed) => {
-            tracing::warn!(?drain, "shutdown timed out: requests in flight are aborted");
-            Ok(())
+    loop {
+        let accepted = async {
+            let (stream, _peer) = listener.accept().await;
+            (stream, connections.place().await)
+        };
+        tokio::select! {
+            (stream, place) = accepted => {
+                tokio::spawn(http1::serve(stream, place, router.clone(), draining.watcher()));
+            }
+            () = &mut shutdown => break,
         }
     }
+    tracing::info!("shutting down: new connections are refused, requests in flight are finished");
+    drop(listener);
+    if timeout(drain, draining.shutdown()).await.is_err() {
+        tracing::warn!(?drain, "shutdown timed out: requests in flight are aborted");
+    }
+    Ok(())
 }
 
 /// Resolves on SIGTERM or SIGINT. The handlers are installed by this call, not at the

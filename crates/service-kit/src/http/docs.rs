@@ -82,7 +82,7 @@ impl IntoResponses for CommonBodyErrors {
             (400, "malformed_json"),
             (408, "request_timeout: the body was not received in time"),
             (413, "body_too_large"),
-            (415, "unsupported_media_type"),
+            (415, "unsupported_media_type, unsupported_content_encoding"),
             (422, "validation_failed"),
         ])
     }

@@ -22,7 +22,7 @@ const MAX_DETAIL_CHARS: usize = 300;
 /// A JSON body that was parsed and validated.
 ///
 /// # Rejections
-/// 415 for another media type, 413 for a body that is too large, 408 for one that is
+/// 415 for another media type or a content encoding, 413 for a body that is too large, 408 for one that is
 /// too slow, 400 `malformed_json` for text that is not JSON, 422 `validation_failed`
 /// for JSON of the wrong shape (the first such field, as serde stops there) or with
 /// values out of range (every such field).
@@ -39,6 +39,9 @@ where
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             return Err(Problem::unsupported_media_type());
+        }
+        if !is_identity(request.headers()) {
+            return Err(Problem::unsupported_content_encoding());
         }
         let bytes = body::read(request).await?;
         let value: T = parse(&bytes)?;
@@ -96,6 +99,14 @@ where
             Err(rejection) => Err(Problem::validation_failed(vec![query_error(&rejection)])),
         }
     }
+}
+
+/// No `Content-Encoding` but `identity`, in however many headers and list elements.
+fn is_identity(headers: &HeaderMap) -> bool {
+    let declared = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut encodings = declared.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    encodings
+        .all(|encoding| matches!(encoding.trim_ascii(), b"") || encoding.trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
 
 /// `application/json` or `application/…+json`, with or without parameters.

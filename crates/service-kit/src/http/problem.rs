@@ -20,6 +20,8 @@ use crate::telemetry::trace;
 /// Members that every problem has; [`Problem::with`] must not add them again.
 const RESERVED_MEMBERS: [&str; 8] = ["type", "title", "status", "detail", "instance", "code", "retryable", "trace_id"];
 
+/// Of the one kind of 415 whose response has `Accept-Encoding` (RFC 9110, 12.5.3).
+const UNSUPPORTED_CONTENT_ENCODING: &str = "unsupported_content_encoding";
 /// The shortest wait before a retry, in `Retry-After`.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Bounds the response: a body with 10,000 invalid lines must not get a megabyte back.
@@ -154,6 +156,16 @@ impl Problem {
         )
     }
 
+    /// 415: the body is compressed or otherwise encoded; `Accept-Encoding` names the encoding that is read.
+    pub fn unsupported_content_encoding() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            UNSUPPORTED_CONTENT_ENCODING,
+            "Unsupported content encoding",
+            "the request body must be sent as it is, without a Content-Encoding header or with identity",
+        )
+    }
+
     /// 413: longer than `limit` bytes.
     pub fn body_too_large(limit: usize) -> Self {
         Self::new(
@@ -254,6 +266,7 @@ impl IntoResponse for Problem {
         details.instance = trace::current_path().and_then(|path| Uri::try_from(&*path).ok());
         details.extensions.trace_id = trace::current_trace_id();
         let unauthorized = details.status == Some(StatusCode::UNAUTHORIZED);
+        let encoded = details.extensions.code == UNSUPPORTED_CONTENT_ENCODING;
 
         let mut response = JsonProblemDetails::from(*details).into_response();
         let headers = response.headers_mut();
@@ -264,6 +277,9 @@ impl IntoResponse for Problem {
         if unauthorized {
             // RFC 9110, 15.5.2: a 401 names the scheme that would be accepted.
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if encoded {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         response
     }

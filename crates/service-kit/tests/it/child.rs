@@ -27,9 +27,20 @@ impl Greeter {
     }
 
     pub(crate) async fn start_with(flags: &[&str], envs: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(example())
-            .args(flags)
-            .envs(envs.iter().copied())
+        let mut command = Command::new(example());
+        command.args(flags).envs(envs.iter().copied());
+        Self::spawn(command).await
+    }
+
+    /// With this many file handles.
+    pub(crate) async fn start_with_handles(handles: u16) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n \"$0\" && exec \"$1\""]).arg(handles.to_string()).arg(example());
+        Self::spawn(command).await
+    }
+
+    async fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

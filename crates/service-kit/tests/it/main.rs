@@ -4,6 +4,7 @@
 mod auth;
 mod bodies;
 mod child;
+mod connections;
 mod deadline;
 mod docs;
 mod limits;

@@ -36,7 +36,7 @@ struct Page {
 
 /// Status, the headers that belong to a problem, and the body.
 fn text_of(name: &str, status: StatusCode, headers: &HeaderMap, body: &Value) -> String {
-    let shown = ["allow", "retry-after", "www-authenticate"].into_iter().filter_map(|header| {
+    let shown = ["accept-encoding", "allow", "retry-after", "www-authenticate"].into_iter().filter_map(|header| {
         let value = headers.get(header)?.to_str().expect("a header of text");
         Some(format!("{header}: {value}\n"))
     });
@@ -58,6 +58,7 @@ async fn constructors_name_the_failure_and_the_next_step() {
         ("validation_failed, one field", Problem::validation_failed(vec![invalid("/times")])),
         ("validation_failed, two fields", Problem::validation_failed(vec![invalid("/times"), invalid("/query/limit")])),
         ("unsupported_media_type", Problem::unsupported_media_type()),
+        ("unsupported_content_encoding", Problem::unsupported_content_encoding()),
         ("body_too_large", Problem::body_too_large(1_048_576)),
         ("request_timeout", Problem::request_timeout()),
         ("not_found", Problem::not_found("there is no order 7")),

@@ -200,6 +200,25 @@ async fn another_media_type_is_415() {
 }
 
 #[tokio::test]
+async fn a_content_encoding_other_than_identity_is_415() {
+    let server = Server::start(router()).await;
+    let post = |encodings: &[&str]| {
+        let body = r#"{"customer": "a", "lines": [{"sku": "x", "quantity": 1}]}"#;
+        let post = server.http.post(server.url("/v1/orders")).header("content-type", "application/json").body(body);
+        Reply::of(encodings.iter().fold(post, |post, encoding| post.header("content-encoding", *encoding)))
+    };
+    let encoded: [&[&str]; 5] = [&["gzip"], &["br"], &["identity, gzip"], &["identity", "gzip"], &["nonsense"]];
+    for encodings in encoded {
+        let reply = post(encodings).await;
+        reply.problem(415, "unsupported_content_encoding");
+        assert_eq!(reply.header("accept-encoding"), "identity");
+    }
+    for encodings in [&[][..], &["identity"], &["Identity"], &[""]] {
+        assert_eq!(post(encodings).await.text, "1 lines", "{encodings:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_identifier_that_does_not_parse_is_404() {
     let server = Server::start(router()).await;
     for id in ["abc", "-1", "4294967296", "%ff"] {

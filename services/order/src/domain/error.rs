@@ -33,6 +33,9 @@ pub enum OrderError {
     /// The request has no `Idempotency-Key`.
     #[error("the request has no Idempotency-Key header")]
     KeyMissing,
+    /// A header that may be sent once was sent several times.
+    #[error("the header {0} was sent more than once; it may be sent once")]
+    HeaderRepeated(&'static str),
     /// The key was first sent with another request.
     #[error("the idempotency key belongs to another request")]
     KeyReused,
@@ -159,6 +162,7 @@ impl OrderError {
             | Self::StrategyNotAllowed(_)
             | Self::StrategyNotConfigured(_)
             | Self::KeyMissing
+            | Self::HeaderRepeated(_)
             | Self::KeyReused
             | Self::InProgress { .. }
             | Self::NoSuchOrder
@@ -190,6 +194,7 @@ impl OrderError {
                 ProblemCode::StrategyNotAllowed
             }
             Self::KeyMissing => ProblemCode::IdempotencyKeyMissing,
+            Self::HeaderRepeated(_) => ProblemCode::HeaderRepeated,
             Self::KeyReused => ProblemCode::IdempotencyKeyReused,
             Self::InProgress { .. } => ProblemCode::IdempotencyInProgress,
             Self::NoSuchOrder | Self::UnknownSku(_) => ProblemCode::NotFound,

@@ -92,7 +92,7 @@ pub struct PlaceLine {
         (status = 201, description = "Held", body = Order, headers(("Location" = String), ("Server-Timing" = String))),
         CommonErrors,
         CommonBodyErrors,
-        (status = 400, description = "malformed_json, idempotency_key_missing", content_type = "application/problem+json", body = Problem),
+        (status = 400, description = "malformed_json, idempotency_key_missing, header_repeated", content_type = "application/problem+json", body = Problem),
         (status = 403, description = "strategy_not_allowed", content_type = "application/problem+json", body = Problem),
         (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "out_of_stock, idempotency_in_progress, stale_fencing_token, token_source_mismatch, reservation_expired", content_type = "application/problem+json", body = Problem),
@@ -217,8 +217,22 @@ fn timed(mut response: Response, timings: &Timings) -> Response {
     response
 }
 
+/// The header's value, if it was sent. Of two values none is chosen: the key decides
+/// which order a request belongs to, and a proxy on the way may have chosen the other one.
+fn single<'a>(
+    headers: &'a HeaderMap,
+    name: HeaderName,
+    shown: &'static str,
+) -> Result<Option<&'a HeaderValue>, OrderError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _several => Err(OrderError::HeaderRepeated(shown)),
+    }
+}
+
 fn idempotency_key(headers: &HeaderMap) -> Result<String, OrderError> {
-    let key = headers.get(IDEMPOTENCY_KEY).ok_or(OrderError::KeyMissing)?;
+    let key = single(headers, IDEMPOTENCY_KEY, "Idempotency-Key")?.ok_or(OrderError::KeyMissing)?;
     match key.to_str() {
         Ok("") => Err(OrderError::KeyMissing),
         Ok(key) if key.len() <= MAX_KEY_LENGTH => Ok(key.to_owned()),
@@ -230,7 +244,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, OrderError> {
 }
 
 fn chosen_strategy(headers: &HeaderMap, default: Strategy, lab: bool) -> Result<Strategy, OrderError> {
-    let Some(name) = headers.get(LOCK_STRATEGY) else {
+    let Some(name) = single(headers, LOCK_STRATEGY, "Lock-Strategy")? else {
         return Ok(default);
     };
     let name = String::from_utf8_lossy(name.as_bytes());

@@ -29,6 +29,7 @@ pub fn report(error: OrderError) -> Problem {
         | OrderError::StrategyNotAllowed(_)
         | OrderError::StrategyNotConfigured(_)
         | OrderError::KeyMissing
+        | OrderError::HeaderRepeated(_)
         | OrderError::KeyReused
         | OrderError::InProgress { .. }
         | OrderError::NoSuchOrder
@@ -61,6 +62,9 @@ impl From<OrderError> for Problem {
             OrderError::StrategyNotConfigured(_) => new(StatusCode::UNPROCESSABLE_ENTITY, "Strategy not configured"),
             OrderError::StrategyNotAllowed(_) => new(StatusCode::FORBIDDEN, "Strategy not allowed"),
             OrderError::KeyMissing => new(StatusCode::BAD_REQUEST, "Idempotency-Key missing"),
+            OrderError::HeaderRepeated(header) => {
+                new(StatusCode::BAD_REQUEST, "Header sent more than once").with("header", header)
+            }
             OrderError::KeyReused => new(StatusCode::UNPROCESSABLE_ENTITY, "Idempotency-Key used for another request"),
             OrderError::InProgress { at_most } => {
                 new(StatusCode::CONFLICT, "Request still in progress").retry_after(at_most.min(SOON))
@@ -128,6 +132,7 @@ mod tests {
             OrderError::StrategyNotAllowed(Strategy::Redlock),
             OrderError::StrategyNotConfigured(Strategy::EtcdFenced),
             OrderError::KeyMissing,
+            OrderError::HeaderRepeated("Lock-Strategy"),
             OrderError::KeyReused,
             OrderError::InProgress { at_most: Duration::from_millis(700) },
             OrderError::NoSuchOrder,

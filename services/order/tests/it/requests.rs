@@ -42,6 +42,31 @@ async fn unsupported_media_type_is_415() {
 }
 
 #[tokio::test]
+async fn content_encoding_other_than_identity_is_415() {
+    let stack = Stack::start().await;
+    let plain = stack.post("k").header("content-encoding", "gzip").json(&order_body("chair", 1));
+    Reply::of(plain).await.is(415, "unsupported_content_encoding");
+    nothing_was_stored(&stack).await;
+}
+
+#[tokio::test]
+async fn a_header_sent_twice_is_400_and_named() {
+    let stack = Stack::start().await;
+    for (name, [first, second]) in [
+        ("Idempotency-Key", ["k", "l"]),
+        ("Idempotency-Key", ["k", "k"]),
+        ("Lock-Strategy", ["redlock-fenced", "optimistic"]),
+    ] {
+        let post = stack.http.post(format!("{}/v1/orders", stack.url)).json(&order_body("chair", 1));
+        let post = if name == "Lock-Strategy" { post.header("idempotency-key", "k") } else { post };
+        let refused = Reply::of(post.header(name, first).header(name, second)).await;
+        refused.is(400, "header_repeated");
+        assert_eq!(refused.body["header"], name);
+    }
+    nothing_was_stored(&stack).await;
+}
+
+#[tokio::test]
 async fn body_too_large_is_413() {
     let stack = Stack::start().await;
     let large = json!({ "customer": "x".repeat(2 << 20), "lines": [] }).to_string();
