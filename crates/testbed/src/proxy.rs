@@ -36,6 +36,17 @@ struct Faults {
     hold_to_client: bool,
     /// Connections of an earlier generation are closed.
     generation: u64,
+    /// Grows with each silence of the established connections.
+    silences: u64,
+    /// Connections that were made before this silence are held in both directions.
+    hold_before: u64,
+}
+
+/// The faults that apply to one connection follow from when it was made.
+#[derive(Debug, Clone, Copy)]
+struct Made {
+    generation: u64,
+    silences: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +56,14 @@ enum Direction {
 }
 
 impl Faults {
-    fn holds(&self, direction: Direction) -> bool {
+    fn made_now(&self) -> Made {
+        Made { generation: self.generation, silences: self.silences }
+    }
+
+    fn holds(&self, made: Made, direction: Direction) -> bool {
+        if made.silences < self.hold_before {
+            return true;
+        }
         match direction {
             Direction::ToUpstream => self.hold_to_upstream,
             Direction::ToClient => self.hold_to_client,
@@ -96,6 +114,15 @@ impl Proxy {
         self.faults.send_modify(|faults| faults.hold_to_client = on);
     }
 
+    /// Holds back all bytes of the connections that exist now, until the proxy is healed; new connections work. So
+    /// connections die when a NAT table, a load balancer or a cable loses them: neither end is told.
+    pub fn silence_established(&self) {
+        self.faults.send_modify(|faults| {
+            faults.silences += 1;
+            faults.hold_before = faults.silences;
+        });
+    }
+
     /// Closes every connection and refuses new ones. Both are in effect when this returns.
     pub fn cut(&self) {
         self.slot.close();
@@ -111,7 +138,10 @@ impl Proxy {
         if !self.slot.is_open() {
             self.slot.open(bind(self.addr).expect("no other process bound the proxy's port during the cut"));
         }
-        self.faults.send_modify(|faults| *faults = Faults { generation: faults.generation, ..Faults::default() });
+        self.faults.send_modify(|faults| {
+            let Faults { generation, silences, .. } = *faults;
+            *faults = Faults { generation, silences, ..Faults::default() };
+        });
     }
 }
 
@@ -193,17 +223,17 @@ async fn accept(slot: Arc<ListenerSlot>, upstream: SocketAddr, faults: watch::Re
 
 /// Forwards one connection until either side closes it or a cut ends its generation.
 async fn forward(client: TcpStream, upstream: SocketAddr, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
-    let generation = faults.borrow().generation;
+    let made = faults.borrow().made_now();
     let server = TcpStream::connect(upstream).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let to_upstream = pump(from_client, to_server, faults.clone(), Direction::ToUpstream);
-    let to_downstream = pump(from_server, to_client, faults.clone(), Direction::ToClient);
+    let to_upstream = pump(from_client, to_server, faults.clone(), made, Direction::ToUpstream);
+    let to_downstream = pump(from_server, to_client, faults.clone(), made, Direction::ToClient);
     tokio::select! {
         both = async { tokio::try_join!(to_upstream, to_downstream) } => both.map(drop),
-        _ = faults.wait_for(|now| now.generation != generation) => Ok(()),
+        _ = faults.wait_for(|now| now.generation != made.generation) => Ok(()),
     }
 }
 
@@ -213,10 +243,10 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut faults: watch::Receiver<Faults>,
+    made: Made,
     direction: Direction,
 ) -> io::Result<()> {
     let (sender, mut arrivals) = mpsc::channel::<(Instant, Vec<u8>)>(IN_FLIGHT);
-    let generation = faults.borrow().generation;
     let read = async move {
         loop {
             let mut chunk = Vec::with_capacity(CHUNK);
@@ -230,8 +260,9 @@ async fn pump(
         while let Some((arrived, chunk)) = arrivals.recv().await {
             let due = arrived + faults.borrow().latency;
             sleep_until(due).await;
-            let gone = match faults.wait_for(|now| now.generation != generation || !now.holds(direction)).await {
-                Ok(now) => now.generation != generation,
+            let released = |now: &Faults| now.generation != made.generation || !now.holds(made, direction);
+            let gone = match faults.wait_for(released).await {
+                Ok(now) => now.generation != made.generation,
                 Err(_) => true,
             };
             if gone {
