@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, PushInfo, PushKind, RedisError, Value};
+use tokio::time::Instant;
 
 use super::scripts;
 use super::silence::Traffic;
@@ -24,6 +25,10 @@ use crate::{Cause, NodeError, NodeUrl, Options};
 
 /// How long connecting may take, TLS and scripts included. It bounds the task; callers wait for less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Between the starts of two attempts to connect, and up to twice as long, so that clients do not come all at once. A
+/// node at `maxclients` accepts connections and closes them. After a connection that lasted longer there is no pause.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
 /// How many commands may be on their way to the socket.
 const PIPELINE: usize = 1024;
@@ -48,6 +53,8 @@ pub(super) struct Node {
     connection: Mutex<ConnectionState>,
     /// Numbers the connections, so that the end of an old one does not take down a newer one.
     generation: AtomicU64,
+    /// When the next attempt to connect may start.
+    next_attempt: Mutex<Instant>,
 }
 
 /// `None` where the runtime of the task has ended.
@@ -83,6 +90,7 @@ impl Node {
             timeout: options.node_timeout(),
             connection: Mutex::new(ConnectionState::Down),
             generation: AtomicU64::new(0),
+            next_attempt: Mutex::new(Instant::now()),
         })
     }
 
@@ -159,11 +167,13 @@ impl Node {
     }
 
     /// Connects in a task: a caller that has its quorum drops the call, and the next caller still needs the
-    /// connection.
+    /// connection. The task also waits for its turn, and callers wait with it within their own limits.
     fn start_connecting(self: &Arc<Self>) -> ConnectTask {
         let node = Arc::clone(self);
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let start = self.reserve_attempt();
         let task = tokio::spawn(async move {
+            tokio::time::sleep_until(start).await;
             let outcome = node.open(generation).await;
             let mut state = node.connection();
             // The new connection may have broken already; the next call finds out.
@@ -172,6 +182,14 @@ impl Node {
             outcome
         });
         task.map(Result::ok).boxed().shared()
+    }
+
+    /// When this attempt to connect may start. The next one is later by the pause and a random part of it.
+    fn reserve_attempt(&self) -> Instant {
+        let mut next = self.next_attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = Instant::now().max(*next);
+        *next = start + RECONNECT_PAUSE.mul_f64(1.0 + rand::random::<f64>());
+        start
     }
 
     async fn open(self: &Arc<Self>, generation: u64) -> Result<LiveConnection, NodeError> {
