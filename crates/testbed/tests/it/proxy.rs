@@ -95,6 +95,23 @@ async fn a_connection_dropped_both_ways_stays_open() {
 }
 
 #[tokio::test]
+async fn established_connections_are_silent_while_new_ones_work() {
+    let (node, proxy) = through_a_proxy().await;
+    let mut old = TcpStream::connect(proxy.addr()).await.expect("a connection");
+    assert_eq!(ask(&mut old, "INCR n").await.expect("a reply"), ":1");
+    proxy.silence_established();
+    timeout(SILENCE, ask(&mut old, "INCR n")).await.expect_err("no answer, and no end");
+    assert_eq!(node.command(&["GET", "n"]).await.expect("a reply"), "1", "the server did not receive it");
+    let mut new = TcpStream::connect(proxy.addr()).await.expect("a connection");
+    assert_eq!(timeout(LIMIT, ask(&mut new, "INCR n")).await.expect("in time").expect("a reply"), ":2");
+    proxy.silence_established();
+    timeout(SILENCE, ask(&mut new, "PING")).await.expect_err("established by now");
+    proxy.heal();
+    assert_eq!(timeout(LIMIT, line(&mut old)).await.expect("in time").expect("a reply"), ":3");
+    assert_eq!(timeout(LIMIT, line(&mut new)).await.expect("in time").expect("a reply"), "+PONG");
+}
+
+#[tokio::test]
 async fn a_cut_closes_and_refuses_until_it_is_healed() {
     let (_node, proxy) = through_a_proxy().await;
     let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");

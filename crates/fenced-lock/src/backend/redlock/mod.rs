@@ -15,6 +15,7 @@ mod node;
 mod node_set;
 mod round;
 mod scripts;
+mod silence;
 mod stragglers;
 mod tally;
 mod validity;

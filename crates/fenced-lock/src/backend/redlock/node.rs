@@ -1,13 +1,13 @@
 //! One lock node: a connection that is made when it is needed and made again when it broke.
 //!
 //! No caller waits for a node beyond its own time limit: every call is a future that may be dropped, connecting
-//! happens in a task of its own, and an unresponsive node is not sent more until it answers again. A node
+//! happens in a task of its own, and a silent connection is closed and made again (see `silence`). A node
 //! executes the commands of one connection in the order in which their calls were polled first; a release that
 //! follows its acquire relies on that.
 
 use std::error::Error;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,8 +15,10 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, PushInfo, PushKind, RedisError, Value};
+use tokio::time::Instant;
 
 use super::scripts;
+use super::silence::Traffic;
 use super::waiter_registry::WaiterRegistry;
 use crate::backend::node_errors::NoAnswerWithin;
 use crate::{Cause, NodeError, NodeUrl, Options};
@@ -24,8 +26,9 @@ use crate::{Cause, NodeError, NodeUrl, Options};
 /// How long connecting may take, TLS and scripts included. It bounds the task; callers wait for less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// After this many commands without an answer the connection is checked.
-const MAX_UNANSWERED: u32 = 64;
+/// Between the starts of two attempts to connect, and up to twice as long, so that clients do not come all at once. A
+/// node at `maxclients` accepts connections and closes them. After a connection that lasted longer there is no pause.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
 /// How many commands may be on their way to the socket.
 const PIPELINE: usize = 1024;
@@ -50,7 +53,8 @@ pub(super) struct Node {
     connection: Mutex<ConnectionState>,
     /// Numbers the connections, so that the end of an old one does not take down a newer one.
     generation: AtomicU64,
-    unanswered: AtomicU32,
+    /// When the next attempt to connect may start.
+    next_attempt: Mutex<Instant>,
 }
 
 /// `None` where the runtime of the task has ended.
@@ -63,9 +67,10 @@ enum ConnectionState {
 }
 
 #[derive(Clone)]
-struct LiveConnection {
-    connection: MultiplexedConnection,
+pub(super) struct LiveConnection {
+    pub(super) connection: MultiplexedConnection,
     generation: u64,
+    traffic: Arc<Traffic>,
 }
 
 impl Node {
@@ -85,7 +90,7 @@ impl Node {
             timeout: options.node_timeout(),
             connection: Mutex::new(ConnectionState::Down),
             generation: AtomicU64::new(0),
-            unanswered: AtomicU32::new(0),
+            next_attempt: Mutex::new(Instant::now()),
         })
     }
 
@@ -97,18 +102,12 @@ impl Node {
         let mut resent = false;
         loop {
             let mut live = self.connect().await?;
-            self.count_unanswered(&live);
-            let mut answer = live.connection.send_packed_command(&cmd).await.and_then(Value::extract_error);
-            if answer.as_ref().is_err_and(is_noscript) {
-                // After SCRIPT FLUSH or a failover. The command was not executed.
-                answer = match scripts::load_all().exec_async(&mut live.connection).await {
-                    Ok(()) => live.connection.send_packed_command(&cmd).await.and_then(Value::extract_error),
-                    Err(error) => Err(error),
-                };
-            }
+            let number = self.count_and_watch(&live);
+            let traffic = Arc::clone(&live.traffic);
+            let answer = traffic.until_closed(send(&mut live.connection, &cmd)).await;
             match answer {
                 Ok(value) => {
-                    self.unanswered.store(0, Ordering::Relaxed);
+                    traffic.answered(number);
                     return Ok(Reply { value, resent });
                 }
                 Err(error) if error.is_io_error() || error.is_connection_dropped() => {
@@ -118,7 +117,10 @@ impl Node {
                     }
                     resent = true;
                 }
-                Err(error) => return Err(self.wrong_answer(error)),
+                Err(error) => {
+                    traffic.answered(number);
+                    return Err(self.wrong_answer(error));
+                }
             }
         }
     }
@@ -165,11 +167,13 @@ impl Node {
     }
 
     /// Connects in a task: a caller that has its quorum drops the call, and the next caller still needs the
-    /// connection.
+    /// connection. The task also waits for its turn, and callers wait with it within their own limits.
     fn start_connecting(self: &Arc<Self>) -> ConnectTask {
         let node = Arc::clone(self);
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let start = self.reserve_attempt();
         let task = tokio::spawn(async move {
+            tokio::time::sleep_until(start).await;
             let outcome = node.open(generation).await;
             let mut state = node.connection();
             // The new connection may have broken already; the next call finds out.
@@ -178,6 +182,14 @@ impl Node {
             outcome
         });
         task.map(Result::ok).boxed().shared()
+    }
+
+    /// When this attempt to connect may start. The next one is later by the pause and a random part of it.
+    fn reserve_attempt(&self) -> Instant {
+        let mut next = self.next_attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = Instant::now().max(*next);
+        *next = start + RECONNECT_PAUSE.mul_f64(1.0 + rand::random::<f64>());
+        start
     }
 
     async fn open(self: &Arc<Self>, generation: u64) -> Result<LiveConnection, NodeError> {
@@ -198,12 +210,11 @@ impl Node {
             let mut connection = self.client.clone()?.get_multiplexed_async_connection_with_config(&config).await?;
             scripts::load_all().exec_async(&mut connection).await?;
             connection.subscribe(scripts::channel(&self.client_id)).await?;
-            Ok::<_, RedisError>(LiveConnection { connection, generation })
+            Ok::<_, RedisError>(LiveConnection { connection, generation, traffic: Traffic::new() })
         };
         let source = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
             Ok(Ok(live)) => {
                 tracing::debug!(node = %self.name, "connected to lock node");
-                self.unanswered.store(0, Ordering::Relaxed);
                 return Ok(live);
             }
             Ok(Err(error)) => Cause::new(error),
@@ -220,19 +231,25 @@ impl Node {
         }
     }
 
-    /// Callers drop their calls once they have a quorum, so none of them may ever notice that this node is
-    /// unresponsive. After some unanswered commands a task, not a caller, waits for an answer.
-    fn count_unanswered(self: &Arc<Self>, live: &LiveConnection) {
-        if self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 == MAX_UNANSWERED {
-            let (node, mut live) = (Arc::clone(self), live.clone());
+    /// Counts a command. Where nothing watches the connection for silence yet, a task does from now on, until
+    /// everything has been answered.
+    fn count_and_watch(self: &Arc<Self>, live: &LiveConnection) -> u64 {
+        let (number, watch) = live.traffic.sent();
+        if let Some(watch) = watch {
+            let (node, live) = (Arc::clone(self), live.clone());
             tokio::spawn(async move {
-                let ping = redis::cmd("PING");
-                match tokio::time::timeout(node.timeout, live.connection.send_packed_command(&ping)).await {
-                    Ok(Ok(_)) => node.unanswered.store(0, Ordering::Relaxed),
-                    _ => node.mark_down(live.generation),
+                let generation = live.generation;
+                if watch.run(live, node.timeout).await {
+                    tracing::debug!(node = %node.name, "connection to lock node was silent and has been closed");
+                    node.mark_down(generation);
+                    // Messages to waiters may have been lost with it.
+                    node.registry.notify_all();
+                    // A failure is the next call's to report.
+                    let _ = node.connect().await;
                 }
             });
         }
+        number
     }
 
     fn connection(&self) -> MutexGuard<'_, ConnectionState> {
@@ -266,6 +283,16 @@ fn handle_push(registry: &WaiterRegistry, index: usize, generation: u64, node: &
         }
         _ => {}
     }
+}
+
+async fn send(connection: &mut MultiplexedConnection, cmd: &Cmd) -> Result<Value, RedisError> {
+    let answer = connection.send_packed_command(cmd).await.and_then(Value::extract_error);
+    if !answer.as_ref().is_err_and(is_noscript) {
+        return answer;
+    }
+    // After SCRIPT FLUSH or a failover. The command was not executed.
+    scripts::load_all().exec_async(connection).await?;
+    connection.send_packed_command(cmd).await.and_then(Value::extract_error)
 }
 
 fn is_noscript(error: &RedisError) -> bool {
