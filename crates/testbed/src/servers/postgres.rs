@@ -29,6 +29,9 @@ use crate::servers::server::{Server, with_free_port};
 const NAME: &str = "postgres";
 const IMAGE: Image = Image { variable: "POSTGRES_IMAGE", default: "postgres:17", port: 5432 };
 
+/// The locale of every database. Needs Postgres 15 or later; only the first template may get another locale than its own.
+const LOCALE: &str = "template template0 locale_provider icu icu_locale 'en-US'";
+
 static POSTGRES: BinarySpec = BinarySpec {
     names: &["postgres"],
     folders: &[
@@ -130,12 +133,13 @@ impl Postgres {
         self.server.pid()
     }
 
-    /// Creates an empty database and returns its URL for the superuser.
+    /// Creates an empty database and returns its URL for the superuser. It sorts text as English does and not by bytes,
+    /// as the databases of many installations do: an order that the code relies on must not come from the database.
     ///
     /// # Errors
     /// [`TestbedError::Postgres`], also if a database of this name exists.
     pub async fn create_database(&self, name: &str) -> Result<String, TestbedError> {
-        let statement = format!("create database \"{}\"", name.replace('"', "\"\""));
+        let statement = format!("create database \"{}\" {LOCALE}", name.replace('"', "\"\""));
         let run = async {
             let mut connection = PgConnection::connect(&self.url("postgres")).await?;
             connection.execute(AssertSqlSafe(statement.clone())).await?;

@@ -69,7 +69,8 @@ mod postgres {
     use sqlx::{Connection as _, PgConnection};
     use testbed::{Postgres, PostgresOptions};
 
-    in_each_mode!(Postgres: committed_data_survive_an_immediate_restart, commits_are_as_durable_as_configured);
+    in_each_mode!(Postgres: committed_data_survive_an_immediate_restart, commits_are_as_durable_as_configured,
+        text_is_sorted_as_english_does_and_not_by_bytes);
 
     const FAST: PostgresOptions = PostgresOptions { fsync: false };
 
@@ -89,6 +90,15 @@ mod postgres {
         assert_eq!(postgres.url(&name), url);
         postgres.create_database(&name).await.expect_err("the database was committed, so it is still there");
         assert_eq!(setting(&url, "server_encoding").await, "UTF8");
+    }
+
+    async fn text_is_sorted_as_english_does_and_not_by_bytes(mode: Mode) {
+        let postgres = Postgres::start_in(mode, FAST).await.expect("a server");
+        let url = postgres.fresh_database("sorted").await.expect("a database");
+        let mut connection = PgConnection::connect(&url).await.expect("a connection");
+        let sort = sqlx::query_scalar("select array_agg(t order by t) from unnest(array['Bk1', 'ak1']) as t");
+        let sorted: Vec<String> = sort.fetch_one(&mut connection).await.expect("an order");
+        assert_eq!(sorted, ["ak1", "Bk1"]);
     }
 
     async fn commits_are_as_durable_as_configured(mode: Mode) {

@@ -10,6 +10,7 @@ mod problems;
 mod protocol;
 mod reservations;
 mod service;
+mod sku_order;
 mod stock;
 mod stock_lock;
 mod sweeper;
