@@ -33,6 +33,7 @@ pub mod config;
 pub mod lab;
 pub mod outage;
 pub mod serve;
+pub mod start;
 pub mod telemetry;
 
 mod connections;

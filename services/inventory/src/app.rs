@@ -1,10 +1,11 @@
 //! The service as a whole: what it is built from, its background tasks, and what it waits for when it stops.
 
-use std::time::Duration;
+use std::{str::FromStr as _, time::Duration};
 
 use anyhow::Context as _;
 use fenced_lock::{ClientName, Lease, Locks, Nodes, Options, Resource};
-use service_kit::{auth::BearerToken, limits::Limits, serve};
+use service_kit::{auth::BearerToken, limits::Limits, serve, start::Setting};
+use sqlx::postgres::PgConnectOptions;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -39,13 +40,16 @@ impl App {
     /// # Errors
     /// The configuration is refused, or Postgres is unavailable.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
-        config.check()?;
+        config.check().context(Setting("configuration"))?;
         let migrate_url = config.migrate_url.as_ref().unwrap_or(&config.database_url).clone();
         let url = config.database_url.clone();
+        PgConnectOptions::from_str(&url).context(Setting("INVENTORY_DATABASE_URL"))?;
+        PgConnectOptions::from_str(&migrate_url).context(Setting("INVENTORY_MIGRATE_URL"))?;
         let database = Database { url, migrate_url, pool: config.pool, lab: config.lab };
+        let locks = stock_locks(config)?;
         let db = StockDb::connect(&database).await.context("INVENTORY_DATABASE_URL, INVENTORY_MIGRATE_URL")?;
         let lab = config.lab.then(Lab::default);
-        let changes = ReservationChanges { db: db.clone(), locks: stock_locks(config)?, lab: lab.clone() };
+        let changes = ReservationChanges { db: db.clone(), locks, lab: lab.clone() };
         let interval = Duration::from_millis(config.sweep_ms);
         let election = Resource::new(sweeper::ELECTION)?;
         let sweeper = Sweeper::new(changes.clone(), interval, config.sweep_batch, election);
@@ -93,11 +97,11 @@ impl App {
 }
 
 fn stock_locks(config: &Config) -> anyhow::Result<StockLocks> {
-    let lease = Lease::new(Duration::from_millis(config.lock_lease_ms)).context("INVENTORY_LOCK_LEASE_MS")?;
+    let lease = Lease::new(Duration::from_millis(config.lock_lease_ms)).context(Setting("INVENTORY_LOCK_LEASE_MS"))?;
     let redlock = match &config.lock_nodes {
         None => None,
         Some(nodes) => {
-            let nodes = Nodes::parse(nodes).context("INVENTORY_LOCK_NODES")?;
+            let nodes = Nodes::parse(nodes).context(Setting("INVENTORY_LOCK_NODES"))?;
             let owner = ClientName::new(format!("inventory-{}", std::process::id()))?;
             Some(Locks::redlock(nodes, Options::default().with_client_name(owner)))
         }

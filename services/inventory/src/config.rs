@@ -3,12 +3,18 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, builder::RangedU64ValueParser, value_parser};
 use fenced_lock::Locks;
 use service_kit::config::TelemetryArgs;
 
 /// The default token. It is public, so it is refused where the lab is off.
 pub const LAB_TOKEN: &str = "lab-only-token";
+
+/// Longer than a lock node may take to answer, 200 ms.
+const MIN_LEASE_MS: u64 = 400;
+/// The longest lease that locks accept, a day.
+const MAX_LEASE_MS: u64 = 86_400_000;
+const HOUR_MS: u64 = 3_600_000;
 
 /// Owns stock: snapshots, claims with fencing tokens, reservations
 #[derive(Debug, Clone, Parser)]
@@ -23,8 +29,8 @@ pub struct Config {
     /// The same database as its owner or a superuser, to migrate it at start; by default INVENTORY_DATABASE_URL.
     #[arg(long, env = "INVENTORY_MIGRATE_URL", hide_env_values = true)]
     pub migrate_url: Option<String>,
-    /// The most connections to Postgres; a request waits one second for a free one, and is then answered 503.
-    #[arg(long, env = "INVENTORY_POOL", default_value_t = 16)]
+    /// The most connections to Postgres, from 1 to 1000; a request waits one second for a free one, and is then answered 503.
+    #[arg(long, env = "INVENTORY_POOL", default_value_t = 16, value_parser = value_parser!(u32).range(1..=1_000))]
     pub pool: u32,
     /// Bearer token that callers must send; the default is accepted only with --lab.
     #[arg(long, env = "INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]
@@ -32,31 +38,31 @@ pub struct Config {
     /// Lab mode: unsafe strategies are accepted, and writes can be paused over HTTP.
     #[arg(long, env = "INVENTORY_LAB")]
     pub lab: bool,
-    /// The most lines of one request.
-    #[arg(long, env = "INVENTORY_MAX_LINES", default_value_t = 100)]
+    /// The most lines of one request, from 1 to 128: one grant of locks must cover them all.
+    #[arg(long, env = "INVENTORY_MAX_LINES", default_value_t = 100, value_parser = count(Locks::MAX_RESOURCES as u64))]
     pub max_lines: usize,
-    /// The largest request body, in bytes.
-    #[arg(long, env = "INVENTORY_MAX_BODY_BYTES", default_value_t = 1 << 20)]
+    /// The largest request body, in bytes, from 1 to 67108864.
+    #[arg(long, env = "INVENTORY_MAX_BODY_BYTES", default_value_t = 1 << 20, value_parser = count(1 << 26))]
     pub max_body_bytes: usize,
-    /// The most requests in progress at once; more are answered 429 overloaded.
-    #[arg(long, env = "INVENTORY_MAX_CONCURRENCY", default_value_t = 1024)]
+    /// The most requests in progress at once, from 1 to 65536; more are answered 429 overloaded.
+    #[arg(long, env = "INVENTORY_MAX_CONCURRENCY", default_value_t = 1024, value_parser = count(1 << 16))]
     pub max_concurrency: usize,
     /// The independent Redis nodes of the lock that orders acquire: an odd number of redis:// URLs, separated by
     /// commas. Cancellations, expiries and restocks acquire it too; without nodes, only the fence guards them.
     #[arg(long, env = "INVENTORY_LOCK_NODES")]
     pub lock_nodes: Option<String>,
-    /// How long a lock lives without being released or extended, in milliseconds.
-    #[arg(long, env = "INVENTORY_LOCK_LEASE_MS", default_value_t = 5_000)]
+    /// How long a lock lives without being released or extended, in milliseconds, from 400 to 86400000.
+    #[arg(long, env = "INVENTORY_LOCK_LEASE_MS", default_value_t = 5_000, value_parser = value_parser!(u64).range(MIN_LEASE_MS..=MAX_LEASE_MS))]
     pub lock_lease_ms: u64,
-    /// How long a cancellation or a restock waits for the lock, in milliseconds, before it is answered 503
-    /// lock_timeout.
-    #[arg(long, env = "INVENTORY_LOCK_WAIT_MS", default_value_t = 3_000)]
+    /// How long a cancellation or a restock waits for the lock, in milliseconds, from 0 to 3600000, before it is answered
+    /// 503 lock_timeout.
+    #[arg(long, env = "INVENTORY_LOCK_WAIT_MS", default_value_t = 3_000, value_parser = value_parser!(u64).range(..=HOUR_MS))]
     pub lock_wait_ms: u64,
-    /// The interval at which the sweeper looks for ended holds, in milliseconds.
-    #[arg(long, env = "INVENTORY_SWEEP_MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// The interval at which the sweeper looks for ended holds, in milliseconds, from 10 to 3600000.
+    #[arg(long, env = "INVENTORY_SWEEP_MS", default_value_t = 1_000, value_parser = value_parser!(u64).range(10..=HOUR_MS))]
     pub sweep_ms: u64,
-    /// The most holds that expire in one transaction.
-    #[arg(long, env = "INVENTORY_SWEEP_BATCH", default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
+    /// The most holds that expire in one transaction, from 1 to 10000.
+    #[arg(long, env = "INVENTORY_SWEEP_BATCH", default_value_t = 100, value_parser = value_parser!(i64).range(1..=10_000))]
     pub sweep_batch: i64,
     /// The format of logs, and the receiver of spans.
     #[command(flatten)]
@@ -69,9 +75,6 @@ pub enum ConfigError {
     /// The token is public.
     #[error("the default token is public and allowed only in the lab: set INVENTORY_TOKEN, or --lab")]
     LabToken,
-    /// One grant of locks must cover all lines of a reservation.
-    #[error("INVENTORY_MAX_LINES: {0} is too many, at most {max} are allowed", max = Locks::MAX_RESOURCES)]
-    MaxLines(usize),
 }
 
 impl Config {
@@ -83,9 +86,6 @@ impl Config {
         if !self.lab && self.token == LAB_TOKEN {
             return Err(ConfigError::LabToken);
         }
-        if self.max_lines > Locks::MAX_RESOURCES {
-            return Err(ConfigError::MaxLines(self.max_lines));
-        }
         Ok(())
     }
 
@@ -93,6 +93,11 @@ impl Config {
     pub fn lock_wait(&self) -> Duration {
         Duration::from_millis(self.lock_wait_ms)
     }
+}
+
+/// From 1 to `most`.
+fn count(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most)
 }
 
 #[cfg(test)]
@@ -113,7 +118,9 @@ mod tests {
 
     #[test]
     fn more_lines_than_one_grant_covers_are_refused() {
-        assert_eq!(config(&["--lab", "--max-lines=129"]).check(), Err(ConfigError::MaxLines(129)));
+        let too_many = ["inventory", "--database-url=postgres://x", "--max-lines=129"];
+        let refused = Config::try_parse_from(too_many).expect_err("a refusal").to_string();
+        assert!(refused.contains("--max-lines") && refused.contains("1..=128"), "{refused}");
         assert_eq!(config(&["--lab", "--max-lines=128"]).check(), Ok(()));
     }
 }

@@ -1,17 +1,19 @@
 //! Reads the configuration, runs the service, and stops it on a signal. Nothing else happens here.
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
-use clap::Parser;
 use inventory::{app::App, config::Config};
 use tokio::net::TcpListener;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let config = Config::parse();
-    let telemetry = service_kit::telemetry::init("inventory", &config.telemetry);
-    let app = App::build(&config).await?;
-    let listener = TcpListener::bind(config.listen).await.context("INVENTORY_LISTEN")?;
-    let ran = app.run(listener, &config, service_kit::serve::shutdown_signal()).await;
-    telemetry.shutdown().await;
-    Ok(ran?)
+async fn main() -> ExitCode {
+    service_kit::start::run("inventory", |config: &Config| &config.telemetry, serve).await
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let app = App::build(config).await?;
+    let listener = TcpListener::bind(config.listen).await;
+    let listener = listener.with_context(|| format!("INVENTORY_LISTEN: listening on {} failed", config.listen))?;
+    app.run(listener, config, service_kit::serve::shutdown_signal()).await.context("serving failed")
 }

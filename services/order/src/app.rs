@@ -11,6 +11,7 @@ use fenced_lock::{
 use service_kit::{
     limits::Limits,
     serve::{self, Readiness},
+    start::Setting,
 };
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -48,10 +49,9 @@ impl App {
     /// # Errors
     /// The configuration cannot work, or the database does not answer.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
-        config.check()?;
-        let (lease, locks) = (Lease::new(config.lease()).context("ORDER_LOCK_LEASE_MS")?, locks(config)?);
-        let db = Database::new(&config.database_url, config.pool).context("ORDER_DATABASE_URL")?;
-        db.migrate().await.context("the order database could not be migrated")?;
+        config.check().context(Setting("configuration"))?;
+        let (lease, locks) = (Lease::new(config.lease()).context(Setting("ORDER_LOCK_LEASE_MS"))?, locks(config)?);
+        let db = Database::new(&config.database_url, config.pool).context(Setting("ORDER_DATABASE_URL"))?;
         let payment_latency = Duration::from_millis(config.payment_ms);
         // A read or a claim that takes longer is better sent to another replica.
         let read_timeout = (config.lease() / 3).min(Duration::from_secs(2));
@@ -65,7 +65,8 @@ impl App {
             hold: Duration::from_secs(config.hold_seconds),
             pauses: config.lab.then(WritePauses::default),
         };
-        section.lock(config.strategy).context("ORDER_STRATEGY")?;
+        section.lock(config.strategy).context(Setting("ORDER_STRATEGY"))?;
+        db.migrate().await.context("the order database could not be migrated")?;
         let placement = OrderPlacement {
             batcher: Batcher::new(section, config.max_batch),
             db,
@@ -146,23 +147,23 @@ fn locks(config: &Config) -> anyhow::Result<HashMap<LockKind, Locks>> {
     // A server that flushes every grant to disk may take a while, but never the whole lease.
     let node_timeout = (config.lease() / 4).clamp(Duration::from_millis(1), Duration::from_secs(1));
     let slow = options.clone().with_node_timeout(NodeTimeout::new(node_timeout)?);
-    let nodes = Nodes::parse(&config.lock_nodes).context("ORDER_LOCK_NODES")?;
-    let first = nodes.iter().next().cloned().context("ORDER_LOCK_NODES")?;
+    let nodes = Nodes::parse(&config.lock_nodes).context(Setting("ORDER_LOCK_NODES"))?;
+    let first = nodes.iter().next().cloned().context(Setting("ORDER_LOCK_NODES"))?;
     let mut locks = HashMap::from([
         (LockKind::None, Locks::off()),
         (LockKind::OneRedis, Locks::redis(first, options.clone())),
         (LockKind::Redlock, Locks::redlock(nodes, options)),
     ]);
     if let Some(endpoints) = &config.etcd_endpoints {
-        let endpoints = EtcdEndpoints::parse(endpoints).context("ORDER_ETCD_ENDPOINTS")?;
+        let endpoints = EtcdEndpoints::parse(endpoints).context(Setting("ORDER_ETCD_ENDPOINTS"))?;
         locks.insert(LockKind::Etcd, Locks::etcd(endpoints, slow.clone()));
     }
     if let Some(ensemble) = &config.zookeeper {
-        let ensemble = ZookeeperEnsemble::parse(ensemble).context("ORDER_ZOOKEEPER")?;
+        let ensemble = ZookeeperEnsemble::parse(ensemble).context(Setting("ORDER_ZOOKEEPER"))?;
         locks.insert(LockKind::Zookeeper, Locks::zookeeper(ensemble, slow.clone()));
     }
     if let Some(url) = &config.advisory_url {
-        let database = AdvisoryDatabase::parse(url).context("ORDER_ADVISORY_URL")?;
+        let database = AdvisoryDatabase::parse(url).context(Setting("ORDER_ADVISORY_URL"))?;
         locks.insert(LockKind::Advisory, Locks::postgres_advisory(database, slow));
     }
     Ok(locks)

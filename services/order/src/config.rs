@@ -3,13 +3,26 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, builder::RangedU64ValueParser, value_parser};
 use contract::Strategy;
+use fenced_lock::Locks;
 use service_kit::config::TelemetryArgs;
 use url::Url;
 
 /// The default token, which is public: refused where the lab is switched off.
 pub const LAB_TOKEN: &str = "lab-only-token";
+
+/// Inventory accepts no larger batch.
+const MAX_BATCH: u64 = 64;
+/// Inventory accepts no more units of one SKU.
+const MAX_QUANTITY: i64 = 1_000_000;
+/// Inventory holds units for a year at most.
+const MAX_HOLD_SECONDS: u64 = 31_536_000;
+/// Longer than a lock node (200 ms) or a connection to inventory (500 ms) may take.
+const MIN_LEASE_MS: u64 = 600;
+/// The longest lease that locks accept, a day.
+const MAX_LEASE_MS: u64 = 86_400_000;
+const HOUR_MS: u64 = 3_600_000;
 
 /// Takes orders: holds a distributed lock while it reads stock, decides and reserves units.
 #[derive(Debug, Clone, Parser)]
@@ -21,8 +34,8 @@ pub struct Config {
     /// Postgres database of this service, migrated at start.
     #[arg(long, env = "ORDER_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
-    /// Connections to Postgres; a query waits up to a second for a free one.
-    #[arg(long, env = "ORDER_POOL", default_value_t = 16)]
+    /// Connections to Postgres, from 1 to 1000; a query waits up to a second for a free one.
+    #[arg(long, env = "ORDER_POOL", default_value_t = 16, value_parser = value_parser!(u32).range(1..=1_000))]
     pub pool: u32,
     /// URLs of all replicas of inventory, which are called in turn.
     #[arg(long, env = "ORDER_INVENTORY_URLS", value_delimiter = ',', required = true)]
@@ -42,18 +55,19 @@ pub struct Config {
     /// Postgres database for advisory locks, without a pooler in between; required by the strategy postgres-advisory.
     #[arg(long, env = "ORDER_ADVISORY_URL", hide_env_values = true)]
     pub advisory_url: Option<String>,
-    /// Lease of the lock. Long enough for payment and reservation; a crashed
+    /// Lease of the lock in milliseconds, from 600 to 86400000. Long enough for payment and reservation; a crashed
     /// holder blocks its SKUs for as long.
-    #[arg(long, env = "ORDER_LOCK_LEASE_MS", default_value_t = 5_000)]
+    #[arg(long, env = "ORDER_LOCK_LEASE_MS", default_value_t = 5_000, value_parser = value_parser!(u64).range(MIN_LEASE_MS..=MAX_LEASE_MS))]
     pub lock_lease_ms: u64,
-    /// How long an order waits for the lock before it is answered 503 lock_timeout.
-    #[arg(long, env = "ORDER_LOCK_WAIT_MS", default_value_t = 10_000)]
+    /// How long an order waits for the lock before it is answered 503 lock_timeout, in milliseconds, from 0 to 3600000.
+    #[arg(long, env = "ORDER_LOCK_WAIT_MS", default_value_t = 10_000, value_parser = value_parser!(u64).range(..=HOUR_MS))]
     pub lock_wait_ms: u64,
-    /// How long the simulated payment provider takes to authorise.
-    #[arg(long, env = "ORDER_PAYMENT_MS", default_value_t = 2)]
+    /// How long the simulated payment provider takes to authorise, in milliseconds, from 0 to 3600000. Outside the lab
+    /// it must be shorter than the lease.
+    #[arg(long, env = "ORDER_PAYMENT_MS", default_value_t = 2, value_parser = value_parser!(u64).range(..=HOUR_MS))]
     pub payment_ms: u64,
-    /// How long units are held for an order until it is confirmed.
-    #[arg(long, env = "ORDER_HOLD_SECONDS", default_value_t = 900)]
+    /// How long units are held for an order until it is confirmed, in seconds, from 1 to 31536000.
+    #[arg(long, env = "ORDER_HOLD_SECONDS", default_value_t = 900, value_parser = value_parser!(u64).range(1..=MAX_HOLD_SECONDS))]
     pub hold_seconds: u64,
     /// How stock is guarded if a request names no strategy.
     #[arg(long, env = "ORDER_STRATEGY", default_value = "redlock-fenced", value_enum)]
@@ -61,27 +75,28 @@ pub struct Config {
     /// Switches the lab on: requests may name strategies that can oversell, and replicas can be paused over HTTP.
     #[arg(long, env = "ORDER_LAB")]
     pub lab: bool,
-    /// How often pending orders that a crash left behind are reconciled.
-    #[arg(long, env = "ORDER_RECONCILE_MS", default_value_t = 1_000)]
+    /// How often pending orders that a crash left behind are reconciled: the pause in milliseconds, from 10 to 3600000.
+    #[arg(long, env = "ORDER_RECONCILE_MS", default_value_t = 1_000, value_parser = value_parser!(u64).range(10..=HOUR_MS))]
     pub reconcile_ms: u64,
-    /// How long an idempotency key keeps its answer; afterwards the same key means a new order.
-    #[arg(long, env = "ORDER_KEY_HOURS", default_value_t = 24)]
+    /// How long an idempotency key keeps its answer, in hours, from 1 to 8760; afterwards the same key means a new order.
+    /// An order, which takes the wait for the lock and the lease at most, must end sooner.
+    #[arg(long, env = "ORDER_KEY_HOURS", default_value_t = 24, value_parser = value_parser!(u64).range(1..=8_760))]
     pub key_hours: u64,
     /// Most orders that share a grant and its write, from 1 to 64; with 1, none do. The write must stay far
     /// shorter than the lease.
-    #[arg(long, env = "ORDER_MAX_BATCH", default_value_t = 64, value_parser = batch_size)]
+    #[arg(long, env = "ORDER_MAX_BATCH", default_value_t = 64, value_parser = count(MAX_BATCH))]
     pub max_batch: usize,
-    /// Most lines in one order.
-    #[arg(long, env = "ORDER_MAX_LINES", default_value_t = 100)]
+    /// Most lines in one order, from 1 to 128.
+    #[arg(long, env = "ORDER_MAX_LINES", default_value_t = 100, value_parser = count(Locks::MAX_RESOURCES as u64))]
     pub max_lines: usize,
-    /// Most units of one SKU in one order.
-    #[arg(long, env = "ORDER_MAX_QUANTITY", default_value_t = 1_000_000)]
+    /// Most units of one SKU in one order, from 1 to 1000000.
+    #[arg(long, env = "ORDER_MAX_QUANTITY", default_value_t = MAX_QUANTITY, value_parser = value_parser!(i64).range(1..=MAX_QUANTITY))]
     pub max_quantity: i64,
-    /// Largest request body.
-    #[arg(long, env = "ORDER_MAX_BODY_BYTES", default_value_t = 1 << 20)]
+    /// Largest request body in bytes, from 1 to 67108864.
+    #[arg(long, env = "ORDER_MAX_BODY_BYTES", default_value_t = 1 << 20, value_parser = count(1 << 26))]
     pub max_body_bytes: usize,
-    /// Most requests in progress; more are answered 429 overloaded.
-    #[arg(long, env = "ORDER_MAX_CONCURRENCY", default_value_t = 512)]
+    /// Most requests in progress, from 1 to 65536; more are answered 429 overloaded.
+    #[arg(long, env = "ORDER_MAX_CONCURRENCY", default_value_t = 512, value_parser = count(1 << 16))]
     pub max_concurrency: usize,
     /// Logs and spans.
     #[command(flatten)]
@@ -97,18 +112,45 @@ pub enum ConfigError {
     /// The strategy can sell more units than there are.
     #[error("strategy {0} can oversell: choose a safe one, or switch the lab on with --lab")]
     UnsafeStrategy(Strategy),
+    /// The grant would have ended before the payment is authorised.
+    #[error("ORDER_PAYMENT_MS={payment} is not shorter than ORDER_LOCK_LEASE_MS={lease}: every order would fail")]
+    PaymentOutlastsLease {
+        /// Milliseconds.
+        payment: u64,
+        /// Milliseconds.
+        lease: u64,
+    },
+    /// The key would be forgotten while its order is in progress.
+    #[error(
+        "ORDER_KEY_HOURS={hours} is not longer than an order may take: \
+         ORDER_LOCK_WAIT_MS={wait} and ORDER_LOCK_LEASE_MS={lease} together"
+    )]
+    OrderOutlastsKey {
+        /// Hours.
+        hours: u64,
+        /// Milliseconds.
+        wait: u64,
+        /// Milliseconds.
+        lease: u64,
+    },
 }
 
 impl Config {
-    /// Refuses a configuration that is safe only in a lab.
+    /// Refuses a configuration that is safe only in a lab, and numbers that cannot work together.
     ///
     /// # Errors
     /// Names what to set instead.
     pub fn check(&self) -> Result<(), ConfigError> {
+        let Self { key_hours: hours, lock_wait_ms: wait, lock_lease_ms: lease, payment_ms: payment, .. } = *self;
+        if hours.saturating_mul(HOUR_MS) <= wait.saturating_add(lease) {
+            return Err(ConfigError::OrderOutlastsKey { hours, wait, lease });
+        }
         match self {
             Self { lab: true, .. } => Ok(()),
             Self { inventory_token, .. } if inventory_token == LAB_TOKEN => Err(ConfigError::LabToken),
             Self { strategy, .. } if !strategy.is_safe() => Err(ConfigError::UnsafeStrategy(*strategy)),
+            // In the lab, grants are made to end under their holder.
+            Self { .. } if payment >= lease => Err(ConfigError::PaymentOutlastsLease { payment, lease }),
             Self { .. } => Ok(()),
         }
     }
@@ -119,10 +161,9 @@ impl Config {
     }
 }
 
-/// Inventory accepts no larger batch.
-fn batch_size(text: &str) -> Result<usize, String> {
-    let size: usize = text.parse().map_err(|error| format!("{error}"))?;
-    if (1..=64).contains(&size) { Ok(size) } else { Err("must be 1 to 64".to_owned()) }
+/// From 1 to `most`.
+fn count(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most)
 }
 
 #[cfg(test)]

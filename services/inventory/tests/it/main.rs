@@ -2,6 +2,7 @@
 
 mod batches;
 mod claims;
+mod configuration;
 mod database_strategies;
 mod documented;
 mod failures;

@@ -4,6 +4,7 @@
 
 mod batching;
 mod collector;
+mod configuration;
 mod failures;
 mod idempotency;
 mod lifecycle;
