@@ -2,6 +2,7 @@
 
 pub mod changes;
 pub mod stock_lock;
+pub mod stuck_skus;
 pub mod sweeper;
 
 pub(crate) mod probes;

@@ -87,6 +87,24 @@ impl StockLocks {
         }
     }
 
+    /// Those of the SKUs whose lock somebody holds at this moment. Waits for nobody.
+    ///
+    /// # Errors
+    /// `LockQuorumUnavailable`, `PostgresUnavailable`.
+    pub async fn taken(&self, db: &StockDb, skus: &BTreeSet<Sku>) -> Result<BTreeSet<Sku>, StockError> {
+        let mut taken = BTreeSet::new();
+        let Some(redlock) = &self.redlock else { return Ok(taken) };
+        for sku in db.redlock_skus(skus).await? {
+            match redlock.try_lock(&resource(&sku)?, Wait::none(), self.lease).await {
+                Ok(Some(grant)) => drop(grant.release().await),
+                Ok(None) => drop(taken.insert(sku)),
+                Err(LockError::TokensExhausted { .. }) => {}
+                Err(error) => return Err(from_lock_error(error)),
+            }
+        }
+        Ok(taken)
+    }
+
     /// Ends an attempt: `Some` if the change was made, `None` if another attempt with a newer token may succeed.
     ///
     /// # Errors

@@ -3,18 +3,16 @@
 //! Invariant: the election saves work, and no safety depends on it. A leader that was paused and then replaced
 //! writes with tokens that are too old, and Postgres refuses them.
 
-use std::{error::Error, pin::pin, time::Duration};
+use std::{collections::BTreeSet, error::Error, pin::pin, time::Duration};
 
+use contract::Sku;
 use fenced_lock::{Election, LockError, Resource, Wait};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    domain::{
-        error::StockError,
-        release::{EndedHold, ReleaseRequest},
-    },
-    maintenance::changes::ReservationChanges,
+    domain::{error::StockError, release::ReleaseRequest},
+    maintenance::{changes::ReservationChanges, stuck_skus::StuckSkus},
     outages,
 };
 
@@ -30,6 +28,8 @@ pub struct Sweeper {
     interval: Duration,
     batch: i64,
     election: Resource,
+    /// The SKUs whose holds cannot expire at present. Known to this replica alone: the next leader finds out by itself.
+    stuck: StuckSkus,
     /// The last sweep failed. A failure is logged when it begins and when it ends.
     failing: bool,
 }
@@ -38,7 +38,7 @@ impl Sweeper {
     /// A sweeper that looks for ended holds once per `interval`, at most `batch` of them at a time, while it leads
     /// the `election`.
     pub fn new(changes: ReservationChanges, interval: Duration, batch: i64, election: Resource) -> Self {
-        Self { changes, interval, batch, election, failing: false }
+        Self { changes, interval, batch, election, stuck: StuckSkus::default(), failing: false }
     }
 
     /// Runs until `stop`, and then finishes its current batch.
@@ -102,41 +102,65 @@ impl Sweeper {
         }
     }
 
-    /// Expires every hold that has ended by now, and returns how many that were.
+    /// Expires every hold that has ended by now, except those of stuck SKUs, and returns how many that were.
     ///
     /// # Errors
     /// Postgres or the lock quorum is unavailable; or some holds could not be expired, and the others were.
-    pub async fn sweep(&self, stop: &CancellationToken) -> Result<usize, StockError> {
-        let mut expired = 0;
+    pub async fn sweep(&mut self, stop: &CancellationToken) -> Result<usize, StockError> {
+        let (mut expired, mut last_error) = (0, None);
         loop {
-            let holds = self.changes.db.ended_holds(self.batch).await?;
-            let Some(batch) = ReleaseRequest::expire_batch(&holds) else { return Ok(expired) };
-            let ended = match self.changes.release(&batch).await {
-                Ok(ended) => ended.len(),
-                Err(error) if batch.ids.len() == 1 => return Err(error),
+            self.retry_stuck().await?;
+            let now = Instant::now();
+            let holds = self.changes.db.ended_holds(self.batch, &self.stuck.paused(now)).await?;
+            let Some(batch) = ReleaseRequest::expire_batch(&holds) else {
+                // Those that are not left out any more have no ended hold either.
+                self.stuck.forget(&self.stuck.due(now));
+                break;
+            };
+            match self.changes.release(&batch).await {
+                Ok(ended) => {
+                    metrics::counter!("inventory_holds_expired_total").increment(ended.len() as u64);
+                    expired += ended.len();
+                    self.stuck.forget(&batch.skus);
+                }
                 Err(error @ (StockError::PostgresUnavailable(_) | StockError::LockQuorumUnavailable(_))) => {
                     return Err(error);
                 }
-                // One SKU that is always locked must not keep the holds of all the others.
-                Err(_) => self.expire_one_by_one(&holds).await?,
-            };
-            metrics::counter!("inventory_holds_expired_total").increment(ended as u64);
-            expired += ended;
-            if stop.is_cancelled() {
-                return Ok(expired);
+                Err(error) => {
+                    // The oldest hold goes to the back if no lock tells what the batch waited for.
+                    let mut blamed = self.changes.locks.taken(&self.changes.db, &batch.skus).await?;
+                    if blamed.is_empty() {
+                        blamed.extend(holds.into_iter().take(1).flat_map(|hold| hold.skus));
+                    }
+                    if !self.pause(&blamed) {
+                        return Err(error);
+                    }
+                    last_error = Some(error);
+                }
             }
-        }
-    }
-
-    async fn expire_one_by_one(&self, holds: &[EndedHold]) -> Result<usize, StockError> {
-        let (mut expired, mut last_error) = (0, None);
-        for hold in holds {
-            match self.changes.release(&ReleaseRequest::expire(hold)).await {
-                Ok(ended) => expired += ended.len(),
-                Err(error) => last_error = Some(error),
+            if stop.is_cancelled() {
+                break;
             }
         }
         last_error.map_or(Ok(expired), Err)
+    }
+
+    /// Tries the locks of the SKUs whose pause has ended, without waiting: a batch never waits twice for a lock that
+    /// somebody keeps.
+    async fn retry_stuck(&mut self) -> Result<(), StockError> {
+        let due = self.stuck.due(Instant::now());
+        if !due.is_empty() {
+            let taken = self.changes.locks.taken(&self.changes.db, &due).await?;
+            self.pause(&taken);
+        }
+        Ok(())
+    }
+
+    /// False if too many SKUs are paused already.
+    fn pause(&mut self, skus: &BTreeSet<Sku>) -> bool {
+        let now = Instant::now();
+        let paused = skus.iter().filter(|sku| self.stuck.pause(sku, now)).count();
+        paused == skus.len()
     }
 
     fn record_sweep(&mut self, error: Option<StockError>) {
@@ -147,6 +171,8 @@ impl Sweeper {
                 let error = error as &dyn Error;
                 tracing::warn!(error, "sweep failed: ended holds keep their units until a later sweep succeeds");
             }
+            // While a SKU is paused, the sweeps without it succeed, and the failure has not ended.
+            None if !self.stuck.is_empty() => return,
             None if self.failing => tracing::info!("sweep succeeded: holds expire again"),
             None | Some(_) => {}
         }

@@ -59,12 +59,15 @@ impl StockDb {
         }
     }
 
-    /// Held reservations whose hold has ended, the longest ended first, at most `limit`.
-    pub async fn ended_holds(&self, limit: i64) -> Result<Vec<EndedHold>, StockError> {
+    /// Held reservations whose hold has ended, the longest ended first, at most `limit`, without those that have a line
+    /// of one of `skip`.
+    pub async fn ended_holds(&self, limit: i64, skip: &[&str]) -> Result<Vec<EndedHold>, StockError> {
         let read = "select r.id, (select jsonb_agg(l.sku order by l.sku) from reservation_lines l
                                    where l.reservation_id = r.id) as skus
                       from reservations r where r.status = 'held' and r.expires_at <= now()
+                       and not exists (select from reservation_lines l
+                                        where l.reservation_id = r.id and l.sku = any($2))
                      order by r.expires_at, r.id limit $1";
-        sqlx::query_as(read).bind(limit).fetch_all(&self.pool).await.map_err(sql_error::from_read_error)
+        sqlx::query_as(read).bind(limit).bind(skip).fetch_all(&self.pool).await.map_err(sql_error::from_read_error)
     }
 }

@@ -181,3 +181,37 @@ async fn reservations_with_the_same_skus_in_opposite_order_are_cancelled_without
         fixture.inventory.ledger(sku).await;
     }
 }
+
+#[tokio::test]
+async fn a_sku_whose_lock_somebody_keeps_does_not_delay_the_expiry_of_other_skus() {
+    let fixture = Fixture::start(&["--sweep-ms=100", "--pool=16"]).await;
+    let inventory = &fixture.inventory;
+    for sku in ["stuck", "other"] {
+        inventory.put(sku, 200).await.ok();
+        fixture.ordered(sku).await;
+    }
+    let kept = fixture.lock("stuck").await;
+    for _ in 0..150 {
+        inventory.hold(&["stuck"]).await;
+    }
+    let end_all = "set session_replication_role = replica;
+                   update reservations set expires_at = now() - interval '1 hour'
+                    where id in (select reservation_id from reservation_lines where sku = 'stuck')";
+    inventory.run_sql(end_all).await;
+    let others = "select count(*) from reservations r join reservation_lines l on l.reservation_id = r.id
+                   where r.status = 'expired' and l.sku = 'other'";
+    // The second one ends while the stuck SKU is known: nothing waits for its lock again.
+    for (expired, limit) in [(1, 8), (2, 2)] {
+        let other = inventory.hold(&["other"]).await;
+        inventory.end_hold(&other).await;
+        let in_time = tokio::time::timeout(Duration::from_secs(limit), inventory.until(others, expired)).await;
+        in_time.unwrap_or_else(|_| panic!("hold {expired} of the other SKU was not expired within {limit} s"));
+    }
+    assert_eq!(inventory.available("stuck").await, 49, "its lock is held: no unit returns");
+    kept.release().await.expect("released");
+    let all = "select count(*) from reservations where status = 'expired'";
+    let in_time = tokio::time::timeout(Duration::from_secs(15), inventory.until(all, 153)).await;
+    in_time.expect("once the lock is free, the holds expire");
+    assert_eq!(inventory.available("stuck").await, 200);
+    inventory.ledger("stuck").await;
+}
