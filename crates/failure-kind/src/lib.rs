@@ -26,7 +26,7 @@ pub enum FailureKind {
     /// No answer within the deadline. The connection may be dead without either side having been told.
     Silent,
     /// The dependency answered that it will not do this now: too many connections, out of memory, a lock or statement
-    /// timeout, a serialization failure, a full queue. It executed nothing.
+    /// timeout, a serialisation failure, a full queue. It executed nothing.
     Refused,
     /// The server accepts no writes: a standby, or the old primary after a fail-over. It executed nothing, and will
     /// accept no write on this connection.

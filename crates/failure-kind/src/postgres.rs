@@ -36,7 +36,7 @@ fn of_sqlstate(code: &str) -> FailureKind {
             Some("08") => FailureKind::Gone,
             // invalid_authorization_specification; 3D: the database does not exist.
             Some("28" | "3D") => FailureKind::Unreachable,
-            // 40: rolled back (serialization, deadlock); 53: resources (connections, memory, disk).
+            // 40: rolled back (serialisation, deadlock); 53: resources (connections, memory, disk).
             Some("40" | "53") => FailureKind::Refused,
             _ => FailureKind::WrongAnswer,
         },
