@@ -1,4 +1,4 @@
-//! How a dependency fails, in six kinds that hold for every dependency: Postgres, lock nodes, etcd, ZooKeeper, inventory.
+//! How a dependency fails, in six kinds that hold for every dependency.
 //!
 //! A kind answers the three questions of every caller: may the request have been executed
 //! ([`FailureKind::may_have_executed`]), may the connection be used again ([`FailureKind::ends_connection`]), and is it
@@ -7,13 +7,9 @@
 //!
 //! Absence: nothing is retried, closed or logged here; the caller does so.
 
-#[cfg(feature = "http")]
-mod http;
 mod io;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(feature = "redis")]
-mod redis;
 
 /// How a dependency failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray)]

@@ -6,16 +6,15 @@ use super::workspace::WORKSPACE;
 
 /// Which of our crates a crate may depend on, tests aside. A crate that is not listed depends on none.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("fenced-lock", &["failure-kind"]),
     ("postgres-pool", &["failure-kind"]),
     ("inventory", &["contract", "failure-kind", "fenced-lock", "postgres-pool", "service-kit"]),
-    ("order", &["contract", "failure-kind", "fenced-lock", "postgres-pool", "service-kit"]),
+    ("order", &["contract", "fenced-lock", "postgres-pool", "service-kit"]),
     ("load-tests", &["contract", "testbed"]),
 ];
 
 /// Outside libraries that belong to certain crates. Tests keep to this as well.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("redis", &["failure-kind", "fenced-lock", "testbed"]),
+    ("redis", &["fenced-lock", "testbed"]),
     ("rslock", &["fenced-lock"]),
     ("etcd-client", &["fenced-lock", "testbed"]),
     ("zookeeper-client", &["fenced-lock", "testbed"]),
