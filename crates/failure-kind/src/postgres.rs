@@ -24,12 +24,11 @@ impl FailureKind {
 fn of_sqlstate(code: &str) -> FailureKind {
     match code {
         "25006" => FailureKind::ReadOnly,
-        // admin_shutdown, crash_shutdown, database_dropped, idle_session_timeout.
-        "57P01" | "57P02" | "57P04" | "57P05" => FailureKind::Gone,
+        // The server ends the session: admin_shutdown, crash_shutdown, database_dropped, idle_session_timeout,
+        // idle_in_transaction_session_timeout, transaction_timeout.
+        "57P01" | "57P02" | "57P04" | "57P05" | "25P03" | "25P04" => FailureKind::Gone,
         // cannot_connect_now: the server starts, stops or recovers.
         "57P03" => FailureKind::Unreachable,
-        // idle_in_transaction_session_timeout, transaction_timeout: the server ends the session.
-        "25P03" | "25P04" => FailureKind::Gone,
         // lock_not_available, query_canceled (also statement_timeout).
         "55P03" | "57014" => FailureKind::Refused,
         _ => match code.get(..2) {

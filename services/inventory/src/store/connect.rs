@@ -9,7 +9,7 @@ use tokio::time::timeout;
 /// The server's limit for a statement of this service.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Replicas that start together migrate one after the other, so the last one waits for all the others.
-const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
+const MIGRATION_LIMIT: Duration = Duration::from_mins(1);
 /// The role of `0003_roles.sql`. Every connection works as this role, whatever role it logs in as.
 const ROLE: &str = "inventory_service";
 

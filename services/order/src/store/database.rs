@@ -17,7 +17,7 @@ use crate::domain::error::OrderError;
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The longest migration, the wait for other replicas included.
-const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
+const MIGRATION_LIMIT: Duration = Duration::from_mins(1);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/order");
 
