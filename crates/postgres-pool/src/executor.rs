@@ -7,7 +7,7 @@ use sqlx::{
     postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
-use crate::Pool;
+use crate::pool::Pool;
 
 impl<'p> Executor<'p> for &'_ Pool {
     type Database = Postgres;

@@ -4,7 +4,7 @@ use std::{str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::{Health, Pool};
+use crate::{health::Health, pool::Pool};
 
 /// How long a statement waits for a connection of the pool, connecting included: less than any lease.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
@@ -138,8 +138,13 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// As many as the file handles of this process allow.
+    /// As many as the file handles of this process allow, once it has raised its soft limit to the hard one.
     pub(crate) fn new() -> Self {
+        let mut limits = getrlimit(Resource::Nofile);
+        limits.current = limits.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limits) {
+            tracing::debug!(%error, "the soft limit of file handles stays as it is");
+        }
         let handles = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let most = (handles / HANDLES_PER_CONNECTION).clamp(1, MOST_CONNECTIONS);
         tracing::debug!(most, "connections are limited by the file handles of this process");

@@ -1,11 +1,10 @@
 //! The service as a whole: what it is built from, its background tasks, and what it waits for when it stops.
 
-use std::{str::FromStr as _, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use fenced_lock::{ClientName, Lease, Locks, Nodes, Options, Resource};
 use service_kit::{auth::BearerToken, limits::Limits, serve, start::Setting};
-use sqlx::postgres::PgConnectOptions;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -43,8 +42,8 @@ impl App {
         config.check().context(Setting("configuration"))?;
         let migrate_url = config.migrate_url.as_ref().unwrap_or(&config.database_url).clone();
         let url = config.database_url.clone();
-        PgConnectOptions::from_str(&url).context(Setting("INVENTORY_DATABASE_URL"))?;
-        PgConnectOptions::from_str(&migrate_url).context(Setting("INVENTORY_MIGRATE_URL"))?;
+        Database::check_url(&url).context(Setting("INVENTORY_DATABASE_URL"))?;
+        Database::check_url(&migrate_url).context(Setting("INVENTORY_MIGRATE_URL"))?;
         let database = Database { url, migrate_url, pool: config.pool, lab: config.lab };
         let locks = stock_locks(config)?;
         let db = StockDb::connect(&database).await.context("INVENTORY_DATABASE_URL, INVENTORY_MIGRATE_URL")?;

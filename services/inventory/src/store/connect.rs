@@ -29,6 +29,16 @@ pub struct Database {
     pub lab: bool,
 }
 
+impl Database {
+    /// Connects to nothing.
+    ///
+    /// # Errors
+    /// The URL is not one of Postgres.
+    pub fn check_url(url: &str) -> Result<(), sqlx::Error> {
+        PgConnectOptions::from_str(url).map(drop)
+    }
+}
+
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {

@@ -236,10 +236,9 @@ impl Node {
     fn count_and_watch(self: &Arc<Self>, live: &LiveConnection) -> u64 {
         let (number, watch) = live.traffic.sent();
         if let Some(watch) = watch {
-            let (node, live) = (Arc::clone(self), live.clone());
+            let (node, generation, connection) = (Arc::clone(self), live.generation, live.connection.clone());
             tokio::spawn(async move {
-                let generation = live.generation;
-                if watch.run(live, node.timeout).await {
+                if watch.run(connection, node.timeout).await {
                     tracing::debug!(node = %node.name, "connection to lock node was silent and has been closed");
                     node.mark_down(generation);
                     // Messages to waiters may have been lost with it.

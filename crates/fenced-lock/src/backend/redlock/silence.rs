@@ -9,11 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Value};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
-
-use super::node::LiveConnection;
 
 /// The commands and answers of one connection.
 #[derive(Debug)]
@@ -101,7 +100,7 @@ impl Watch {
     ///
     /// The first timeout is what any command may take. Then a PING asks whether the connection is alive, because
     /// callers that have gone on read no answers.
-    pub(super) async fn run(mut self, mut live: LiveConnection, limit: Duration) -> bool {
+    pub(super) async fn run(mut self, mut connection: MultiplexedConnection, limit: Duration) -> bool {
         loop {
             let (last, silent_since) = {
                 let mut state = self.traffic.state();
@@ -120,7 +119,7 @@ impl Watch {
                 continue;
             }
             let ping = redis::cmd("PING");
-            match timeout(limit, live.connection.send_packed_command(&ping)).await {
+            match timeout(limit, connection.send_packed_command(&ping)).await {
                 // Any answer will do, an error too.
                 Ok(answer) if answer.as_ref().map_or_else(is_answer, |_: &Value| true) => self.traffic.answered(last),
                 // Answers arrive, only later than they should.
