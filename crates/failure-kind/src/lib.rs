@@ -1,19 +1,16 @@
 //! How a dependency fails, in six kinds that hold for every dependency.
 //!
-//! A kind answers the three questions of every caller: may the request have been executed
-//! ([`FailureKind::may_have_executed`]), may the connection be used again ([`FailureKind::ends_connection`]), and is it
-//! an outage, which heals by itself ([`FailureKind::is_outage`]). Each client library has one file here that maps its
-//! errors to kinds. A new kind of failure is a variant of [`FailureKind`] and the lines that recognise it.
+//! A kind answers two questions of every caller: may the connection be used again ([`FailureKind::ends_connection`]),
+//! and is it an outage, which heals by itself ([`FailureKind::is_outage`]). Each client library has one file here that
+//! maps its errors to kinds. A new kind of failure is a variant of [`FailureKind`] and the lines that recognise it.
 //!
 //! Absence: nothing is retried, closed or logged here; the caller does so.
 
 mod io;
-#[cfg(feature = "postgres")]
 mod postgres;
 
 /// How a dependency failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray)]
-#[strum(serialize_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
     /// No connection could be made: nothing listens there, the name has no address, TLS or the credentials were refused.
     Unreachable,
@@ -32,14 +29,6 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// The request may have been executed, so only a query can tell; it must not be sent again blindly.
-    pub const fn may_have_executed(self) -> bool {
-        match self {
-            Self::Gone | Self::Silent | Self::WrongAnswer => true,
-            Self::Unreachable | Self::Refused | Self::ReadOnly => false,
-        }
-    }
-
     /// The connection must be closed, and never be used for another request.
     pub const fn ends_connection(self) -> bool {
         match self {

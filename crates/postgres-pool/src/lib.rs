@@ -10,8 +10,10 @@
 
 mod executor;
 mod health;
+mod migration;
 mod pool;
 mod settings;
 
+pub use migration::migrate;
 pub use pool::Pool;
 pub use settings::PoolSettings;

@@ -4,12 +4,9 @@ use std::{str::FromStr as _, time::Duration};
 
 use postgres_pool::{Pool, PoolSettings};
 use sqlx::{Connection as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
-use tokio::time::timeout;
 
 /// The server's limit for a statement of this service.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Replicas that start together migrate one after the other, so the last one waits for all the others.
-const MIGRATION_LIMIT: Duration = Duration::from_mins(1);
 /// The role of `0003_roles.sql`. Every connection works as this role, whatever role it logs in as.
 const ROLE: &str = "inventory_service";
 
@@ -58,9 +55,10 @@ pub enum ConnectError {
 /// # Errors
 /// Postgres is unavailable, the database is not one of this service, or it is one of the lab and the lab is off.
 pub(super) async fn connect(database: &Database) -> Result<Pool, ConnectError> {
-    // The server's limit is for one statement, and a silent server keeps no limit.
-    let silent = || Err(ConnectError::Connection(sqlx::Error::PoolTimedOut));
-    timeout(MIGRATION_LIMIT, migrate(database)).await.unwrap_or_else(|_| silent())?;
+    postgres_pool::migrate(&database.migrate_url, "inventory-migrate", async |connection| {
+        migrate(connection, database.lab).await
+    })
+    .await?;
     let pool = PoolSettings {
         application: "inventory",
         connections: database.pool,
@@ -71,19 +69,14 @@ pub(super) async fn connect(database: &Database) -> Result<Pool, ConnectError> {
     Ok(pool.pool(&database.url)?)
 }
 
-/// On a connection of its own: a migration may take longer than the service's statements may.
-async fn migrate(database: &Database) -> Result<(), ConnectError> {
-    let options = PgConnectOptions::from_str(&database.migrate_url)?;
-    let statement_timeout = format!("{}s", MIGRATION_LIMIT.as_secs());
-    let options = options.application_name("inventory-migrate").options([("statement_timeout", statement_timeout)]);
-    let mut migrating = PgConnection::connect_with(&options).await?;
-    MIGRATIONS.run(&mut migrating).await?;
-    if database.lab {
-        set_up_lab(&mut migrating).await?;
-    } else if is_lab_database(&mut migrating).await? {
+async fn migrate(migrating: &mut PgConnection, lab: bool) -> Result<(), ConnectError> {
+    MIGRATIONS.run(&mut *migrating).await?;
+    if lab {
+        set_up_lab(migrating).await?;
+    } else if is_lab_database(migrating).await? {
         return Err(ConnectError::LabDatabase);
     }
-    Ok(migrating.close().await?)
+    Ok(())
 }
 
 async fn is_lab_database(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {

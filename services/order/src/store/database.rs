@@ -1,23 +1,18 @@
 //! The pool of connections to the order database, and its schema. The queries
 //! are in the sibling files, one for each table.
 
-use std::{str::FromStr as _, time::Duration};
+use std::time::Duration;
 
 use postgres_pool::{Pool, PoolSettings};
 use sqlx::{
-    Connection as _, PgConnection,
+    PgConnection,
     migrate::{MigrateError, Migrator},
-    postgres::PgConnectOptions,
 };
-use tokio::time::timeout;
 
 use crate::domain::error::OrderError;
 
 /// The server's limit for a statement of this service.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The longest migration, the wait for other replicas included.
-const MIGRATION_LIMIT: Duration = Duration::from_mins(1);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/order");
 
@@ -25,7 +20,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/order");
 #[derive(Debug, Clone)]
 pub struct Database {
     pub(super) pool: Pool,
-    migrate_with: PgConnectOptions,
+    url: String,
 }
 
 impl Database {
@@ -40,10 +35,7 @@ impl Database {
             statement_timeout: STATEMENT_TIMEOUT,
             options: &[("lock_timeout", "1000"), ("idle_in_transaction_session_timeout", "5000")],
         };
-        let migrate_with = PgConnectOptions::from_str(url)?
-            .application_name("order-migrate")
-            .options([("statement_timeout", format!("{}s", MIGRATION_LIMIT.as_secs()))]);
-        Ok(Self { pool: pool.pool(url)?, migrate_with })
+        Ok(Self { pool: pool.pool(url)?, url: url.to_owned() })
     }
 
     /// Brings the schema up to date; replicas that start together wait for each other, on a connection of their own.
@@ -51,13 +43,8 @@ impl Database {
     /// # Errors
     /// The database is unreachable or silent, or a newer version has migrated it.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        let migrate = async {
-            let mut connection = PgConnection::connect_with(&self.migrate_with).await?;
-            MIGRATIONS.run(&mut connection).await?;
-            Ok(connection.close().await?)
-        };
-        // The server's limit is for one statement, and a silent server keeps no limit.
-        timeout(MIGRATION_LIMIT, migrate).await.unwrap_or(Err(MigrateError::Execute(sqlx::Error::PoolTimedOut)))
+        let run = async |connection: &mut PgConnection| MIGRATIONS.run(connection).await;
+        postgres_pool::migrate(&self.url, "order-migrate", run).await
     }
 
     /// # Errors
