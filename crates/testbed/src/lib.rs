@@ -1,11 +1,12 @@
 //! Real servers for tests and experiments: Redis nodes, Postgres, etcd and ZooKeeper, as child processes or as
 //! containers, each with temporary data; a TCP proxy that injects network faults; and any other program as a child
-//! process.
+//! process, or run once to see which configuration it refuses.
 //!
 //! Invariant: nothing that was started here outlives the process that started it, however that process ends:
 //! success, failure, panic, a signal, SIGKILL (see `src/processes/watchdog.rs`).
 //! Absence: no mocks, and nothing of Holdfast's own: neither locks nor stock.
 
+mod configured_program;
 mod containers;
 mod error;
 mod folder;
@@ -15,6 +16,7 @@ mod processes;
 mod proxy;
 mod servers;
 
+pub use configured_program::{ConfiguredProgram, Ended, NumberSetting};
 pub use error::TestbedError;
 pub use folder::Folder;
 pub use mode::Mode;

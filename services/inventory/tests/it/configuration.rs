@@ -1,71 +1,37 @@
 //! Values of the configuration that cannot work, given to the binary as it is deployed: exit code 2 and one line.
 
-use std::{process::Stdio, time::Duration};
-
-use tokio::{process::Command, time::timeout};
-
-/// Variable, flag, smallest and largest value.
-type Number = (&'static str, &'static str, i64, i64);
+use testbed::{ConfiguredProgram, Ended, NumberSetting};
 
 #[rustfmt::skip]
-const NUMBERS: &[Number] = &[
-    ("INVENTORY_POOL", "--pool", 1, 1_000),
-    ("INVENTORY_MAX_LINES", "--max-lines", 1, 128),
-    ("INVENTORY_MAX_BODY_BYTES", "--max-body-bytes", 1, 67_108_864),
-    ("INVENTORY_MAX_CONCURRENCY", "--max-concurrency", 1, 65_536),
-    ("INVENTORY_LOCK_LEASE_MS", "--lock-lease-ms", 400, 86_400_000),
-    ("INVENTORY_LOCK_WAIT_MS", "--lock-wait-ms", 0, 3_600_000),
-    ("INVENTORY_SWEEP_MS", "--sweep-ms", 10, 3_600_000),
-    ("INVENTORY_SWEEP_BATCH", "--sweep-batch", 1, 10_000),
+const NUMBERS: &[NumberSetting] = &[
+    NumberSetting::new("INVENTORY_POOL", "--pool", 1, 1_000),
+    NumberSetting::new("INVENTORY_MAX_LINES", "--max-lines", 1, 128),
+    NumberSetting::new("INVENTORY_MAX_BODY_BYTES", "--max-body-bytes", 1, 67_108_864),
+    NumberSetting::new("INVENTORY_MAX_CONCURRENCY", "--max-concurrency", 1, 65_536),
+    NumberSetting::new("INVENTORY_LOCK_LEASE_MS", "--lock-lease-ms", 400, 86_400_000),
+    NumberSetting::new("INVENTORY_LOCK_WAIT_MS", "--lock-wait-ms", 0, 3_600_000),
+    NumberSetting::new("INVENTORY_SWEEP_MS", "--sweep-ms", 10, 3_600_000),
+    NumberSetting::new("INVENTORY_SWEEP_BATCH", "--sweep-batch", 1, 10_000),
 ];
 
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-/// Runs the binary until it ends; it has everything that it requires, and backtraces are asked for.
-async fn run(envs: &[(&str, &str)], args: &[&str]) -> Ended {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inventory"));
-    command.env_clear().env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
-    command.envs([
+/// The service, with everything that it requires.
+fn inventory() -> ConfiguredProgram {
+    let required = vec![
         ("INVENTORY_LISTEN", "127.0.0.1:0"),
         ("INVENTORY_DATABASE_URL", "postgres://nobody@127.0.0.1:1/none"),
         ("INVENTORY_LAB", "true"),
-    ]);
-    command.envs(envs.iter().copied()).args(args).stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(Duration::from_secs(30), command.output()).await.expect("it ends").expect("it starts");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
-}
-
-fn assert_refused(ended: &Ended, names: &[&str]) {
-    let Ended { code, stderr, .. } = ended;
-    assert_eq!((*code, stderr.lines().count()), (Some(2), 1), "{names:?}: {stderr}");
-    assert!(names.iter().all(|name| stderr.contains(name)), "{names:?}: {stderr}");
-    assert!(!stderr.contains("panicked") && !stderr.contains("backtrace"), "{names:?}: {stderr}");
+    ];
+    ConfiguredProgram { program: env!("CARGO_BIN_EXE_inventory").into(), required }
 }
 
 #[tokio::test]
 async fn a_number_outside_its_range_ends_the_binary_with_code_2_and_one_line_that_names_it() {
-    for &(variable, flag, least, most) in NUMBERS {
-        for value in [least - 1, most + 1] {
-            let value = value.to_string();
-            assert_refused(&run(&[(variable, &value)], &[]).await, &[variable, flag, &value]);
-        }
-    }
+    inventory().assert_refuses_outside(NUMBERS).await;
 }
 
 #[tokio::test]
 async fn help_tells_the_range_of_every_number() {
-    let help = run(&[], &["--help"]).await.stdout;
-    for (_, flag, least, most) in NUMBERS {
-        let (_, section) = help.split_once(&format!("{flag} <")).expect(flag);
-        let (section, _) = section.split_once("[env:").expect(flag);
-        let section = section.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(section.contains(&format!("from {least} to {most}")), "{flag}: {section}");
-    }
+    inventory().assert_help_has_ranges(NUMBERS).await;
 }
 
 #[tokio::test]
@@ -77,13 +43,13 @@ async fn a_setting_that_cannot_be_read_is_refused_by_its_name() {
         ("INVENTORY_MIGRATE_URL", "nothing", "INVENTORY_MIGRATE_URL"),
         ("INVENTORY_LISTEN", "nothing", "INVENTORY_LISTEN"),
     ] {
-        assert_refused(&run(&[(variable, value)], &[]).await, &[name]);
+        inventory().assert_refuses(&[(variable, value)], &[name]).await;
     }
 }
 
 #[tokio::test]
 async fn a_database_that_does_not_answer_ends_the_binary_with_code_1_and_no_backtrace() {
-    let Ended { code, stderr, .. } = run(&[], &[]).await;
+    let Ended { code, stderr, .. } = inventory().run(&[], &[]).await;
 
     let last = stderr.lines().last().unwrap_or_default();
     assert!(
