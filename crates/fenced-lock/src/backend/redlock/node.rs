@@ -30,6 +30,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// node at `maxclients` accepts connections and closes them. After a connection that lasted longer there is no pause.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
+/// As [`RECONNECT_PAUSE`], where nothing listens: that costs the node nothing, and it is used again soon after it starts.
+const REFUSED_PAUSE: Duration = Duration::from_millis(25);
+
 /// How many commands may be on their way to the socket.
 const PIPELINE: usize = 1024;
 
@@ -186,10 +189,14 @@ impl Node {
 
     /// When this attempt to connect may start. The next one is later by the pause and a random part of it.
     fn reserve_attempt(&self) -> Instant {
-        let mut next = self.next_attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next_attempt();
         let start = Instant::now().max(*next);
-        *next = start + RECONNECT_PAUSE.mul_f64(1.0 + rand::random::<f64>());
+        *next = start + with_jitter(RECONNECT_PAUSE);
         start
+    }
+
+    fn next_attempt(&self) -> MutexGuard<'_, Instant> {
+        self.next_attempt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn open(self: &Arc<Self>, generation: u64) -> Result<LiveConnection, NodeError> {
@@ -217,7 +224,12 @@ impl Node {
                 tracing::debug!(node = %self.name, "connected to lock node");
                 return Ok(live);
             }
-            Ok(Err(error)) => Cause::new(error),
+            Ok(Err(error)) => {
+                if error.is_connection_refusal() {
+                    *self.next_attempt() = Instant::now() + with_jitter(REFUSED_PAUSE);
+                }
+                Cause::new(error)
+            }
             Err(_) => Cause::new(NoAnswerWithin(CONNECT_TIMEOUT)),
         };
         tracing::debug!(node = %self.name, error = %source, "lock node not connected; the next call tries again");
@@ -282,6 +294,11 @@ fn handle_push(registry: &WaiterRegistry, index: usize, generation: u64, node: &
         }
         _ => {}
     }
+}
+
+/// Once to twice as long.
+fn with_jitter(pause: Duration) -> Duration {
+    pause.mul_f64(1.0 + rand::random::<f64>())
 }
 
 async fn send(connection: &mut MultiplexedConnection, cmd: &Cmd) -> Result<Value, RedisError> {
