@@ -1,9 +1,10 @@
 //! Sends a call to one of inventory's replicas: round robin, avoiding for a
 //! short while a replica that failed.
 //!
-//! Invariant: a call goes on to another replica only while none has taken the
-//! connection, so it reaches at most one.
-//! Absence: no body is read here, and no status but 504 is interpreted.
+//! Invariants: a call goes on to another replica only while none has taken the
+//! connection, so it reaches at most one. A connection that was made before an
+//! overdue call was noticed is not used for a later call.
+//! Absence: no body is interpreted here, and no status but 504.
 
 use std::{
     sync::{
@@ -13,9 +14,12 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use service_kit::deadline;
-use tokio::time::Instant;
+use tokio::{
+    pin,
+    time::{Instant, timeout_at},
+};
 use url::Url;
 
 /// A stopped host must not use up the lease before the next replica is tried.
@@ -34,11 +38,32 @@ pub(super) enum SendError {
     NoResponse(Option<reqwest::Error>),
 }
 
+/// When a call's answer is overdue, and when it is given up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadlines {
+    /// From here on the connection counts as silent: later calls use new connections.
+    pub(super) overdue: Instant,
+    /// The connection is closed. Not before `overdue`.
+    pub(super) give_up: Instant,
+}
+
+/// Status and body of a response.
+pub(super) type Answer = (StatusCode, Vec<u8>);
+
 /// One replica of inventory.
 #[derive(Debug)]
 pub(super) struct Replica {
     base: Url,
-    avoided_until: Mutex<Option<Instant>>,
+    connections: Mutex<Connections>,
+}
+
+/// The connections that may be used for a call, and whether the replica is avoided.
+#[derive(Debug)]
+struct Connections {
+    http: Client,
+    /// Grows whenever `http` is replaced.
+    generation: u64,
+    avoided_until: Option<Instant>,
 }
 
 impl Replica {
@@ -48,23 +73,53 @@ impl Replica {
     }
 
     /// The replica refused the connection or did not answer: others come first for a while.
-    pub(super) fn mark_failed(&self) {
-        *self.lock() = Some(Instant::now() + AVOIDED_FOR);
+    fn mark_failed(&self) {
+        self.lock().avoided_until = Some(Instant::now() + AVOIDED_FOR);
+    }
+
+    /// A call that was sent on connections of this generation is overdue. What silenced its connection may have
+    /// silenced every other one as well, so none of them is tried again: idle ones are closed, and those in use are
+    /// closed when their call ends.
+    fn mark_silent(&self, generation: u64) {
+        self.mark_failed();
+        let mut connections = self.lock();
+        if connections.generation == generation {
+            match new_client() {
+                Ok(http) => (connections.http, connections.generation) = (http, generation + 1),
+                Err(error) => tracing::warn!(%error, "connections to inventory in doubt are kept: no new HTTP client"),
+            }
+        }
+    }
+
+    fn client(&self) -> (Client, u64) {
+        let connections = self.lock();
+        (connections.http.clone(), connections.generation)
     }
 
     fn is_preferred(&self, now: Instant) -> bool {
-        self.lock().is_none_or(|until| until <= now)
+        self.lock().avoided_until.is_none_or(|until| until <= now)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.avoided_until.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An HTTP client without connections.
+fn new_client() -> Result<Client, reqwest::Error> {
+    Client::builder()
+        .no_proxy()
+        .http1_only()
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .retry(reqwest::retry::never())
+        .build()
 }
 
 /// All replicas of inventory, at least one.
 #[derive(Debug)]
 pub(super) struct Balancer {
-    http: Client,
     token: String,
     replicas: Vec<Arc<Replica>>,
     turn: AtomicUsize,
@@ -80,25 +135,19 @@ impl Balancer {
     /// Without any URL: the configuration requires one.
     pub(super) fn new(urls: Vec<Url>, token: String) -> Result<Self, reqwest::Error> {
         assert!(!urls.is_empty(), "the configuration requires at least one replica");
-        let http = Client::builder()
-            .no_proxy()
-            .http1_only()
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .retry(reqwest::retry::never())
-            .build()?;
         let replica = |mut base: Url| {
             if !base.path().ends_with('/') {
                 base.set_path(&format!("{}/", base.path()));
             }
-            Arc::new(Replica { base, avoided_until: Mutex::new(None) })
+            let connections = Connections { http: new_client()?, generation: 0, avoided_until: None };
+            Ok(Arc::new(Replica { base, connections: Mutex::new(connections) }))
         };
-        Ok(Self { http, token, replicas: urls.into_iter().map(replica).collect(), turn: AtomicUsize::new(0) })
+        let replicas = urls.into_iter().map(replica).collect::<Result<_, reqwest::Error>>()?;
+        Ok(Self { token, replicas, turn: AtomicUsize::new(0) })
     }
 
     /// The next replica in turn that has not failed lately; if all have, the next in turn.
-    pub(super) fn next(&self) -> Arc<Replica> {
+    fn next(&self) -> Arc<Replica> {
         self.next_at(Instant::now())
     }
 
@@ -110,36 +159,46 @@ impl Balancer {
         Arc::clone(chosen.unwrap_or(&self.replicas[turn % self.replicas.len()]))
     }
 
-    /// Sends the request that `make` builds to `first`, or to the next replica
-    /// that takes the connection.
+    /// Sends the request that `make` builds to the next replica in turn that takes
+    /// the connection, and reads the whole response.
     ///
-    /// With `by`, inventory is asked to give up before then. A write is sent
-    /// without: it runs to its end.
+    /// With `told`, inventory is asked to give up before the call is given up. A
+    /// write is sent without: it runs to its end.
     pub(super) async fn send(
         &self,
-        first: Arc<Replica>,
         make: impl Fn(&Client, &Replica) -> RequestBuilder,
         traceparent: Option<String>,
-        by: Option<Instant>,
-    ) -> Result<Response, SendError> {
-        let mut replica = first;
-        let mut tried = 1;
+        deadlines: Deadlines,
+        told: bool,
+    ) -> Result<Answer, SendError> {
+        let mut tried = 0;
         loop {
-            let mut request = make(&self.http, &replica).bearer_auth(&self.token);
+            let replica = self.next();
+            tried += 1;
+            let (http, generation) = replica.client();
+            let mut request = make(&http, &replica).bearer_auth(&self.token);
             if let Some(traceparent) = &traceparent {
                 request = request.header("traceparent", traceparent);
             }
-            if let Some(by) = by {
-                let left = by.saturating_duration_since(Instant::now()).as_millis();
+            if told {
+                let left = deadlines.give_up.saturating_duration_since(Instant::now()).as_millis();
                 request = request.header(deadline::HEADER, left.to_string());
             }
-            match request.send().await {
-                Ok(response) if response.status() == StatusCode::GATEWAY_TIMEOUT => {
+            let answer = answer(request);
+            pin!(answer);
+            let mut answered = timeout_at(deadlines.overdue, &mut answer).await;
+            if answered.is_err() {
+                replica.mark_silent(generation);
+                answered = timeout_at(deadlines.give_up, &mut answer).await;
+            }
+            match answered {
+                Err(_elapsed) => return Err(SendError::NoResponse(None)),
+                Ok(Ok((StatusCode::GATEWAY_TIMEOUT, _))) => {
                     replica.mark_failed();
                     return Err(SendError::NoResponse(None));
                 }
-                Ok(response) => return Ok(response),
-                Err(error) => {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => {
                     replica.mark_failed();
                     if !error.is_connect() {
                         return Err(SendError::NoResponse(Some(error)));
@@ -149,10 +208,13 @@ impl Balancer {
                     }
                 }
             }
-            replica = self.next();
-            tried += 1;
         }
     }
+}
+
+async fn answer(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let response = request.send().await?;
+    Ok((response.status(), response.bytes().await?.into()))
 }
 
 #[cfg(test)]

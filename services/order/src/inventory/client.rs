@@ -8,13 +8,13 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use contract::{ProblemCode, Sku, Strategy};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
 use serde_json::Value;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use url::Url;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ use crate::{
         allocation::StockSnapshot,
         order::{OrderLine, Reservation},
     },
-    inventory::balancer::{Balancer, CONNECT_TIMEOUT, Replica, SendError},
+    inventory::balancer::{Answer, Balancer, CONNECT_TIMEOUT, Deadlines, Replica, SendError},
 };
 
 /// Why a call has no result.
@@ -320,22 +320,17 @@ impl InventoryClient {
         keep_open: Duration,
     ) -> Result<T, CallError> {
         let (client, traceparent) = (self.clone(), service_kit::trace::current_traceparent());
-        let replica = self.0.balancer.next();
-        let first = Arc::clone(&replica);
+        let deadlines = Deadlines { overdue: by, give_up: by.max(Instant::now() + keep_open) };
         let write = self.0.writes.spawn(async move {
             let make = |http: &Client, replica: &Replica| {
                 http.post(replica.url(path)).header("lock-strategy", strategy.name()).json(&body)
             };
-            let sent = async { decode(client.0.balancer.send(first, make, traceparent, None).await?).await };
-            timeout(keep_open, sent).await.unwrap_or(Err(CallError::NoAnswer(None)))
+            decode(client.0.balancer.send(make, traceparent, deadlines, false).await?)
         });
         match timeout_at(by, write).await {
             Ok(Ok(result)) => result,
             Ok(Err(_panicked)) => Err(CallError::TaskPanicked),
-            Err(_elapsed) => {
-                replica.mark_failed();
-                Err(CallError::NoAnswer(None))
-            }
+            Err(_elapsed) => Err(CallError::NoAnswer(None)),
         }
     }
 
@@ -348,13 +343,8 @@ impl InventoryClient {
         make: impl Fn(&Client, &Replica) -> RequestBuilder,
         by: Instant,
     ) -> Result<T, CallError> {
-        let replica = self.0.balancer.next();
-        let (first, traceparent) = (Arc::clone(&replica), service_kit::trace::current_traceparent());
-        let sent = async { decode(self.0.balancer.send(first, make, traceparent, Some(by)).await?).await };
-        timeout_at(by, sent).await.unwrap_or_else(|_elapsed| {
-            replica.mark_failed();
-            Err(CallError::NoAnswer(None))
-        })
+        let deadlines = Deadlines { overdue: by, give_up: by };
+        decode(self.0.balancer.send(make, service_kit::trace::current_traceparent(), deadlines, true).await?)
     }
 }
 
@@ -367,10 +357,7 @@ impl From<SendError> for CallError {
     }
 }
 
-async fn decode<T: DeserializeOwned>(response: Response) -> Result<T, CallError> {
-    let status = response.status();
-    let body = response.bytes().await;
-    let body = body.map_err(|error| CallError::NoAnswer(Some(error)))?;
+fn decode<T: DeserializeOwned>((status, body): Answer) -> Result<T, CallError> {
     if status.is_success() {
         return serde_json::from_slice(&body).map_err(|_| CallError::Failed { status });
     }

@@ -7,6 +7,7 @@ mod collector;
 mod configuration;
 mod failures;
 mod idempotency;
+mod inventory_silence;
 mod lifecycle;
 mod lock_backends;
 mod lock_nodes;
