@@ -12,6 +12,7 @@ mod nodes;
 mod runtimes;
 mod services;
 mod sets;
+mod silence;
 mod support;
 mod tls_and_acl;
 mod tokens;

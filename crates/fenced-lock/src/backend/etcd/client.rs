@@ -1,11 +1,13 @@
-//! The connection to etcd: made at its first use, a deadline for every call, a name for every failure.
+//! The connection to etcd: made at its first use and again after a call without an answer, a deadline for every call,
+//! a name for every failure.
 //! Absence: nothing about locks.
 
 use std::error::Error as _;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, Error, GetOptions};
 use tokio::sync::OnceCell;
@@ -26,12 +28,18 @@ mod code {
     pub(super) const UNAUTHENTICATED: i32 = 16;
 }
 
+/// How often the client asks for a sign of life on a connection that is only watched. etcd closes connections that
+/// ask more often than every 5 s (`--grpc-keepalive-min-time`).
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// Connects at its first call, and reconnects by itself when its connection ends; it does not notice silence.
+type Connection = Arc<OnceCell<Client>>;
+
 pub(super) struct EtcdClient {
     endpoints: EtcdEndpoints,
     pub(super) service: Service,
     pub(super) owners: OwnerNames,
-    /// Reconnects by itself after its first connection.
-    client: OnceCell<Client>,
+    connection: Mutex<Connection>,
 }
 
 impl EtcdClient {
@@ -40,7 +48,7 @@ impl EtcdClient {
             service: Service::new("etcd", &endpoints.name(), options.node_timeout()),
             owners: OwnerNames::new(options.client_name()),
             endpoints,
-            client: OnceCell::new(),
+            connection: Mutex::default(),
         })
     }
 
@@ -85,17 +93,40 @@ impl EtcdClient {
     where
         F: Future<Output = Result<T, Error>>,
     {
+        let connection = Arc::clone(&self.connection());
         // Boxed: the library's futures are large, and would be part of every future around them.
-        self.service.with_timeout(async { Ok(Box::pin(call(self.client().await?)).await) }).await
+        let answered = async { Ok(Box::pin(call(self.client(&connection).await?)).await) };
+        let answer = self.service.with_timeout(answered).await;
+        if answer.is_err() {
+            self.replace(&connection);
+        }
+        answer
     }
 
-    async fn client(&self) -> Result<Client, LockError> {
-        let connect = || async {
-            let user = self.endpoints.user();
-            let options = user.map(|(name, password)| ConnectOptions::new().with_user(name, password));
-            Box::pin(Client::connect(self.endpoints.urls(), options)).await.map_err(|error| self.failed(error))
+    async fn client(&self, connection: &OnceCell<Client>) -> Result<Client, LockError> {
+        let timeout = self.service.timeout;
+        let options = ConnectOptions::new().with_connect_timeout(timeout).with_keep_alive(KEEP_ALIVE, timeout);
+        let options = match self.endpoints.user() {
+            Some((name, password)) => options.with_user(name, password),
+            None => options,
         };
-        self.client.get_or_try_init(connect).await.cloned()
+        let connect = || async {
+            Box::pin(Client::connect(self.endpoints.urls(), Some(options))).await.map_err(|error| self.failed(error))
+        };
+        connection.get_or_try_init(connect).await.cloned()
+    }
+
+    /// Later calls use a new connection: this one did not answer in time, and a connection can be dead without either
+    /// end having been told. Calls in progress keep it until they end.
+    fn replace(&self, silent: &Connection) {
+        let mut current = self.connection();
+        if Arc::ptr_eq(&current, silent) {
+            *current = Connection::default();
+        }
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Classifies the failure.

@@ -250,7 +250,8 @@ impl QueueEntry {
         let _ = self.delete_keys().await;
     }
 
-    /// Revokes leases in a detached task. Their keys are deleted with them, even those whose answers were lost.
+    /// Revokes leases in a detached task. Their keys are deleted with them, even those whose answers were lost. Without
+    /// an answer it asks once more, on a new connection: the first may have been silent.
     fn revoke(&self, leases: Vec<LeaseRef>) {
         if leases.is_empty() {
             return;
@@ -258,7 +259,10 @@ impl QueueEntry {
         let client = Arc::clone(&self.client);
         self.runtime.spawn(async move {
             for LeaseRef { id, .. } in leases {
-                let _ = client.call_if_found(|mut etcd| async move { etcd.lease_revoke(id).await }).await;
+                let revoke = || client.call_if_found(|mut etcd| async move { etcd.lease_revoke(id).await });
+                if revoke().await.is_err() {
+                    let _ = revoke().await;
+                }
             }
         });
     }

@@ -21,7 +21,7 @@ use sqlx::{Error, query, query_as, query_scalar};
 use tokio::time::Instant;
 
 pub use self::database::AdvisoryDatabase;
-use self::session::{Session, Sessions, failed, has_ended, with_timeout};
+use self::session::{Session, Sessions, has_ended, with_timeout};
 use self::session_lock::{SessionLock, millis};
 use self::statements::{HOLDER, LOCK, LOCK_NOT_AVAILABLE, SET_LOCK_TIMEOUT, START_LEASE, TRY_LOCK, UNLOCK_ALL};
 use super::owner_names::OwnerNames;
@@ -66,7 +66,6 @@ impl PostgresAdvisory {
     }
 
     async fn acquire_by_deadline(&self, request: &Request) -> Result<Option<Acquired>, LockError> {
-        let service = &self.sessions.service;
         let mut session = self.sessions.get().await?;
         for (i, resource) in request.resources.iter().enumerate() {
             let mut locked = self.lock(&mut session, resource, request).await;
@@ -74,13 +73,13 @@ impl PostgresAdvisory {
                 session = self.sessions.replace(session).await?;
                 locked = self.lock(&mut session, resource, request).await;
             }
-            if !locked.map_err(|error| failed(service, error))? {
+            if !locked.map_err(|error| self.sessions.failed(error))? {
                 self.unlock_all(session).await;
                 return Ok(None);
             }
         }
         let (owner, started) = (self.owners.next(), Instant::now());
-        self.start_lease(&mut session, request.lease, &owner).await.map_err(|error| failed(service, error))?;
+        self.start_lease(&mut session, request.lease, &owner).await.map_err(|error| self.sessions.failed(error))?;
         let valid_until = started + request.lease.usable();
         if Instant::now() >= valid_until {
             return Err(LockError::Lapsed { lease: request.lease.get(), elapsed: started.elapsed() });
@@ -95,7 +94,9 @@ impl PostgresAdvisory {
     async fn lock(&self, session: &mut Session, resource: &Resource, request: &Request) -> Result<bool, Error> {
         let timeout = self.sessions.service.timeout;
         let connection = &mut session.connection;
-        let try_lock = query_scalar(TRY_LOCK).bind(resource.as_str()).fetch_one(&mut *connection);
+        // Not shorter than the time between two statements of one acquisition may be.
+        let idle_limit = format!("{}ms", request.lease.get().max(2 * timeout).as_millis());
+        let try_lock = query_scalar(TRY_LOCK).bind(resource.as_str()).bind(idle_limit).fetch_one(&mut *connection);
         if with_timeout(timeout, try_lock).await? {
             return Ok(true);
         }
@@ -135,7 +136,7 @@ impl PostgresAdvisory {
             session = self.sessions.replace(session).await?;
             answer = self.query_holder(&mut session, resource).await;
         }
-        let found = answer.map_err(|error| failed(&self.sessions.service, error))?;
+        let found = answer.map_err(|error| self.sessions.failed(error))?;
         self.sessions.put_back(session);
         Ok(found.map(|(name,)| Holder { name, token: None }))
     }

@@ -1,5 +1,6 @@
 //! Sessions with the server, each for one lock at a time, reused once it was released properly. A session that is
-//! dropped is closed and never reused: its locks end with its socket.
+//! dropped is closed and never reused: its locks end with its socket. What has ended or silenced one session may have
+//! done the same to the idle ones, so they are closed with it.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -52,9 +53,16 @@ impl Sessions {
 
     /// A new session, because the server had closed this one.
     pub(super) async fn replace(&self, broken: Session) -> Result<Session, LockError> {
-        // The same cause has most likely ended the other idle sessions.
         self.idle().clear();
         self.open(broken.permit).await
+    }
+
+    /// Classifies the failure of a statement. The caller closes its session.
+    pub(super) fn failed(&self, error: Error) -> LockError {
+        if has_ended(&error) || is_silent(&error) {
+            self.idle().clear();
+        }
+        failed(&self.service, error)
     }
 
     /// Makes the session available again. It must hold no lock and have no idle timeout any more.
@@ -111,8 +119,13 @@ pub(super) fn has_ended(error: &Error) -> bool {
     }
 }
 
+/// Whether the session did not answer in time.
+fn is_silent(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == ErrorKind::TimedOut)
+}
+
 /// Classifies the failure.
-pub(super) fn failed(service: &Service, error: Error) -> LockError {
+fn failed(service: &Service, error: Error) -> LockError {
     let refused_by_server =
         |code: &str| code.starts_with("28") || code.starts_with("3D") || code == "53300" || code == "57P03";
     match &error {

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::session::{Session, Sessions, failed, has_ended, with_timeout};
+use super::session::{Session, Sessions, has_ended, with_timeout};
 use super::statements::{EXTEND_LEASE, RELEASE};
 use crate::lock_backend::{HeldLock, LockFuture};
 use crate::{Lease, LockError, ReleaseOutcome, Resource};
@@ -45,7 +45,7 @@ impl SessionLock {
                 slot.take();
                 Err(lost())
             }
-            Err(error) => Err(failed(service, error)),
+            Err(error) => Err(self.sessions.failed(error)),
         }
     }
 
@@ -71,7 +71,7 @@ impl SessionLock {
                 if ended_by_server || Instant::now() >= *self.lease_end() {
                     Ok(ReleaseOutcome::NotHeld)
                 } else {
-                    Err(failed(service, error))
+                    Err(self.sessions.failed(error))
                 }
             }
         }

@@ -3,11 +3,15 @@
 //! Advisory locks have numbers, not names, so a resource is locked by the hash of its name. Two names with the
 //! same hash exclude each other, which is safe.
 
-pub(super) const TRY_LOCK: &str = "select pg_try_advisory_lock(hashtextextended($1, 0))";
+/// Also limits how long the session may be idle, so that the server ends it, and its lock with it, should the client
+/// never learn that it has the lock.
+pub(super) const TRY_LOCK: &str =
+    "select pg_try_advisory_lock(hashtextextended($1, 0)), set_config('idle_session_timeout', $2, false)";
 
 pub(super) const LOCK: &str = "select 1 from (select pg_advisory_lock(hashtextextended($1, 0))) as locked";
 
-pub(super) const UNLOCK_ALL: &str = "select pg_advisory_unlock_all()";
+/// Makes the session usable for another lock.
+pub(super) const UNLOCK_ALL: &str = "select pg_advisory_unlock_all(), set_config('idle_session_timeout', '0', false)";
 
 /// Limits the next wait for a lock.
 pub(super) const SET_LOCK_TIMEOUT: &str = "select set_config('lock_timeout', $1, false)";

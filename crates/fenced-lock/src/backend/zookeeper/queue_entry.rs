@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use zookeeper_client::{Acls, CreateMode, Error, EventType, MultiWriteError, MultiWriteResult};
 
 use super::folders::{belongs_to, folder, sequence_number};
-use super::session::Session;
+use super::session::{Session, is_unanswered};
 use crate::lock_backend::{HeldLock, LockFuture};
 use crate::request::Request;
 use crate::{Lease, LockError, ReleaseOutcome, Resource};
@@ -208,7 +208,7 @@ impl QueueEntry {
                     }
                     Err(Error::NoNode | Error::SessionExpired) => return Ok(ReleaseOutcome::NotHeld),
                     // The next try waits for a connection, or fails because the session has ended.
-                    Err(Error::ConnectionLoss) => lost_connection = true,
+                    Err(error) if is_unanswered(&error) => lost_connection = true,
                     Err(error) => return Err(self.session.failed(error)),
                 }
             }

@@ -16,6 +16,10 @@ use super::folders::belongs_to;
 use crate::LockError;
 use crate::backend::service::Service;
 
+/// Without a sign of life for as long, a connection counts as silent, and the session goes on on another one. Where
+/// two fifths of the session are less than this, they count instead.
+const SILENT_AFTER: Duration = Duration::from_secs(3);
+
 #[derive(Debug)]
 pub(super) struct Sessions {
     ensemble: ZookeeperEnsemble,
@@ -57,7 +61,10 @@ impl Sessions {
 impl Session {
     async fn open(ensemble: &ZookeeperEnsemble, service: &Service) -> Result<Self, LockError> {
         let before = Instant::now();
-        let connector = Client::connector().with_session_timeout(ensemble.session()).with_fail_eagerly();
+        let connector = Client::connector()
+            .with_session_timeout(ensemble.session())
+            .with_connection_timeout(SILENT_AFTER.min(ensemble.session() * 2 / 5))
+            .with_fail_eagerly();
         let client = connector.connect(ensemble.servers()).await.map_err(|error| failed(service, error))?;
         let timeout = client.session_timeout();
         if timeout != ensemble.session() {
@@ -139,7 +146,7 @@ impl Session {
             let deletions = folders.iter().map(|folder| self.delete_in_folder(folder, owner));
             match try_join_all(deletions).await {
                 Ok(_) => return,
-                Err(Error::ConnectionLoss) => tokio::time::sleep(self.service.timeout).await,
+                Err(error) if is_unanswered(&error) => tokio::time::sleep(self.service.timeout).await,
                 Err(error) => {
                     tracing::warn!(%error, owner, "nodes of a released lock not deleted; they remain until the session ends");
                     return;
@@ -209,15 +216,19 @@ async fn terminated(states: &mut StateWatcher) {
     }
 }
 
+/// Whether the connection ended or fell silent before the answer: the request may have been executed, and the session
+/// goes on on another connection. The library reports silence and errors of sockets as `Custom`.
+pub(super) fn is_unanswered(error: &Error) -> bool {
+    matches!(error, Error::ConnectionLoss | Error::Timeout | Error::Custom(_))
+}
+
 fn failed(service: &Service, error: Error) -> LockError {
     match error {
         Error::NoHosts | Error::NoAuth | Error::AuthFailed => service.refused(error),
-        Error::ConnectionLoss
-        | Error::SessionExpired
-        | Error::SessionMoved
-        | Error::Timeout
-        | Error::ClientClosed
-        | Error::Throttled => service.no_answer(error),
+        Error::SessionExpired | Error::SessionMoved | Error::ClientClosed | Error::Throttled => {
+            service.no_answer(error)
+        }
+        error if is_unanswered(&error) => service.no_answer(error),
         error => service.wrong_answer(error),
     }
 }
