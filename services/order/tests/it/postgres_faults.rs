@@ -92,6 +92,34 @@ async fn order_replaces_silent_connections_and_stops_while_they_are_silent() {
     }
 }
 
+#[tokio::test]
+async fn the_sweeper_and_the_reconciler_work_again_within_seconds_of_silent_connections() {
+    const AGAIN_WITHIN: Duration = Duration::from_secs(10);
+    let stack = Stack::start().await;
+    stack.put_stock("chair", 99).await;
+    let stock_url = through(&stack.stock_url, stack.stock_line.addr());
+    // Their connections are used by their background tasks alone from here on.
+    let inventory = start_inventory(&stock_url, &[("INVENTORY_SWEEP_MS", "100")]).await;
+    let orders_url = through(&stack.orders_url, stack.database_line.addr());
+    let envs = [("ORDER_DATABASE_URL", &*orders_url), ("ORDER_HOLD_SECONDS", "3"), ("ORDER_RECONCILE_MS", "100")];
+    let order = process::replica(&stack, "background", &envs).await;
+    let url = format!("{}/v1/orders", order.url);
+    let place = async |key: &str| {
+        let request = stack.http.post(&url).header("idempotency-key", key).json(&order_body("chair", 1));
+        assert_eq!(Reply::of(request).await.status, 201);
+    };
+    let settled = async || stack.available("chair").await == 99 && stack.order_status("hold").await == "cancelled";
+
+    place("hold").await;
+    stack.stock_line.silence_established();
+    stack.database_line.silence_established();
+    let silent = Instant::now();
+    let limit = Duration::from_secs(3) + AGAIN_WITHIN;
+    timeout(limit, eventually("the hold expires, and its order with it", settled)).await.expect("within seconds");
+    println!("expired and reconciled {:?} after the silence began, with a hold of 3 s", silent.elapsed());
+    drop((inventory, order));
+}
+
 async fn run_sql(database: &PgPool, statement: String) {
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(database).await.expect("a statement");
 }
