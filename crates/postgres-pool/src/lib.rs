@@ -14,6 +14,6 @@ mod migration;
 mod pool;
 mod settings;
 
-pub use migration::migrate;
+pub use migration::{MigrationError, Session, migrate};
 pub use pool::Pool;
 pub use settings::PoolSettings;

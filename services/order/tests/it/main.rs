@@ -11,6 +11,7 @@ mod lifecycle;
 mod lock_backends;
 mod lock_nodes;
 mod lost_replies;
+mod migrations;
 mod openapi;
 mod outages;
 mod outcome_unknown;
