@@ -9,6 +9,8 @@ use sqlx::{
 };
 use tokio::time::{Instant, interval_at, sleep_until, timeout};
 
+use crate::sessions::{SessionError, require_own_sessions};
+
 /// The longest migration. Replicas that start together migrate one after the other, so the last one waits for all the
 /// others.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -21,6 +23,9 @@ pub enum MigrationError {
     /// Postgres is unavailable, or refused the connection.
     #[error("no connection to the database")]
     Connection(#[from] sqlx::Error),
+    /// The lock of migrations would stay at a session that the pooler gives to another client.
+    #[error(transparent)]
+    Sessions(#[from] SessionError),
     /// A newer binary has migrated the database.
     #[error("database schema is at version {database}, this binary knows up to {binary}: start a newer binary")]
     NewerSchema {
@@ -59,7 +64,7 @@ impl fmt::Display for Session {
 /// Brings the schema up to date, runs `then` on the same connection, and closes it. Logs for which session it waits.
 ///
 /// # Errors
-/// The URL is not one of Postgres, no connection could be made, a newer binary has migrated the database, a migration or
+/// The URL is not one of Postgres, a transaction pooler is in between, no connection could be made, a newer binary has migrated the database, a migration or
 /// `then` failed, or all of it took longer than a minute.
 pub async fn migrate<E: From<MigrationError>>(
     url: &str,
@@ -69,6 +74,7 @@ pub async fn migrate<E: From<MigrationError>>(
 ) -> Result<(), E> {
     let deadline = Instant::now() + LIMIT;
     let options = PgConnectOptions::from_str(url).map_err(MigrationError::from)?.application_name(application);
+    require_own_sessions(&options).await.map_err(MigrationError::from)?;
     let (mut connection, pid) =
         timeout(LIMIT, connect(&options)).await.map_err(|_| MigrationError::Overdue)?.map_err(MigrationError::from)?;
     let mut migrated = pin!(async {

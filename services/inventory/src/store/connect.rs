@@ -2,7 +2,7 @@
 
 use std::{str::FromStr as _, time::Duration};
 
-use postgres_pool::{MigrationError, Pool, PoolSettings};
+use postgres_pool::{MigrationError, Pool, PoolSettings, SessionError};
 use sqlx::{Connection as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
 
 /// The server's limit for a statement of this service.
@@ -45,9 +45,23 @@ pub enum ConnectError {
     /// A migration failed, took too long, or the schema is not one of this service.
     #[error("the database could not be migrated")]
     Migration(#[from] MigrationError),
+    /// A transaction pooler is in between.
+    #[error(transparent)]
+    Sessions(#[from] SessionError),
     /// Unsafe strategies could have oversold in it.
     #[error("this database was set up for the lab, where stock is not guarded: use another database, or --lab")]
     LabDatabase,
+}
+
+impl ConnectError {
+    /// A setting must change: no retry helps.
+    pub fn is_configuration(&self) -> bool {
+        let shared = |error: &SessionError| matches!(error, SessionError::Shared);
+        match self {
+            Self::Sessions(error) | Self::Migration(MigrationError::Sessions(error)) => shared(error),
+            Self::Connection(_) | Self::Migration(_) | Self::LabDatabase => false,
+        }
+    }
 }
 
 /// Migrates the schema, and connects when the database is first used.
@@ -59,6 +73,9 @@ pub(super) async fn connect(database: &Database) -> Result<Pool, ConnectError> {
         prepare_lab(connection, database.lab).await
     })
     .await?;
+    if database.url != database.migrate_url {
+        postgres_pool::require_own_sessions(&database.url.parse()?).await?;
+    }
     let pool = PoolSettings {
         application: "inventory",
         connections: database.pool,

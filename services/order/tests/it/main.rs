@@ -19,6 +19,7 @@ mod paused_before_write;
 mod paused_write;
 mod payments;
 mod placement;
+mod poolers;
 mod postgres_faults;
 mod process;
 mod requests;
