@@ -12,8 +12,10 @@ mod executor;
 mod health;
 mod migration;
 mod pool;
+mod sessions;
 mod settings;
 
-pub use migration::migrate;
+pub use migration::{MigrationError, Session, migrate};
 pub use pool::Pool;
+pub use sessions::{SessionError, require_own_sessions};
 pub use settings::PoolSettings;

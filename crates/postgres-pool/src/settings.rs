@@ -32,15 +32,26 @@ impl PoolSettings<'_> {
     pub fn pool(self, url: &str) -> Result<Pool, sqlx::Error> {
         let Self { application, connections, statement_timeout, options } = self;
         let health = Arc::new(Health::default());
-        let connect = PgConnectOptions::from_str(url)?
-            .application_name(application)
-            .options(options.iter().copied())
-            .options([("statement_timeout", statement_timeout.as_millis().to_string())]);
+        let connect = PgConnectOptions::from_str(url)?.application_name(application);
+        let limit = statement_timeout.as_millis().to_string();
+        let settings = options.iter().copied().chain([("statement_timeout", limit.as_str())]);
+        let (names, values): (Vec<_>, Vec<_>) =
+            settings.map(|(name, value)| (name.to_owned(), value.to_owned())).unzip();
         let tested = Arc::clone(&health);
         let connections = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_LIMIT)
             .test_before_acquire(false)
+            // Not as start-up options, which poolers refuse or drop.
+            .after_connect(move |connection, _| {
+                let (names, values) = (names.clone(), values.clone());
+                Box::pin(async move {
+                    let set =
+                        "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as s (name, value)";
+                    let set = sqlx::query(set).persistent(false).bind(names).bind(values);
+                    set.execute(connection).await.map(drop)
+                })
+            })
             .before_acquire(move |connection, meta| {
                 let health = Arc::clone(&tested);
                 Box::pin(async move { Ok(health.is_usable(connection, meta).await) })

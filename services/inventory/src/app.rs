@@ -46,7 +46,11 @@ impl App {
         Database::check_url(&migrate_url).context(Setting("INVENTORY_MIGRATE_URL"))?;
         let database = Database { url, migrate_url, pool: config.pool, lab: config.lab };
         let locks = stock_locks(config)?;
-        let db = StockDb::connect(&database).await.context("INVENTORY_DATABASE_URL, INVENTORY_MIGRATE_URL")?;
+        let urls = "INVENTORY_DATABASE_URL, INVENTORY_MIGRATE_URL";
+        let db = match StockDb::connect(&database).await {
+            Err(error) if error.is_configuration() => Err(error).context(Setting(urls)),
+            connected => connected.context(urls),
+        }?;
         let lab = config.lab.then(Lab::default);
         let changes = ReservationChanges { db: db.clone(), locks, lab: lab.clone() };
         let interval = Duration::from_millis(config.sweep_ms);

@@ -23,7 +23,8 @@ pub struct Config {
     /// Address to listen on; port 0 picks a free one, printed on stdout.
     #[arg(long, env = "INVENTORY_LISTEN", default_value = "127.0.0.1:8081")]
     pub listen: SocketAddr,
-    /// Postgres database of this service, as the role inventory_service or a role that may become it.
+    /// Postgres database of this service, as the role inventory_service or a role that may become it; a pooler in between
+    /// must pool sessions, not transactions.
     #[arg(long, env = "INVENTORY_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
     /// The same database as its owner or a superuser, to migrate it at start; by default INVENTORY_DATABASE_URL.

@@ -8,6 +8,7 @@ use contract::LockKind;
 use fenced_lock::{
     AdvisoryDatabase, ClientName, EtcdEndpoints, Lease, Locks, NodeTimeout, Nodes, Options, ZookeeperEnsemble,
 };
+use postgres_pool::{MigrationError, SessionError};
 use service_kit::{
     limits::Limits,
     serve::{self, Readiness},
@@ -66,7 +67,12 @@ impl App {
             pauses: config.lab.then(WritePauses::default),
         };
         section.lock(config.strategy).context(Setting("ORDER_STRATEGY"))?;
-        db.migrate().await.context("the order database could not be migrated")?;
+        match db.migrate().await {
+            Err(error @ MigrationError::Sessions(SessionError::Shared)) => {
+                Err(error).context(Setting("ORDER_DATABASE_URL"))
+            }
+            migrated => migrated.context("the order database could not be migrated"),
+        }?;
         let placement = OrderPlacement {
             batcher: Batcher::new(section, config.max_batch),
             db,

@@ -31,7 +31,7 @@ pub struct Config {
     /// Address to listen on; port 0 picks a free one, printed on stdout.
     #[arg(long, env = "ORDER_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Postgres database of this service, migrated at start.
+    /// Postgres database of this service, migrated at start; a pooler in between must pool sessions, not transactions.
     #[arg(long, env = "ORDER_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
     /// Connections to Postgres, from 1 to 1000; a query waits up to a second for a free one.
@@ -52,7 +52,7 @@ pub struct Config {
     /// ZooKeeper ensemble, host:port[,host:port…], required by the strategy zookeeper-fenced.
     #[arg(long, env = "ORDER_ZOOKEEPER")]
     pub zookeeper: Option<String>,
-    /// Postgres database for advisory locks, without a pooler in between; required by the strategy postgres-advisory.
+    /// Postgres database for advisory locks, without a transaction pooler in between; required by the strategy postgres-advisory.
     #[arg(long, env = "ORDER_ADVISORY_URL", hide_env_values = true)]
     pub advisory_url: Option<String>,
     /// Lease of the lock in milliseconds, from 600 to 86400000. Long enough for payment and reservation; a crashed

@@ -2,6 +2,7 @@
 
 mod etcd;
 mod instance;
+mod pgbouncer;
 mod postgres;
 mod readiness;
 mod redis;
@@ -10,5 +11,6 @@ mod zookeeper;
 
 pub use self::redis::{RedisNode, redis_nodes};
 pub use etcd::Etcd;
+pub use pgbouncer::{PgBouncer, Pooling};
 pub use postgres::{Postgres, PostgresOptions};
 pub use zookeeper::Zookeeper;

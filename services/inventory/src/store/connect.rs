@@ -2,7 +2,7 @@
 
 use std::{str::FromStr as _, time::Duration};
 
-use postgres_pool::{Pool, PoolSettings};
+use postgres_pool::{MigrationError, Pool, PoolSettings, SessionError};
 use sqlx::{Connection as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
 
 /// The server's limit for a statement of this service.
@@ -42,12 +42,26 @@ pub enum ConnectError {
     /// Postgres is unavailable, or refused the connection.
     #[error("no connection to the database")]
     Connection(#[from] sqlx::Error),
-    /// A migration failed, or the schema is not one of this service.
+    /// A migration failed, took too long, or the schema is not one of this service.
     #[error("the database could not be migrated")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(#[from] MigrationError),
+    /// A transaction pooler is in between.
+    #[error(transparent)]
+    Sessions(#[from] SessionError),
     /// Unsafe strategies could have oversold in it.
     #[error("this database was set up for the lab, where stock is not guarded: use another database, or --lab")]
     LabDatabase,
+}
+
+impl ConnectError {
+    /// A setting must change: no retry helps.
+    pub fn is_configuration(&self) -> bool {
+        let shared = |error: &SessionError| matches!(error, SessionError::Shared);
+        match self {
+            Self::Sessions(error) | Self::Migration(MigrationError::Sessions(error)) => shared(error),
+            Self::Connection(_) | Self::Migration(_) | Self::LabDatabase => false,
+        }
+    }
 }
 
 /// Migrates the schema, and connects when the database is first used.
@@ -55,10 +69,13 @@ pub enum ConnectError {
 /// # Errors
 /// Postgres is unavailable, the database is not one of this service, or it is one of the lab and the lab is off.
 pub(super) async fn connect(database: &Database) -> Result<Pool, ConnectError> {
-    postgres_pool::migrate(&database.migrate_url, "inventory-migrate", async |connection| {
-        migrate(connection, database.lab).await
+    postgres_pool::migrate(&database.migrate_url, "inventory-migrate", &MIGRATIONS, async |connection| {
+        prepare_lab(connection, database.lab).await
     })
     .await?;
+    if database.url != database.migrate_url {
+        postgres_pool::require_own_sessions(&database.url.parse()?).await?;
+    }
     let pool = PoolSettings {
         application: "inventory",
         connections: database.pool,
@@ -69,8 +86,7 @@ pub(super) async fn connect(database: &Database) -> Result<Pool, ConnectError> {
     Ok(pool.pool(&database.url)?)
 }
 
-async fn migrate(migrating: &mut PgConnection, lab: bool) -> Result<(), ConnectError> {
-    MIGRATIONS.run(&mut *migrating).await?;
+async fn prepare_lab(migrating: &mut PgConnection, lab: bool) -> Result<(), ConnectError> {
     if lab {
         set_up_lab(migrating).await?;
     } else if is_lab_database(migrating).await? {

@@ -3,11 +3,8 @@
 
 use std::time::Duration;
 
-use postgres_pool::{Pool, PoolSettings};
-use sqlx::{
-    PgConnection,
-    migrate::{MigrateError, Migrator},
-};
+use postgres_pool::{MigrationError, Pool, PoolSettings};
+use sqlx::migrate::Migrator;
 
 use crate::domain::error::OrderError;
 
@@ -42,9 +39,8 @@ impl Database {
     ///
     /// # Errors
     /// The database is unreachable or silent, or a newer version has migrated it.
-    pub async fn migrate(&self) -> Result<(), MigrateError> {
-        let run = async |connection: &mut PgConnection| MIGRATIONS.run(connection).await;
-        postgres_pool::migrate(&self.url, "order-migrate", run).await
+    pub async fn migrate(&self) -> Result<(), MigrationError> {
+        postgres_pool::migrate(&self.url, "order-migrate", &MIGRATIONS, async |_| Ok(())).await
     }
 
     /// # Errors

@@ -328,7 +328,7 @@ pub(crate) async fn start_inventory(database: &str, more: &[(&str, &str)]) -> In
 }
 
 /// Tests run from `target/<profile>/deps`; binaries lie one folder up.
-fn beside_this_test(name: &str) -> PathBuf {
+pub(crate) fn beside_this_test(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a path");
     let program = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>").join(name);
     assert!(program.exists(), "{} is missing: build it first, `cargo build -p {name}`", program.display());

@@ -10,6 +10,7 @@
 //! Source: Postgres, "Advisory Locks" and "Client Connection Defaults".
 
 mod database;
+mod pooler;
 mod session;
 mod session_lock;
 mod statements;
@@ -41,7 +42,7 @@ impl Locks {
     /// Each lock has a session of its own and lives no longer than that session. `valid_until` is the end of the
     /// lease by this machine's clock; the server ends a session that was idle for as long as the lease. Another end
     /// of the session (a restart, `pg_terminate_backend`) ends the lock early and is noticed only by the next
-    /// extend or release. Needs direct connections: no transaction pooler in between.
+    /// extend or release. Needs sessions of its own: behind a transaction pooler every call fails with an error that says so.
     ///
     /// Connects at its first use; never fails because Postgres is down.
     pub fn postgres_advisory(database: AdvisoryDatabase, options: Options) -> Self {

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions as _, Error, query};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use super::database::AdvisoryDatabase;
+use super::pooler::shares_sessions;
 use super::statements::{CHECK_CLIENT, NO_STATEMENT_TIMEOUT};
 use crate::LockError;
 use crate::backend::service::Service;
@@ -25,6 +26,8 @@ pub(super) struct Sessions {
     pub(super) service: Service,
     permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<PgConnection>>>,
+    /// Set once it is known that no transaction pooler is in between.
+    direct: Arc<OnceCell<()>>,
 }
 
 #[derive(Debug)]
@@ -38,7 +41,7 @@ pub(super) struct Session {
 impl Sessions {
     pub(super) fn new(database: AdvisoryDatabase, service: Service) -> Self {
         let permits = Arc::new(Semaphore::new(database.max_sessions()));
-        Self { database, service, permits, idle: Arc::default() }
+        Self { database, service, permits, idle: Arc::default(), direct: Arc::default() }
     }
 
     /// An idle session, or a new one.
@@ -77,6 +80,7 @@ impl Sessions {
     }
 
     async fn open(&self, permit: OwnedSemaphorePermit) -> Result<Session, LockError> {
+        self.direct.get_or_try_init(|| self.require_own_sessions()).await?;
         let connect = async {
             let mut connection = self.database.options().connect().await?;
             query(NO_STATEMENT_TIMEOUT).execute(&mut connection).await?;
@@ -93,6 +97,19 @@ impl Sessions {
             return Err(self.service.unexpected(reason));
         }
         Ok(Session { connection, reused: false, permit })
+    }
+
+    async fn require_own_sessions(&self) -> Result<(), LockError> {
+        let shared = async {
+            let shared = shares_sessions(self.database.options()).await;
+            shared.map_err(|error| failed(&self.service, error))
+        };
+        if self.service.with_timeout(shared).await? {
+            let reason = "a pooler lends sessions for a transaction only, where a lock would stay behind: set \
+                          pool_mode = session for this database in PgBouncer, or connect to Postgres directly";
+            return Err(self.service.unexpected(reason));
+        }
+        Ok(())
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {
