@@ -67,15 +67,15 @@ async fn the_least_privileged_user_can_do_all_that_the_protocol_does() {
     let nodes = nodes(3).await;
     allow_only_what_is_needed(&nodes).await;
     // Unequal counters, so that a token is sealed too.
-    nodes[1].command(&["SET", "fence:sku:1", "7"]).await.expect("a counter");
-    nodes[2].command(&["SET", "fence:sku:1", "3"]).await.expect("a counter");
+    nodes[1].command(&["SET", "fence:{sku:1}", "7"]).await.expect("a counter");
+    nodes[2].command(&["SET", "fence:{sku:1}", "3"]).await.expect("a counter");
     let (ours, theirs) = (as_user(&nodes, "lock:s3cret"), as_user(&nodes, "lock:s3cret"));
     ours.ready().await.expect("a quorum");
     let grant = granted(&ours, &resource("sku:1"), long_lease()).await;
     grant.extend(long_lease()).await.expect("still held");
     let waiting = tokio::spawn(async move { granted_in_time(&theirs, &resource("sku:1"), long_lease()).await });
     eventually("the waiter is registered", async || {
-        nodes[0].command(&["ZCARD", "wait:sku:1"]).await.expect("a count") == "1"
+        nodes[0].command(&["ZCARD", "wait:{sku:1}"]).await.expect("a count") == "1"
     })
     .await;
     assert_eq!(grant.release().await.expect("a quorum"), ReleaseOutcome::Released);

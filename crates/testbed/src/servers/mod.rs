@@ -8,7 +8,7 @@ mod redis;
 pub(crate) mod server;
 mod zookeeper;
 
-pub use self::redis::{RedisNode, redis_nodes};
+pub use self::redis::{RedisNode, redis_cluster, redis_nodes, single_shard_nodes};
 pub use etcd::Etcd;
 pub use postgres::{Postgres, PostgresOptions};
 pub use zookeeper::Zookeeper;
