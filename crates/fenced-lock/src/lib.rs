@@ -76,7 +76,7 @@ pub use grant::{Grant, Grants};
 pub use holder::Holder;
 pub use lease::{Lease, LeaseOutOfRange};
 pub use locks::Locks;
-pub use nodes::{InvalidNodes, NodeUrl, Nodes};
+pub use nodes::{InvalidNodes, NodeUrl, Nodes, UnsuitableNode};
 pub use options::{ClientName, CounterTtl, InvalidOption, NodeTimeout, Options};
 pub use release_outcome::ReleaseOutcome;
 pub use resource::{InvalidResource, Resource};

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::request::Request;
-use crate::{Holder, Lease, LockError, ReleaseOutcome, Resource, Token};
+use crate::{Holder, Lease, LockError, ReleaseOutcome, Resource, Token, UnsuitableNode};
 
 /// How often the holder is read where the backend does not report changes.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -51,6 +51,11 @@ pub(crate) trait LockBackend: Debug + Send + Sync {
 
     /// Whether the service, or a quorum of the nodes, answers.
     fn ready(&self) -> LockFuture<'_, ()>;
+
+    /// Whether servers that answer by now cannot vote.
+    fn check_nodes(&self) -> BoxFuture<'_, Result<(), UnsuitableNode>> {
+        std::future::ready(Ok(())).boxed()
+    }
 
     /// Whether the callers of this process queue for each resource before they reach the backend.
     fn needs_local_queue(&self) -> bool {

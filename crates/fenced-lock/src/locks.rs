@@ -12,7 +12,7 @@ use crate::grant_inner::GrantInner;
 use crate::lock_backend::{Acquired, LockBackend, Notification};
 use crate::queue::{Queues, Ticket};
 use crate::request::Request;
-use crate::{Holder, Lease, LockError, Options, Resource, Token, Wait, metrics};
+use crate::{Holder, Lease, LockError, Options, Resource, Token, UnsuitableNode, Wait, metrics};
 
 /// Distributed locks of one backend. Cheap to clone; clones share connections and queues.
 #[derive(Clone, Debug)]
@@ -170,6 +170,19 @@ impl Locks {
     /// [`LockError::QuorumUnavailable`] or [`LockError::Unavailable`] where no quorum, or not the service, answers.
     pub async fn ready(&self) -> Result<(), LockError> {
         self.backend.ready().await
+    }
+
+    /// Connects to the lock nodes, and checks that those that answer are independent servers. Takes at most two seconds;
+    /// nodes that do not answer are checked once they do, and until then and afterwards the votes of an unsuitable node
+    /// are not counted. For the start of a service. Other backends have nothing to check.
+    ///
+    /// # Errors
+    /// The first [`UnsuitableNode`].
+    ///
+    /// # Cancel safety
+    /// The check changes nothing on the nodes.
+    pub async fn check_nodes(&self) -> Result<(), UnsuitableNode> {
+        self.backend.check_nodes().await
     }
 
     async fn acquire(

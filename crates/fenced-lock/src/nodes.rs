@@ -1,6 +1,7 @@
 //! The addresses of the lock nodes. They are parsed here; nothing here connects.
 
 use std::fmt;
+use std::sync::Arc;
 
 use url::Url;
 
@@ -47,6 +48,34 @@ pub enum InvalidNodes {
     /// A node that counts twice could make a majority of its own.
     #[error("lock node {0} is named twice")]
     Duplicate(String),
+}
+
+/// A server that answers at the address of a lock node and cannot vote as one. Its votes are not counted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnsuitableNode {
+    /// The server would vote twice, so that it could make a majority with fewer others.
+    #[error("lock nodes {first} and {second} are one server: name every server once")]
+    SameServer {
+        /// Host and port.
+        first: Arc<str>,
+        /// Another name of the same server.
+        second: Arc<str>,
+    },
+    /// A cluster with several shards, of which each has the locks of some resources only.
+    #[error(
+        "lock node {node} has only some of the hash slots of its cluster: \
+         name independent servers, or clusters of a single shard"
+    )]
+    Shard {
+        /// Host and port.
+        node: Arc<str>,
+    },
+    /// A replica is no independent server, and cannot be written to.
+    #[error("lock node {node} is a replica in a cluster: name the primary of a cluster of a single shard")]
+    Replica {
+        /// Host and port.
+        node: Arc<str>,
+    },
 }
 
 impl NodeUrl {

@@ -22,4 +22,7 @@ pub use folder::Folder;
 pub use mode::Mode;
 pub use processes::{Process, ProcessSpec};
 pub use proxy::Proxy;
-pub use servers::{Etcd, PgBouncer, Pooling, Postgres, PostgresOptions, RedisNode, Zookeeper, redis_nodes};
+pub use servers::{
+    Etcd, PgBouncer, Pooling, Postgres, PostgresOptions, RedisNode, Zookeeper, redis_cluster, redis_nodes,
+    single_shard_nodes,
+};

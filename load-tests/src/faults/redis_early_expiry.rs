@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::context::{FaultContext, FaultTarget};
 use super::event::FaultEvent;
 use super::spec::{FaultSpec, LONG_PAYMENT, Needs};
-use super::steps::lock_probe::{lock_key, stored_locks};
+use super::steps::lock_probe::{lock_key, stored_locks, wait_key};
 use super::steps::poll::POLL_INTERVAL;
 
 /// Deletes the key, and wakes the first waiter at this node, as a real expiry would.
@@ -58,7 +58,7 @@ async fn expire(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
         let mut locks = stored_locks(context, &node).await?;
         locks.retain(|lock| !expired.contains(&lock.sku));
         for lock in locks {
-            let (key, queue) = (lock_key(&lock.sku), format!("wait:sku:{}", lock.sku));
+            let (key, queue) = (lock_key(&lock.sku), wait_key(&lock.sku));
             if node.command(&["EVAL", EXPIRE, "2", &key, &queue]).await? == "1" {
                 expired.push(lock.sku);
             }

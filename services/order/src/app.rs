@@ -45,10 +45,11 @@ pub struct App {
 }
 
 impl App {
-    /// Wires everything; connects to Postgres alone, to migrate it.
+    /// Wires everything; connects to Postgres, to migrate it, and to the lock nodes, to check them. Lock nodes that do not
+    /// answer are waited for up to two seconds and do not matter here.
     ///
     /// # Errors
-    /// The configuration cannot work, or the database does not answer.
+    /// The configuration cannot work, lock nodes are not independent servers, or the database does not answer.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         config.check().context(Setting("configuration"))?;
         let (lease, locks) = (Lease::new(config.lease()).context(Setting("ORDER_LOCK_LEASE_MS"))?, locks(config)?);
@@ -67,6 +68,9 @@ impl App {
             pauses: config.lab.then(WritePauses::default),
         };
         section.lock(config.strategy).context(Setting("ORDER_STRATEGY"))?;
+        if let Some(redlock) = section.locks.get(&LockKind::Redlock) {
+            redlock.check_nodes().await.context(Setting("ORDER_LOCK_NODES"))?;
+        }
         match db.migrate().await {
             Err(error @ MigrationError::Sessions(SessionError::Shared)) => {
                 Err(error).context(Setting("ORDER_DATABASE_URL"))

@@ -43,7 +43,8 @@ pub struct Config {
     /// Bearer token for inventory.
     #[arg(long, env = "ORDER_INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]
     pub inventory_token: String,
-    /// Independent Redis nodes of the lock: an odd number of redis:// URLs.
+    /// Independent Redis nodes of the lock: an odd number of redis:// URLs, each of another server. Where cluster mode is
+    /// enabled, each node must have all hash slots.
     #[arg(long, env = "ORDER_LOCK_NODES", required = true)]
     pub lock_nodes: String,
     /// Endpoints of an etcd cluster, required by the strategy etcd-fenced.

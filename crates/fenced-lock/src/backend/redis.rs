@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 
 use super::redlock::Redlock;
 use crate::lock_backend::{Acquired, LockBackend, LockFuture, Notification};
 use crate::request::Request;
-use crate::{Holder, Locks, NodeUrl, Options, Resource};
+use crate::{Holder, Locks, NodeUrl, Options, Resource, UnsuitableNode};
 
 impl Locks {
     /// One Redis node, without tokens, in the manner of Redisson's `RLock`.
@@ -45,5 +46,9 @@ impl LockBackend for SingleNode {
 
     fn ready(&self) -> LockFuture<'_, ()> {
         self.0.ready()
+    }
+
+    fn check_nodes(&self) -> BoxFuture<'_, Result<(), UnsuitableNode>> {
+        self.0.check_nodes()
     }
 }

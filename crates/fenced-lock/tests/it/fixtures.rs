@@ -89,6 +89,29 @@ impl Fixture for FiveNodes {
     }
 }
 
+/// Redlock over nodes with cluster mode enabled, each of which has all hash slots.
+pub(crate) struct SingleShardNodes(FiveNodes);
+
+impl Fixture for SingleShardNodes {
+    const NO_TOKENS: Option<&'static str> = None;
+
+    async fn start() -> Self {
+        Self(FiveNodes(testbed::single_shard_nodes(5).await.expect("redis nodes")))
+    }
+
+    fn addrs(&self) -> Vec<SocketAddr> {
+        self.0.addrs()
+    }
+
+    fn client_at(&self, addrs: &[SocketAddr], options: Options) -> Locks {
+        self.0.client_at(addrs, options)
+    }
+
+    async fn remaining_entries(&self, resource: &Resource) -> Vec<String> {
+        self.0.remaining_entries(resource).await
+    }
+}
+
 /// One Redis node.
 pub(crate) struct SingleNode(Vec<RedisNode>);
 

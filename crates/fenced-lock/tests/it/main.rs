@@ -6,6 +6,7 @@ mod elections;
 mod examples;
 mod faults;
 mod fixtures;
+mod independence;
 mod limits;
 mod metrics;
 mod nodes;
@@ -22,6 +23,7 @@ mod watchdog;
 
 conformance::suite!(redis, crate::fixtures::SingleNode);
 conformance::suite!(redlock, crate::fixtures::FiveNodes);
+conformance::suite!(redlock_in_cluster_mode, crate::fixtures::SingleShardNodes);
 conformance::suite!(etcd, crate::fixtures::OneEtcd);
 conformance::suite!(zookeeper, crate::fixtures::OneZookeeper);
 conformance::suite!(postgres_advisory, crate::fixtures::OnePostgres);

@@ -82,7 +82,7 @@ async fn acquisitions_holds_and_tokens_are_counted_and_no_resource_is_a_label() 
     let nodes = nodes(3).await;
     let locks = redlock(&nodes);
     for (node, counter) in nodes.iter().zip(["10", "20", "30"]) {
-        node.command(&["SET", "fence:sku:1", counter]).await.expect("a counter");
+        node.command(&["SET", "fence:{sku:1}", counter]).await.expect("a counter");
     }
     let grant = granted(&locks, &resource("sku:1"), long_lease()).await;
     assert_contended(&locks, &resource("sku:1")).await;

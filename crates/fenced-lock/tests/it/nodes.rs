@@ -17,15 +17,15 @@ async fn a_grant_is_on_every_node_in_the_documented_format() {
     let grant = granted(&locks, &resource("sku:42"), long_lease()).await;
     let start = format!("owner:{}:token:1:expiry:", grant.owner());
     eventually("the lock is on all nodes", async || {
-        let values = values(&nodes, "lock:sku:42").await;
+        let values = values(&nodes, "lock:{sku:42}").await;
         values.iter().all(|value| {
             let expiry = value.strip_prefix(&start).and_then(|expiry| expiry.parse::<u64>().ok());
             expiry.is_some_and(|millis| millis > 1_600_000_000_000)
         })
     })
     .await;
-    assert_eq!(values(&nodes, "fence:sku:42").await, ["1"; 5]);
-    let ttl = nodes[0].command(&["PTTL", "fence:sku:42"]).await.expect("a TTL");
+    assert_eq!(values(&nodes, "fence:{sku:42}").await, ["1"; 5]);
+    let ttl = nodes[0].command(&["PTTL", "fence:{sku:42}"]).await.expect("a TTL");
     assert!(ttl.parse::<u64>().is_ok_and(|ttl| ttl > 24 * 3600 * 1000), "a counter outlives every lease: {ttl}");
 }
 
@@ -99,7 +99,7 @@ async fn with_a_majority_hanging_it_fails_within_its_deadline_and_leaves_nothing
     }
     // The stopped nodes execute what they received: the acquire, and then its release.
     eventually("the resumed nodes have executed both", async || {
-        values(&nodes, "fence:sku:1").await.iter().all(|counter| counter == "1")
+        values(&nodes, "fence:{sku:1}").await.iter().all(|counter| counter == "1")
             && keys(&nodes, "sku:1").await.is_empty()
     })
     .await;
@@ -148,7 +148,7 @@ async fn a_node_that_cannot_be_reached_at_first_is_used_later() {
 async fn a_node_that_answers_wrongly_is_reported_as_wrong_answer() {
     let nodes = nodes(3).await;
     for node in &nodes[..2] {
-        node.command(&["LPUSH", "fence:sku:1", "no counter"]).await.expect("a list");
+        node.command(&["LPUSH", "fence:{sku:1}", "no counter"]).await.expect("a list");
     }
     let error = redlock(&nodes).try_lock(&resource("sku:1"), Wait::none(), long_lease()).await.expect_err("no quorum");
     let LockError::QuorumUnavailable { answered: 1, nodes: errors, .. } = &error else { panic!("{error:?}") };
@@ -199,7 +199,7 @@ async fn a_rolling_restart_during_work_is_survived() {
         // Each node takes part in a grant before the next one restarts, so that a quorum has the counters.
         eventually("the restarted node takes part in a grant", async || {
             let _ = probe.ready().await;
-            !values(&nodes[i..=i], "fence:sku:1").await[0].is_empty()
+            !values(&nodes[i..=i], "fence:{sku:1}").await[0].is_empty()
         })
         .await;
     }
@@ -228,11 +228,11 @@ async fn one_node_that_expires_early_does_not_lose_the_lock() {
     let locks = redlock(&nodes);
     let grant = granted(&locks, &resource("sku:1"), long_lease()).await;
     eventually("the lock is on all nodes", async || keys(&nodes, "sku:1").await.len() == 5).await;
-    nodes[2].command(&["DEL", "lock:sku:1"]).await.expect("a deleted key");
+    nodes[2].command(&["DEL", "lock:{sku:1}"]).await.expect("a deleted key");
     assert_contended(&redlock(&nodes), &resource("sku:1")).await;
     grant.extend(long_lease()).await.expect("four nodes hold the lock");
     eventually("the grant of the refused caller on one node is released", async || {
-        values(&nodes[2..=2], "lock:sku:1").await[0].is_empty()
+        values(&nodes[2..=2], "lock:{sku:1}").await[0].is_empty()
     })
     .await;
     assert_eq!(grant.release().await.expect("a quorum"), ReleaseOutcome::Released);
@@ -244,7 +244,7 @@ async fn a_lock_that_a_majority_forgot_is_lost() {
     let grant = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     eventually("the lock is on all nodes", async || keys(&nodes, "sku:1").await.len() == 5).await;
     for node in &nodes[..3] {
-        node.command(&["DEL", "lock:sku:1"]).await.expect("a deleted key");
+        node.command(&["DEL", "lock:{sku:1}"]).await.expect("a deleted key");
     }
     let error = grant.extend(long_lease()).await.expect_err("two of five are no quorum");
     assert!(matches!(error, LockError::Lost { .. }), "{error}");
@@ -263,7 +263,7 @@ async fn grants_whose_answers_were_lost_are_released() {
     let error = locks.try_lock(&resource("sku:1"), Wait::none(), long_lease()).await.expect_err("no quorum of answers");
     assert!(matches!(error, LockError::QuorumUnavailable { answered: 2, .. }), "{error}");
     eventually("the nodes have granted the lock and released it", async || {
-        values(&nodes, "fence:sku:1").await.iter().all(|counter| counter == "1")
+        values(&nodes, "fence:{sku:1}").await.iter().all(|counter| counter == "1")
             && keys(&nodes, "sku:1").await.is_empty()
     })
     .await;
@@ -278,12 +278,12 @@ async fn delayed_requests_are_released_when_they_arrive() {
         proxy.drop_to_upstream(true);
     }
     locks.try_lock(&resource("sku:1"), Wait::none(), long_lease()).await.expect_err("no quorum can be reached");
-    assert_eq!(values(&nodes[..3], "fence:sku:1").await, [""; 3]);
+    assert_eq!(values(&nodes[..3], "fence:{sku:1}").await, [""; 3]);
     for proxy in &proxies {
         proxy.heal();
     }
     eventually("the nodes have granted the lock and released it", async || {
-        values(&nodes, "fence:sku:1").await.iter().all(|counter| counter == "1")
+        values(&nodes, "fence:{sku:1}").await.iter().all(|counter| counter == "1")
             && keys(&nodes, "sku:1").await.is_empty()
     })
     .await;

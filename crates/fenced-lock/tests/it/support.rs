@@ -104,7 +104,7 @@ pub(crate) async fn keys(nodes: &[RedisNode], resource: &str) -> Vec<String> {
     let mut keys = Vec::new();
     for (i, node) in nodes.iter().enumerate() {
         for kind in ["lock", "wait"] {
-            let key = format!("{kind}:{resource}");
+            let key = format!("{kind}:{{{resource}}}");
             if node.command(&["EXISTS", &key]).await.expect("an answer") == "1" {
                 keys.push(format!("{key} on node {i}"));
             }
@@ -132,7 +132,7 @@ pub(crate) async fn connected(locks: &Locks, nodes: &[RedisNode]) {
         let grant = granted_in_time(locks, &warm_up, long_lease()).await;
         let mut everywhere = false;
         for _ in 0..20 {
-            everywhere = values(nodes, "lock:warm-up").await.iter().all(|value| value.contains(grant.owner()));
+            everywhere = values(nodes, "lock:{warm-up}").await.iter().all(|value| value.contains(grant.owner()));
             if everywhere {
                 break;
             }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use fenced_lock::{LockError, Locks, NodeError, NodeUrl, Nodes, ReleaseOutcome, Token, Wait};
+use fenced_lock::{LockError, Locks, NodeError, NodeUrl, Nodes, ReleaseOutcome, Token, UnsuitableNode, Wait};
 use tempfile::TempDir;
 use testbed::{Mode, RedisNode};
 
@@ -67,15 +67,15 @@ async fn the_least_privileged_user_can_do_all_that_the_protocol_does() {
     let nodes = nodes(3).await;
     allow_only_what_is_needed(&nodes).await;
     // Unequal counters, so that a token is sealed too.
-    nodes[1].command(&["SET", "fence:sku:1", "7"]).await.expect("a counter");
-    nodes[2].command(&["SET", "fence:sku:1", "3"]).await.expect("a counter");
+    nodes[1].command(&["SET", "fence:{sku:1}", "7"]).await.expect("a counter");
+    nodes[2].command(&["SET", "fence:{sku:1}", "3"]).await.expect("a counter");
     let (ours, theirs) = (as_user(&nodes, "lock:s3cret"), as_user(&nodes, "lock:s3cret"));
     ours.ready().await.expect("a quorum");
     let grant = granted(&ours, &resource("sku:1"), long_lease()).await;
     grant.extend(long_lease()).await.expect("still held");
     let waiting = tokio::spawn(async move { granted_in_time(&theirs, &resource("sku:1"), long_lease()).await });
     eventually("the waiter is registered", async || {
-        nodes[0].command(&["ZCARD", "wait:sku:1"]).await.expect("a count") == "1"
+        nodes[0].command(&["ZCARD", "wait:{sku:1}"]).await.expect("a count") == "1"
     })
     .await;
     assert_eq!(grant.release().await.expect("a quorum"), ReleaseOutcome::Released);
@@ -88,6 +88,29 @@ async fn the_least_privileged_user_can_do_all_that_the_protocol_does() {
         let denied = node.command(&["ACL", "LOG"]).await.expect("the log of denials");
         assert_eq!(denied, "", "no command was denied");
     }
+}
+
+#[tokio::test]
+async fn the_least_privileged_user_locks_sets_on_nodes_in_cluster_mode_too() {
+    let nodes = testbed::single_shard_nodes(3).await.expect("redis nodes");
+    allow_only_what_is_needed(&nodes).await;
+    let locks = as_user(&nodes, "lock:s3cret");
+    locks.check_nodes().await.expect("three servers");
+    let both = [resource("sku:1"), resource("sku:2")];
+    let grants = locks.try_lock_all(&both, Wait::none(), long_lease()).await.expect("a quorum").expect("free");
+    assert_eq!(grants.release().await.expect("a quorum"), ReleaseOutcome::Released);
+}
+
+#[tokio::test]
+async fn the_least_privileged_user_has_one_server_under_two_names_refused() {
+    let nodes = nodes(2).await;
+    allow_only_what_is_needed(&nodes).await;
+    let hosts =
+        [nodes[0].addr().to_string(), format!("localhost:{}", nodes[0].addr().port()), nodes[1].addr().to_string()];
+    let urls = hosts.map(|host| NodeUrl::parse(&format!("redis://lock:s3cret@{host}")).expect("an address"));
+    let locks = Locks::redlock(Nodes::new(urls.into()).expect("odd"), long_timeout());
+    let flaw = locks.check_nodes().await.expect_err("one server");
+    assert!(matches!(flaw, UnsuitableNode::SameServer { .. }), "{flaw}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::support::{
 
 async fn set_counters(nodes: &[testbed::RedisNode], counters: [&str; 5]) {
     for (node, counter) in nodes.iter().zip(counters) {
-        node.command(&["SET", "fence:sku:1", counter]).await.expect("a counter");
+        node.command(&["SET", "fence:{sku:1}", counter]).await.expect("a counter");
     }
 }
 
@@ -32,8 +32,8 @@ async fn unequal_counters_are_sealed_at_the_highest() {
     assert!([31, 41, 51].contains(&sealed), "the highest of a quorum of different counters: {sealed}");
     let expected = format!("owner:{}:token:{sealed}:expiry:", grant.owner());
     eventually("a quorum carries the sealed token, in the counter and in the lock", async || {
-        let counters = values(&nodes, "fence:sku:1").await;
-        let locks = values(&nodes, "lock:sku:1").await;
+        let counters = values(&nodes, "fence:{sku:1}").await;
+        let locks = values(&nodes, "lock:{sku:1}").await;
         let alike =
             |(counter, lock): &(&String, &String)| **counter == sealed.to_string() && lock.starts_with(&expected);
         counters.iter().zip(&locks).filter(alike).count() >= 3
@@ -106,7 +106,7 @@ async fn a_lock_that_expired_early_is_granted_again_with_a_higher_token() {
     let early = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     eventually("it is on all nodes", async || keys(&nodes, "sku:1").await.len() == 5).await;
     for node in &nodes {
-        node.command(&["PEXPIRE", "lock:sku:1", "1"]).await.expect("a shorter life");
+        node.command(&["PEXPIRE", "lock:{sku:1}", "1"]).await.expect("a shorter life");
     }
     let next = granted_in_time(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     // Both callers assume that they hold the lock. The tokens let the storage refuse the older one.
@@ -123,7 +123,7 @@ async fn tokens_grow_across_one_nodes_amnesia() {
         nodes[i].restart().await.expect("a node that starts");
         // Until this node counts again, so that only one node at a time has lost its memory.
         let deadline = Instant::now() + TEST_TIMEOUT;
-        while values(&nodes[i..=i], "fence:sku:1").await[0].is_empty() {
+        while values(&nodes[i..=i], "fence:{sku:1}").await[0].is_empty() {
             assert!(Instant::now() < deadline, "the node is not used again");
             let grant = granted_in_time(&locks, &resource("sku:1"), long_lease()).await;
             assert!(token(&grant) > last, "{} after {last}", token(&grant));

@@ -9,7 +9,7 @@ use crate::support::{
 
 /// How many waiters are registered at the first node.
 async fn registered_waiters(nodes: &[RedisNode]) -> usize {
-    let count = nodes[0].command(&["ZCARD", "wait:sku:1"]).await.expect("a count");
+    let count = nodes[0].command(&["ZCARD", "wait:{sku:1}"]).await.expect("a count");
     count.parse().expect("a number")
 }
 
@@ -45,7 +45,7 @@ async fn long_leases_on_a_minority_do_not_delay_a_waiter() {
     connected(&client, &nodes).await;
     let hold = async |node: &RedisNode, millis: &str| {
         let value = "owner:another:token:1:expiry:1";
-        node.command(&["SET", "lock:sku:1", value, "PX", millis]).await.expect("a lock");
+        node.command(&["SET", "lock:{sku:1}", value, "PX", millis]).await.expect("a lock");
     };
     for node in &nodes[..2] {
         hold(node, "600000").await;
@@ -94,7 +94,7 @@ async fn a_dead_clients_turn_goes_to_the_next_waiter() {
     let holder = granted(&redlock(&nodes), &resource("sku:1"), long_lease()).await;
     // Registered first, by a client without a connection, so without a subscription.
     for node in &nodes {
-        node.command(&["ZADD", "wait:sku:1", "1", "dead.client:7"]).await.expect("an entry");
+        node.command(&["ZADD", "wait:{sku:1}", "1", "dead.client:7"]).await.expect("an entry");
     }
     let client = redlock(&nodes);
     let next = tokio::spawn(async move { granted_in_time(&client, &resource("sku:1"), long_lease()).await });

@@ -31,7 +31,7 @@ async fn work_whose_lock_is_lost_is_cancelled() {
     let grant = granted(&redlock(&nodes), &resource("sku:1"), lease(10_000)).await;
     eventually("the lock is on all nodes", async || keys(&nodes, "sku:1").await.len() == 3).await;
     for node in &nodes[..2] {
-        node.command(&["DEL", "lock:sku:1"]).await.expect("a deleted key");
+        node.command(&["DEL", "lock:{sku:1}"]).await.expect("a deleted key");
     }
     let (alive, dropped) = oneshot::channel::<()>();
     let work = async move {

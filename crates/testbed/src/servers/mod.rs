@@ -9,7 +9,7 @@ mod redis;
 pub(crate) mod server;
 mod zookeeper;
 
-pub use self::redis::{RedisNode, redis_nodes};
+pub use self::redis::{RedisNode, redis_cluster, redis_nodes, single_shard_nodes};
 pub use etcd::Etcd;
 pub use pgbouncer::{PgBouncer, Pooling};
 pub use postgres::{Postgres, PostgresOptions};

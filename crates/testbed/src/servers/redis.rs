@@ -1,7 +1,8 @@
 //! One Redis (or Valkey) node without persistence and without eviction.
 //!
 //! Invariant: the server that answers on the port is the process that was started here, not another Redis.
-//! Absence: no cluster, no replication. The lock nodes of Redlock are independent of each other.
+//! Absence: no replication. The lock nodes of Redlock are independent of each other; `redis_cluster` starts other ones,
+//! for tests of what is refused.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use redis::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::containers::container::ContainerSpec;
 use crate::containers::image::Image;
@@ -43,6 +44,33 @@ pub async fn redis_nodes(n: usize) -> Result<Vec<RedisNode>, TestbedError> {
     try_join_all((0..n).map(|_| RedisNode::start())).await
 }
 
+/// Starts `n` independent nodes with cluster mode enabled in parallel: each is the only shard of its cluster and has all
+/// hash slots.
+pub async fn single_shard_nodes(n: usize) -> Result<Vec<RedisNode>, TestbedError> {
+    try_join_all((0..n).map(|_| async {
+        let node = RedisNode::start_with(CLUSTER_MODE).await?;
+        node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", LAST_SLOT]).await?;
+        node.until_cluster_has(1).await?;
+        Ok(node)
+    }))
+    .await
+}
+
+/// Starts one cluster of three shards, as child processes, and returns its three nodes.
+pub async fn redis_cluster() -> Result<Vec<RedisNode>, TestbedError> {
+    let nodes = try_join_all(
+        (0..3).map(|_| with_free_port(NAME, |addr| RedisNode::start_at_with(addr, Mode::Native, CLUSTER_MODE))),
+    )
+    .await?;
+    for (node, [first, last]) in nodes.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", LAST_SLOT]]) {
+        node.command(&["CLUSTER", "ADDSLOTSRANGE", first, last]).await?;
+        let addr = nodes[0].addr();
+        node.command(&["CLUSTER", "MEET", &addr.ip().to_string(), &addr.port().to_string()]).await?;
+    }
+    try_join_all(nodes.iter().map(|node| node.until_cluster_has(nodes.len()))).await?;
+    Ok(nodes)
+}
+
 impl RedisNode {
     /// Starts a node on a free port, in the mode of `HOLDFAST_TESTBED`, and waits until it answers `PING`.
     pub async fn start() -> Result<Self, TestbedError> {
@@ -59,14 +87,41 @@ impl RedisNode {
         Mode::choose(IMAGE).await
     }
 
+    async fn start_with(settings: &[&str]) -> Result<Self, TestbedError> {
+        let mode = Self::mode().await?;
+        with_free_port(NAME, |addr| Self::start_at_with(addr, mode, settings)).await
+    }
+
     pub(crate) async fn start_at(addr: SocketAddr, mode: Mode) -> Result<Self, TestbedError> {
+        Self::start_at_with(addr, mode, &[]).await
+    }
+
+    async fn start_at_with(addr: SocketAddr, mode: Mode, settings: &[&str]) -> Result<Self, TestbedError> {
         let server = match mode {
-            Mode::Native => Server::native(NAME, addr, StopPolicy::KILL, launch_spec(addr)?),
-            Mode::Containers => Server::container(NAME, addr, StopPolicy::KILL, container_spec())?,
+            Mode::Native => Server::native(NAME, addr, StopPolicy::KILL, launch_spec(addr, settings)?),
+            Mode::Containers => Server::container(NAME, addr, StopPolicy::KILL, container_spec(settings))?,
         };
         let mut node = Self { server };
         node.restart().await?;
         Ok(node)
+    }
+
+    /// Waits until the cluster serves all hash slots from `shards` shards.
+    async fn until_cluster_has(&self, shards: usize) -> Result<(), TestbedError> {
+        let size = format!("cluster_size:{shards}");
+        let deadline = Instant::now() + CLUSTER_DEADLINE;
+        loop {
+            let info = self.command(&["CLUSTER", "INFO"]).await?;
+            let has = |line: &str| info.lines().any(|found| found.trim_end() == line);
+            if has("cluster_state:ok") && has(&size) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let (name, log) = (NAME.to_owned(), self.server.log_tail(20));
+                return Err(TestbedError::NotReady { name, deadline: CLUSTER_DEADLINE, last: info, log });
+            }
+            sleep(CLUSTER_INTERVAL).await;
+        }
     }
 
     /// `redis://127.0.0.1:port`.
@@ -131,6 +186,13 @@ fn url(addr: SocketAddr) -> String {
     format!("redis://{addr}")
 }
 
+const CLUSTER_MODE: &[&str] = &["--cluster-enabled", "yes"];
+const LAST_SLOT: &str = "16383";
+/// A node waits for two seconds before it serves its slots.
+const CLUSTER_DEADLINE: Duration = Duration::from_mins(1);
+/// Between two questions whether it does.
+const CLUSTER_INTERVAL: Duration = Duration::from_millis(20);
+
 /// A lock node keeps nothing on disk and never evicts a live key.
 const SETTINGS: [&str; 10] = [
     "--save",
@@ -145,17 +207,18 @@ const SETTINGS: [&str; 10] = [
     "no",
 ];
 
-fn launch_spec(addr: SocketAddr) -> Result<LaunchSpec, TestbedError> {
+fn launch_spec(addr: SocketAddr, settings: &[&str]) -> Result<LaunchSpec, TestbedError> {
     let folder = Folder::new("redis")?;
     let mut args: Vec<OsString> = SETTINGS.map(OsString::from).into();
     args.extend(["--bind".into(), "127.0.0.1".into(), "--port".into(), addr.port().to_string().into()]);
     args.extend(["--dir".into(), folder.path().into()]);
+    args.extend(settings.iter().map(OsString::from));
     Ok(LaunchSpec { program: REDIS_SERVER.find()?, args, account: None, folder })
 }
 
-fn container_spec() -> ContainerSpec {
+fn container_spec(settings: &[&str]) -> ContainerSpec {
     let mut args = vec!["redis-server".to_owned()];
-    args.extend(SETTINGS.map(str::to_owned));
+    args.extend(SETTINGS.iter().chain(settings).map(|&arg| arg.to_owned()));
     ContainerSpec { image: IMAGE, args, envs: Vec::new() }
 }
 

@@ -15,7 +15,12 @@ pub(crate) struct StoredLock {
 
 /// The key of a SKU's lock.
 pub(crate) fn lock_key(sku: &str) -> String {
-    format!("lock:sku:{sku}")
+    format!("lock:{{sku:{sku}}}")
+}
+
+/// The key of a SKU's wait list.
+pub(crate) fn wait_key(sku: &str) -> String {
+    format!("wait:{{sku:{sku}}}")
 }
 
 /// The locks of this context's SKUs at this node.

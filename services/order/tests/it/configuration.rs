@@ -1,6 +1,6 @@
 //! Values of the configuration that cannot work, given to the binary as it is deployed: exit code 2 and one line.
 
-use testbed::{ConfiguredProgram, Ended, NumberSetting};
+use testbed::{ConfiguredProgram, Ended, Mode, NumberSetting, RedisNode};
 
 #[rustfmt::skip]
 const NUMBERS: &[NumberSetting] = &[
@@ -79,4 +79,27 @@ async fn a_database_that_does_not_answer_ends_the_binary_with_code_1_and_no_back
     let last = stderr.lines().last().unwrap_or_default();
     assert!(code == Some(1) && last.starts_with("order: ") && last.contains("database"), "{code:?}: {stderr}");
     assert!(!stderr.contains("panicked") && !stderr.contains("backtrace"), "{stderr}");
+}
+
+#[tokio::test]
+async fn lock_nodes_that_are_one_server_are_refused_with_both_names() {
+    let servers = testbed::redis_nodes(2).await.expect("redis nodes");
+    let (addr, port) = (servers[0].addr(), servers[0].addr().port());
+    for name in ["localhost", "127.1"] {
+        let nodes = format!("redis://{addr},redis://{name}:{port},{}", servers[1].url());
+        let names = ["ORDER_LOCK_NODES", &addr.to_string(), &format!("{name}:{port}"), "are one server"];
+        order().assert_refuses(&[("ORDER_LOCK_NODES", &nodes)], &names).await;
+    }
+}
+
+#[tokio::test]
+async fn a_shard_of_a_cluster_as_a_lock_node_is_refused_with_the_reason() {
+    if !matches!(RedisNode::mode().await.expect("a mode"), Mode::Native) {
+        println!("skipped: the nodes of a cluster in containers do not reach one another");
+        return;
+    }
+    let cluster = testbed::redis_cluster().await.expect("a cluster");
+    let shard = cluster[1].addr().to_string();
+    let reason = "has only some of the hash slots of its cluster: name independent servers";
+    order().assert_refuses(&[("ORDER_LOCK_NODES", &cluster[1].url())], &["ORDER_LOCK_NODES", &shard, reason]).await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
-const LOCK: &str = "lock:sku:chair";
+const LOCK: &str = "lock:{sku:chair}";
 
 async fn give_lock_to_another_client(stack: &Stack) {
     for node in &stack.redis {

@@ -4,6 +4,7 @@ use crate::stack::{Reply, Setup, Stack, eventually, order_body};
 
 const SETUP: Setup = Setup {
     redis_nodes: 3,
+    cluster_mode: false,
     lock_lines: false,
     inventories: 1,
     lab: true,

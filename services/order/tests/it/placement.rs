@@ -156,7 +156,7 @@ async fn shutdown_lets_an_order_in_flight_finish() {
     stack.ask_to_stop();
 
     assert_eq!(placing.await.expect("no panic").status, 201);
-    let lock = stack.redis[0].command(&["GET", "lock:sku:chair"]).await.expect("redis");
+    let lock = stack.redis[0].command(&["GET", "lock:{sku:chair}"]).await.expect("redis");
     assert_eq!(lock, "", "locks are released");
     stack.stop().await;
 }

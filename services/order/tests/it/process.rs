@@ -72,7 +72,7 @@ async fn sigterm_ends_the_process_cleanly_after_the_orders_in_flight() {
     assert_eq!(answered.status().as_u16(), 201);
     assert_eq!(stack.order_status("k").await, "held");
     for node in &stack.redis {
-        assert_eq!(node.command(&["GET", "lock:sku:chair"]).await.expect("redis"), "", "locks are released");
+        assert_eq!(node.command(&["GET", "lock:{sku:chair}"]).await.expect("redis"), "", "locks are released");
     }
 }
 

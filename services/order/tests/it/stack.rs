@@ -21,6 +21,8 @@ static UNIQUE: AtomicUsize = AtomicUsize::new(0);
 /// What differs between tests.
 pub(crate) struct Setup {
     pub(crate) redis_nodes: usize,
+    /// Whether cluster mode is enabled on the lock nodes.
+    pub(crate) cluster_mode: bool,
     /// Whether each lock node is behind a proxy.
     pub(crate) lock_lines: bool,
     /// The first is behind a proxy; all share one database.
@@ -40,6 +42,7 @@ impl Default for Setup {
         let flags = &["--reconcile-ms=3600000"];
         Self {
             redis_nodes: 3,
+            cluster_mode: false,
             lock_lines: false,
             inventories: 1,
             lab: true,
@@ -82,11 +85,14 @@ impl Stack {
 
     pub(crate) async fn with(setup: Setup) -> Self {
         let postgres = Postgres::shared().await;
-        let (stock_url, orders_url, redis) = tokio::join!(
-            postgres.fresh_database("inventory"),
-            postgres.fresh_database("orders"),
-            testbed::redis_nodes(setup.redis_nodes),
-        );
+        let (stock_url, orders_url, redis) =
+            tokio::join!(postgres.fresh_database("inventory"), postgres.fresh_database("orders"), async {
+                if setup.cluster_mode {
+                    testbed::single_shard_nodes(setup.redis_nodes).await
+                } else {
+                    testbed::redis_nodes(setup.redis_nodes).await
+                }
+            },);
         let (stock_url, orders_url) = (stock_url.expect("database"), orders_url.expect("database"));
         let redis = redis.expect("redis nodes");
         let stock_line = Proxy::start(address_of(&stock_url)).await.expect("proxy");

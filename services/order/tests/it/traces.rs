@@ -89,7 +89,7 @@ async fn orders_that_share_a_grant_keep_their_traces_and_the_section_names_them_
     let (stack, collector) = (Stack::start().await, Collector::start().await);
     stack.put_stock("chair", 9).await;
     let (_inventory, order) = pair(&stack, "sharing", &collector.endpoint, "warn").await;
-    let held = ["SET", "lock:sku:chair", "owner:other:token:1:expiry:1", "PX", "400"];
+    let held = ["SET", "lock:{sku:chair}", "owner:other:token:1:expiry:1", "PX", "400"];
     for node in &stack.redis {
         node.command(&held).await.expect("redis");
     }

@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use tokio::runtime::Handle;
 
 use super::cleanup::CleanupQueue;
-use super::node::{Node, Reply};
+use super::independence::Independence;
+use super::node::{CONNECT_TIMEOUT, Node, Reply};
 use super::node_set::NodeSet;
 use super::round::Round;
 use super::scripts::{self, Keys, WaiterId, Wake};
@@ -16,7 +18,7 @@ use super::tally::{Decision, Tally, quorum};
 use super::waiter_registry::WaiterRegistry;
 use crate::backend::node_errors;
 use crate::backend::owner_names::OwnerNames;
-use crate::{LockError, NodeError, NodeUrl, Options};
+use crate::{LockError, NodeError, NodeUrl, Options, UnsuitableNode};
 
 #[derive(Debug)]
 pub(super) struct RedlockClient {
@@ -25,6 +27,7 @@ pub(super) struct RedlockClient {
     pub(super) counter_ttl: Duration,
     pub(super) owners: OwnerNames,
     pub(super) registry: Arc<WaiterRegistry>,
+    independence: Arc<Independence>,
     pub(super) cleanup: CleanupQueue,
 }
 
@@ -69,9 +72,12 @@ impl RedlockClient {
     pub(super) fn new(urls: impl IntoIterator<Item = NodeUrl>, options: &Options) -> Arc<Self> {
         let owners = OwnerNames::new(options.client_name());
         let registry = Arc::new(WaiterRegistry::default());
-        let node = |(index, url)| Node::new(index, &url, options, owners.client_id(), &registry);
+        let urls: Vec<_> = urls.into_iter().collect();
+        let independence = Arc::new(Independence::new(urls.iter().map(|url| url.name().into()).collect()));
+        let node = |(index, url)| Node::new(index, url, options, owners.client_id(), &registry, &independence);
         Arc::new(Self {
-            nodes: urls.into_iter().enumerate().map(node).collect(),
+            nodes: urls.iter().enumerate().map(node).collect(),
+            independence,
             node_timeout: options.node_timeout(),
             counter_ttl: options.counter_ttl(),
             owners,
@@ -92,6 +98,14 @@ impl RedlockClient {
         // The other nodes execute it too.
         self.cleanup.finish_detached(reply.unanswered, &Handle::current());
         reply.outcome.map(|_| ())
+    }
+
+    /// Connects to every node; each that answers is examined.
+    pub(super) async fn check_nodes(&self) -> Result<(), UnsuitableNode> {
+        let connecting = join_all(self.nodes.iter().map(Node::connect));
+        // Nodes that do not answer are examined once they do.
+        let _ = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+        self.independence.first_flaw().map_or(Ok(()), Err)
     }
 
     /// Reads answers until a quorum votes yes or cannot any more.

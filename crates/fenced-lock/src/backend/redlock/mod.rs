@@ -11,6 +11,7 @@ mod cleanup;
 mod client;
 mod held_lock;
 mod holder;
+mod independence;
 mod node;
 mod node_set;
 mod round;
@@ -25,6 +26,7 @@ mod waiter_registry;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use self::attempt::{Attempt, AttemptOutcome};
@@ -33,7 +35,7 @@ use self::scripts::Keys;
 use self::waiter::Waiter;
 use crate::lock_backend::{Acquired, LockBackend, LockFuture, Notification, poll_later};
 use crate::request::Request;
-use crate::{Holder, LockError, Locks, NodeUrl, Nodes, Options, Resource, Token};
+use crate::{Holder, LockError, Locks, NodeUrl, Nodes, Options, Resource, Token, UnsuitableNode};
 
 impl Locks {
     /// Redlock over independent nodes, with fencing tokens sealed by a quorum.
@@ -112,5 +114,9 @@ impl LockBackend for Redlock {
 
     fn ready(&self) -> LockFuture<'_, ()> {
         async move { self.0.execute_on_quorum(&scripts::ping()).await }.boxed()
+    }
+
+    fn check_nodes(&self) -> BoxFuture<'_, Result<(), UnsuitableNode>> {
+        self.0.check_nodes().boxed()
     }
 }

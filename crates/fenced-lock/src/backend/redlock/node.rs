@@ -17,6 +17,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, PushInfo, PushKind, RedisError, Value};
 use tokio::time::Instant;
 
+use super::independence::Independence;
 use super::scripts;
 use super::silence::Traffic;
 use super::waiter_registry::WaiterRegistry;
@@ -24,7 +25,7 @@ use crate::backend::node_errors::NoAnswerWithin;
 use crate::{Cause, NodeError, NodeUrl, Options};
 
 /// How long connecting may take, TLS and scripts included. It bounds the task; callers wait for less.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Between the starts of two attempts to connect, and up to twice as long, so that clients do not come all at once. A
 /// node at `maxclients` accepts connections and closes them. After a connection that lasted longer there is no pause.
@@ -52,6 +53,7 @@ pub(super) struct Node {
     client: Result<Client, RedisError>,
     client_id: Arc<str>,
     registry: Arc<WaiterRegistry>,
+    independence: Arc<Independence>,
     timeout: Duration,
     connection: Mutex<ConnectionState>,
     /// Numbers the connections, so that the end of an old one does not take down a newer one.
@@ -83,6 +85,7 @@ impl Node {
         options: &Options,
         client_id: &Arc<str>,
         registry: &Arc<WaiterRegistry>,
+        independence: &Arc<Independence>,
     ) -> Arc<Self> {
         Arc::new(Self {
             index,
@@ -90,6 +93,7 @@ impl Node {
             client: client(url, options),
             client_id: Arc::clone(client_id),
             registry: Arc::clone(registry),
+            independence: Arc::clone(independence),
             timeout: options.node_timeout(),
             connection: Mutex::new(ConnectionState::Down),
             generation: AtomicU64::new(0),
@@ -111,7 +115,8 @@ impl Node {
             match answer {
                 Ok(value) => {
                     traffic.answered(number);
-                    return Ok(Reply { value, resent });
+                    // The command is executed, so that a release reaches the node, but it is no vote.
+                    return self.vote().map(|()| Reply { value, resent });
                 }
                 Err(error) if error.is_io_error() || error.is_connection_dropped() => {
                     self.mark_down(live.generation);
@@ -122,10 +127,16 @@ impl Node {
                 }
                 Err(error) => {
                     traffic.answered(number);
-                    return Err(self.wrong_answer(error));
+                    // The reason why the node cannot vote says more than the MOVED of a shard.
+                    return self.vote().and(Err(self.wrong_answer(error)));
                 }
             }
         }
+    }
+
+    /// An error unless the answers of the node count.
+    fn vote(&self) -> Result<(), NodeError> {
+        self.independence.check_vote(self.index).map_err(|flaw| self.wrong_answer(flaw))
     }
 
     /// Whether there is a connection, so that a call is sent when it is polled first.
@@ -142,7 +153,7 @@ impl Node {
     }
 
     /// The connection. Callers that need it at the same time share one attempt to make it.
-    async fn connect(self: &Arc<Self>) -> Result<LiveConnection, NodeError> {
+    pub(super) async fn connect(self: &Arc<Self>) -> Result<LiveConnection, NodeError> {
         // The second turn is for a task that ended with its runtime. There is no third one, because this
         // runtime may be ending too.
         for _ in 0..2 {
@@ -213,10 +224,13 @@ impl Node {
             .set_response_timeout(None)
             .set_pipeline_buffer_size(PIPELINE)
             .set_push_sender(push);
+        self.independence.forget(index);
+        let channels = [scripts::channel(&self.client_id), scripts::node_channel(&self.client_id, index)];
         let connect = async {
             let mut connection = self.client.clone()?.get_multiplexed_async_connection_with_config(&config).await?;
             scripts::load_all().exec_async(&mut connection).await?;
-            connection.subscribe(scripts::channel(&self.client_id)).await?;
+            connection.subscribe(&channels).await?;
+            self.independence.examine(index, &self.client_id, &mut connection).await?;
             Ok::<_, RedisError>(LiveConnection { connection, generation, traffic: Traffic::new() })
         };
         let source = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {

@@ -19,13 +19,14 @@ static YIELD: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/yield.
 static RAISE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/raise.lua")));
 
 struct Lua {
-    source: &'static str,
+    source: String,
     hash: String,
 }
 
 impl Lua {
-    fn new(source: &'static str) -> Self {
-        Self { source, hash: Script::new(source).get_hash().to_owned() }
+    fn new(source: &str) -> Self {
+        let source = format!("{}{source}", include_str!("lua/keys.lua"));
+        Self { hash: Script::new(&source).get_hash().to_owned(), source }
     }
 }
 
@@ -33,7 +34,7 @@ impl Lua {
 pub(super) fn load_all() -> redis::Pipeline {
     let mut load = redis::pipe();
     for script in [&ACQUIRE, &SEAL, &EXTEND, &RELEASE, &YIELD, &RAISE] {
-        load.cmd("SCRIPT").arg("LOAD").arg(script.source).ignore();
+        load.cmd("SCRIPT").arg("LOAD").arg(&script.source).ignore();
     }
     load
 }
@@ -44,10 +45,7 @@ pub(super) struct Keys(Vec<[String; 3]>);
 
 impl Keys {
     pub(super) fn of(resources: &[Resource]) -> Self {
-        let keys = |resource: &Resource| {
-            let name = resource.as_str();
-            [format!("lock:{name}"), format!("fence:{name}"), wait_key(resource)]
-        };
+        let keys = |resource: &Resource| ["lock", "fence", "wait"].map(|kind| key(kind, resource));
         Self(resources.iter().map(keys).collect())
     }
 
@@ -64,9 +62,18 @@ impl Keys {
     }
 
     /// EVALSHA of `script` with the `picked` keys of each resource, then the `last` key of each.
+    ///
+    /// Where cluster mode is enabled, a node refuses a call that declares keys in several slots, though it has all of
+    /// them. The keys of a set are arguments, from which `lua/keys.lua` takes them; so every node executes one script
+    /// for the whole set.
     fn call(&self, script: &Lua, picked: &[usize], last: Option<usize>) -> Cmd {
         let mut cmd = redis::cmd("EVALSHA");
-        cmd.arg(&script.hash).arg(self.0.len() * (picked.len() + usize::from(last.is_some())));
+        cmd.arg(&script.hash);
+        let count = self.0.len() * (picked.len() + usize::from(last.is_some()));
+        if self.0.len() > 1 {
+            cmd.arg(0);
+        }
+        cmd.arg(count);
         for keys in &self.0 {
             for &pick in picked {
                 cmd.arg(&keys[pick]);
@@ -87,12 +94,24 @@ const WAIT: usize = 2;
 
 /// The sorted set of waiters for `resource`, by arrival.
 pub(super) fn wait_key(resource: &Resource) -> String {
-    format!("wait:{resource}")
+    key("wait", resource)
+}
+
+/// All keys of a resource have its name as their hash tag, so they are in one slot.
+fn key(kind: &str, resource: &Resource) -> String {
+    // An empty tag would be none: the tag ends at the first `}`. No name has a space.
+    let space = if resource.as_str().starts_with('}') { " " } else { "" };
+    format!("{kind}:{{{space}{resource}}}")
 }
 
 /// The channel that wakes the waiters of a client.
 pub(super) fn channel(client: &str) -> String {
     format!("wake:{client}")
+}
+
+/// The channel of a client for the node with this index. Its messages are empty.
+pub(super) fn node_channel(client: &str, index: usize) -> String {
+    format!("wake:{client}:{index}")
 }
 
 /// A waiter in the wait lists of the nodes.
@@ -187,4 +206,36 @@ fn expiry(lease: Lease) -> u64 {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The hash tag of a key, as the specification of Redis Cluster defines it.
+    fn hash_tag(key: &str) -> Option<&str> {
+        let (_, rest) = key.split_once('{')?;
+        let (tag, _) = rest.split_once('}')?;
+        (!tag.is_empty()).then_some(tag)
+    }
+
+    proptest! {
+        #[test]
+        fn the_keys_of_a_resource_share_a_hash_tag_and_are_no_other_resources(
+            names in proptest::collection::hash_set("[{}a ]{1,4}", 1..20)
+        ) {
+            let names = names.into_iter().filter_map(|name| Resource::new(name).ok());
+            let keys: Vec<_> = names.map(|name| Keys::of(&[name]).0.remove(0)).collect();
+            for of_resource in &keys {
+                let tags: HashSet<_> = of_resource.iter().map(|key| hash_tag(key)).collect();
+                prop_assert!(tags.len() == 1 && !tags.contains(&None), "{of_resource:?}");
+            }
+            let different: HashSet<_> = keys.iter().flatten().collect();
+            prop_assert_eq!(different.len(), 3 * keys.len());
+        }
+    }
 }

@@ -160,7 +160,7 @@ mod tests {
         let (registry, registration) = registered();
         let started = Instant::now();
         for node in [4, 0, 2] {
-            registry.notify(node, "wait:sku:1");
+            registry.notify(node, "wait:{sku:1}");
         }
         registration.notified(3).await;
         assert_eq!(started.elapsed(), Duration::ZERO);
@@ -170,8 +170,8 @@ mod tests {
     async fn a_minority_wakes_after_the_grace_period() {
         let (registry, registration) = registered();
         let started = Instant::now();
-        registry.notify(1, "wait:sku:1");
-        registry.notify(1, "wait:sku:1");
+        registry.notify(1, "wait:{sku:1}");
+        registry.notify(1, "wait:{sku:1}");
         registration.notified(3).await;
         assert!(started.elapsed() >= GRACE_PERIOD, "two signals of one node are not a quorum");
     }
@@ -179,9 +179,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn another_resource_or_a_signal_before_the_reset_does_not_wake() {
         let (registry, registration) = registered();
-        registry.notify(1, "wait:sku:1");
+        registry.notify(1, "wait:{sku:1}");
         registration.reset();
-        registry.notify(1, "wait:sku:2");
+        registry.notify(1, "wait:{sku:2}");
         let test_timeout = Duration::from_mins(1);
         assert!(tokio::time::timeout(test_timeout, registration.notified(1)).await.is_err());
     }
@@ -197,7 +197,7 @@ mod tests {
     async fn the_next_local_waiter_is_woken_at_once_with_the_number_of_handoffs() {
         let (registry, registration) = registered();
         let started = Instant::now();
-        assert!(registry.has_next_local_waiter("wait:sku:1") && registry.hand_off("wait:sku:1", 3));
+        assert!(registry.has_next_local_waiter("wait:{sku:1}") && registry.hand_off("wait:{sku:1}", 3));
         registration.notified(3).await;
         assert_eq!((started.elapsed(), registration.consecutive_handoffs()), (Duration::ZERO, 3));
     }
@@ -206,11 +206,11 @@ mod tests {
     fn a_waiter_for_several_resources_or_a_removed_one_is_no_next_local_waiter() {
         let registry = Arc::new(WaiterRegistry::default());
         let set = registry.register(&["sku:1", "sku:2"].map(|name| Resource::new(name).expect("a name")));
-        assert!(!registry.has_next_local_waiter("wait:sku:1") && !registry.hand_off("wait:sku:1", 1));
+        assert!(!registry.has_next_local_waiter("wait:{sku:1}") && !registry.hand_off("wait:{sku:1}", 1));
         drop(set);
         let removed = registry.register(&[Resource::new("sku:1").expect("a name")]);
         removed.stop();
-        assert!(!registry.has_next_local_waiter("wait:sku:1") && !registry.hand_off("wait:sku:1", 1));
+        assert!(!registry.has_next_local_waiter("wait:{sku:1}") && !registry.hand_off("wait:{sku:1}", 1));
     }
 
     #[test]
