@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::cleanups::Cleanups;
 use crate::request::Request;
 use crate::{Holder, Lease, LockError, ReleaseOutcome, Resource, Token};
 
@@ -51,6 +52,11 @@ pub(crate) trait LockBackend: Debug + Send + Sync {
 
     /// Whether the service, or a quorum of the nodes, answers.
     fn ready(&self) -> LockFuture<'_, ()>;
+
+    /// The clean-up that runs in the background. None where a lock ends with what its holder drops.
+    fn cleanups(&self) -> Cleanups {
+        Cleanups::default()
+    }
 
     /// Whether the callers of this process queue for each resource before they reach the backend.
     fn needs_local_queue(&self) -> bool {

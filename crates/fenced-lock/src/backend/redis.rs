@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 
 use super::redlock::Redlock;
+use crate::cleanups::Cleanups;
 use crate::lock_backend::{Acquired, LockBackend, LockFuture, Notification};
 use crate::request::Request;
 use crate::{Holder, Locks, NodeUrl, Options, Resource};
@@ -45,5 +46,9 @@ impl LockBackend for SingleNode {
 
     fn ready(&self) -> LockFuture<'_, ()> {
         self.0.ready()
+    }
+
+    fn cleanups(&self) -> Cleanups {
+        self.0.cleanups()
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use super::endpoints::EtcdEndpoints;
 use crate::backend::owner_names::OwnerNames;
 use crate::backend::service::Service;
+use crate::cleanups::Cleanups;
 use crate::{LockError, Options};
 
 /// Status codes of gRPC. Source: gRPC, "Status codes and their use in gRPC".
@@ -30,6 +31,7 @@ pub(super) struct EtcdClient {
     endpoints: EtcdEndpoints,
     pub(super) service: Service,
     pub(super) owners: OwnerNames,
+    pub(super) cleanups: Cleanups,
     /// Reconnects by itself after its first connection.
     client: OnceCell<Client>,
 }
@@ -39,6 +41,7 @@ impl EtcdClient {
         Arc::new(Self {
             service: Service::new("etcd", &endpoints.name(), options.node_timeout()),
             owners: OwnerNames::new(options.client_name()),
+            cleanups: Cleanups::default(),
             endpoints,
             client: OnceCell::new(),
         })

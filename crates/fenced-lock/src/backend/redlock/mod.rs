@@ -31,6 +31,7 @@ use self::attempt::{Attempt, AttemptOutcome};
 use self::client::RedlockClient;
 use self::scripts::Keys;
 use self::waiter::Waiter;
+use crate::cleanups::Cleanups;
 use crate::lock_backend::{Acquired, LockBackend, LockFuture, Notification, poll_later};
 use crate::request::Request;
 use crate::{Holder, LockError, Locks, NodeUrl, Nodes, Options, Resource, Token};
@@ -112,5 +113,9 @@ impl LockBackend for Redlock {
 
     fn ready(&self) -> LockFuture<'_, ()> {
         async move { self.0.execute_on_quorum(&scripts::ping()).await }.boxed()
+    }
+
+    fn cleanups(&self) -> Cleanups {
+        self.0.cleanup.cleanups()
     }
 }
