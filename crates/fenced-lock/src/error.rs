@@ -74,6 +74,9 @@ pub enum LockError {
         /// The configured limit.
         limit: usize,
     },
+    /// [`Locks::close`](crate::Locks::close) was called: no lock is acquired any more.
+    #[error("these locks are closed: no lock is acquired any more")]
+    Closed,
     /// The request names no resource, or more than one grant can cover.
     #[error("a grant covers 1 to {limit} resources, {requested} were requested")]
     ResourceCount {
@@ -116,6 +119,7 @@ impl LockError {
             | Self::Lapsed { .. }
             | Self::TooManyWaiters { .. } => true,
             Self::Lost { .. }
+            | Self::Closed
             | Self::ResourceCount { .. }
             | Self::NoTokens { .. }
             | Self::FloorOutOfReach { .. }

@@ -11,8 +11,12 @@ use crate::{Lease, LockError, ReleaseOutcome, Resource, Token};
 
 /// A lock on one resource, acquired by [`Locks::try_lock`](crate::Locks::try_lock).
 ///
-/// Dropping it releases it on all nodes in a detached task; [`release`](Self::release) does so
+/// Dropping it releases it on all nodes in the background; [`release`](Self::release) does so
 /// at once and reports whether it was still held.
+///
+/// A drop cannot wait. It sends the release to the nodes that are connected and leaves the rest to a task of the runtime in
+/// which the lock was acquired. When that runtime ends first, keys may remain on any node until the lease ends. Call
+/// [`Locks::close`](crate::Locks::close) before the program ends: it waits for that task.
 #[derive(Debug)]
 #[must_use = "a grant that is dropped is released"]
 pub struct Grant(GrantInner);
@@ -150,7 +154,7 @@ impl Grant {
 /// Locks on several resources, acquired and released together. Acquired by
 /// [`Locks::try_lock_all`](crate::Locks::try_lock_all).
 ///
-/// Dropping it releases them on all nodes in a detached task.
+/// Dropping it releases them on all nodes in the background; see [`Grant`] for what a drop cannot do.
 #[derive(Debug)]
 #[must_use = "grants that are dropped are released"]
 pub struct Grants(GrantInner);

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
+use crate::cleanups::Cleanups;
 use crate::lock_backend::{Acquired, HeldLock};
 use crate::{Lease, LockError, ReleaseOutcome, Resource, Token, metrics};
 
@@ -33,12 +34,19 @@ pub(crate) struct GrantInner {
     extending: Mutex<()>,
     /// `None` once released or abandoned.
     held: Option<Box<dyn HeldLock>>,
+    cleanups: Cleanups,
     runtime: Handle,
 }
 
 impl GrantInner {
     /// Must be called inside a runtime: a dropped grant is released in a task of it.
-    pub(crate) fn new(backend: &'static str, resources: Arc<[Resource]>, lease: Lease, acquired: Acquired) -> Self {
+    pub(crate) fn new(
+        backend: &'static str,
+        resources: Arc<[Resource]>,
+        lease: Lease,
+        acquired: Acquired,
+        cleanups: Cleanups,
+    ) -> Self {
         Self {
             backend,
             resources,
@@ -48,6 +56,7 @@ impl GrantInner {
             validity: watch::Sender::new(Validity { until: acquired.valid_until, lease, lost: false }),
             extending: Mutex::new(()),
             held: Some(acquired.held),
+            cleanups,
             runtime: Handle::current(),
         }
     }
@@ -114,6 +123,8 @@ impl GrantInner {
     }
 
     pub(crate) async fn release(mut self) -> Result<ReleaseOutcome, LockError> {
+        // Kept until self is dropped, which finishes a release that is cancelled.
+        let _running = self.cleanups.start_call();
         let outcome = match &self.held {
             Some(held) => held.release().await,
             None => Ok(ReleaseOutcome::NotHeld),

@@ -26,7 +26,8 @@
 //! * Tokens of one resource are unique, and an acquisition that starts after another one was granted gets a
 //!   higher token, as long as no majority of the nodes loses its memory at the same time.
 //! * An acquisition that is refused, fails, times out, is cancelled or is dropped leaves nothing behind on the
-//!   nodes that can be reached. On the others its keys expire with the lease.
+//!   nodes that can be reached. On the others its keys expire with the lease. The clean-up runs in the background, for as
+//!   long as the runtime does: a program calls [`Locks::close`] before it ends.
 //! * A dead or unresponsive minority does not delay an acquisition.
 //!
 //! # What no lock can guarantee
@@ -50,6 +51,7 @@
 //! Absence: nothing about the protected data: no stock, no HTTP, no database schema.
 
 mod backend;
+mod cleanups;
 mod election;
 mod error;
 mod grant;
@@ -70,6 +72,7 @@ mod wait;
 mod watchdog;
 
 pub use backend::*;
+pub use cleanups::CleanupIncomplete;
 pub use election::{Election, Leadership, Observer};
 pub use error::{Cause, LockError, NodeError};
 pub use grant::{Grant, Grants};

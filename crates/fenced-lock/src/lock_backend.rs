@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::cleanups::Cleanups;
 use crate::request::Request;
 use crate::{Holder, Lease, LockError, ReleaseOutcome, Resource, Token, UnsuitableNode};
 
@@ -55,6 +56,11 @@ pub(crate) trait LockBackend: Debug + Send + Sync {
     /// Whether servers that answer by now cannot vote.
     fn check_nodes(&self) -> BoxFuture<'_, Result<(), UnsuitableNode>> {
         std::future::ready(Ok(())).boxed()
+    }
+
+    /// The clean-up that runs in the background. None where a lock ends with what its holder drops.
+    fn cleanups(&self) -> Cleanups {
+        Cleanups::default()
     }
 
     /// Whether the callers of this process queue for each resource before they reach the backend.

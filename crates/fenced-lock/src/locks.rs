@@ -3,10 +3,13 @@
 //! constructor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use crate::cleanups::{CleanupIncomplete, Cleanups};
 use crate::grant::{Grant, Grants};
 use crate::grant_inner::GrantInner;
 use crate::lock_backend::{Acquired, LockBackend, Notification};
@@ -20,6 +23,8 @@ pub struct Locks {
     backend: Arc<dyn LockBackend>,
     queues: Queues,
     max_waiters: usize,
+    cleanups: Cleanups,
+    closed: Arc<watch::Sender<bool>>,
 }
 
 impl Locks {
@@ -27,7 +32,8 @@ impl Locks {
     pub const MAX_RESOURCES: usize = 128;
 
     pub(crate) fn new(backend: Arc<dyn LockBackend>, options: &Options) -> Self {
-        Self { backend, queues: Queues::default(), max_waiters: options.max_waiters().get() }
+        let (cleanups, max_waiters) = (backend.cleanups(), options.max_waiters().get());
+        Self { backend, queues: Queues::default(), max_waiters, cleanups, closed: Arc::default() }
     }
 
     /// The name of the backend, as used in metrics.
@@ -42,11 +48,12 @@ impl Locks {
     /// # Errors
     /// [`LockError::QuorumUnavailable`] when too few nodes answered within the node timeout, or
     /// [`LockError::Unavailable`] where the backend is one service; [`LockError::Lapsed`] when they answered
-    /// so late that no usable part of the lease was left.
+    /// so late that no usable part of the lease was left; [`LockError::Closed`] after [`close`](Self::close).
     ///
     /// # Cancel safety
     /// Dropping the future releases, in a detached task, every key that it obtained on any node.
-    /// On a node that cannot be reached the key remains until its lease ends.
+    /// On a node that cannot be reached the key remains until its lease ends, and on any node where the runtime ends
+    /// before that task: see [`close`](Self::close).
     ///
     /// # Example
     /// ```
@@ -185,21 +192,63 @@ impl Locks {
         self.backend.check_nodes().await
     }
 
+    /// Acquires nothing from now on, and waits for the clean-up in the background, for at most `within`: releases that not
+    /// every node has answered, dropped grants, and acquisitions that failed or were dropped.
+    ///
+    /// For the end of a program: the clean-up ends with its runtime. Holds for all clones. Acquisitions that still wait end
+    /// with [`LockError::Closed`]. Grants that are still held can be extended and released; drop or release them first, or
+    /// call this again.
+    ///
+    /// # Errors
+    /// [`CleanupIncomplete`] where some clean-up did not end in time, or ended without having reached every node.
+    ///
+    /// # Cancel safety
+    /// The locks stay closed, and the clean-up continues. Call again.
+    ///
+    /// # Example
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let servers = testbed::redis_nodes(3).await?;
+    /// # let nodes = fenced_lock::Nodes::parse(&servers.iter().map(|node| node.url()).collect::<Vec<_>>().join(","))?;
+    /// # let locks = fenced_lock::Locks::redlock(nodes, fenced_lock::Options::default());
+    /// use std::time::Duration;
+    /// use fenced_lock::{Lease, LockError, Resource, Wait};
+    ///
+    /// let (sku, lease) = (Resource::new("sku:42")?, Lease::new(Duration::from_secs(10))?);
+    /// drop(locks.try_lock(&sku, Wait::none(), lease).await?);
+    /// locks.close(Duration::from_secs(2)).await?; // nothing remains on the nodes
+    /// assert!(matches!(locks.try_lock(&sku, Wait::none(), lease).await, Err(LockError::Closed)));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn close(&self, within: Duration) -> Result<(), CleanupIncomplete> {
+        self.closed.send_replace(true);
+        self.cleanups.ended(within).await
+    }
+
     async fn acquire(
         &self,
         resources: Arc<[Resource]>,
         wait: Wait,
         lease: Lease,
     ) -> Result<Option<GrantInner>, LockError> {
+        // Counted before the check: either close() waits for this call, or this call sees that it was made.
+        let _running = self.cleanups.start_call();
+        let mut closed = self.closed.subscribe();
         let started = Instant::now();
         let waits = wait > Wait::none();
         let mut request = Request { resources, lease, deadline: started + wait.get(), waits, queued: false };
         let span = tracing::debug_span!(
             "try_lock", backend = self.backend(), resource = %request.resources[0], waits = request.waits
         );
-        let outcome = self.queue_and_acquire(&mut request).instrument(span).await;
+        let outcome = tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => Err(LockError::Closed),
+            outcome = self.queue_and_acquire(&mut request).instrument(span) => outcome,
+        };
         metrics::record_acquisition(self.backend(), started.elapsed(), &outcome);
-        Ok(outcome?.map(|acquired| GrantInner::new(self.backend(), request.resources, lease, acquired)))
+        Ok(outcome?
+            .map(|acquired| GrantInner::new(self.backend(), request.resources, lease, acquired, self.cleanups.clone())))
     }
 
     async fn queue_and_acquire(&self, request: &mut Request) -> Result<Option<Acquired>, LockError> {

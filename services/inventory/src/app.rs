@@ -25,6 +25,9 @@ const READINESS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longer than any statement may take.
 const WRITE_DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// For released locks to reach every node, at the end. Connections to Postgres are closed meanwhile.
+const LOCKS_CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
 /// The service, ready to run.
 #[derive(Debug, Clone)]
 pub struct App {
@@ -74,7 +77,8 @@ impl App {
     ) -> std::io::Result<()> {
         let Self { state, sweeper } = self;
         let AppState { db, writes, .. } = state.clone();
-        let redlock = state.changes.locks.redlock().cloned();
+        let locks = state.changes.locks.clone();
+        let redlock = locks.redlock().cloned();
         let stop = CancellationToken::new();
         writes.spawn(sweeper.run(stop.clone()));
         writes.spawn(probes::probe_outages(db.clone(), redlock, stop.clone()));
@@ -94,7 +98,7 @@ impl App {
         if timeout(WRITE_DRAIN_TIMEOUT, writes.wait()).await.is_err() {
             tracing::warn!("stopping with writes still in progress: Postgres rolls them back");
         }
-        db.close().await;
+        tokio::join!(db.close(), locks.close(LOCKS_CLOSE_WITHIN));
         served
     }
 }

@@ -37,6 +37,9 @@ const PAYMENT_CONNECTIONS: u32 = 4;
 /// A dependency that has not answered a readiness probe by then counts as down.
 const READY_WITHIN: Duration = Duration::from_secs(1);
 
+/// For released locks to reach every server, at the end. Connections to Postgres are closed meanwhile.
+const LOCKS_CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
 /// The order service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct App {
@@ -146,7 +149,8 @@ impl App {
         if timeout(placement.time_budget(), ended).await.is_err() {
             tracing::warn!("orders still in progress at the end of the drain; they are reconciled at the next start");
         }
-        placement.db.close().await;
+        let locks = placement.section().close_locks(LOCKS_CLOSE_WITHIN);
+        tokio::join!(placement.db.close(), locks);
     }
 }
 

@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::redlock::Redlock;
+use crate::cleanups::Cleanups;
 use crate::lock_backend::{Acquired, LockBackend, LockFuture, Notification};
 use crate::request::Request;
 use crate::{Holder, Locks, NodeUrl, Options, Resource, UnsuitableNode};
@@ -50,5 +51,9 @@ impl LockBackend for SingleNode {
 
     fn check_nodes(&self) -> BoxFuture<'_, Result<(), UnsuitableNode>> {
         self.0.check_nodes()
+    }
+
+    fn cleanups(&self) -> Cleanups {
+        self.0.cleanups()
     }
 }

@@ -40,6 +40,9 @@ macro_rules! suite {
                 overlapping_sets_never_deadlock,
                 names_with_slashes_are_distinct_resources,
             );
+            crate::conformance::suite!(@tests close, $fixture:
+                closed_locks_grant_nothing_and_leave_nothing_behind,
+            );
             crate::conformance::suite!(@tests waiters, $fixture:
                 a_release_wakes_a_waiter_of_another_client,
                 a_release_wakes_a_waiter_of_the_same_client,

@@ -22,6 +22,9 @@ pub(crate) trait Fixture: Sized {
     /// Whether the backend counts by itself, so that its tokens cannot be raised.
     const COUNTS_BY_ITSELF: bool = false;
 
+    /// Whether a dropped lock ends with a socket, so that the server learns of it by itself.
+    const ENDS_WITH_SOCKET: bool = false;
+
     /// Starts its servers.
     async fn start() -> Self;
 
@@ -214,6 +217,7 @@ pub(crate) struct OnePostgres(&'static Postgres, NameScope);
 
 impl Fixture for OnePostgres {
     const NO_TOKENS: Option<&'static str> = Some("Postgres returns nothing with an advisory lock that grows");
+    const ENDS_WITH_SOCKET: bool = true;
 
     async fn start() -> Self {
         Self(Postgres::shared().await, NameScope::next())

@@ -1,6 +1,7 @@
 //! The guarantees of the locks, tested on real servers. `conformance`, `waiters`, `faults` and `elections` hold the
 //! behaviour of every backend and run against each; the other files test what a single backend does.
 
+mod close;
 mod conformance;
 mod elections;
 mod examples;

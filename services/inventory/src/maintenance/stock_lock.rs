@@ -50,6 +50,15 @@ impl StockLocks {
         self.redlock.as_ref()
     }
 
+    /// Acquires no lock from now on, and waits until what was released has reached every node, for at most `within`.
+    pub async fn close(&self, within: Duration) {
+        if let Some(redlock) = &self.redlock
+            && let Err(error) = redlock.close(within).await
+        {
+            tracing::warn!(%error, "locks not released everywhere at the end");
+        }
+    }
+
     /// How long a lock lives without being extended.
     pub fn lease(&self) -> Lease {
         self.lease
@@ -184,7 +193,7 @@ fn from_lock_error(error: LockError) -> StockError {
     match error {
         LockError::QuorumUnavailable { .. } | LockError::Unavailable { .. } => StockError::LockQuorumUnavailable(error),
         LockError::Lapsed { .. } | LockError::Lost { .. } => StockError::LeaseLapsed,
-        LockError::TooManyWaiters { .. } => StockError::Overloaded,
+        LockError::TooManyWaiters { .. } | LockError::Closed => StockError::Overloaded,
         LockError::ResourceCount { .. }
         | LockError::NoTokens { .. }
         | LockError::FloorOutOfReach { .. }

@@ -39,7 +39,7 @@ pub(super) fn lock_failed(error: LockError) -> AttemptError {
             AttemptError::Refused(OrderError::LockQuorum(error))
         }
         LockError::Lapsed { .. } | LockError::Lost { .. } => AttemptError::Retry(OrderError::LeaseLapsed),
-        LockError::TooManyWaiters { .. } => AttemptError::Refused(OrderError::Overloaded),
+        LockError::TooManyWaiters { .. } | LockError::Closed => AttemptError::Refused(OrderError::Overloaded),
         LockError::ResourceCount { .. }
         | LockError::NoTokens { .. }
         | LockError::FloorOutOfReach { .. }

@@ -122,6 +122,16 @@ impl CriticalSection {
         self.lock(strategy)?.ready().await.map_err(OrderError::LockQuorum)
     }
 
+    /// Acquires no lock from now on, and waits until what was released has reached every server, for at most `within`.
+    pub async fn close_locks(&self, within: Duration) {
+        let closes = self.locks.values().map(async |locks| {
+            if let Err(error) = locks.close(within).await {
+                tracing::warn!(backend = locks.backend(), %error, "locks not released everywhere at the end");
+            }
+        });
+        futures_util::future::join_all(closes).await;
+    }
+
     async fn acquire(&self, key: &BatchKey, wait: Duration) -> Result<Grants, AttemptError> {
         let resources: Result<Vec<_>, _> = key.skus.iter().map(resource).collect();
         let resources = resources.map_err(AttemptError::Refused)?;

@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use super::endpoints::EtcdEndpoints;
 use crate::backend::owner_names::OwnerNames;
 use crate::backend::service::Service;
+use crate::cleanups::Cleanups;
 use crate::{LockError, Options};
 
 /// Status codes of gRPC. Source: gRPC, "Status codes and their use in gRPC".
@@ -39,6 +40,7 @@ pub(super) struct EtcdClient {
     endpoints: EtcdEndpoints,
     pub(super) service: Service,
     pub(super) owners: OwnerNames,
+    pub(super) cleanups: Cleanups,
     connection: Mutex<Connection>,
 }
 
@@ -47,6 +49,7 @@ impl EtcdClient {
         Arc::new(Self {
             service: Service::new("etcd", &endpoints.name(), options.node_timeout()),
             owners: OwnerNames::new(options.client_name()),
+            cleanups: Cleanups::default(),
             endpoints,
             connection: Mutex::default(),
         })

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use self::client::EtcdClient;
 pub use self::endpoints::EtcdEndpoints;
 use self::queue_entry::{Key, QueueEntry};
+use crate::cleanups::Cleanups;
 use crate::lock_backend::{Acquired, LockBackend, LockFuture, Notification, poll_later};
 use crate::request::Request;
 use crate::{Holder, Lease, LockError, Locks, Options, Resource, Token};
@@ -142,6 +143,10 @@ impl LockBackend for Etcd {
 
     fn ready(&self) -> LockFuture<'_, ()> {
         async move { self.0.revision().await.map(|_| ()) }.boxed()
+    }
+
+    fn cleanups(&self) -> Cleanups {
+        self.0.cleanups.clone()
     }
 }
 

@@ -256,13 +256,15 @@ impl QueueEntry {
         if leases.is_empty() {
             return;
         }
-        let client = Arc::clone(&self.client);
+        let (client, cleanup) = (Arc::clone(&self.client), self.client.cleanups.start());
         self.runtime.spawn(async move {
+            let mut all_revoked = true;
             for LeaseRef { id, .. } in leases {
                 let revoke = || client.call_if_found(|mut etcd| async move { etcd.lease_revoke(id).await });
-                if revoke().await.is_err() {
-                    let _ = revoke().await;
-                }
+                all_revoked &= revoke().await.is_ok() || revoke().await.is_ok();
+            }
+            if all_revoked {
+                cleanup.complete();
             }
         });
     }

@@ -33,6 +33,7 @@ use self::attempt::{Attempt, AttemptOutcome};
 use self::client::RedlockClient;
 use self::scripts::Keys;
 use self::waiter::Waiter;
+use crate::cleanups::Cleanups;
 use crate::lock_backend::{Acquired, LockBackend, LockFuture, Notification, poll_later};
 use crate::request::Request;
 use crate::{Holder, LockError, Locks, NodeUrl, Nodes, Options, Resource, Token, UnsuitableNode};
@@ -118,5 +119,9 @@ impl LockBackend for Redlock {
 
     fn check_nodes(&self) -> BoxFuture<'_, Result<(), UnsuitableNode>> {
         self.0.check_nodes().boxed()
+    }
+
+    fn cleanups(&self) -> Cleanups {
+        self.0.cleanup.cleanups()
     }
 }

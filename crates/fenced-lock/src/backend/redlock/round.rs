@@ -21,6 +21,8 @@ pub(super) struct Round {
     calls: Vec<Call>,
     started: Instant,
     has_unsent: bool,
+    /// Whether a call failed in the background.
+    has_failed: bool,
 }
 
 struct Call {
@@ -54,7 +56,7 @@ impl Round {
             };
             calls.push(Call { node: Arc::clone(node), index, state });
         }
-        Self { calls, started: Instant::now(), has_unsent }
+        Self { calls, started: Instant::now(), has_unsent, has_failed: false }
     }
 
     /// The next answer, or `None` after the last one and when `alarm` has elapsed.
@@ -96,15 +98,21 @@ impl Round {
         self.has_unsent
     }
 
-    /// Polls every call once. The round, unless every call has been answered.
-    pub(super) fn poll_once(mut self) -> Option<Self> {
-        self.poll_all(&mut Context::from_waker(Waker::noop())).is_pending().then_some(self)
+    /// Polls every call once. Whether every call has been answered or has failed.
+    pub(super) fn poll_once(&mut self) -> bool {
+        self.poll_all(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    /// Whether every call has been answered, and none that was left to the background has failed.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.has_failed && !self.has_unanswered()
     }
 
     /// Resolves when every call has been answered or has failed.
     pub(super) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for call in &mut self.calls {
             if let Some(Err(error)) = call.poll(cx) {
+                self.has_failed = true;
                 tracing::debug!(%error, "background call to a lock node failed");
             }
         }
@@ -112,7 +120,7 @@ impl Round {
     }
 
     /// Waits for the remaining answers, for at most `limit`, and discards them.
-    pub(super) async fn finish(mut self, limit: Duration) {
+    pub(super) async fn finish(&mut self, limit: Duration) {
         let _ = tokio::time::timeout(limit, poll_fn(|cx| self.poll_all(cx))).await;
     }
 }

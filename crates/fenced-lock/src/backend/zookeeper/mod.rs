@@ -26,6 +26,7 @@ use self::folders::{ROOT, folder, sequence_number};
 use self::queue_entry::QueueEntry;
 use self::session::Sessions;
 use crate::backend::owner_names::OwnerNames;
+use crate::cleanups::Cleanups;
 use crate::lock_backend::{Acquired, LockBackend, LockFuture, Notification, poll_later};
 use crate::request::Request;
 use crate::{Holder, LockError, Locks, Options, Resource, Token};
@@ -151,6 +152,10 @@ impl LockBackend for Zookeeper {
             session.call(session.client.check_stat("/")).await.map(|_| ())
         }
         .boxed()
+    }
+
+    fn cleanups(&self) -> Cleanups {
+        self.sessions.cleanups.clone()
     }
 }
 

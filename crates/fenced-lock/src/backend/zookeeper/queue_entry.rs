@@ -170,7 +170,7 @@ impl QueueEntry {
         let mut delete_at = self.delete_at.subscribe();
         self.runtime.spawn(async move {
             if wait_for_deletion_time(&mut delete_at, &session).await {
-                session.delete_nodes(&folders, &owner).await;
+                session.delete_nodes(session.start_cleanup(), &folders, &owner).await;
             }
         });
     }
@@ -283,7 +283,8 @@ impl Drop for QueueEntry {
         // The nodes of an abandoned entry are deleted by the task that waits for the end of its lease.
         if !self.abandoned && self.delete_at.send_replace(None).is_some() {
             let (session, folders, owner) = (Arc::clone(&self.session), self.folders.clone(), Arc::clone(&self.owner));
-            self.runtime.spawn(async move { session.delete_nodes(&folders, &owner).await });
+            let cleanup = self.session.start_cleanup();
+            self.runtime.spawn(async move { session.delete_nodes(cleanup, &folders, &owner).await });
         }
     }
 }

@@ -15,6 +15,7 @@ use super::ensemble::ZookeeperEnsemble;
 use super::folders::belongs_to;
 use crate::LockError;
 use crate::backend::service::Service;
+use crate::cleanups::{Cleanup, Cleanups};
 
 /// Without a sign of life for as long, a connection counts as silent, and the session goes on on another one. Where
 /// two fifths of the session are less than this, they count instead.
@@ -24,6 +25,7 @@ const SILENT_AFTER: Duration = Duration::from_secs(3);
 pub(super) struct Sessions {
     ensemble: ZookeeperEnsemble,
     pub(super) service: Service,
+    pub(super) cleanups: Cleanups,
     current: Mutex<Option<Arc<Session>>>,
 }
 
@@ -32,6 +34,7 @@ pub(super) struct Sessions {
 pub(super) struct Session {
     pub(super) client: Client,
     service: Service,
+    cleanups: Cleanups,
     /// Until when the ensemble keeps the session without a further request; in the past once it is lost.
     alive_until: watch::Receiver<Instant>,
     heartbeat: AbortHandle,
@@ -40,7 +43,7 @@ pub(super) struct Session {
 impl Sessions {
     pub(super) fn new(ensemble: ZookeeperEnsemble, timeout: Duration) -> Self {
         let service = Service::new("zookeeper", ensemble.servers(), timeout);
-        Self { ensemble, service, current: Mutex::const_new(None) }
+        Self { ensemble, service, cleanups: Cleanups::default(), current: Mutex::const_new(None) }
     }
 
     pub(super) async fn get(&self) -> Result<Arc<Session>, LockError> {
@@ -52,14 +55,14 @@ impl Sessions {
         if let Some(session) = current.as_ref().filter(|session| !session.client.state().is_terminated()) {
             return Ok(Arc::clone(session));
         }
-        let session = Arc::new(Session::open(&self.ensemble, &self.service).await?);
+        let session = Arc::new(Session::open(&self.ensemble, &self.service, &self.cleanups).await?);
         *current = Some(Arc::clone(&session));
         Ok(session)
     }
 }
 
 impl Session {
-    async fn open(ensemble: &ZookeeperEnsemble, service: &Service) -> Result<Self, LockError> {
+    async fn open(ensemble: &ZookeeperEnsemble, service: &Service, cleanups: &Cleanups) -> Result<Self, LockError> {
         let before = Instant::now();
         let connector = Client::connector()
             .with_session_timeout(ensemble.session())
@@ -72,7 +75,7 @@ impl Session {
         }
         let (sender, alive_until) = watch::channel(before + guaranteed(timeout));
         let heartbeat = tokio::spawn(send_heartbeats(client.clone(), timeout, sender)).abort_handle();
-        Ok(Self { client, service: service.clone(), alive_until, heartbeat })
+        Ok(Self { client, service: service.clone(), cleanups: cleanups.clone(), alive_until, heartbeat })
     }
 
     /// How long the ensemble keeps the nodes of an unresponsive client.
@@ -139,13 +142,18 @@ impl Session {
         self.service.unexpected(what)
     }
 
+    /// Counts clean-up that starts now.
+    pub(super) fn start_cleanup(&self) -> Cleanup {
+        self.cleanups.start()
+    }
+
     /// Deletes every node of `owner` in these folders. Tries until the ensemble can be reached, as long as the
     /// session lives: until then no other process deletes them.
-    pub(super) async fn delete_nodes(&self, folders: &[String], owner: &str) {
+    pub(super) async fn delete_nodes(&self, cleanup: Cleanup, folders: &[String], owner: &str) {
         while !self.client.state().is_terminated() {
             let deletions = folders.iter().map(|folder| self.delete_in_folder(folder, owner));
             match try_join_all(deletions).await {
-                Ok(_) => return,
+                Ok(_) => break,
                 Err(error) if is_unanswered(&error) => tokio::time::sleep(self.service.timeout).await,
                 Err(error) => {
                     tracing::warn!(%error, owner, "nodes of a released lock not deleted; they remain until the session ends");
@@ -153,6 +161,7 @@ impl Session {
                 }
             }
         }
+        cleanup.complete();
     }
 
     async fn delete_in_folder(&self, folder: &str, owner: &str) -> Result<(), Error> {
