@@ -34,6 +34,7 @@ pub mod lab;
 pub mod outage;
 pub mod serve;
 pub mod start;
+pub mod supervise;
 pub mod telemetry;
 
 mod connections;

@@ -26,6 +26,7 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
@@ -37,6 +38,7 @@ use crate::{
         rejections,
     },
     http1,
+    supervise::supervise,
     telemetry::{self, requests, trace},
 };
 
@@ -92,7 +94,7 @@ pub async fn serve_and_drain(
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     let mut background = JoinSet::new();
-    background.spawn(upkeep());
+    background.spawn(supervise("upkeep of histograms", CancellationToken::new(), |_| upkeep()));
 
     let mut listener = listener.tap_io(|connection| {
         if let Err(error) = connection.set_nodelay(true) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fenced_lock::{ClientName, Lease, Locks, Nodes, Options, Resource};
-use service_kit::{auth::BearerToken, limits::Limits, serve, start::Setting};
+use service_kit::{auth::BearerToken, limits::Limits, serve, start::Setting, supervise::supervise};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -80,9 +80,13 @@ impl App {
         let locks = state.changes.locks.clone();
         let redlock = locks.redlock().cloned();
         let stop = CancellationToken::new();
-        writes.spawn(sweeper.run(stop.clone()));
-        writes.spawn(probes::probe_outages(db.clone(), redlock, stop.clone()));
-        writes.spawn(probes::record_pool_metrics(db.clone(), stop.clone()));
+        writes.spawn(supervise("sweeper", stop.clone(), move |stop| sweeper.clone().run(stop)));
+        let probed = db.clone();
+        let probe = move |stop| probes::probe_outages(probed.clone(), redlock.clone(), stop);
+        writes.spawn(supervise("probes of outages", stop.clone(), probe));
+        let counted = db.clone();
+        let record = move |stop| probes::record_pool_metrics(counted.clone(), stop);
+        writes.spawn(supervise("metrics of the pool", stop.clone(), record));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let probed = db.clone();
         let ready = move || -> serve::Readiness {

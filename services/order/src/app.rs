@@ -13,6 +13,7 @@ use service_kit::{
     limits::Limits,
     serve::{self, Readiness},
     start::Setting,
+    supervise::supervise,
 };
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -104,8 +105,12 @@ impl App {
         let OrdersApi { placement, default_strategy, .. } = self.api.clone();
         let stop = CancellationToken::new();
         let every = Duration::from_millis(config.reconcile_ms);
-        placement.tasks.spawn(reconcile::run(placement.clone(), every, stop.clone()));
-        placement.tasks.spawn(probes::run(placement.clone(), default_strategy, stop.clone()));
+        let own = placement.clone();
+        let reconcile = move |stop| reconcile::run(own.clone(), every, stop);
+        placement.tasks.spawn(supervise("reconciler", stop.clone(), reconcile));
+        let own = placement.clone();
+        let probe = move |stop| probes::run(own.clone(), default_strategy, stop);
+        placement.tasks.spawn(supervise("probes of outages", stop.clone(), probe));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let routes = router::router(self.api.clone(), placement.section().pauses.clone());
         let app = self.clone();

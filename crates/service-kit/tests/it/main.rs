@@ -15,4 +15,5 @@ mod problem_texts;
 mod problems;
 mod server;
 mod shutdown;
+mod supervise;
 mod tracing;

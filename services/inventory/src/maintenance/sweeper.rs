@@ -43,6 +43,8 @@ impl Sweeper {
 
     /// Runs until `stop`, and then finishes its current batch.
     pub async fn run(mut self, stop: CancellationToken) {
+        // A run before this one may have ended in a panic while it led.
+        metrics::gauge!("inventory_sweeper_leads").set(0);
         let locks = self.changes.locks.redlock().cloned();
         let election = locks.map(|locks| Election::new(locks, self.election.clone(), self.changes.locks.lease()));
         while !stop.is_cancelled() {
