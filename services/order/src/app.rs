@@ -28,7 +28,7 @@ use crate::{
         batcher::Batcher, critical_section::CriticalSection, pauses::WritePauses, place_order::OrderPlacement, probes,
         reconcile,
     },
-    store::{database::Database, payments::PaymentProvider},
+    store::{database::Database, payments::PaymentProvider, replicas::Membership},
 };
 
 /// Connections that record authorisations.
@@ -41,6 +41,7 @@ const READY_WITHIN: Duration = Duration::from_secs(1);
 pub struct App {
     /// What the handlers share.
     pub api: OrdersApi,
+    membership: Membership,
 }
 
 impl App {
@@ -51,7 +52,9 @@ impl App {
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         config.check().context(Setting("configuration"))?;
         let (lease, locks) = (Lease::new(config.lease()).context(Setting("ORDER_LOCK_LEASE_MS"))?, locks(config)?);
-        let db = Database::new(&config.database_url, config.pool).context(Setting("ORDER_DATABASE_URL"))?;
+        let membership = Membership::new(&config.database_url).context(Setting("ORDER_DATABASE_URL"))?;
+        let db =
+            Database::new(&config.database_url, config.pool, membership.id).context(Setting("ORDER_DATABASE_URL"))?;
         let payment_latency = Duration::from_millis(config.payment_ms);
         // A read or a claim that takes longer is better sent to another replica.
         let read_timeout = (config.lease() / 3).min(Duration::from_secs(2));
@@ -67,6 +70,7 @@ impl App {
         };
         section.lock(config.strategy).context(Setting("ORDER_STRATEGY"))?;
         db.migrate().await.context("the order database could not be migrated")?;
+        membership.renew().await.context("this replica could not be registered in the order database")?;
         let placement = OrderPlacement {
             batcher: Batcher::new(section, config.max_batch),
             db,
@@ -75,7 +79,8 @@ impl App {
             tasks: TaskTracker::new(),
         };
         let limits = OrderLimits { lines: config.max_lines, quantity: config.max_quantity };
-        Ok(Self { api: OrdersApi { placement, default_strategy: config.strategy, lab: config.lab, limits } })
+        let api = OrdersApi { placement, default_strategy: config.strategy, lab: config.lab, limits };
+        Ok(Self { api, membership })
     }
 
     /// Serves until `shutdown`, then lets orders in progress finish.
@@ -93,6 +98,10 @@ impl App {
         let every = Duration::from_millis(config.reconcile_ms);
         placement.tasks.spawn(reconcile::run(placement.clone(), every, stop.clone()));
         placement.tasks.spawn(probes::run(placement.clone(), default_strategy, stop.clone()));
+        // It outlives `stop`: what is drained then is still this replica's.
+        let renewing = CancellationToken::new();
+        let _renewal = renewing.clone().drop_guard();
+        let renewed = tokio::spawn(self.membership.clone().keep_renewing(renewing.clone()));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let routes = router::router(self.api.clone(), placement.section().pauses.clone());
         let app = self.clone();
@@ -104,6 +113,10 @@ impl App {
         let served = serve::serve_and_drain(listener, routes, ready, limits, shutdown, drain).await;
         stop.cancel();
         self.drain().await;
+        renewing.cancel();
+        let _ended = renewed.await;
+        self.membership.leave().await;
+        self.api.placement.db.close().await;
         served
     }
 
@@ -136,7 +149,6 @@ impl App {
         if timeout(placement.time_budget(), ended).await.is_err() {
             tracing::warn!("orders still in progress at the end of the drain; they are reconciled at the next start");
         }
-        placement.db.close().await;
     }
 }
 

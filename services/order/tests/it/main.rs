@@ -20,6 +20,7 @@ mod payments;
 mod placement;
 mod postgres_faults;
 mod process;
+mod replica_gone;
 mod requests;
 mod stack;
 mod traces;
