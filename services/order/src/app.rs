@@ -30,7 +30,7 @@ use crate::{
         batcher::Batcher, critical_section::CriticalSection, pauses::WritePauses, place_order::OrderPlacement, probes,
         reconcile,
     },
-    store::{database::Database, payments::PaymentProvider},
+    store::{database::Database, payments::PaymentProvider, replicas::Membership},
 };
 
 /// Connections that record authorisations.
@@ -46,6 +46,7 @@ const LOCKS_CLOSE_WITHIN: Duration = Duration::from_secs(2);
 pub struct App {
     /// What the handlers share.
     pub api: OrdersApi,
+    membership: Membership,
 }
 
 impl App {
@@ -57,7 +58,9 @@ impl App {
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         config.check().context(Setting("configuration"))?;
         let (lease, locks) = (Lease::new(config.lease()).context(Setting("ORDER_LOCK_LEASE_MS"))?, locks(config)?);
-        let db = Database::new(&config.database_url, config.pool).context(Setting("ORDER_DATABASE_URL"))?;
+        let membership = Membership::new(&config.database_url).context(Setting("ORDER_DATABASE_URL"))?;
+        let db =
+            Database::new(&config.database_url, config.pool, membership.id).context(Setting("ORDER_DATABASE_URL"))?;
         let payment_latency = Duration::from_millis(config.payment_ms);
         // A read or a claim that takes longer is better sent to another replica.
         let read_timeout = (config.lease() / 3).min(Duration::from_secs(2));
@@ -81,6 +84,7 @@ impl App {
             }
             migrated => migrated.context("the order database could not be migrated"),
         }?;
+        membership.renew().await.context("this replica could not be registered in the order database")?;
         let placement = OrderPlacement {
             batcher: Batcher::new(section, config.max_batch),
             db,
@@ -89,7 +93,8 @@ impl App {
             tasks: TaskTracker::new(),
         };
         let limits = OrderLimits { lines: config.max_lines, quantity: config.max_quantity };
-        Ok(Self { api: OrdersApi { placement, default_strategy: config.strategy, lab: config.lab, limits } })
+        let api = OrdersApi { placement, default_strategy: config.strategy, lab: config.lab, limits };
+        Ok(Self { api, membership })
     }
 
     /// Serves until `shutdown`, then lets orders in progress finish.
@@ -111,6 +116,12 @@ impl App {
         let own = placement.clone();
         let probe = move |stop| probes::run(own.clone(), default_strategy, stop);
         placement.tasks.spawn(supervise("probes of outages", stop.clone(), probe));
+        // It outlives `stop`: what is drained then is still this replica's.
+        let renewing = CancellationToken::new();
+        let _renewal = renewing.clone().drop_guard();
+        let own = self.membership.clone();
+        let renew = move |stop| own.clone().keep_renewing(stop);
+        let renewed = tokio::spawn(supervise("renewal of the replica's row", renewing.clone(), renew));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let routes = router::router(self.api.clone(), placement.section().pauses.clone());
         let app = self.clone();
@@ -122,6 +133,10 @@ impl App {
         let served = serve::serve_and_drain(listener, routes, ready, limits, shutdown, drain).await;
         stop.cancel();
         self.drain().await;
+        renewing.cancel();
+        let _ended = renewed.await;
+        self.membership.leave().await;
+        self.api.placement.db.close().await;
         served
     }
 
@@ -154,8 +169,7 @@ impl App {
         if timeout(placement.time_budget(), ended).await.is_err() {
             tracing::warn!("orders still in progress at the end of the drain; they are reconciled at the next start");
         }
-        let locks = placement.section().close_locks(LOCKS_CLOSE_WITHIN);
-        tokio::join!(placement.db.close(), locks);
+        placement.section().close_locks(LOCKS_CLOSE_WITHIN).await;
     }
 }
 

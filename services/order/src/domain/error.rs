@@ -42,7 +42,8 @@ pub enum OrderError {
     /// The first request with this key has not ended yet.
     #[error("the first request with this idempotency key is still in progress")]
     InProgress {
-        /// The longest time that the first request can still take.
+        /// How long until a retry may take the order over at the latest, unless the replica that works on it is seen
+        /// again.
         at_most: Duration,
     },
     /// No order has this id.

@@ -67,7 +67,7 @@ impl From<OrderError> for Problem {
             }
             OrderError::KeyReused => new(StatusCode::UNPROCESSABLE_ENTITY, "Idempotency-Key used for another request"),
             OrderError::InProgress { at_most } => {
-                new(StatusCode::CONFLICT, "Request still in progress").retry_after(at_most.min(SOON))
+                new(StatusCode::CONFLICT, "Request still in progress").retry_after(at_most)
             }
             OrderError::UnknownSku(Some(sku)) => new(StatusCode::NOT_FOUND, "Not found").with("sku", sku),
             OrderError::NoSuchOrder | OrderError::UnknownSku(None) => new(StatusCode::NOT_FOUND, "Not found"),

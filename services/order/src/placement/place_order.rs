@@ -35,6 +35,8 @@ use crate::{
 const RECORDING_MARGIN: Duration = Duration::from_secs(2);
 /// The deadline usually comes first.
 const MAX_ATTEMPTS: usize = 32;
+/// When a client asks again for an order that another attempt works on.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 const RETRY_PAUSE_MS: std::ops::RangeInclusive<u64> = 2..=20;
 
 /// Renders a final answer as it is sent. HTTP supplies it, since the bytes are
@@ -194,7 +196,7 @@ impl OrderPlacement {
         match self.db.complete(claim, &completion).await {
             Ok(true) => PlacementResult::Final(answer, timings),
             // Another attempt has taken the order over, and records its answer.
-            Ok(false) => PlacementResult::Retryable(OrderError::InProgress { at_most: self.time_budget() }, timings),
+            Ok(false) => PlacementResult::Retryable(OrderError::InProgress { at_most: ASK_AGAIN }, timings),
             Err(error) => PlacementResult::Retryable(error.into(), timings),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use postgres_pool::{MigrationError, Pool, PoolSettings};
 use sqlx::migrate::Migrator;
+use uuid::Uuid;
 
 use crate::domain::error::OrderError;
 
@@ -17,22 +18,24 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/order");
 #[derive(Debug, Clone)]
 pub struct Database {
     pub(super) pool: Pool,
+    /// The owner of the keys that are claimed here.
+    pub(super) replica: Uuid,
     url: String,
 }
 
 impl Database {
-    /// Connects to nothing yet.
+    /// Connects to nothing yet. Keys are claimed in the name of `replica`.
     ///
     /// # Errors
     /// The URL is not one of Postgres.
-    pub fn new(url: &str, connections: u32) -> Result<Self, sqlx::Error> {
+    pub fn new(url: &str, connections: u32, replica: Uuid) -> Result<Self, sqlx::Error> {
         let pool = PoolSettings {
             application: "order",
             connections,
             statement_timeout: STATEMENT_TIMEOUT,
             options: &[("lock_timeout", "1000"), ("idle_in_transaction_session_timeout", "5000")],
         };
-        Ok(Self { pool: pool.pool(url)?, url: url.to_owned() })
+        Ok(Self { pool: pool.pool(url)?, replica, url: url.to_owned() })
     }
 
     /// Brings the schema up to date; replicas that start together wait for each other, on a connection of their own.

@@ -19,7 +19,7 @@ use crate::{
         error::OrderError,
         order::{OrderLine, OrderRequest, OrderStatus, Reservation},
     },
-    store::{database::Database, orders::stored_strategy},
+    store::{database::Database, orders::stored_strategy, replicas::GONE_AFTER},
 };
 
 /// An answer as it is sent: what is recorded is replayed unchanged.
@@ -50,7 +50,8 @@ pub struct KeyedRequest {
     pub traceparent: Option<String>,
 }
 
-/// The right to work on an order, until the claim falls due and another attempt takes it.
+/// The right to work on an order, until another attempt takes it: the claim has fallen due, or this replica counts as
+/// gone (`replicas`).
 #[derive(Debug, Clone, Copy)]
 pub struct KeyClaim {
     /// The same for all attempts under one key.
@@ -74,7 +75,7 @@ pub enum BeginResult {
     Reused,
     /// Another attempt works on the order.
     InProgress {
-        /// The longest time that this attempt can still take.
+        /// How long until the key may be taken over at the latest, unless the replica that works on it is seen again.
         at_most: Duration,
     },
 }
@@ -190,8 +191,8 @@ impl Database {
         };
         let inserted: i64 = sqlx::query_scalar(
             "with mine as (
-                insert into idempotency_keys (scope, key, fingerprint, order_id, state, deadline)
-                values ($1, $2, sha256($3), $4, 'in_flight', now() + make_interval(secs => $5))
+                insert into idempotency_keys (scope, key, fingerprint, order_id, state, deadline, owner)
+                values ($1, $2, sha256($3), $4, 'in_flight', now() + make_interval(secs => $5), $7)
                 on conflict on constraint idempotency_keys_pk do nothing
                 returning order_id
              ), new_order as (
@@ -213,6 +214,7 @@ impl Database {
         .bind(order_id)
         .bind(claim_duration.as_secs_f64())
         .bind(Json(order))
+        .bind(self.replica)
         .fetch_one(&self.pool)
         .await?;
         Ok((inserted == 1).then_some(KeyClaim { order_id, attempt: 1, strategy, maybe_written: false }))
@@ -226,13 +228,16 @@ impl Database {
     ) -> Result<Option<KeyClaim>, OrderError> {
         let row: Option<ClaimRow> = sqlx::query_as(
             "with found as (
-                select scope, key, state from idempotency_keys
+                select scope, key, state from idempotency_keys k
                  where scope = $1 and key = $2 and fingerprint = sha256($3)
-                   and (state in ('free', 'unresolved') or (state = 'in_flight' and deadline < now()))
+                   and (state in ('free', 'unresolved') or (state = 'in_flight' and (deadline < now()
+                        or (owner is not null and not exists (select from replicas
+                             where id = k.owner and seen_at > now() - make_interval(secs => $6))))))
                    for update
              ), mine as (
                 update idempotency_keys k
-                   set state = 'in_flight', attempt = k.attempt + 1, deadline = now() + make_interval(secs => $4)
+                   set state = 'in_flight', attempt = k.attempt + 1, deadline = now() + make_interval(secs => $4),
+                       owner = $5
                   from found
                  where k.scope = found.scope and k.key = found.key
                 returning k.order_id, k.attempt, found.state <> 'free' as maybe_written
@@ -247,6 +252,8 @@ impl Database {
         .bind(&request.key)
         .bind(fingerprint)
         .bind(claim_duration.as_secs_f64())
+        .bind(self.replica)
+        .bind(GONE_AFTER.as_secs_f64())
         .fetch_optional(&self.pool)
         .await?;
         row.map(ClaimRow::decode).transpose()
@@ -255,12 +262,14 @@ impl Database {
     async fn key_state(&self, request: &KeyedRequest, fingerprint: &[u8]) -> Result<Option<BeginResult>, OrderError> {
         let row: Option<KeyRow> = sqlx::query_as(
             "select fingerprint = sha256($3) as same_request, state, status_code, content_type, location, body,
-                    greatest(extract(epoch from deadline - now()), 0)::float8 as seconds_left
-               from idempotency_keys where scope = $1 and key = $2",
+                    greatest(extract(epoch from
+                        least(deadline, seen_at + make_interval(secs => $4)) - now()), 0)::float8 as seconds_left
+               from idempotency_keys left join replicas on id = owner where scope = $1 and key = $2",
         )
         .bind(request.scope)
         .bind(&request.key)
         .bind(fingerprint)
+        .bind(GONE_AFTER.as_secs_f64())
         .fetch_optional(&self.pool)
         .await?;
         row.map(KeyRow::decode).transpose()
@@ -330,7 +339,8 @@ impl Database {
                    for update of k skip locked
              ), mine as (
                 update idempotency_keys k
-                   set state = 'in_flight', attempt = k.attempt + 1, deadline = now() + make_interval(secs => $2)
+                   set state = 'in_flight', attempt = k.attempt + 1, deadline = now() + make_interval(secs => $2),
+                       owner = $3
                   from overdue
                  where k.scope = overdue.scope and k.key = overdue.key
                 returning k.order_id, k.attempt
@@ -340,6 +350,7 @@ impl Database {
         )
         .bind(at_most)
         .bind(claim_duration.as_secs_f64())
+        .bind(self.replica)
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(ClaimRow::decode).collect()

@@ -7,3 +7,4 @@ pub mod database;
 pub mod idempotency;
 pub mod orders;
 pub mod payments;
+pub mod replicas;

@@ -23,6 +23,7 @@ mod placement;
 mod poolers;
 mod postgres_faults;
 mod process;
+mod replica_gone;
 mod requests;
 mod stack;
 mod traces;
