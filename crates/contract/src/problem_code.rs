@@ -23,6 +23,8 @@ pub enum ProblemCode {
     StaleVersion,
     /// 503: the lock was not acquired within the wait time.
     LockTimeout,
+    /// 503: the payment was not authorised within the time for it; nothing was written.
+    PaymentTimeout,
     /// 503: fewer than a quorum of the lock nodes answered.
     LockQuorumUnavailable,
     /// 503: a service or a database did not answer.

@@ -18,7 +18,7 @@ pub enum Outcome {
     LockTimeout,
     /// 503 `lock_quorum_unavailable`: order failed closed.
     QuorumUnavailable,
-    /// 503 `dependency_unavailable` or 429: nothing was sold, or it is not known yet.
+    /// 503 `dependency_unavailable` or `payment_timeout`, or 429: nothing was sold, or it is not known yet.
     Unavailable,
     /// Any other answer.
     Unexplained,
@@ -47,7 +47,9 @@ impl Outcome {
             (409, Some(Code::OutOfStock)) => Self::SoldOut,
             (503, Some(Code::LockTimeout)) => Self::LockTimeout,
             (503, Some(Code::LockQuorumUnavailable)) => Self::QuorumUnavailable,
-            (503, Some(Code::DependencyUnavailable)) | (429, Some(Code::Overloaded)) => Self::Unavailable,
+            (503, Some(Code::DependencyUnavailable | Code::PaymentTimeout)) | (429, Some(Code::Overloaded)) => {
+                Self::Unavailable
+            }
             _ => Self::Unexplained,
         }
     }
@@ -62,7 +64,8 @@ pub fn expected_reservations(status: Option<u16>, code: Option<&str>) -> Expecte
     match (status, parsed(code)) {
         (Some(201), _) => ExpectedReservations::One,
         (Some(409), Some(Code::IdempotencyInProgress)) => ExpectedReservations::AtMostOne,
-        (Some(400..=499), _) | (Some(503), Some(Code::LockTimeout | Code::LockQuorumUnavailable)) => {
+        (Some(400..=499), _)
+        | (Some(503), Some(Code::LockTimeout | Code::PaymentTimeout | Code::LockQuorumUnavailable)) => {
             ExpectedReservations::None
         }
         _ => ExpectedReservations::AtMostOne,

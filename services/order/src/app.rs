@@ -22,13 +22,14 @@ use crate::{
     config::Config,
     domain::order::OrderLimits,
     http::{
+        lab::Lab,
         orders::{self, OrdersApi},
         router,
     },
     inventory::client::InventoryClient,
     placement::{
         batcher::Batcher, critical_section::CriticalSection, pauses::WritePauses, place_order::OrderPlacement, probes,
-        reconcile,
+        reconcile, sku_limit::SkuLimit,
     },
     store::{database::Database, payments::PaymentProvider, replicas::Membership},
 };
@@ -62,13 +63,14 @@ impl App {
         let db =
             Database::new(&config.database_url, config.pool, membership.id).context(Setting("ORDER_DATABASE_URL"))?;
         let payment_latency = Duration::from_millis(config.payment_ms);
+        let payment_limit = Duration::from_millis(config.payment_timeout_ms);
         // A read or a claim that takes longer is better sent to another replica.
         let read_timeout = (config.lease() / 3).min(Duration::from_secs(2));
         let token = config.inventory_token.clone();
         let section = CriticalSection {
             locks: Arc::new(locks),
             inventory: InventoryClient::new(config.inventory_urls.clone(), token, read_timeout)?,
-            payments: PaymentProvider::new(&config.database_url, PAYMENT_CONNECTIONS, payment_latency)?,
+            payments: PaymentProvider::new(&config.database_url, PAYMENT_CONNECTIONS, payment_latency, payment_limit)?,
             lease,
             wait: Duration::from_millis(config.lock_wait_ms),
             hold: Duration::from_secs(config.hold_seconds),
@@ -88,6 +90,7 @@ impl App {
         let placement = OrderPlacement {
             batcher: Batcher::new(section, config.max_batch),
             db,
+            sku_limit: SkuLimit::of(config.max_concurrency),
             key_lifetime: Duration::from_secs(60 * 60 * config.key_hours),
             render: orders::render,
             tasks: TaskTracker::new(),
@@ -123,7 +126,10 @@ impl App {
         let renew = move |stop| own.clone().keep_renewing(stop);
         let renewed = tokio::spawn(supervise("renewal of the replica's row", renewing.clone(), renew));
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
-        let routes = router::router(self.api.clone(), placement.section().pauses.clone());
+        let section = placement.section();
+        let slow_payments = section.payments.slow.clone();
+        let lab = section.pauses.clone().map(|pauses| Lab { pauses, slow_payments });
+        let routes = router::router(self.api.clone(), lab);
         let app = self.clone();
         let ready = move || -> Readiness {
             let app = app.clone();

@@ -56,17 +56,21 @@ pub struct Config {
     /// Postgres database for advisory locks, without a transaction pooler in between; required by the strategy postgres-advisory.
     #[arg(long, env = "ORDER_ADVISORY_URL", hide_env_values = true)]
     pub advisory_url: Option<String>,
-    /// Lease of the lock in milliseconds, from 600 to 86400000. Long enough for payment and reservation; a crashed
-    /// holder blocks its SKUs for as long.
+    /// Lease of the lock in milliseconds, from 600 to 86400000. Long enough for the calls to inventory; while a payment
+    /// is under way it is extended. A crashed holder blocks its SKUs for as long.
     #[arg(long, env = "ORDER_LOCK_LEASE_MS", default_value_t = 5_000, value_parser = value_parser!(u64).range(MIN_LEASE_MS..=MAX_LEASE_MS))]
     pub lock_lease_ms: u64,
     /// How long an order waits for the lock before it is answered 503 lock_timeout, in milliseconds, from 0 to 3600000.
     #[arg(long, env = "ORDER_LOCK_WAIT_MS", default_value_t = 10_000, value_parser = value_parser!(u64).range(..=HOUR_MS))]
     pub lock_wait_ms: u64,
     /// How long the simulated payment provider takes to authorise, in milliseconds, from 0 to 3600000. Outside the lab
-    /// it must be shorter than the lease.
+    /// it must be shorter than ORDER_PAYMENT_TIMEOUT_MS.
     #[arg(long, env = "ORDER_PAYMENT_MS", default_value_t = 2, value_parser = value_parser!(u64).range(..=HOUR_MS))]
     pub payment_ms: u64,
+    /// How long an order waits for the authorisation of its payment, in milliseconds, from 1 to 3600000; then it is
+    /// answered 503 payment_timeout. The SKUs stay locked meanwhile.
+    #[arg(long, env = "ORDER_PAYMENT_TIMEOUT_MS", default_value_t = 30_000, value_parser = value_parser!(u64).range(1..=HOUR_MS))]
+    pub payment_timeout_ms: u64,
     /// How long units are held for an order until it is confirmed, in seconds, from 1 to 31536000.
     #[arg(long, env = "ORDER_HOLD_SECONDS", default_value_t = 900, value_parser = value_parser!(u64).range(1..=MAX_HOLD_SECONDS))]
     pub hold_seconds: u64,
@@ -80,7 +84,7 @@ pub struct Config {
     #[arg(long, env = "ORDER_RECONCILE_MS", default_value_t = 1_000, value_parser = value_parser!(u64).range(10..=HOUR_MS))]
     pub reconcile_ms: u64,
     /// How long an idempotency key keeps its answer, in hours, from 1 to 8760; afterwards the same key means a new order.
-    /// An order, which takes the wait for the lock and the lease at most, must end sooner.
+    /// An order, which takes the wait for the lock, the payment's time and the lease at most, must end sooner.
     #[arg(long, env = "ORDER_KEY_HOURS", default_value_t = 24, value_parser = value_parser!(u64).range(1..=8_760))]
     pub key_hours: u64,
     /// Most orders that share a grant and its write, from 1 to 64; with 1, none do. The write must stay far
@@ -96,7 +100,8 @@ pub struct Config {
     /// Largest request body in bytes, from 1 to 67108864.
     #[arg(long, env = "ORDER_MAX_BODY_BYTES", default_value_t = 1 << 20, value_parser = count(1 << 26))]
     pub max_body_bytes: usize,
-    /// Most requests in progress, from 1 to 65536; more are answered 429 overloaded.
+    /// Most requests in progress, from 1 to 65536; more are answered 429 overloaded. Orders of one SKU are at most
+    /// three quarters of them.
     #[arg(long, env = "ORDER_MAX_CONCURRENCY", default_value_t = 512, value_parser = count(1 << 16))]
     pub max_concurrency: usize,
     /// Logs and spans.
@@ -113,24 +118,26 @@ pub enum ConfigError {
     /// The strategy can sell more units than there are.
     #[error("strategy {0} can oversell: choose a safe one, or switch the lab on with --lab")]
     UnsafeStrategy(Strategy),
-    /// The grant would have ended before the payment is authorised.
-    #[error("ORDER_PAYMENT_MS={payment} is not shorter than ORDER_LOCK_LEASE_MS={lease}: every order would fail")]
-    PaymentOutlastsLease {
+    /// No payment would be authorised in time.
+    #[error("ORDER_PAYMENT_MS={payment} is not shorter than ORDER_PAYMENT_TIMEOUT_MS={limit}: every order would fail")]
+    PaymentOutlastsLimit {
         /// Milliseconds.
         payment: u64,
         /// Milliseconds.
-        lease: u64,
+        limit: u64,
     },
     /// The key would be forgotten while its order is in progress.
     #[error(
         "ORDER_KEY_HOURS={hours} is not longer than an order may take: \
-         ORDER_LOCK_WAIT_MS={wait} and ORDER_LOCK_LEASE_MS={lease} together"
+         ORDER_LOCK_WAIT_MS={wait}, ORDER_PAYMENT_TIMEOUT_MS={limit} and ORDER_LOCK_LEASE_MS={lease} together"
     )]
     OrderOutlastsKey {
         /// Hours.
         hours: u64,
         /// Milliseconds.
         wait: u64,
+        /// Milliseconds.
+        limit: u64,
         /// Milliseconds.
         lease: u64,
     },
@@ -142,16 +149,17 @@ impl Config {
     /// # Errors
     /// Names what to set instead.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let Self { key_hours: hours, lock_wait_ms: wait, lock_lease_ms: lease, payment_ms: payment, .. } = *self;
-        if hours.saturating_mul(HOUR_MS) <= wait.saturating_add(lease) {
-            return Err(ConfigError::OrderOutlastsKey { hours, wait, lease });
+        let Self { key_hours: hours, lock_wait_ms: wait, lock_lease_ms: lease, .. } = *self;
+        let Self { payment_ms: payment, payment_timeout_ms: limit, .. } = *self;
+        if hours.saturating_mul(HOUR_MS) <= wait + limit + lease {
+            return Err(ConfigError::OrderOutlastsKey { hours, wait, limit, lease });
         }
         match self {
             Self { lab: true, .. } => Ok(()),
             Self { inventory_token, .. } if inventory_token == LAB_TOKEN => Err(ConfigError::LabToken),
             Self { strategy, .. } if !strategy.is_safe() => Err(ConfigError::UnsafeStrategy(*strategy)),
-            // In the lab, grants are made to end under their holder.
-            Self { .. } if payment >= lease => Err(ConfigError::PaymentOutlastsLease { payment, lease }),
+            // In the lab, payments are made to fail.
+            Self { .. } if payment >= limit => Err(ConfigError::PaymentOutlastsLimit { payment, limit }),
             Self { .. } => Ok(()),
         }
     }

@@ -96,6 +96,12 @@ pub enum OrderError {
     /// The lease ended before the write was sent.
     #[error("the lock's lease ended before the write was sent")]
     LeaseLapsed,
+    /// The payment provider did not authorise the payment in time.
+    #[error("the payment was not authorised within {limit:?}; it is voided")]
+    PaymentTimeout {
+        /// The time there is for it.
+        limit: Duration,
+    },
     /// Fewer than a quorum of the lock nodes answered.
     #[error("fewer than a quorum of the lock nodes answered")]
     LockQuorum(#[source] LockError),
@@ -171,6 +177,7 @@ impl OrderError {
             | Self::LockTimeout { .. }
             | Self::Overtaken
             | Self::LeaseLapsed
+            | Self::PaymentTimeout { .. }
             | Self::LockQuorum(_)
             | Self::Lock(_)
             | Self::Database(_)
@@ -205,6 +212,7 @@ impl OrderError {
             Self::StaleToken { .. } => ProblemCode::StaleFencingToken,
             Self::TokenSourceMismatch => ProblemCode::TokenSourceMismatch,
             Self::LockTimeout { .. } | Self::Overtaken | Self::LeaseLapsed => ProblemCode::LockTimeout,
+            Self::PaymentTimeout { .. } => ProblemCode::PaymentTimeout,
             Self::LockQuorum(_) => ProblemCode::LockQuorumUnavailable,
             Self::Database(_) | Self::Inventory(_) | Self::OutcomeUnknown => ProblemCode::DependencyUnavailable,
             Self::Overloaded => ProblemCode::Overloaded,

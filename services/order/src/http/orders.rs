@@ -97,7 +97,7 @@ pub struct PlaceLine {
         (status = 404, description = "not_found: an unknown SKU", content_type = "application/problem+json", body = Problem),
         (status = 409, description = "out_of_stock, idempotency_in_progress, stale_fencing_token, token_source_mismatch, reservation_expired", content_type = "application/problem+json", body = Problem),
         (status = 422, description = "validation_failed, idempotency_key_reused, strategy_not_allowed", content_type = "application/problem+json", body = Problem),
-        (status = 503, description = "lock_timeout, lock_quorum_unavailable, dependency_unavailable", content_type = "application/problem+json", body = Problem),
+        (status = 503, description = "lock_timeout, payment_timeout, lock_quorum_unavailable, dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
 pub async fn place(

@@ -43,6 +43,7 @@ pub fn report(error: OrderError) -> Problem {
         | OrderError::LockTimeout { .. }
         | OrderError::Overtaken
         | OrderError::LeaseLapsed
+        | OrderError::PaymentTimeout { .. }
         | OrderError::Overloaded => tracing::debug!(error = cause, "order refused"),
     }
     error.into()
@@ -86,6 +87,9 @@ impl From<OrderError> for Problem {
             OrderError::Conflict => new(StatusCode::CONFLICT, "Order has another reservation"),
             OrderError::LockTimeout { .. } | OrderError::Overtaken | OrderError::LeaseLapsed => {
                 new(StatusCode::SERVICE_UNAVAILABLE, "Lock not acquired in time").retry_after(SOON)
+            }
+            OrderError::PaymentTimeout { .. } => {
+                new(StatusCode::SERVICE_UNAVAILABLE, "Payment not authorised in time").retry_after(SOON)
             }
             OrderError::LockQuorum(_) => {
                 new(StatusCode::SERVICE_UNAVAILABLE, "Lock quorum unavailable").retry_after(SOON)
@@ -147,6 +151,7 @@ mod tests {
             OrderError::LockTimeout { waited: Duration::from_secs(10) },
             OrderError::Overtaken,
             OrderError::LeaseLapsed,
+            OrderError::PaymentTimeout { limit: Duration::from_secs(30) },
             OrderError::LockQuorum(quorum()),
             OrderError::Lock(quorum()),
             OrderError::Database(cause()),

@@ -7,12 +7,9 @@ use service_kit::docs;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{
-    http::{
-        lab,
-        orders::{self, OrdersApi},
-    },
-    placement::pauses::WritePauses,
+use crate::http::{
+    lab::{self, Lab},
+    orders::{self, OrdersApi},
 };
 
 const TITLE: &str = "Holdfast: orders";
@@ -26,13 +23,17 @@ fn routes() -> OpenApiRouter<OrdersApi> {
         .routes(routes!(orders::cancel)) //  POST /v1/orders/{id}/cancel
 }
 
-/// The routes of the service and their documentation; with `pauses`, those of the lab too.
-pub fn router(api: OrdersApi, pauses: Option<WritePauses>) -> Router {
+/// The routes of the service and their documentation; with `lab`, those of the lab too.
+pub fn router(api: OrdersApi, lab: Option<Lab>) -> Router {
     let (routes, document) = routes().split_for_parts();
-    let lab = |pauses| {
-        Router::new().route("/v1/lab/pauses", post(lab::arm_pause).delete(lab::disarm_pauses)).with_state(pauses)
-    };
-    routes.with_state(api).merge(pauses.map(lab).unwrap_or_default()).merge(docs::pages(document))
+    routes.with_state(api).merge(lab.map(lab_routes).unwrap_or_default()).merge(docs::pages(document))
+}
+
+fn lab_routes(lab: Lab) -> Router {
+    Router::new()
+        .route("/v1/lab/pauses", post(lab::arm_pause).delete(lab::disarm_pauses))
+        .route("/v1/lab/slow-payments", post(lab::slow_payments).delete(lab::stop_slow_payments))
+        .with_state(lab)
 }
 
 /// What `/openapi.json` serves; a test compares it with `docs/openapi/order.json`.

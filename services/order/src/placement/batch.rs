@@ -26,8 +26,10 @@ pub struct Attempt {
     pub lines: Vec<OrderLine>,
     /// How stock is guarded.
     pub strategy: Strategy,
-    /// When the order stops trying.
+    /// When the order stops trying; time spent on its payment postpones it.
     pub deadline: Instant,
+    /// How much longer payments may postpone the deadline.
+    pub payment_allowance: Duration,
     /// An earlier write of this order may have been received: its reservation is
     /// queried before anything is decided.
     pub maybe_written: bool,
@@ -172,6 +174,11 @@ impl Batch {
         self.members.iter().any(|member| matches!(member.state, MemberState::Done(Err(AttemptError::OutcomeUnknown))))
     }
 
+    /// Ends the active members; deferred ones still wait.
+    pub fn finish_active(&mut self, error: &AttemptError) {
+        self.active_mut().for_each(|member| member.finish(Err(error.clone())));
+    }
+
     /// Ends every member that has not ended, deferred ones included.
     pub fn finish_all(&mut self, error: &AttemptError) {
         self.members.iter_mut().filter(|member| !member.is_done()).for_each(|member| member.finish(Err(error.clone())));
@@ -180,6 +187,15 @@ impl Batch {
     /// Adds the time of a step to every member: all of them waited for it.
     pub fn add_time(&mut self, step: Step, spent: Duration) {
         self.members.iter_mut().for_each(|member| member.attempt.timings.add(step, spent));
+    }
+
+    /// A wait for payments postpones the deadlines, by the allowance of each order at most.
+    pub fn postpone_deadlines(&mut self, spent: Duration) {
+        for BatchMember { attempt, .. } in &mut self.members {
+            let by = spent.min(attempt.payment_allowance);
+            attempt.deadline += by;
+            attempt.payment_allowance -= by;
+        }
     }
 
     /// The request of the first member, in whose trace the batch runs.

@@ -3,16 +3,17 @@
 //! and `while_locked`.
 //!
 //! Invariant: every call made under the lock ends by `valid_until`, and no write
-//! is sent once it has passed. That narrows the window; the fencing token, which
+//! is sent once it has passed. Payments alone may take longer: the lock is extended
+//! while they are under way. That narrows the window; the fencing token, which
 //! inventory checks, closes it.
 //! Absence: no retry (`place_order`), no choice of the orders that share a grant (`batcher`),
 //! no HTTP and no idempotency key.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use contract::{LockKind, Proof, Sku, Strategy};
 use fenced_lock::{Grants, Lease, Locks, Resource, Token, Wait};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -95,7 +96,7 @@ impl CriticalSection {
             Err(error) => return batch.finish_all(&error),
         };
         self.query_earlier_writes(batch, grants).await;
-        self.decide(batch, &observed).await;
+        self.decide(batch, grants, &observed).await;
         if grants.valid_until() <= Instant::now() {
             return batch.finish_all(&AttemptError::Retry(OrderError::LeaseLapsed));
         }
@@ -182,9 +183,8 @@ impl CriticalSection {
         self.inventory.find_reservation(order, grants.valid_until()).await.map_err(not_written)
     }
 
-    /// Allocates what was read, and authorises the payments. An authorisation is
-    /// not cut short: one that is recorded late would stay open.
-    async fn decide(&self, batch: &mut Batch, observed: &[StockSnapshot]) {
+    /// Allocates what was read, and authorises the payments.
+    async fn decide(&self, batch: &mut Batch, grants: &Grants, observed: &[StockSnapshot]) {
         let start = Instant::now();
         if batch.strategy().reads() {
             let mut allocator = Allocator::new(observed);
@@ -196,14 +196,36 @@ impl CriticalSection {
                 }
             }
         }
-        let orders: Vec<_> = batch.active().map(|attempt| attempt.order_id).collect();
-        if !orders.is_empty()
-            && let Err(error) = self.payments.authorise(&orders).await
-        {
-            let error = AttemptError::Refused(error.into());
-            batch.active_mut().for_each(|member| member.finish(Err(error.clone())));
-        }
+        self.authorise(batch, grants).await;
         batch.add_time(Step::Decide, start.elapsed());
+    }
+
+    /// Authorises the payments of the members that are left, and extends the lock
+    /// meanwhile. Ends those whose payment took too long, and all if the lock is lost.
+    async fn authorise(&self, batch: &mut Batch, grants: &Grants) {
+        let orders: Vec<_> = batch.active().map(|attempt| attempt.order_id).collect();
+        if orders.is_empty() {
+            return;
+        }
+        let start = Instant::now();
+        let authorised = {
+            let mut authorising = pin!(self.payments.authorise(&orders, batch.skus()));
+            // A payment that ends in the first half of the lease costs no extension, and half is enough to extend in.
+            match timeout_at(grants.valid_until() - self.lease.get() / 2, &mut authorising).await {
+                Ok(authorised) => Some(authorised),
+                Err(_not_yet) => grants.keep_while(self.lease, authorising).await,
+            }
+        };
+        batch.postpone_deadlines(start.elapsed());
+        match authorised {
+            Some(Ok(overdue)) => {
+                let limit = self.payments.limit();
+                let late = batch.active_mut().filter(|member| overdue.contains(&member.attempt.order_id));
+                late.for_each(|member| member.finish(Err(AttemptError::Refused(OrderError::PaymentTimeout { limit }))));
+            }
+            Some(Err(error)) => batch.finish_active(&AttemptError::Refused(error.into())),
+            None => batch.finish_active(&AttemptError::Retry(OrderError::LeaseLapsed)),
+        }
     }
 
     /// Sends one write for all members that are left, each in full or not at all.

@@ -14,3 +14,4 @@ pub mod pauses;
 pub mod place_order;
 pub mod probes;
 pub mod reconcile;
+pub mod sku_limit;

@@ -24,6 +24,7 @@ use crate::{
         batch::{Attempt, Step, Timings},
         batcher::Batcher,
         critical_section::CriticalSection,
+        sku_limit::SkuLimit,
     },
     store::{
         database::Database,
@@ -61,6 +62,8 @@ pub struct OrderPlacement {
     pub batcher: Batcher,
     /// The order database.
     pub db: Database,
+    /// Leaves room for orders of other SKUs.
+    pub sku_limit: SkuLimit,
     /// How long a key keeps its answer.
     pub key_lifetime: Duration,
     /// Renders the answers that are recorded.
@@ -98,14 +101,14 @@ impl OrderPlacement {
         &self.batcher.section
     }
 
-    /// How long an order may take: the wait for the lock, and the lease.
+    /// How long an order may take without its payment: the wait for the lock, and the lease.
     pub fn time_budget(&self) -> Duration {
         self.section().wait + self.section().lease.get()
     }
 
     /// How long a claimed key belongs to its attempt.
     pub fn claim_duration(&self) -> Duration {
-        self.time_budget() + RECORDING_MARGIN
+        self.time_budget() + self.section().payments.limit() + RECORDING_MARGIN
     }
 
     async fn begin_and_place(&self, request: KeyedRequest) -> PlacementResult {
@@ -123,8 +126,19 @@ impl OrderPlacement {
     async fn place_claimed(&self, claim: KeyClaim, request: OrderRequest, deadline: Instant) -> PlacementResult {
         let OrderRequest { customer, lines } = request;
         let KeyClaim { order_id, strategy, maybe_written, .. } = claim;
-        let mut attempt = Attempt { order_id, lines, strategy, deadline, maybe_written, timings: Timings::default() };
-        let result = self.retry_until_settled(&mut attempt).await;
+        let mut attempt = Attempt {
+            order_id,
+            lines,
+            strategy,
+            deadline,
+            payment_allowance: self.section().payments.limit(),
+            maybe_written,
+            timings: Timings::default(),
+        };
+        let result = match self.sku_limit.enter(&attempt.lines) {
+            Ok(_places) => self.retry_until_settled(&mut attempt).await,
+            Err(error) => Err(unless_write_pending(&attempt, error)),
+        };
         let Attempt { lines, timings, .. } = attempt;
         let order = Order { id: order_id, customer, status: OrderStatus::Pending, strategy, lines, reservation: None };
         metrics::histogram!("order_lock_wait_seconds", "strategy" => strategy.name()).record(timings.of(Step::Lock));

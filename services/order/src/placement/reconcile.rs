@@ -87,6 +87,7 @@ async fn settle(placement: &OrderPlacement, claim: &KeyClaim) -> Result<(), Orde
         lines: order.lines.clone(),
         strategy: claim.strategy,
         deadline: Instant::now() + placement.time_budget(),
+        payment_allowance: Duration::ZERO,
         maybe_written: true,
         timings: Timings::default(),
     };

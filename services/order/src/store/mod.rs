@@ -8,3 +8,4 @@ pub mod idempotency;
 pub mod orders;
 pub mod payments;
 pub mod replicas;
+pub mod slow_payments;

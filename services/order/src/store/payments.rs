@@ -7,25 +7,40 @@
 
 use std::time::Duration;
 
+use contract::Sku;
+use futures_util::future::join_all;
 use postgres_pool::{Pool, PoolSettings};
-use tokio::time::sleep;
+use sqlx::FromRow;
+use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
 
-use crate::store::database::{Database, STATEMENT_TIMEOUT};
+use crate::store::{
+    database::{Database, STATEMENT_TIMEOUT},
+    slow_payments::SlowPayments,
+};
 
 /// Authorises payments. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PaymentProvider {
     pool: Pool,
     latency: Duration,
+    limit: Duration,
+    /// What the lab adds to the latency.
+    pub slow: SlowPayments,
+}
+
+#[derive(FromRow)]
+struct AuthorisationRow {
+    order_id: Uuid,
+    age_seconds: f64,
 }
 
 impl PaymentProvider {
-    /// `latency` is how long the provider takes to authorise.
+    /// `latency` is how long the provider takes to authorise; an order waits for at most `limit`.
     ///
     /// # Errors
     /// The URL is not one of Postgres. Nothing is connected yet.
-    pub fn new(database_url: &str, connections: u32, latency: Duration) -> Result<Self, sqlx::Error> {
+    pub fn new(database_url: &str, connections: u32, latency: Duration, limit: Duration) -> Result<Self, sqlx::Error> {
         // The row is written while the provider works, so that a crash of this
         // service leaves a trace. A crash of Postgres may lose it: the pending
         // order survives, and when it is resolved its payment is settled with
@@ -36,29 +51,47 @@ impl PaymentProvider {
             statement_timeout: STATEMENT_TIMEOUT,
             options: &[("synchronous_commit", "off")],
         };
-        Ok(Self { pool: pool.pool(database_url)?, latency })
+        Ok(Self { pool: pool.pool(database_url)?, latency, limit, slow: SlowPayments::default() })
     }
 
-    /// Authorises the payments of these orders concurrently, and records them
-    /// together; a voided payment is authorised anew.
+    /// How long an order waits for the authorisation of its payment.
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Authorises the payments of these orders, which are for the same SKUs, concurrently, and records them
+    /// together. An authorisation that an earlier attempt began, here or in another process, is joined, and
+    /// its time counts; a voided payment is authorised anew. Returns the orders whose limit passed first.
     ///
     /// # Cancel safety
-    /// Must run to its end: an authorisation that is recorded after its order was
-    /// settled stays open until the reconciler settles it.
+    /// The authorisations go on; the next call joins them. One that is recorded after its order was settled
+    /// stays open until the reconciler settles it.
     ///
     /// # Errors
     /// The authorisations were not recorded; no customer is charged.
-    pub async fn authorise(&self, orders: &[Uuid]) -> Result<(), sqlx::Error> {
-        let recorded = sqlx::query(
+    pub async fn authorise(&self, orders: &[Uuid], skus: &[Sku]) -> Result<Vec<Uuid>, sqlx::Error> {
+        let asked = Instant::now();
+        let begun: Vec<AuthorisationRow> = sqlx::query_as(
             "insert into payments (order_id, state) select order_id, 'authorised' from unnest($1::uuid[]) as of (order_id)
              on conflict (order_id) do update
-                set state = 'authorised', authorised_at = now(), settled_at = null
-              where payments.state = 'voided'",
+                set state = 'authorised', settled_at = null,
+                    authorised_at = case payments.state when 'voided' then now() else payments.authorised_at end
+              where payments.state in ('voided', 'authorised')
+             returning order_id, extract(epoch from now() - authorised_at)::float8 as age_seconds",
         )
         .bind(orders)
-        .execute(&self.pool);
-        let (recorded, ()) = tokio::join!(recorded, sleep(self.latency));
-        recorded.map(|_| ())
+        .fetch_all(&self.pool)
+        .await?;
+        let answers = begun.into_iter().map(|AuthorisationRow { order_id, age_seconds }| async move {
+            let age = Duration::try_from_secs_f64(age_seconds).unwrap_or_default();
+            let begun = asked.checked_sub(age).unwrap_or(asked);
+            let answer = async {
+                sleep_until(begun + self.latency).await;
+                self.slow.delay(skus, begun + self.latency).await;
+            };
+            timeout_at(begun + self.limit, answer).await.is_err().then_some(order_id)
+        });
+        Ok(join_all(answers).await.into_iter().flatten().collect())
     }
 }
 

@@ -8,6 +8,7 @@ const NUMBERS: &[NumberSetting] = &[
     NumberSetting::new("ORDER_LOCK_LEASE_MS", "--lock-lease-ms", 600, 86_400_000),
     NumberSetting::new("ORDER_LOCK_WAIT_MS", "--lock-wait-ms", 0, 3_600_000),
     NumberSetting::new("ORDER_PAYMENT_MS", "--payment-ms", 0, 3_600_000),
+    NumberSetting::new("ORDER_PAYMENT_TIMEOUT_MS", "--payment-timeout-ms", 1, 3_600_000),
     NumberSetting::new("ORDER_HOLD_SECONDS", "--hold-seconds", 1, 31_536_000),
     NumberSetting::new("ORDER_RECONCILE_MS", "--reconcile-ms", 10, 3_600_000),
     NumberSetting::new("ORDER_KEY_HOURS", "--key-hours", 1, 8_760),
@@ -45,8 +46,8 @@ async fn numbers_that_cannot_work_together_are_refused_with_both_names_and_value
     let outside_the_lab = [("ORDER_LAB", "false"), ("ORDER_INVENTORY_TOKEN", "secret")];
     for (given, names) in [
         (
-            [("ORDER_PAYMENT_MS", "5000"), ("ORDER_LOCK_LEASE_MS", "5000")],
-            &["ORDER_PAYMENT_MS=5000", "ORDER_LOCK_LEASE_MS=5000"][..],
+            [("ORDER_PAYMENT_MS", "5000"), ("ORDER_PAYMENT_TIMEOUT_MS", "5000")],
+            &["ORDER_PAYMENT_MS=5000", "ORDER_PAYMENT_TIMEOUT_MS=5000"][..],
         ),
         (
             [("ORDER_KEY_HOURS", "1"), ("ORDER_LOCK_WAIT_MS", "3600000")],

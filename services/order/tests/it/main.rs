@@ -25,5 +25,6 @@ mod postgres_faults;
 mod process;
 mod replica_gone;
 mod requests;
+mod slow_payments;
 mod stack;
 mod traces;

@@ -31,13 +31,15 @@ async fn an_authorisation_that_landed_after_its_order_had_failed_is_voided() {
 
 #[tokio::test]
 async fn a_retry_after_a_voided_payment_is_authorised_and_captured_anew() {
-    let setup = Setup { payment_ms: 1_000, lease_ms: 600, wait_ms: 3_000, ..Setup::default() };
-    let stack = Stack::with(setup).await;
+    let flags = &["--reconcile-ms=3600000", "--payment-timeout-ms=500"];
+    let stack = Stack::with(Setup { payment_ms: 600_000, flags, ..Setup::default() }).await;
     stack.put_stock("chair", 1).await;
-    stack.place("k", "chair", 1).await.is(503, "lock_timeout");
+    stack.place("k", "chair", 1).await.is(503, "payment_timeout").asks_to_retry();
+    assert_eq!(stack.available("chair").await, 1, "nothing is written");
     assert_eq!(stack.payments().await, ["voided"]);
     // The provider is fast again.
-    let quick = PaymentProvider::new(&stack.orders_url, 1, Duration::ZERO).expect("a provider");
+    let quick =
+        PaymentProvider::new(&stack.orders_url, 1, Duration::ZERO, Duration::from_secs(30)).expect("a provider");
     let mut placement = stack.app.api.placement.clone();
     placement.batcher.section.payments = quick;
 

@@ -20,6 +20,8 @@ pub(crate) async fn replica(stack: &Stack, name: &str, more: &[(&str, &str)]) ->
         ("ORDER_LOCK_NODES", &nodes.join(",")),
         ("ORDER_LOCK_LEASE_MS", "1000"),
         ("ORDER_LOCK_WAIT_MS", "1000"),
+        // Its keys fall due this much later.
+        ("ORDER_PAYMENT_TIMEOUT_MS", "10000"),
         ("ORDER_LAB", "true"),
     ];
     let envs = envs.iter().chain(more).map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
