@@ -50,7 +50,7 @@ pub(crate) trait LockBackend: Debug + Send + Sync {
     /// Reads the current holder, and starts watching for the next one.
     fn read_holder<'a>(&'a self, resource: &'a Resource) -> LockFuture<'a, (Option<Holder>, Notification)>;
 
-    /// Whether the service, or a quorum of the nodes, answers.
+    /// Whether a lock can be granted, as far as a request that leaves nothing behind can tell.
     fn ready(&self) -> LockFuture<'_, ()>;
 
     /// Whether servers that answer by now cannot vote.

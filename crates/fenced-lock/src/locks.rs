@@ -171,7 +171,8 @@ impl Locks {
         self.backend.read_holder(resource).await
     }
 
-    /// Whether a quorum of the nodes answers, or the service where the backend is one service.
+    /// Whether a lock can be granted: a quorum of the nodes accepts a write, or the service answers where the backend is
+    /// one service. Nodes that are full or read-only do not count.
     ///
     /// # Errors
     /// [`LockError::QuorumUnavailable`] or [`LockError::Unavailable`] where no quorum, or not the service, answers.

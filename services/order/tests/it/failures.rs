@@ -1,8 +1,6 @@
 //! Failures of what an order depends on, each named after its problem code.
 
-use std::time::Duration;
-
-use crate::stack::{Reply, Setup, Stack, eventually, order_body};
+use crate::stack::{Reply, Setup, Stack, eventually};
 
 const LOCK: &str = "lock:{sku:chair}";
 
@@ -165,19 +163,6 @@ async fn stale_fencing_token_is_409_when_newer_tokens_are_refused_too() {
     assert_eq!(refused.body["current"].as_u64(), Some(1_000_000));
     assert!(refused.body["token"].as_u64() > Some(1_000_000), "the floor was raised: {}", refused.body);
     assert_eq!(stack.order_status("k").await, "failed");
-}
-
-#[tokio::test]
-async fn a_payment_that_outlasts_the_lease_sells_nothing_and_is_voided() {
-    let setup = Setup { lease_ms: 600, wait_ms: 3_000, payment_ms: 1_000, ..Setup::default() };
-    let stack = Stack::with(setup).await;
-    stack.put_stock("chair", 1).await;
-
-    let refused = Reply::of(stack.post("k").json(&order_body("chair", 1)).timeout(Duration::from_secs(20))).await;
-
-    refused.is(503, "lock_timeout").asks_to_retry();
-    assert_eq!((stack.reservations().await, stack.available("chair").await), (0, 1));
-    assert_eq!(stack.payments().await, ["voided"]);
 }
 
 #[tokio::test]

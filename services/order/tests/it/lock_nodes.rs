@@ -109,3 +109,39 @@ async fn a_lock_server_that_answers_under_two_names_only_later_sells_nothing_and
     assert_eq!(Reply::of(ready()).await.status, 503);
     assert_eq!((logged(), stack.available("chair").await), (1, 1));
 }
+
+/// Sets or ends a state in which lock nodes answer every read and grant nothing, and looks at `/readyz` and an order.
+async fn readiness_follows_grants(begin: &[&str], end: &[&str]) {
+    let stack = Stack::with(Setup { redis_nodes: 5, ..Setup::default() }).await;
+    stack.put_stock("chair", 10).await;
+    let on_nodes = async |nodes: std::ops::Range<usize>, command: &[&str]| {
+        for node in &stack.redis[nodes] {
+            node.command(command).await.expect("redis");
+        }
+    };
+
+    on_nodes(0..2, begin).await;
+    assert_eq!(stack.get("/readyz").await.status, 200, "a quorum grants locks");
+    stack.place("a minority", "chair", 1).await.is(201, "");
+
+    on_nodes(2..5, begin).await;
+    let ready = stack.get("/readyz").await;
+    assert_eq!(ready.status, 503, "{}", ready.body);
+    stack.place("none", "chair", 1).await.is(503, "lock_quorum_unavailable").asks_to_retry();
+    assert_eq!(stack.available("chair").await, 9);
+
+    on_nodes(0..5, end).await;
+    eventually("ready again", async || stack.get("/readyz").await.status == 200).await;
+    eventually("sold again", async || stack.place("again", "chair", 1).await.status == 201).await;
+}
+
+#[tokio::test]
+async fn lock_nodes_that_are_out_of_memory_make_the_service_not_ready_until_they_grant_again() {
+    readiness_follows_grants(&["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET", "maxmemory", "0"]).await;
+}
+
+#[tokio::test]
+async fn lock_nodes_that_are_read_only_replicas_make_the_service_not_ready_until_they_grant_again() {
+    // Nothing listens on port 1: the replica keeps its data and accepts no writes.
+    readiness_follows_grants(&["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"]).await;
+}

@@ -114,7 +114,7 @@ impl LockBackend for Redlock {
     }
 
     fn ready(&self) -> LockFuture<'_, ()> {
-        async move { self.0.execute_on_quorum(&scripts::ping()).await }.boxed()
+        async move { self.0.execute_on_quorum(&scripts::probe(self.0.owners.client_id())).await }.boxed()
     }
 
     fn check_nodes(&self) -> BoxFuture<'_, Result<(), UnsuitableNode>> {

@@ -186,8 +186,12 @@ pub(super) fn read_holder(resource: &Resource) -> Arc<Cmd> {
     Arc::new(cmd)
 }
 
-pub(super) fn ping() -> Arc<Cmd> {
-    Arc::new(redis::cmd("PING"))
+/// Writes what a grant writes, so that a node that is full or read-only refuses it; it is gone a millisecond later.
+/// No resource has this key, because no name has a space.
+pub(super) fn probe(client: &str) -> Arc<Cmd> {
+    let mut cmd = redis::cmd("SET");
+    cmd.arg(format!("lock:{{ready {client}}}")).arg("probe").arg("PX").arg(1);
+    Arc::new(cmd)
 }
 
 pub(super) fn unix_micros() -> u64 {
