@@ -40,7 +40,7 @@ pub struct OrderLimits {
 }
 
 /// A field of a request that is not acceptable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct FieldError {
     /// JSON pointer into the body; `/headers/…` for a header.
     pub pointer: String,

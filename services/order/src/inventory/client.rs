@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         allocation::StockSnapshot,
-        order::{OrderLine, Reservation},
+        order::{FieldError, OrderLine, Reservation},
     },
     inventory::balancer::{Answer, Balancer, CONNECT_TIMEOUT, Deadlines, Replica, SendError},
 };
@@ -66,6 +66,8 @@ pub struct Refusal {
     pub token: Option<u64>,
     /// The token that the storage has registered, with `stale_fencing_token`.
     pub current: Option<u64>,
+    /// What is not acceptable, with `validation_failed`.
+    pub errors: Vec<FieldError>,
 }
 
 impl Refusal {
@@ -78,6 +80,7 @@ impl Refusal {
             available: problem["available"].as_i64(),
             token: problem["token"].as_u64(),
             current: problem["current"].as_u64(),
+            errors: serde_json::from_value(problem["errors"].clone()).unwrap_or_default(),
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn write_failed(error: CallError) -> AttemptError {
 
 /// A call failed that wrote nothing.
 pub(super) fn not_written(error: CallError) -> AttemptError {
-    let Refusal { code, sku, available, token, current, .. } = match &error {
+    let Refusal { code, sku, available, token, current, errors, .. } = match &error {
         CallError::NoAnswer(_) => return AttemptError::Retry(OrderError::inventory(error)),
         CallError::NotSent(_) | CallError::Failed { .. } | CallError::TaskPanicked => {
             return AttemptError::Refused(OrderError::inventory(error));
@@ -77,6 +77,15 @@ pub(super) fn not_written(error: CallError) -> AttemptError {
         (Some(ProblemCode::Overloaded), ..) => AttemptError::Refused(OrderError::Overloaded),
         (Some(ProblemCode::InvalidState), ..) => AttemptError::Refused(OrderError::Conflict),
         (Some(ProblemCode::StaleVersion), ..) => AttemptError::Retry(OrderError::Overtaken),
+        // This service checked the order against its own limits, so theirs differ.
+        (Some(ProblemCode::ValidationFailed), ..) if !errors.is_empty() => {
+            let details: Vec<_> = errors.iter().map(|error| error.detail.as_str()).collect();
+            tracing::warn!(
+                details = details.join("; "),
+                "order refused by inventory's limits: ORDER_MAX_LINES must not be above INVENTORY_MAX_LINES"
+            );
+            AttemptError::Refused(OrderError::Invalid(errors))
+        }
         (Some(_) | None, ..) => AttemptError::Refused(OrderError::unforeseen(error)),
     }
 }

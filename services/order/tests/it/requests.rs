@@ -106,3 +106,17 @@ async fn strategy_not_allowed_is_403_while_the_lab_is_off_and_safe_ones_may_be_n
     let through = stack.place_with("redlock-fenced", "k", "chair", 1).await;
     assert_ne!(through.status, 403, "{}", through.body);
 }
+
+#[tokio::test]
+async fn an_order_above_inventorys_limit_of_lines_is_422_with_the_limit_and_frees_its_key() {
+    let flags = &["--reconcile-ms=3600000", "--max-lines=128"];
+    let stack = Stack::with(Setup { flags, ..Setup::default() }).await;
+    let lines: Vec<_> = (0..101).map(|number| json!({ "sku": format!("sku-{number}"), "quantity": 1 })).collect();
+
+    for _ in 0..2 {
+        let refused = Reply::of(stack.post("k").json(&json!({ "customer": "ada", "lines": lines }))).await;
+        refused.is(422, "validation_failed");
+        assert_eq!(refused.body["errors"][0]["detail"], "101 lines; at most 100 are allowed", "{}", refused.body);
+    }
+    assert_eq!(stack.reservations().await, 0);
+}
