@@ -15,6 +15,7 @@ mod duplicate_requests;
 mod kill_inventory;
 mod kill_order;
 mod lost_replies;
+mod node_full;
 mod none;
 mod partition_postgres;
 mod partition_redis;
@@ -64,6 +65,8 @@ pub enum Fault {
     RedisEarlyExpiry,
     /// Lock nodes answer later than any client waits
     RedisSlow,
+    /// Lock nodes are out of memory: they answer reads and grant nothing
+    NodeFull,
     /// Traffic between order and some lock nodes is held back: requests, replies, or both
     PartitionRedis,
     /// Traffic between one inventory replica and its database is held back: requests, replies, or both
@@ -90,6 +93,7 @@ impl Fault {
             Self::RedisAmnesia => &redis_amnesia::SPEC,
             Self::RedisEarlyExpiry => &redis_early_expiry::SPEC,
             Self::RedisSlow => &redis_slow::SPEC,
+            Self::NodeFull => &node_full::SPEC,
             Self::PartitionRedis => &partition_redis::SPEC,
             Self::PartitionPostgres => &partition_postgres::SPEC,
             Self::PostgresRestart => &postgres_restart::SPEC,

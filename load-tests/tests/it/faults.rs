@@ -77,6 +77,11 @@ async fn slow_lock_nodes_cause_no_overselling() {
 }
 
 #[tokio::test]
+async fn lock_nodes_that_are_out_of_memory_cause_no_overselling() {
+    survives(Fault::NodeFull, 2).await;
+}
+
+#[tokio::test]
 async fn unreachable_lock_nodes_cause_no_overselling() {
     survives(Fault::PartitionRedis, 3).await;
 }
