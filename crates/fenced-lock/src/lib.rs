@@ -51,6 +51,11 @@
 //! Absence: nothing about the protected data: no stock, no HTTP, no database schema.
 
 mod backend;
+// Locks in Postgres end with their session, so nothing is cleaned up there.
+#[cfg_attr(
+    not(any(feature = "redis", feature = "etcd", feature = "zookeeper")),
+    expect(dead_code, reason = "only these backends start clean-up")
+)]
 mod cleanups;
 mod election;
 mod error;
