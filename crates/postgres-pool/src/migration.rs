@@ -45,6 +45,13 @@ pub enum MigrationError {
     Overdue,
 }
 
+impl MigrationError {
+    /// A setting must change: no retry helps.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Sessions(error) if error.is_configuration())
+    }
+}
+
 /// Another session, as `pg_stat_activity` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Session {
@@ -64,8 +71,8 @@ impl fmt::Display for Session {
 /// Brings the schema up to date, runs `then` on the same connection, and closes it. Logs for which session it waits.
 ///
 /// # Errors
-/// The URL is not one of Postgres, a transaction pooler is in between, no connection could be made, a newer binary has migrated the database, a migration or
-/// `then` failed, or all of it took longer than a minute.
+/// The URL is not one of Postgres, a transaction pooler is in between, no connection could be made, a newer binary has
+/// migrated the database, a migration or `then` failed, or all of it took longer than a minute.
 pub async fn migrate<E: From<MigrationError>>(
     url: &str,
     application: &str,

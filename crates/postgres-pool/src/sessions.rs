@@ -30,6 +30,13 @@ pub enum SessionError {
     TooFew,
 }
 
+impl SessionError {
+    /// A setting must change: no retry helps.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Shared)
+    }
+}
+
 /// Succeeds if each connection has a session of its own for as long as it is open.
 ///
 /// # Errors

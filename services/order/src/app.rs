@@ -8,7 +8,6 @@ use contract::LockKind;
 use fenced_lock::{
     AdvisoryDatabase, ClientName, EtcdEndpoints, Lease, Locks, NodeTimeout, Nodes, Options, ZookeeperEnsemble,
 };
-use postgres_pool::{MigrationError, SessionError};
 use service_kit::{
     limits::Limits,
     serve::{self, Readiness},
@@ -81,9 +80,7 @@ impl App {
             redlock.check_nodes().await.context(Setting("ORDER_LOCK_NODES"))?;
         }
         match db.migrate().await {
-            Err(error @ MigrationError::Sessions(SessionError::Shared)) => {
-                Err(error).context(Setting("ORDER_DATABASE_URL"))
-            }
+            Err(error) if error.is_configuration() => Err(error).context(Setting("ORDER_DATABASE_URL")),
             migrated => migrated.context("the order database could not be migrated"),
         }?;
         membership.renew().await.context("this replica could not be registered in the order database")?;

@@ -56,10 +56,10 @@ pub enum ConnectError {
 impl ConnectError {
     /// A setting must change: no retry helps.
     pub fn is_configuration(&self) -> bool {
-        let shared = |error: &SessionError| matches!(error, SessionError::Shared);
         match self {
-            Self::Sessions(error) | Self::Migration(MigrationError::Sessions(error)) => shared(error),
-            Self::Connection(_) | Self::Migration(_) | Self::LabDatabase => false,
+            Self::Sessions(error) => error.is_configuration(),
+            Self::Migration(error) => error.is_configuration(),
+            Self::Connection(_) | Self::LabDatabase => false,
         }
     }
 }
