@@ -40,6 +40,8 @@ struct Faults {
     silences: u64,
     /// Connections that were made before this silence are held in both directions.
     hold_before: u64,
+    /// Connections that were made before this silence are closed.
+    close_before: u64,
 }
 
 /// The faults that apply to one connection follow from when it was made.
@@ -58,6 +60,10 @@ enum Direction {
 impl Faults {
     fn made_now(&self) -> Made {
         Made { generation: self.generation, silences: self.silences }
+    }
+
+    fn closes(&self, made: Made) -> bool {
+        self.generation != made.generation || made.silences < self.close_before
     }
 
     fn holds(&self, made: Made, direction: Direction) -> bool {
@@ -123,6 +129,12 @@ impl Proxy {
         });
     }
 
+    /// Closes the connections that [`Self::silence_established`] silenced, and no other. What was held back on them is
+    /// lost, as where a NAT table forgot them.
+    pub fn close_silenced(&self) {
+        self.faults.send_modify(|faults| faults.close_before = faults.hold_before);
+    }
+
     /// Closes every connection and refuses new ones. Both are in effect when this returns.
     pub fn cut(&self) {
         self.slot.close();
@@ -139,8 +151,8 @@ impl Proxy {
             self.slot.open(bind(self.addr).expect("no other process bound the proxy's port during the cut"));
         }
         self.faults.send_modify(|faults| {
-            let Faults { generation, silences, .. } = *faults;
-            *faults = Faults { generation, silences, ..Faults::default() };
+            let Faults { generation, silences, close_before, .. } = *faults;
+            *faults = Faults { generation, silences, close_before, ..Faults::default() };
         });
     }
 }
@@ -221,7 +233,7 @@ async fn accept(slot: Arc<ListenerSlot>, upstream: SocketAddr, faults: watch::Re
     }
 }
 
-/// Forwards one connection until either side closes it or a cut ends its generation.
+/// Forwards one connection until either side or a fault closes it.
 async fn forward(client: TcpStream, upstream: SocketAddr, mut faults: watch::Receiver<Faults>) -> io::Result<()> {
     let made = faults.borrow().made_now();
     let server = TcpStream::connect(upstream).await?;
@@ -233,7 +245,7 @@ async fn forward(client: TcpStream, upstream: SocketAddr, mut faults: watch::Rec
     let to_downstream = pump(from_server, to_client, faults.clone(), made, Direction::ToClient);
     tokio::select! {
         both = async { tokio::try_join!(to_upstream, to_downstream) } => both.map(drop),
-        _ = faults.wait_for(|now| now.generation != made.generation) => Ok(()),
+        _ = faults.wait_for(|now| now.closes(made)) => Ok(()),
     }
 }
 
@@ -260,9 +272,9 @@ async fn pump(
         while let Some((arrived, chunk)) = arrivals.recv().await {
             let due = arrived + faults.borrow().latency;
             sleep_until(due).await;
-            let released = |now: &Faults| now.generation != made.generation || !now.holds(made, direction);
+            let released = |now: &Faults| now.closes(made) || !now.holds(made, direction);
             let gone = match faults.wait_for(released).await {
-                Ok(now) => now.generation != made.generation,
+                Ok(now) => now.closes(made),
                 Err(_) => true,
             };
             if gone {

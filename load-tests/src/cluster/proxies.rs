@@ -1,5 +1,5 @@
-//! The proxies of a stack, one for each connection that a fault may break: customers to order, order to each lock node,
-//! each replica to its database.
+//! The proxies of a stack, one for each connection that a fault may break: customers to order, order to each lock node
+//! and to each replica of inventory, each replica to its database.
 //!
 //! Absence: nothing is broken here; `faults` does that. The auditor connects to the databases directly.
 
@@ -15,6 +15,8 @@ use url::Url;
 pub struct Proxies {
     /// Customers to each replica of order.
     pub orders: Vec<Proxy>,
+    /// All replicas of order to each replica of inventory.
+    pub inventory: Vec<Proxy>,
     /// All replicas of order to each lock node.
     pub redis: Vec<Proxy>,
     /// Each replica of inventory to its database.
@@ -24,25 +26,29 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// Those before the servers; [`Self::start_before_orders`] adds the others once order runs.
+    /// Those before the servers; [`Self::start_before_inventory`] and [`Self::start_before_orders`] add the others once the
+    /// services run.
     pub(super) async fn start(redis: Vec<SocketAddr>, postgres: SocketAddr, replicas: usize) -> anyhow::Result<Self> {
         let to = |addrs: Vec<SocketAddr>| try_join_all(addrs.into_iter().map(Proxy::start));
         Ok(Self {
             orders: Vec::new(),
+            inventory: Vec::new(),
             redis: to(redis).await?,
             inventory_postgres: to(vec![postgres; replicas]).await?,
             order_postgres: to(vec![postgres; replicas]).await?,
         })
     }
 
+    /// Starts one before each replica of inventory; returns the URLs for order.
+    pub(super) async fn start_before_inventory(&mut self, urls: &[String]) -> anyhow::Result<Vec<String>> {
+        self.inventory = before(urls).await?;
+        Ok(self.inventory.iter().map(http_url).collect())
+    }
+
     /// Starts one before each replica of order; returns the URLs that customers use from now on.
     pub(super) async fn start_before_orders(&mut self, urls: &[String]) -> anyhow::Result<Vec<String>> {
-        let addr = |url: &String| {
-            url.trim_start_matches("http://").parse().with_context(|| format!("{url}: not http://ADDR:PORT"))
-        };
-        let addrs: Vec<SocketAddr> = urls.iter().map(addr).collect::<anyhow::Result<_>>()?;
-        self.orders = try_join_all(addrs.into_iter().map(Proxy::start)).await?;
-        Ok(self.orders.iter().map(|proxy| format!("http://{}", proxy.addr())).collect())
+        self.orders = before(urls).await?;
+        Ok(self.orders.iter().map(http_url).collect())
     }
 
     pub(super) fn redis_urls(&self) -> Vec<String> {
@@ -51,10 +57,24 @@ impl Proxies {
 
     /// Restores every connection.
     pub fn heal(&self) {
-        for proxies in [&self.orders, &self.redis, &self.inventory_postgres, &self.order_postgres] {
+        let Self { orders, inventory, redis, inventory_postgres, order_postgres } = self;
+        for proxies in [orders, inventory, redis, inventory_postgres, order_postgres] {
             proxies.iter().for_each(Proxy::heal);
         }
     }
+}
+
+/// Starts one before each service at these URLs.
+async fn before(urls: &[String]) -> anyhow::Result<Vec<Proxy>> {
+    let addr = |url: &String| {
+        url.trim_start_matches("http://").parse().with_context(|| format!("{url}: not http://ADDR:PORT"))
+    };
+    let addrs: Vec<SocketAddr> = urls.iter().map(addr).collect::<anyhow::Result<_>>()?;
+    Ok(try_join_all(addrs.into_iter().map(Proxy::start)).await?)
+}
+
+fn http_url(proxy: &Proxy) -> String {
+    format!("http://{}", proxy.addr())
 }
 
 /// The URL of a database, through the proxy if there is one.

@@ -68,7 +68,12 @@ impl Stack {
         let launch = Launch { config, programs: &programs, logs: &logs, databases: &databases, servers: &servers };
         let inventory = try_join_all((0..config.replicas).map(|n| launch.inventory(n, &nodes))).await?;
         let inventory_urls: Vec<_> = inventory.iter().map(|service| service.url().to_owned()).collect();
-        let orders = try_join_all((0..config.replicas).map(|n| launch.order(n, &inventory_urls, &nodes))).await?;
+        let inventory_of_orders = match &mut servers.proxies {
+            Some(proxies) => proxies.start_before_inventory(&inventory_urls).await?,
+            None => inventory_urls.clone(),
+        };
+        let launch = Launch { config, programs: &programs, logs: &logs, databases: &databases, servers: &servers };
+        let orders = try_join_all((0..config.replicas).map(|n| launch.order(n, &inventory_of_orders, &nodes))).await?;
         let mut order_urls: Vec<_> = orders.iter().map(|service| service.url().to_owned()).collect();
         if let Some(proxies) = &mut servers.proxies {
             order_urls = proxies.start_before_orders(&order_urls).await?;

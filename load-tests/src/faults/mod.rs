@@ -15,6 +15,7 @@ mod duplicate_requests;
 mod kill_inventory;
 mod kill_order;
 mod lost_replies;
+mod network_silence;
 mod node_full;
 mod none;
 mod partition_postgres;
@@ -71,6 +72,9 @@ pub enum Fault {
     PartitionRedis,
     /// Traffic between one inventory replica and its database is held back: requests, replies, or both
     PartitionPostgres,
+    /// Established connections fall silent while new ones work: in turn those to the lock nodes, to Postgres and to
+    /// inventory
+    NetworkSilence,
     /// Postgres crashes, and recovers from its log
     PostgresRestart,
     /// Customers send the same order twice at the same time
@@ -96,6 +100,7 @@ impl Fault {
             Self::NodeFull => &node_full::SPEC,
             Self::PartitionRedis => &partition_redis::SPEC,
             Self::PartitionPostgres => &partition_postgres::SPEC,
+            Self::NetworkSilence => &network_silence::SPEC,
             Self::PostgresRestart => &postgres_restart::SPEC,
             Self::DuplicateRequests => &duplicate_requests::SPEC,
             Self::LostReplies => &lost_replies::SPEC,

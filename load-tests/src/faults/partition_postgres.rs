@@ -12,13 +12,11 @@ use super::context::FaultContext;
 use super::event::FaultEvent;
 use super::injection::Injection;
 use super::spec::{FaultSpec, Needs, no_strategy};
-use super::steps::partition::{Partition, is_silent};
+use super::steps::partition::{Partition, SSL_REQUEST, is_silent};
 
 const LASTS_IN_LEASES: f64 = 1.5;
 /// A healthy connection answers within this time.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(200);
-/// Asks Postgres whether it speaks TLS; the answer is one letter. Source: Postgres documentation, "SSLRequest".
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 pub(super) const SPEC: FaultSpec = FaultSpec {
     needs: Needs::Proxies,

@@ -1,17 +1,25 @@
 //! Every fault, each on a small stack of its own, has its effect and ends: the fenced strategy sells out under it, does
 //! not oversell, and passes the audit. How the other strategies fare under each fault is shown by the matrix.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use contract::Strategy;
 use load_tests::faults::{EventOutcome, Fault, PausePoint};
 use load_tests::report::model::RunReport;
 use load_tests::report::verdict::judge;
-use load_tests::scenario::load::Arrivals;
+use load_tests::scenario::load::{Arrivals, Load};
+use load_tests::scenario::plan::Plan;
 
 use crate::small_stack::{run, sale};
 
 /// Runs one cell of the fenced strategy: the fault fired, every order was answered, nothing was oversold.
 async fn survives(fault: Fault, injections: usize) -> Vec<RunReport> {
-    let rows = run(&sale(fault, &[Strategy::RedlockFenced], injections)).await;
+    survives_in(&sale(fault, &[Strategy::RedlockFenced], injections)).await
+}
+
+async fn survives_in(sale: &Plan) -> Vec<RunReport> {
+    let (rows, fault) = (run(sale).await, sale.cells[0].fault);
     let row = &rows[0];
     assert!(row.faults_fired > 0, "{fault} never fired: {:?}", row.fault_events);
     assert_eq!(row.units_oversold, 0, "{row:?}");
@@ -89,6 +97,18 @@ async fn unreachable_lock_nodes_cause_no_overselling() {
 #[tokio::test]
 async fn a_replica_cut_off_from_its_database_writes_nothing_stale() {
     survives(Fault::PartitionPostgres, 3).await;
+}
+
+#[tokio::test]
+async fn connections_that_fall_silent_are_replaced_and_cause_no_overselling() {
+    let mut sale = sale(Fault::NetworkSilence, &[Strategy::RedlockFenced], 4);
+    // Long enough for four silences, and sold out only at the end: each meets orders in flight.
+    sale.cells[0].arrivals = Arrivals::Open { window: Duration::from_secs(36) };
+    sale.load = Load { iterations: 24, stock: 180, ..sale.load };
+    let rows = survives_in(&sale).await;
+    let fired: BTreeSet<_> =
+        rows[0].fault_events.iter().filter(|event| event.fired).map(|event| &event.replica).collect();
+    assert_eq!(fired.len(), 4, "lock nodes, both databases and inventory: {:?}", rows[0].fault_events);
 }
 
 #[tokio::test]

@@ -112,6 +112,22 @@ async fn established_connections_are_silent_while_new_ones_work() {
 }
 
 #[tokio::test]
+async fn silenced_connections_are_closed_without_what_was_held_back_and_others_stay() {
+    let (node, proxy) = through_a_proxy().await;
+    let mut old = TcpStream::connect(proxy.addr()).await.expect("a connection");
+    assert_eq!(ask(&mut old, "INCR n").await.expect("a reply"), ":1");
+    proxy.silence_established();
+    timeout(SILENCE, ask(&mut old, "INCR n")).await.expect_err("no answer");
+    let mut new = TcpStream::connect(proxy.addr()).await.expect("a connection");
+    assert_eq!(ask(&mut new, "PING").await.expect("a reply"), "+PONG");
+    proxy.close_silenced();
+    proxy.heal();
+    timeout(LIMIT, line(&mut old)).await.expect("in time").expect_err("closed");
+    assert_eq!(ask(&mut new, "PING").await.expect("a reply"), "+PONG");
+    assert_eq!(node.command(&["GET", "n"]).await.expect("a reply"), "1", "what was held back is lost");
+}
+
+#[tokio::test]
 async fn a_cut_closes_and_refuses_until_it_is_healed() {
     let (_node, proxy) = through_a_proxy().await;
     let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
