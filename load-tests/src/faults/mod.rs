@@ -22,6 +22,7 @@ mod partition_postgres;
 mod partition_redis;
 mod pause_inventory;
 mod pause_order;
+mod postgres_readonly;
 mod postgres_restart;
 mod redis_amnesia;
 mod redis_early_expiry;
@@ -75,6 +76,8 @@ pub enum Fault {
     /// Established connections fall silent while new ones work: in turn those to the lock nodes, to Postgres and to
     /// inventory
     NetworkSilence,
+    /// Postgres refuses writes for a while, as after a fail-over to a standby
+    PostgresReadonly,
     /// Postgres crashes, and recovers from its log
     PostgresRestart,
     /// Customers send the same order twice at the same time
@@ -101,6 +104,7 @@ impl Fault {
             Self::PartitionRedis => &partition_redis::SPEC,
             Self::PartitionPostgres => &partition_postgres::SPEC,
             Self::NetworkSilence => &network_silence::SPEC,
+            Self::PostgresReadonly => &postgres_readonly::SPEC,
             Self::PostgresRestart => &postgres_restart::SPEC,
             Self::DuplicateRequests => &duplicate_requests::SPEC,
             Self::LostReplies => &lost_replies::SPEC,

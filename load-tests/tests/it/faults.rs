@@ -112,6 +112,11 @@ async fn connections_that_fall_silent_are_replaced_and_cause_no_overselling() {
 }
 
 #[tokio::test]
+async fn a_read_only_postgres_causes_no_overselling() {
+    survives(Fault::PostgresReadonly, 2).await;
+}
+
+#[tokio::test]
 async fn a_crash_of_postgres_loses_no_accepted_order() {
     survives(Fault::PostgresRestart, 1).await;
 }

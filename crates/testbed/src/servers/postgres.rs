@@ -9,9 +9,12 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use tokio::sync::OnceCell;
+use tokio::time::{sleep, timeout};
 
 use crate::containers::container::ContainerSpec;
 use crate::containers::image::Image;
@@ -45,6 +48,10 @@ static POSTGRES: BinarySpec = BinarySpec {
     ],
     hint: "apt-get install postgresql | brew install postgresql@17",
 };
+
+/// How long a changed setting may take to reach new sessions.
+const RELOAD_DEADLINE: Duration = Duration::from_secs(5);
+const RELOAD_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Durability that may be given up for speed.
 #[derive(Debug, Clone, Copy)]
@@ -161,6 +168,51 @@ impl Postgres {
     pub async fn restart_immediate(&mut self) -> Result<(), TestbedError> {
         let (addr, pid_file) = (self.addr(), self.pid_file.clone());
         self.server.start(|pid| probe(addr, pid, pid_file.clone())).await
+    }
+
+    /// Makes the server refuse writes with SQLSTATE 25006, or accept them again, as behind an address that points to
+    /// another server after a fail-over. Sessions stay open; transactions that have begun are not affected. Returns
+    /// when it applies to new sessions.
+    pub async fn set_read_only(&self, read_only: bool) -> Result<(), TestbedError> {
+        let statement = if read_only {
+            "alter system set default_transaction_read_only = on"
+        } else {
+            "alter system reset default_transaction_read_only"
+        };
+        let refused = |source| TestbedError::Postgres { statement: statement.to_owned(), source };
+        let change = async {
+            let options: PgConnectOptions = self.url("postgres").parse()?;
+            let mut writer = options.options([("default_transaction_read_only", "off")]).connect().await?;
+            writer.execute(statement).await?;
+            writer.execute("select pg_reload_conf()").await?;
+            writer.close().await
+        };
+        let applied = async {
+            change.await.map_err(refused)?;
+            while self.is_read_only().await? != read_only {
+                sleep(RELOAD_POLL_INTERVAL).await;
+            }
+            Ok(())
+        };
+        let overdue = |_| Err(refused(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+        timeout(RELOAD_DEADLINE, applied).await.unwrap_or_else(overdue)
+    }
+
+    /// Whether a write of a new session is refused with SQLSTATE 25006.
+    pub async fn is_read_only(&self) -> Result<bool, TestbedError> {
+        // Changes no row. Refused before it looks for one.
+        let statement = "delete from pg_description where false";
+        let write = async {
+            let mut session = PgConnection::connect(&self.url("postgres")).await?;
+            let written = session.execute(statement).await.map(drop);
+            session.close().await?;
+            written
+        };
+        match write.await {
+            Ok(()) => Ok(false),
+            Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some("25006") => Ok(true),
+            Err(source) => Err(TestbedError::Postgres { statement: statement.to_owned(), source }),
+        }
     }
 
     /// The last `lines` lines of the server's log.

@@ -70,7 +70,7 @@ mod postgres {
     use testbed::{Postgres, PostgresOptions};
 
     in_each_mode!(Postgres: committed_data_survive_an_immediate_restart, commits_are_as_durable_as_configured,
-        text_is_sorted_as_english_does_and_not_by_bytes);
+        text_is_sorted_as_english_does_and_not_by_bytes, a_read_only_server_refuses_writes_until_it_accepts_them_again);
 
     const FAST: PostgresOptions = PostgresOptions { fsync: false };
 
@@ -90,6 +90,19 @@ mod postgres {
         assert_eq!(postgres.url(&name), url);
         postgres.create_database(&name).await.expect_err("the database was committed, so it is still there");
         assert_eq!(setting(&url, "server_encoding").await, "UTF8");
+    }
+
+    async fn a_read_only_server_refuses_writes_until_it_accepts_them_again(mode: Mode) {
+        let postgres = Postgres::start_in(mode, FAST).await.expect("a server");
+        let url = postgres.fresh_database("kept").await.expect("a database");
+        let mut old = PgConnection::connect(&url).await.expect("a connection");
+        assert_send(postgres.set_read_only(true)).await.expect("read-only");
+        assert!(postgres.is_read_only().await.expect("an answer"));
+        let refused =
+            sqlx::query("create table t ()").execute(&mut old).await.expect_err("an open session is refused too");
+        assert_eq!(refused.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref(), Some("25006"));
+        postgres.set_read_only(false).await.expect("writable");
+        sqlx::query("create table t ()").execute(&mut old).await.expect("written");
     }
 
     async fn text_is_sorted_as_english_does_and_not_by_bytes(mode: Mode) {
