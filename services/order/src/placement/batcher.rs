@@ -4,8 +4,9 @@
 //! section as one batch.
 //!
 //! Invariant: an order is in one queue at a time, and leaves it with a result or
-//! because its own wait is over. Only strategies that claim share a grant: the
-//! token makes one write for several orders as safe as one write each.
+//! because its own wait is over. A queue has one task, its leader, which is started
+//! again if it panics. Only strategies that claim share a grant: the token makes one
+//! write for several orders as safe as one write each.
 //! Absence: no stock is read here, and nothing is decided about an order.
 
 use std::{
@@ -14,12 +15,12 @@ use std::{
     time::Duration,
 };
 
-use service_kit::trace::Trace;
+use service_kit::{supervise::supervise, trace::Trace};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     domain::error::OrderError,
@@ -41,6 +42,8 @@ pub struct Batcher {
     max_batch: usize,
     queues: Arc<Mutex<HashMap<BatchKey, Vec<QueuedAttempt>>>>,
     leaders: TaskTracker,
+    /// No leader is started again.
+    draining: CancellationToken,
 }
 
 /// An attempt that waits for the lock.
@@ -64,7 +67,13 @@ impl Batcher {
     /// At most `max_batch` orders share a grant; if that is 1, each waits for the
     /// lock by itself.
     pub fn new(section: CriticalSection, max_batch: usize) -> Self {
-        Self { section, max_batch, queues: Arc::default(), leaders: TaskTracker::new() }
+        Self {
+            section,
+            max_batch,
+            queues: Arc::default(),
+            leaders: TaskTracker::new(),
+            draining: CancellationToken::new(),
+        }
     }
 
     /// Passes the critical section once, in a batch where that is allowed.
@@ -83,9 +92,10 @@ impl Batcher {
         result
     }
 
-    /// Resolves when every queue is empty and every lock released.
+    /// Resolves when every queue is empty and every lock released. No attempt may be under way any more.
     pub async fn drained(&self) {
         self.leaders.close();
+        self.draining.cancel();
         self.leaders.wait().await;
     }
 
@@ -116,8 +126,8 @@ impl Batcher {
         let (key, since) = (BatchKey::of(attempt), Instant::now());
         let until = since + wait;
         let mut result = self.enqueue(&key, attempt.clone(), since, until)?;
-        // The sender is dropped without a result only where the leader panicked,
-        // perhaps after the write was sent.
+        // The sender is dropped without a result only where the leader panicked, perhaps after
+        // the write was sent. Orders that were still queued wait for the leader's next start.
         let leader_panicked = |_| AttemptError::OutcomeUnknown;
         if let Ok(result) = timeout_at(until, &mut result).await {
             return result.map_err(leader_panicked);
@@ -145,7 +155,9 @@ impl Batcher {
             Some(queue) => queue.push(newcomer),
             None => {
                 queues.insert(key.clone(), vec![newcomer]);
-                self.leaders.spawn(self.clone().lead(key.clone()));
+                let (own, key) = (self.clone(), key.clone());
+                let lead = move |_| own.clone().lead(key.clone());
+                self.leaders.spawn(supervise("leader of a queue of orders", self.draining.clone(), lead));
             }
         }
         Ok(result)

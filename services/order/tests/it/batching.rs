@@ -1,7 +1,11 @@
 //! Orders that wait for the same SKU share a grant and a write, and each still
 //! succeeds or fails by itself.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use fenced_lock::{Grant, Lease, Locks, Nodes, Options, Resource, Wait};
 use serde_json::{Value, json};
@@ -131,4 +135,71 @@ async fn an_order_whose_wait_is_over_leaves_its_queue_and_blocks_no_other() {
     assert_eq!((stack.reservations().await, stack.payments().await.len()), (0, 0));
     elsewhere.release().await.expect("released");
     eventually("the lock is free again", async || stack.place("k0", "chair", 1).await.status == 201).await;
+}
+
+/// Panics where the size of a batch is recorded, which is under the lock, in the task of the queue. Everything of a
+/// test that is started with [`Stack`] and no further process runs in one thread, so a recorder of this thread does.
+struct PanickingRecorder {
+    /// How many batches panic.
+    panics: usize,
+    batches: AtomicUsize,
+}
+
+impl metrics::Recorder for PanickingRecorder {
+    fn describe_counter(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_gauge(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_histogram(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+
+    fn register_counter(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Counter {
+        metrics::Counter::noop()
+    }
+
+    fn register_gauge(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Gauge {
+        metrics::Gauge::noop()
+    }
+
+    fn register_histogram(&self, key: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Histogram {
+        if key.name() == "order_batch_size" {
+            assert!(self.batches.fetch_add(1, Ordering::Relaxed) >= self.panics, "the test's panic");
+        }
+        metrics::Histogram::noop()
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_panics_leaves_its_orders_outcome_unknown_and_its_queue_goes_on() {
+    let stack = Stack::with(long_wait()).await;
+    stack.put_stock("chair", 5).await;
+    let recorder = PanickingRecorder { panics: 2, batches: AtomicUsize::new(0) };
+    let _of_this_thread = metrics::set_default_local_recorder(&recorder);
+    let elsewhere = hold_lock(&stack, "chair").await;
+    let placing = queue_up(&stack, &vec![order_body("chair", 1); 3]).await;
+    elsewhere.release().await.expect("released");
+
+    let replies = answers(placing).await;
+
+    // Each looked for its reservation, found none, and was placed by the next start of the leader.
+    assert!(replies.iter().all(|reply| reply.status == 201), "{replies:?}");
+    assert_eq!(stack.place("next", "chair", 1).await.status, 201);
+    assert!(recorder.batches.load(Ordering::Relaxed) > 3, "two panics, and at least two batches that were served");
+    assert_eq!((stack.available("chair").await, stack.reservations().await), (1, 4));
+    assert_eq!(stack.payments().await, ["captured"; 4]);
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn orders_whose_batches_always_panic_are_answered_in_time_and_do_not_delay_the_stop() {
+    let stack = Stack::with(Setup { wait_ms: 1_000, ..Setup::default() }).await;
+    stack.put_stock("chair", 5).await;
+    let recorder = PanickingRecorder { panics: usize::MAX, batches: AtomicUsize::new(0) };
+    let _of_this_thread = metrics::set_default_local_recorder(&recorder);
+
+    let replies = answers(queue_up(&stack, &vec![order_body("chair", 1); 3]).await).await;
+
+    // An order that joined the queue during a pause may have been in no batch.
+    let answered = |reply: &Reply| reply.asks_to_retry().status == 503;
+    assert!(replies.iter().all(answered), "{replies:?}");
+    assert!(replies.iter().any(|reply| reply.body["title"] == "Outcome not known yet"), "{replies:?}");
+    assert_eq!((stack.reservations().await, stack.payments().await.len()), (0, 0));
+    stack.stop().await;
 }
