@@ -6,7 +6,7 @@
 //! Invariant: of several attempts under one key only the latest records its
 //! end, and replicas never claim the same key at the same time.
 
-use std::time::Duration;
+use std::{sync::Once, time::Duration};
 
 use contract::{ProblemCode, Strategy};
 use serde::Serialize;
@@ -21,6 +21,9 @@ use crate::{
     },
     store::{database::Database, orders::stored_strategy, replicas::GONE_AFTER},
 };
+
+/// Fires when the first pending order is met that this version cannot read.
+static UNREADABLE: Once = Once::new();
 
 /// An answer as it is sent: what is recorded is replayed unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +65,15 @@ pub struct KeyClaim {
     pub strategy: Strategy,
     /// An earlier attempt may have sent its write.
     pub maybe_written: bool,
+}
+
+/// A pending order that was claimed because it is overdue.
+#[derive(Debug)]
+pub struct OverdueOrder {
+    /// The right to work on it.
+    pub claim: KeyClaim,
+    /// Its SKUs, separated by commas. Orders for the same SKUs have the same text.
+    pub skus: String,
 }
 
 /// The state of a key when a request arrives with it.
@@ -140,6 +152,13 @@ struct ClaimRow {
     attempt: i32,
     maybe_written: bool,
     strategy: String,
+}
+
+#[derive(FromRow)]
+struct OverdueRow {
+    #[sqlx(flatten)]
+    claim: ClaimRow,
+    skus: String,
 }
 
 #[derive(FromRow)]
@@ -325,17 +344,29 @@ impl Database {
         Ok(recorded == 1)
     }
 
-    /// Claims keys of pending orders whose claim is overdue, or whose last attempt
-    /// left them unresolved. Replicas never claim the same key.
+    /// Claims at most `limit` keys of pending orders whose claim is overdue, or whose last attempt left them unresolved;
+    /// those first that have been due for longest, so that an order that stays unresolved goes to the back. Orders for
+    /// exactly the SKUs of one of `busy` are left out. Replicas never claim the same key.
+    ///
+    /// An order that this version cannot read is claimed, and not returned: it is tried again once its claim has fallen
+    /// due. The first one is logged.
     ///
     /// # Errors
     /// The database failed; the keys stay overdue.
-    pub async fn claim_overdue(&self, at_most: i64, claim_duration: Duration) -> Result<Vec<KeyClaim>, OrderError> {
-        let rows: Vec<ClaimRow> = sqlx::query_as(
+    pub async fn claim_overdue(
+        &self,
+        limit: i64,
+        claim_duration: Duration,
+        busy: &[&str],
+    ) -> Result<Vec<OverdueOrder>, sqlx::Error> {
+        let rows: Vec<OverdueRow> = sqlx::query_as(
             "with overdue as (
-                select k.scope, k.key from idempotency_keys k join orders o on o.id = k.order_id
-                 where o.status = 'pending' and k.state in ('in_flight', 'unresolved') and k.deadline < now()
-                 order by o.created_at limit $1
+                select k.scope, k.key from idempotency_keys k
+                 where k.state in ('in_flight', 'unresolved') and k.deadline < now()
+                   and (select status from orders where id = k.order_id) = 'pending'
+                   and (cardinality($4) = 0 or (select string_agg(sku, ',' order by sku)
+                                                  from order_lines where order_id = k.order_id) <> all ($4))
+                 order by k.deadline limit $1
                    for update of k skip locked
              ), mine as (
                 update idempotency_keys k
@@ -345,29 +376,37 @@ impl Database {
                  where k.scope = overdue.scope and k.key = overdue.key
                 returning k.order_id, k.attempt
              )
-             select mine.order_id, mine.attempt, true as maybe_written, orders.strategy
+             select mine.order_id, mine.attempt, true as maybe_written, orders.strategy,
+                    (select coalesce(string_agg(sku, ',' order by sku), '')
+                       from order_lines where order_id = orders.id) as skus
                from mine join orders on orders.id = mine.order_id",
         )
-        .bind(at_most)
+        .bind(limit)
         .bind(claim_duration.as_secs_f64())
         .bind(self.replica)
+        .bind(busy)
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(ClaimRow::decode).collect()
+        Ok(rows.into_iter().filter_map(OverdueRow::decode).collect())
     }
 
-    /// Deletes keys of that age whose orders have ended: the same key then means
-    /// a new order. The orders stay.
+    /// Deletes at most `limit` keys of that age whose orders have ended, the oldest first: the same key then means a new
+    /// order. The orders stay, and so do keys that somebody works on.
     ///
     /// # Errors
     /// The database failed; the keys stay until the next round.
-    pub async fn delete_expired_keys(&self, older_than: Duration) -> Result<u64, sqlx::Error> {
+    pub async fn delete_expired_keys(&self, limit: i64, older_than: Duration) -> Result<u64, sqlx::Error> {
         let deleted = sqlx::query(
-            "delete from idempotency_keys k using orders o
-              where o.id = k.order_id and o.status <> 'pending' and k.state <> 'in_flight'
-                and k.created_at < now() - make_interval(secs => $1)",
+            "with expired as (
+                select k.scope, k.key from idempotency_keys k join orders o on o.id = k.order_id
+                 where k.created_at < now() - make_interval(secs => $2)
+                   and o.status <> 'pending' and k.state <> 'in_flight'
+                 order by k.created_at limit $1
+                   for update of k skip locked
+             )
+             delete from idempotency_keys k using expired where k.scope = expired.scope and k.key = expired.key",
         );
-        let done = deleted.bind(older_than.as_secs_f64()).execute(&self.pool).await?;
+        let done = deleted.bind(limit).bind(older_than.as_secs_f64()).execute(&self.pool).await?;
         Ok(done.rows_affected())
     }
 }
@@ -376,6 +415,22 @@ impl ClaimRow {
     fn decode(self) -> Result<KeyClaim, OrderError> {
         let Self { order_id, attempt, maybe_written, strategy } = self;
         Ok(KeyClaim { order_id, attempt, strategy: stored_strategy(&strategy)?, maybe_written })
+    }
+}
+
+impl OverdueRow {
+    fn decode(self) -> Option<OverdueOrder> {
+        let Self { claim, skus } = self;
+        let order_id = claim.order_id;
+        match claim.decode() {
+            Ok(claim) => Some(OverdueOrder { claim, skus }),
+            Err(error) => {
+                UNREADABLE.call_once(|| {
+                    tracing::warn!(%error, order = %order_id, "pending orders that this version cannot read are left to other replicas");
+                });
+                None
+            }
+        }
     }
 }
 
