@@ -28,7 +28,7 @@ use crate::{
     },
     store::{
         database::Database,
-        idempotency::{Answer, BeginResult, Completion, KeyClaim, KeyedRequest},
+        key_records::{Answer, BeginResult, Completion, KeyClaim, KeyedRequest},
     },
 };
 

@@ -24,7 +24,7 @@ use crate::{
         housekeeping, lifecycle,
         place_order::OrderPlacement,
     },
-    store::idempotency::KeyClaim,
+    store::key_records::KeyClaim,
 };
 
 /// Most orders, and most reviews, that one round begins; the next round takes the next.
