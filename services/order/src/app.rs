@@ -27,8 +27,8 @@ use crate::{
     },
     inventory::client::InventoryClient,
     placement::{
-        batcher::Batcher, critical_section::CriticalSection, pauses::WritePauses, place_order::OrderPlacement, probes,
-        reconcile, sku_limit::SkuLimit,
+        batcher::Batcher, critical_section::CriticalSection, housekeeping, pauses::WritePauses,
+        place_order::OrderPlacement, probes, reconcile, sku_limit::SkuLimit,
     },
     store::{database::Database, payments::PaymentProvider, replicas::Membership},
 };
@@ -113,6 +113,9 @@ impl App {
         let own = placement.clone();
         let reconcile = move |stop| reconcile::run(own.clone(), every, stop);
         placement.tasks.spawn(supervise("reconciler", stop.clone(), reconcile));
+        let own = placement.clone();
+        let housekeeping = move |stop| housekeeping::run(own.clone(), every, stop);
+        placement.tasks.spawn(supervise("housekeeping", stop.clone(), housekeeping));
         let own = placement.clone();
         let probe = move |stop| probes::run(own.clone(), default_strategy, stop);
         placement.tasks.spawn(supervise("probes of outages", stop.clone(), probe));

@@ -11,7 +11,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    domain::{error::StockError, release::ReleaseRequest},
+    domain::{
+        error::StockError,
+        release::{EndedHold, ReleaseRequest},
+    },
     maintenance::{changes::ReservationChanges, stuck_skus::StuckSkus},
     outages,
 };
@@ -119,21 +122,17 @@ impl Sweeper {
                 self.stuck.forget(&self.stuck.due(now));
                 break;
             };
+            if self.retry_locked_rows(&batch, now).await? {
+                continue;
+            }
             match self.changes.release(&batch).await {
                 Ok(ended) => {
                     metrics::counter!("inventory_holds_expired_total").increment(ended.len() as u64);
                     expired += ended.len();
                     self.stuck.forget(&batch.skus);
                 }
-                Err(error @ (StockError::PostgresUnavailable(_) | StockError::LockQuorumUnavailable(_))) => {
-                    return Err(error);
-                }
                 Err(error) => {
-                    // The oldest hold goes to the back if no lock tells what the batch waited for.
-                    let mut blamed = self.changes.locks.taken(&self.changes.db, &batch.skus).await?;
-                    if blamed.is_empty() {
-                        blamed.extend(holds.into_iter().take(1).flat_map(|hold| hold.skus));
-                    }
+                    let (blamed, error) = self.blame(error, &batch, holds, now.elapsed()).await?;
                     if !self.pause(&blamed) {
                         return Err(error);
                     }
@@ -147,6 +146,32 @@ impl Sweeper {
         last_error.map_or(Ok(expired), Err)
     }
 
+    /// The SKUs that a batch could not be released for, with the reason; an error if it is none of theirs.
+    async fn blame(
+        &self,
+        error: StockError,
+        batch: &ReleaseRequest,
+        holds: Vec<EndedHold>,
+        waited: Duration,
+    ) -> Result<(BTreeSet<Sku>, StockError), StockError> {
+        let (locks, db) = (&self.changes.locks, &self.changes.db);
+        match error {
+            StockError::LockQuorumUnavailable(_) => Err(error),
+            StockError::PostgresUnavailable(_) => {
+                let locked = db.locked_skus(&batch.ids).await?;
+                if locked.is_empty() { Err(error) } else { Ok((locked, StockError::LockTimeout { waited })) }
+            }
+            _ => {
+                let mut taken = locks.taken(db, &batch.skus).await?;
+                if taken.is_empty() {
+                    // The oldest hold goes to the back if no lock tells what the batch waited for.
+                    taken.extend(holds.into_iter().take(1).flat_map(|hold| hold.skus));
+                }
+                Ok((taken, error))
+            }
+        }
+    }
+
     /// Tries the locks of the SKUs whose pause has ended, without waiting: a batch never waits twice for a lock that
     /// somebody keeps.
     async fn retry_stuck(&mut self) -> Result<(), StockError> {
@@ -156,6 +181,18 @@ impl Sweeper {
             self.pause(&taken);
         }
         Ok(())
+    }
+
+    /// Asks for the rows of SKUs whose pause has ended, without waiting, if the batch has such SKUs. True if somebody has
+    /// still locked one, and another batch has to be made.
+    async fn retry_locked_rows(&mut self, batch: &ReleaseRequest, now: Instant) -> Result<bool, StockError> {
+        let retried: BTreeSet<_> = self.stuck.due(now).intersection(&batch.skus).cloned().collect();
+        if retried.is_empty() {
+            return Ok(false);
+        }
+        let locked = self.changes.db.locked_skus(&batch.ids).await?.intersection(&retried).cloned().collect();
+        self.pause(&locked);
+        Ok(!locked.is_empty())
     }
 
     /// False if too many SKUs are paused already.

@@ -59,6 +59,14 @@ impl StockDb {
         }
     }
 
+    /// Those SKUs of reservations of which another transaction has locked a row at this moment: the SKU's, or that of a
+    /// reservation with it. Waits for no row.
+    pub async fn locked_skus(&self, reservations: &[Uuid]) -> Result<BTreeSet<Sku>, StockError> {
+        let read = "select coalesce(jsonb_agg(sku), '[]') from reservations_locked($1) as locked (sku)";
+        let locked = sqlx::query_scalar(read).bind(reservations).fetch_one(&self.pool).await;
+        locked.map(|Json(skus)| skus).map_err(sql_error::from_read_error)
+    }
+
     /// Held reservations whose hold has ended, the longest ended first, at most `limit`, without those that have a line
     /// of one of `skip`.
     pub async fn ended_holds(&self, limit: i64, skip: &[&str]) -> Result<Vec<EndedHold>, StockError> {

@@ -215,3 +215,36 @@ async fn a_sku_whose_lock_somebody_keeps_does_not_delay_the_expiry_of_other_skus
     assert_eq!(inventory.available("stuck").await, 200);
     inventory.ledger("stuck").await;
 }
+
+#[tokio::test]
+async fn a_row_that_another_transaction_has_locked_does_not_keep_holds_of_other_skus_from_expiring() {
+    let inventory = Inventory::with(&["--lab", "--sweep-ms=3600000"]).await;
+    for sku in ["stock-row", "hold-row", "other"] {
+        inventory.put(sku, 200).await.ok();
+    }
+    let (by_stock, by_hold) = (inventory.hold(&["stock-row"]).await, inventory.hold(&["hold-row"]).await);
+    inventory.end_hold(&by_stock).await;
+    inventory.end_hold(&by_hold).await;
+    let mut locking = inventory.sql().await;
+    let lock = "begin; select from stock where sku = 'stock-row' for update;
+                select from reservations r join reservation_lines l on l.reservation_id = r.id
+                 where l.sku = 'hold-row' for update of r";
+    sqlx::raw_sql(lock).execute(&mut locking).await.expect("locks");
+    let _sweeping = Inventory::on(inventory.database.clone(), &["--lab", "--sweep-ms=100"]).await;
+    let expired = "select count(*) from reservations r join reservation_lines l on l.reservation_id = r.id
+                    where r.status = 'expired' and l.sku = 'other'";
+    for number in 1..=2 {
+        let other = inventory.hold(&["other"]).await;
+        inventory.end_hold(&other).await;
+        let in_time = tokio::time::timeout(Duration::from_secs(9), inventory.until(expired, number)).await;
+        in_time.unwrap_or_else(|_| panic!("hold {number} of the other SKU was not expired"));
+    }
+    sqlx::raw_sql("commit").execute(&mut locking).await.expect("unlocked");
+    let all = "select count(*) from reservations where status = 'expired'";
+    let in_time = tokio::time::timeout(Duration::from_secs(20), inventory.until(all, 4)).await;
+    in_time.expect("once the rows are free, their holds expire");
+    for sku in ["stock-row", "hold-row", "other"] {
+        assert_eq!(inventory.available(sku).await, 200);
+        inventory.ledger(sku).await;
+    }
+}

@@ -29,7 +29,7 @@ use crate::{
         lifecycle,
         place_order::{OrderPlacement, PlacementResult},
     },
-    store::idempotency::{Answer, KeyedRequest},
+    store::key_records::{Answer, KeyedRequest},
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -60,7 +60,7 @@ async fn transition_order(placement: &OrderPlacement, id: Uuid, transition: Tran
         Ok(current) => current,
         // An earlier request may have done it and lost its reply.
         Err(CallError::Refused(Refusal { status: StatusCode::CONFLICT, code, .. })) => {
-            let current = query_reservation(placement, id).await?;
+            let current = query_reservation(placement, id, CALL_TIMEOUT).await?;
             if current.status == ReservationStatus::Held && code == Some(ProblemCode::ReservationExpired) {
                 return Err(OrderError::ReservationExpired); // inventory's sweeper has not expired it yet
             }
@@ -81,17 +81,18 @@ async fn transition_order(placement: &OrderPlacement, id: Uuid, transition: Tran
     }
 }
 
-/// Brings a held order in line with its reservation; `true` if the order ended with it.
+/// Brings a held order in line with its reservation, which inventory has to send `within` this time; `true` if the order
+/// ended with it.
 ///
 /// # Errors
 /// A dependency failed; the order is reviewed again.
-pub async fn review(placement: &OrderPlacement, id: Uuid) -> Result<bool, OrderError> {
-    let current = query_reservation(placement, id).await?;
+pub async fn review(placement: &OrderPlacement, id: Uuid, within: Duration) -> Result<bool, OrderError> {
+    let current = query_reservation(placement, id, within).await?;
     apply_reservation(placement, id, &current).await
 }
 
-async fn query_reservation(placement: &OrderPlacement, id: Uuid) -> Result<Reservation, OrderError> {
-    let found = placement.section().inventory.find_reservation(id, Instant::now() + CALL_TIMEOUT).await;
+async fn query_reservation(placement: &OrderPlacement, id: Uuid, within: Duration) -> Result<Reservation, OrderError> {
+    let found = placement.section().inventory.find_reservation(id, Instant::now() + within).await;
     found.map_err(OrderError::inventory)?.ok_or(OrderError::Defect("inventory has no reservation of a held order"))
 }
 

@@ -9,6 +9,7 @@ pub mod attempt_error;
 pub mod batch;
 pub mod batcher;
 pub mod critical_section;
+pub mod housekeeping;
 pub mod lifecycle;
 pub mod pauses;
 pub mod place_order;

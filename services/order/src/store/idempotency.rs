@@ -5,153 +5,23 @@
 //!
 //! Invariant: of several attempts under one key only the latest records its
 //! end, and replicas never claim the same key at the same time.
+//! Absence: what the rows mean is in `key_records`.
 
 use std::time::Duration;
 
-use contract::{ProblemCode, Strategy};
-use serde::Serialize;
-use sqlx::{FromRow, types::Json};
-use strum::{EnumString, IntoStaticStr};
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::{
-    domain::{
-        error::OrderError,
-        order::{OrderLine, OrderRequest, OrderStatus, Reservation},
+    domain::error::OrderError,
+    store::{
+        database::Database,
+        key_records::{
+            BeginResult, ClaimRow, Completion, KeyClaim, KeyRow, KeyedRequest, NewOrderRow, OverdueOrder, OverdueRow,
+        },
+        replicas::GONE_AFTER,
     },
-    store::{database::Database, orders::stored_strategy, replicas::GONE_AFTER},
 };
-
-/// An answer as it is sent: what is recorded is replayed unchanged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// `application/json` or `application/problem+json`.
-    pub content_type: String,
-    /// The path of the order, if it is held.
-    pub location: Option<String>,
-    /// The bytes of the body.
-    pub body: Vec<u8>,
-}
-
-/// An order and the key that it was sent with.
-#[derive(Debug, Clone)]
-pub struct KeyedRequest {
-    /// The call; keys of different calls are different keys.
-    pub scope: &'static str,
-    /// The `Idempotency-Key` header.
-    pub key: String,
-    /// What is ordered.
-    pub order: OrderRequest,
-    /// How stock is to be guarded.
-    pub strategy: Strategy,
-    /// The trace of the request; `None` outside of a request.
-    pub traceparent: Option<String>,
-}
-
-/// The right to work on an order, until another attempt takes it: the claim has fallen due, or this replica counts as
-/// gone (`replicas`).
-#[derive(Debug, Clone, Copy)]
-pub struct KeyClaim {
-    /// The same for all attempts under one key.
-    pub order_id: Uuid,
-    /// The number of this attempt, from 1.
-    pub attempt: i32,
-    /// As in the first attempt.
-    pub strategy: Strategy,
-    /// An earlier attempt may have sent its write.
-    pub maybe_written: bool,
-}
-
-/// The state of a key when a request arrives with it.
-#[derive(Debug)]
-pub enum BeginResult {
-    /// The key was new, free or overdue; the caller works on the order now.
-    Claimed(KeyClaim),
-    /// The order has a final answer.
-    Answered(Answer),
-    /// The key belongs to another request.
-    Reused,
-    /// Another attempt works on the order.
-    InProgress {
-        /// How long until the key may be taken over at the latest, unless the replica that works on it is seen again.
-        at_most: Duration,
-    },
-}
-
-/// How an attempt ends, for the order and for its key.
-#[derive(Debug)]
-pub enum Completion<'a> {
-    /// Units are held; the payment is captured and the answer recorded.
-    Held(&'a Reservation, &'a Answer),
-    /// A final refusal; the payment, if any, is voided and the answer recorded.
-    Refused(ProblemCode, &'a Answer),
-    /// Nothing was sold; the payment, if any, is voided and the key is free.
-    Failed(ProblemCode),
-    /// The outcome is unknown and nothing changes. The reconciler resolves the
-    /// order after `resolve_after`, unless a retry comes first.
-    Unresolved {
-        /// From now.
-        resolve_after: Duration,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-enum KeyState {
-    InFlight,
-    Free,
-    Unresolved,
-    Done,
-}
-
-/// A row of `orders`, with its lines, as it is created.
-#[derive(Serialize)]
-struct NewOrderRow<'a> {
-    customer: &'a str,
-    strategy: Strategy,
-    traceparent: Option<&'a str>,
-    lines: &'a [OrderLine],
-}
-
-/// The columns of `idempotency_keys` that an attempt ends with, but for the body.
-#[derive(Serialize)]
-struct CompletedKeyRow<'a> {
-    state: KeyState,
-    status_code: Option<u16>,
-    content_type: Option<&'a str>,
-    location: Option<&'a str>,
-    seconds_until_due: f64,
-}
-
-/// The columns of `orders` that an attempt ends with.
-#[derive(Serialize)]
-struct CompletedOrderRow<'a> {
-    status: OrderStatus,
-    reservation: Option<&'a Reservation>,
-    failure: Option<&'static str>,
-}
-
-#[derive(FromRow)]
-struct ClaimRow {
-    order_id: Uuid,
-    attempt: i32,
-    maybe_written: bool,
-    strategy: String,
-}
-
-#[derive(FromRow)]
-struct KeyRow {
-    same_request: bool,
-    state: String,
-    status_code: Option<i16>,
-    content_type: Option<String>,
-    location: Option<String>,
-    body: Option<Vec<u8>>,
-    seconds_left: f64,
-}
 
 impl Database {
     /// Claims the key and creates its pending order, or reports the state of the key.
@@ -325,17 +195,29 @@ impl Database {
         Ok(recorded == 1)
     }
 
-    /// Claims keys of pending orders whose claim is overdue, or whose last attempt
-    /// left them unresolved. Replicas never claim the same key.
+    /// Claims at most `limit` keys of pending orders whose claim is overdue, or whose last attempt left them unresolved;
+    /// those first that have been due for longest, so that an order that stays unresolved goes to the back. Orders for
+    /// exactly the SKUs of one of `busy` are left out. Replicas never claim the same key.
+    ///
+    /// An order that this version cannot read is claimed, and not returned: it is tried again once its claim has fallen
+    /// due. The first one is logged.
     ///
     /// # Errors
     /// The database failed; the keys stay overdue.
-    pub async fn claim_overdue(&self, at_most: i64, claim_duration: Duration) -> Result<Vec<KeyClaim>, OrderError> {
-        let rows: Vec<ClaimRow> = sqlx::query_as(
+    pub async fn claim_overdue(
+        &self,
+        limit: i64,
+        claim_duration: Duration,
+        busy: &[&str],
+    ) -> Result<Vec<OverdueOrder>, sqlx::Error> {
+        let rows: Vec<OverdueRow> = sqlx::query_as(
             "with overdue as (
-                select k.scope, k.key from idempotency_keys k join orders o on o.id = k.order_id
-                 where o.status = 'pending' and k.state in ('in_flight', 'unresolved') and k.deadline < now()
-                 order by o.created_at limit $1
+                select k.scope, k.key from idempotency_keys k
+                 where k.state in ('in_flight', 'unresolved') and k.deadline < now()
+                   and (select status from orders where id = k.order_id) = 'pending'
+                   and (cardinality($4) = 0 or (select string_agg(sku, ',' order by sku)
+                                                  from order_lines where order_id = k.order_id) <> all ($4))
+                 order by k.deadline limit $1
                    for update of k skip locked
              ), mine as (
                 update idempotency_keys k
@@ -345,99 +227,37 @@ impl Database {
                  where k.scope = overdue.scope and k.key = overdue.key
                 returning k.order_id, k.attempt
              )
-             select mine.order_id, mine.attempt, true as maybe_written, orders.strategy
+             select mine.order_id, mine.attempt, true as maybe_written, orders.strategy,
+                    (select coalesce(string_agg(sku, ',' order by sku), '')
+                       from order_lines where order_id = orders.id) as skus
                from mine join orders on orders.id = mine.order_id",
         )
-        .bind(at_most)
+        .bind(limit)
         .bind(claim_duration.as_secs_f64())
         .bind(self.replica)
+        .bind(busy)
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(ClaimRow::decode).collect()
+        Ok(rows.into_iter().filter_map(OverdueRow::decode).collect())
     }
 
-    /// Deletes keys of that age whose orders have ended: the same key then means
-    /// a new order. The orders stay.
+    /// Deletes at most `limit` keys of that age whose orders have ended, the oldest first: the same key then means a new
+    /// order. The orders stay, and so do keys that somebody works on.
     ///
     /// # Errors
     /// The database failed; the keys stay until the next round.
-    pub async fn delete_expired_keys(&self, older_than: Duration) -> Result<u64, sqlx::Error> {
+    pub async fn delete_expired_keys(&self, limit: i64, older_than: Duration) -> Result<u64, sqlx::Error> {
         let deleted = sqlx::query(
-            "delete from idempotency_keys k using orders o
-              where o.id = k.order_id and o.status <> 'pending' and k.state <> 'in_flight'
-                and k.created_at < now() - make_interval(secs => $1)",
+            "with expired as (
+                select k.scope, k.key from idempotency_keys k join orders o on o.id = k.order_id
+                 where k.created_at < now() - make_interval(secs => $2)
+                   and o.status <> 'pending' and k.state <> 'in_flight'
+                 order by k.created_at limit $1
+                   for update of k skip locked
+             )
+             delete from idempotency_keys k using expired where k.scope = expired.scope and k.key = expired.key",
         );
-        let done = deleted.bind(older_than.as_secs_f64()).execute(&self.pool).await?;
+        let done = deleted.bind(limit).bind(older_than.as_secs_f64()).execute(&self.pool).await?;
         Ok(done.rows_affected())
-    }
-}
-
-impl ClaimRow {
-    fn decode(self) -> Result<KeyClaim, OrderError> {
-        let Self { order_id, attempt, maybe_written, strategy } = self;
-        Ok(KeyClaim { order_id, attempt, strategy: stored_strategy(&strategy)?, maybe_written })
-    }
-}
-
-impl KeyRow {
-    fn decode(self) -> Result<BeginResult, OrderError> {
-        if !self.same_request {
-            return Ok(BeginResult::Reused);
-        }
-        match self.state.parse() {
-            Ok(KeyState::Done) => {}
-            Ok(KeyState::InFlight | KeyState::Free | KeyState::Unresolved) => {
-                let at_most = Duration::try_from_secs_f64(self.seconds_left).unwrap_or_default();
-                return Ok(BeginResult::InProgress { at_most });
-            }
-            Err(_unknown) => return Err(OrderError::Defect("a stored idempotency key has an unknown state")),
-        }
-        let status = self.status_code.and_then(|status| u16::try_from(status).ok());
-        let (Some(status), Some(content_type), Some(body)) = (status, self.content_type, self.body) else {
-            return Err(OrderError::Defect("a recorded answer is incomplete"));
-        };
-        Ok(BeginResult::Answered(Answer { status, content_type, location: self.location, body }))
-    }
-}
-
-impl<'a> Completion<'a> {
-    fn answer(&self) -> Option<&'a Answer> {
-        match *self {
-            Self::Held(_, answer) | Self::Refused(_, answer) => Some(answer),
-            Self::Failed(_) | Self::Unresolved { .. } => None,
-        }
-    }
-
-    fn key_row(&self) -> CompletedKeyRow<'a> {
-        let (state, due) = match *self {
-            Self::Held(..) | Self::Refused(..) => (KeyState::Done, Duration::ZERO),
-            Self::Failed(_) => (KeyState::Free, Duration::ZERO),
-            Self::Unresolved { resolve_after } => (KeyState::Unresolved, resolve_after),
-        };
-        let answer = self.answer();
-        CompletedKeyRow {
-            state,
-            status_code: answer.map(|answer| answer.status),
-            content_type: answer.map(|answer| answer.content_type.as_str()),
-            location: answer.and_then(|answer| answer.location.as_deref()),
-            seconds_until_due: due.as_secs_f64(),
-        }
-    }
-
-    fn order_row(&self) -> CompletedOrderRow<'a> {
-        let (status, reservation, failure) = match *self {
-            Self::Held(reservation, _) => (OrderStatus::Held, Some(reservation), None),
-            Self::Refused(code, _) | Self::Failed(code) => (OrderStatus::Failed, None, Some(code)),
-            Self::Unresolved { .. } => (OrderStatus::Pending, None, None),
-        };
-        CompletedOrderRow { status, reservation, failure: failure.map(ProblemCode::as_str) }
-    }
-
-    fn payment_state(&self) -> Option<&'static str> {
-        match self {
-            Self::Held(..) => Some("captured"),
-            Self::Refused(..) | Self::Failed(_) => Some("voided"),
-            Self::Unresolved { .. } => None,
-        }
     }
 }

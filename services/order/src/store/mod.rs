@@ -5,6 +5,7 @@
 
 pub mod database;
 pub mod idempotency;
+pub mod key_records;
 pub mod orders;
 pub mod payments;
 pub mod replicas;

@@ -72,20 +72,29 @@ impl Database {
         scheduled.bind(id).bind(delay.as_secs_f64()).execute(&self.pool).await.map(|_| ())
     }
 
-    /// Takes held orders whose review is due. Each is due again after
-    /// `again_after`, unless it is concluded. Replicas never take the same order.
+    /// Takes at most `limit` held orders whose review is due, those first that have been due for longest. Unless it is
+    /// concluded, an order is due again after a pause: as long as its hold is over already, at least `shortest` and at
+    /// most `longest`. Replicas never take the same order.
     ///
     /// # Errors
     /// The database failed; the orders stay due.
-    pub async fn take_orders_to_review(&self, at_most: i64, again_after: Duration) -> Result<Vec<Uuid>, sqlx::Error> {
+    pub async fn take_orders_to_review(
+        &self,
+        limit: i64,
+        shortest: Duration,
+        longest: Duration,
+    ) -> Result<Vec<Uuid>, sqlx::Error> {
         sqlx::query_scalar(
-            "update orders set review_at = now() + make_interval(secs => $2)
+            "update orders
+                set review_at = now() + greatest(make_interval(secs => $2), least(make_interval(secs => $3),
+                                                 now() - (reservation ->> 'expires_at')::timestamptz))
               where id in (select id from orders where status = 'held' and review_at < now()
                             order by review_at limit $1 for update skip locked)
             returning id",
         )
-        .bind(at_most)
-        .bind(again_after.as_secs_f64())
+        .bind(limit)
+        .bind(shortest.as_secs_f64())
+        .bind(longest.as_secs_f64())
         .fetch_all(&self.pool)
         .await
     }

@@ -96,19 +96,26 @@ impl PaymentProvider {
 }
 
 impl Database {
-    /// Settles authorisations that were recorded after their order had ended;
-    /// the number of them.
+    /// Settles at most `limit` authorisations that were recorded after their order had ended, the oldest first; the
+    /// number of them. Those that somebody works on at this moment are left out.
     ///
     /// # Errors
     /// The database failed; they stay open until the next round.
-    pub async fn settle_open_payments(&self) -> Result<u64, sqlx::Error> {
+    pub async fn settle_open_payments(&self, limit: i64) -> Result<u64, sqlx::Error> {
+        // The order's row is locked as well: a retry that begins meanwhile authorises its payment after this.
         let settled = sqlx::query(
-            "update payments
-                set state = case when orders.status in ('held', 'confirmed') then 'captured' else 'voided' end,
+            "with open as (
+                select p.order_id, o.status from payments p join orders o on o.id = p.order_id
+                 where p.state = 'authorised' and o.status <> 'pending'
+                 order by p.authorised_at limit $1
+                   for update of p skip locked for share of o skip locked
+             )
+             update payments
+                set state = case when open.status in ('held', 'confirmed') then 'captured' else 'voided' end,
                     settled_at = now()
-               from orders
-              where orders.id = payments.order_id and payments.state = 'authorised' and orders.status <> 'pending'",
+               from open where payments.order_id = open.order_id",
         )
+        .bind(limit)
         .execute(&self.pool)
         .await?;
         Ok(settled.rows_affected())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use contract::{ProblemCode, Strategy};
 use order::{
     domain::order::OrderRequest,
-    store::idempotency::{BeginResult, Completion, KeyedRequest},
+    store::key_records::{BeginResult, Completion, KeyedRequest},
 };
 use serde_json::json;
 

@@ -23,6 +23,7 @@ mod placement;
 mod poolers;
 mod postgres_faults;
 mod process;
+mod reconciliation;
 mod replica_gone;
 mod requests;
 mod slow_payments;

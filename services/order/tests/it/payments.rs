@@ -6,7 +6,7 @@ use contract::Strategy;
 use order::{
     domain::order::OrderRequest,
     placement::place_order::PlacementResult,
-    store::{idempotency::KeyedRequest, payments::PaymentProvider},
+    store::{key_records::KeyedRequest, payments::PaymentProvider},
 };
 
 use crate::stack::{Setup, Stack, eventually};

@@ -4,7 +4,7 @@ use contract::Strategy;
 use order::{
     domain::{error::OrderError, order::OrderRequest},
     placement::place_order::PlacementResult,
-    store::idempotency::KeyedRequest,
+    store::key_records::KeyedRequest,
 };
 use serde_json::json;
 use strum::VariantArray as _;
