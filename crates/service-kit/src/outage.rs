@@ -31,6 +31,11 @@ impl Outage {
         Self { dependency, effect, down: AtomicBool::new(false) }
     }
 
+    /// The name of the dependency in the log.
+    pub fn dependency(&self) -> &'static str {
+        self.dependency
+    }
+
     /// Records that the dependency did not answer. The first failure of an outage is logged as a warning.
     pub fn record_failure(&self, error: &(dyn Error + 'static)) {
         let Self { dependency, effect, .. } = self;

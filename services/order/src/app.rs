@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Config,
+    dependencies,
     domain::order::OrderLimits,
     http::{
         lab::Lab,
@@ -107,7 +108,7 @@ impl App {
         config: &Config,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let OrdersApi { placement, default_strategy, .. } = self.api.clone();
+        let OrdersApi { placement, .. } = self.api.clone();
         let stop = CancellationToken::new();
         let every = Duration::from_millis(config.reconcile_ms);
         let own = placement.clone();
@@ -117,7 +118,7 @@ impl App {
         let housekeeping = move |stop| housekeeping::run(own.clone(), every, stop);
         placement.tasks.spawn(supervise("housekeeping", stop.clone(), housekeeping));
         let own = placement.clone();
-        let probe = move |stop| probes::run(own.clone(), default_strategy, stop);
+        let probe = move |stop| probes::run(own.clone(), stop);
         placement.tasks.spawn(supervise("probes of outages", stop.clone(), probe));
         // It outlives `stop`: what is drained then is still this replica's.
         let renewing = CancellationToken::new();
@@ -146,19 +147,19 @@ impl App {
         served
     }
 
-    /// Postgres and the lock quorum. Without inventory this service still answers
+    /// Postgres and the lock of the default strategy. Without inventory this service still answers
     /// retries of finished orders, so inventory does not count.
     async fn ready(&self) -> Result<(), Vec<String>> {
         let OrdersApi { placement, default_strategy, .. } = &self.api;
         let database = timeout(READY_WITHIN, placement.db.ready());
         let locks = timeout(READY_WITHIN, placement.section().lock_ready(*default_strategy));
         let (database, locks) = tokio::join!(database, locks);
-        let missing: Vec<_> =
-            [("postgres", matches!(database, Ok(Ok(())))), ("lock quorum", matches!(locks, Ok(Ok(()))))]
-                .into_iter()
-                .filter(|(_, ready)| !ready)
-                .map(|(name, _)| name.to_owned())
-                .collect();
+        let lock = dependencies::lock(default_strategy.lock()).dependency();
+        let missing: Vec<_> = [("postgres", matches!(database, Ok(Ok(())))), (lock, matches!(locks, Ok(Ok(()))))]
+            .into_iter()
+            .filter(|(_, ready)| !ready)
+            .map(|(name, _)| name.to_owned())
+            .collect();
         if missing.is_empty() { Ok(()) } else { Err(missing) }
     }
 

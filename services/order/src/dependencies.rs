@@ -2,8 +2,25 @@
 //! when a request fails because of it, one when a probe succeeds again.
 //! Absence: no order is refused here; each order calls the service itself.
 
+use contract::LockKind;
 use service_kit::outage::Outage;
 
 pub(crate) static POSTGRES: Outage = Outage::of("postgres");
 pub(crate) static INVENTORY: Outage = Outage::of("inventory");
-pub(crate) static LOCKS: Outage = Outage::of("lock quorum");
+
+/// The servers of a lock. One may be down while another works, so each has an outage of its own.
+pub(crate) fn lock(kind: LockKind) -> &'static Outage {
+    static REDLOCK: Outage = Outage::of("lock quorum");
+    static ONE_REDIS: Outage = Outage::of("first lock node");
+    static ETCD: Outage = Outage::of("etcd");
+    static ZOOKEEPER: Outage = Outage::of("zookeeper");
+    static ADVISORY: Outage = Outage::of("advisory database");
+    match kind {
+        // Without a lock there is nothing that could be down.
+        LockKind::None | LockKind::Redlock => &REDLOCK,
+        LockKind::OneRedis => &ONE_REDIS,
+        LockKind::Etcd => &ETCD,
+        LockKind::Zookeeper => &ZOOKEEPER,
+        LockKind::Advisory => &ADVISORY,
+    }
+}

@@ -5,7 +5,7 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use contract::{ProblemCode, Sku, Strategy};
+use contract::{LockKind, ProblemCode, Sku, Strategy};
 use fenced_lock::{LockError, Token};
 
 use crate::domain::order::{FieldError, OrderStatus};
@@ -102,9 +102,15 @@ pub enum OrderError {
         /// The time there is for it.
         limit: Duration,
     },
-    /// Fewer than a quorum of the lock nodes answered.
+    /// Fewer than a quorum of the lock's servers answered.
     #[error("fewer than a quorum of the lock nodes answered")]
-    LockQuorum(#[source] LockError),
+    LockQuorum {
+        /// Which lock.
+        lock: LockKind,
+        /// What its servers answered.
+        #[source]
+        error: LockError,
+    },
     /// The lock refused the request itself: a defect of this service.
     #[error("the lock refused the request")]
     Lock(#[source] LockError),
@@ -178,7 +184,7 @@ impl OrderError {
             | Self::Overtaken
             | Self::LeaseLapsed
             | Self::PaymentTimeout { .. }
-            | Self::LockQuorum(_)
+            | Self::LockQuorum { .. }
             | Self::Lock(_)
             | Self::Database(_)
             | Self::Inventory(_)
@@ -213,7 +219,7 @@ impl OrderError {
             Self::TokenSourceMismatch => ProblemCode::TokenSourceMismatch,
             Self::LockTimeout { .. } | Self::Overtaken | Self::LeaseLapsed => ProblemCode::LockTimeout,
             Self::PaymentTimeout { .. } => ProblemCode::PaymentTimeout,
-            Self::LockQuorum(_) => ProblemCode::LockQuorumUnavailable,
+            Self::LockQuorum { .. } => ProblemCode::LockQuorumUnavailable,
             Self::Database(_) | Self::Inventory(_) | Self::OutcomeUnknown => ProblemCode::DependencyUnavailable,
             Self::Overloaded => ProblemCode::Overloaded,
             Self::Unforeseen(_) | Self::Lock(_) | Self::Defect(_) => ProblemCode::Internal,

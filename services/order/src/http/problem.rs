@@ -23,7 +23,7 @@ pub fn report(error: OrderError) -> Problem {
         }
         OrderError::Database(_) => dependencies::POSTGRES.record_failure(&error),
         OrderError::Inventory(_) | OrderError::OutcomeUnknown => dependencies::INVENTORY.record_failure(&error),
-        OrderError::LockQuorum(_) => dependencies::LOCKS.record_failure(&error),
+        OrderError::LockQuorum { lock, .. } => dependencies::lock(*lock).record_failure(&error),
         OrderError::Invalid(_)
         | OrderError::UnknownStrategy(_)
         | OrderError::StrategyNotAllowed(_)
@@ -91,7 +91,7 @@ impl From<OrderError> for Problem {
             OrderError::PaymentTimeout { .. } => {
                 new(StatusCode::SERVICE_UNAVAILABLE, "Payment not authorised in time").retry_after(SOON)
             }
-            OrderError::LockQuorum(_) => {
+            OrderError::LockQuorum { .. } => {
                 new(StatusCode::SERVICE_UNAVAILABLE, "Lock quorum unavailable").retry_after(SOON)
             }
             OrderError::Database(_) => Self::dependency_unavailable("postgres"),
@@ -116,7 +116,7 @@ mod tests {
     use std::{collections::HashSet, mem::discriminant, sync::Arc};
 
     use axum::body::to_bytes;
-    use contract::Strategy;
+    use contract::{LockKind, Strategy};
     use fenced_lock::{LockError, Token};
     use serde_json::Value;
     use strum::EnumCount as _;
@@ -152,7 +152,7 @@ mod tests {
             OrderError::Overtaken,
             OrderError::LeaseLapsed,
             OrderError::PaymentTimeout { limit: Duration::from_secs(30) },
-            OrderError::LockQuorum(quorum()),
+            OrderError::LockQuorum { lock: LockKind::Redlock, error: quorum() },
             OrderError::Lock(quorum()),
             OrderError::Database(cause()),
             OrderError::Inventory(cause()),

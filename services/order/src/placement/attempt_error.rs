@@ -4,7 +4,7 @@
 //! Invariant: `Refused` and `Retry` are returned only where this attempt
 //! certainly wrote nothing.
 
-use contract::ProblemCode;
+use contract::{LockKind, ProblemCode};
 use fenced_lock::{LockError, Token};
 
 use crate::{
@@ -33,10 +33,10 @@ impl From<Shortage> for AttemptError {
 }
 
 /// The lock was not granted, because it failed.
-pub(super) fn lock_failed(error: LockError) -> AttemptError {
+pub(super) fn lock_failed(lock: LockKind, error: LockError) -> AttemptError {
     match error {
         LockError::QuorumUnavailable { .. } | LockError::Unavailable { .. } => {
-            AttemptError::Refused(OrderError::LockQuorum(error))
+            AttemptError::Refused(OrderError::LockQuorum { lock, error })
         }
         LockError::Lapsed { .. } | LockError::Lost { .. } => AttemptError::Retry(OrderError::LeaseLapsed),
         LockError::TooManyWaiters { .. } | LockError::Closed => AttemptError::Refused(OrderError::Overloaded),

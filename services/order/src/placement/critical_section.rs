@@ -120,7 +120,8 @@ impl CriticalSection {
     /// # Errors
     /// Fewer than a quorum answer, or its server is not configured.
     pub async fn lock_ready(&self, strategy: Strategy) -> Result<(), OrderError> {
-        self.lock(strategy)?.ready().await.map_err(OrderError::LockQuorum)
+        let ready = self.lock(strategy)?.ready().await;
+        ready.map_err(|error| OrderError::LockQuorum { lock: strategy.lock(), error })
     }
 
     /// Acquires no lock from now on, and waits until what was released has reached every server, for at most `within`.
@@ -141,7 +142,7 @@ impl CriticalSection {
         match locks.try_lock_all(&resources, Wait::up_to(wait), self.lease).instrument(span).await {
             Ok(Some(grants)) => Ok(grants),
             Ok(None) => Err(AttemptError::Refused(OrderError::LockTimeout { waited: wait })),
-            Err(error) => Err(lock_failed(error)),
+            Err(error) => Err(lock_failed(key.strategy.lock(), error)),
         }
     }
 

@@ -1,10 +1,14 @@
 //! The log of a start, a stop and an outage: one line each, however many
 //! requests fail during it.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
-use testbed::Proxy;
+use service_kit::outage::PROBE_INTERVAL;
+use testbed::{Etcd, Proxy};
 
 use crate::{
     process::{self, Running},
@@ -79,6 +83,39 @@ async fn order_logs_an_outage_once_and_its_end_once() {
     assert!(order.process.terminate(TIMEOUT).await.is_some_and(|status| status.success()));
     assert_eq!(logged(&log), from_start_to_end(["postgres", "inventory", "lock quorum"].map(down_and_up)));
     assert_eq!(stack.reservations().await, 3);
+}
+
+#[tokio::test]
+async fn an_outage_of_one_lock_service_is_logged_once_while_another_grants_locks() {
+    let mut etcd = Etcd::start().await.expect("etcd");
+    let stack = Stack::start().await;
+    stack.put_stock("chair", 1_000).await;
+    stack.put_stock("table", 1_000).await;
+    let mut envs = JSON.to_vec();
+    let endpoints = etcd.url();
+    envs.push(("ORDER_ETCD_ENDPOINTS", &endpoints));
+    let order = process::replica(&stack, "one-lock-down", &envs).await;
+    let place = async |key: &str, sku: &str, strategy: &str| {
+        let request = stack.http.post(format!("{}/v1/orders", order.url)).header("idempotency-key", key);
+        Reply::of(request.header("lock-strategy", strategy).json(&order_body(sku, 1))).await
+    };
+    assert_eq!(place("before", "table", "etcd-fenced").await.status, 201);
+
+    etcd.kill().await;
+    // Several probes: each would report the end of an outage that is not over.
+    let (began, mut number) = (Instant::now(), 0);
+    while began.elapsed() < 3 * PROBE_INTERVAL {
+        number += 1;
+        place(&format!("e{number}"), "table", "etcd-fenced").await.is(503, "lock_quorum_unavailable");
+        assert_eq!(place(&format!("r{number}"), "chair", "redlock-fenced").await.status, 201);
+    }
+    etcd.restart().await.expect("etcd starts again");
+    let [_down, up] = down_and_up("etcd");
+    eventually(&up, async || logged(&order.log).contains(&up)).await;
+
+    let log = order.log.clone();
+    assert!(order.process.terminate(TIMEOUT).await.is_some_and(|status| status.success()));
+    assert_eq!(logged(&log), from_start_to_end([down_and_up("etcd")]));
 }
 
 #[tokio::test]
