@@ -3,12 +3,12 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use etcd_client::GetOptions;
+use etcd_client::{AlarmAction, AlarmType, Client, GetOptions};
 use fenced_lock::{
     AdvisoryDatabase, EtcdEndpoints, LockError, Locks, Options, ReleaseOutcome, Wait, ZookeeperEnsemble,
 };
 use sqlx::{Connection as _, PgConnection};
-use testbed::{Etcd, Proxy, TestbedError, Zookeeper};
+use testbed::{Etcd, Mode, Postgres, PostgresOptions, Proxy, TestbedError, Zookeeper};
 use tokio::time::Instant;
 
 use crate::fixtures::{Fixture, OneEtcd, OnePostgres, OneZookeeper};
@@ -172,6 +172,40 @@ async fn tokens_grow_across(locks: &Locks, crash: impl Future<Output = Result<()
     assert!(token(&granted_in_time(locks, &freed, long_lease()).await) > last);
     assert_contended(locks, &kept).await;
     assert_eq!(holder.release().await.expect("an answer"), ReleaseOutcome::Released);
+}
+
+#[tokio::test]
+async fn etcd_out_of_space_grants_nothing_and_is_not_ready_until_it_has_space_again() {
+    let server = Etcd::start().await.expect("a server");
+    let locks = Locks::etcd(EtcdEndpoints::parse(&server.url()).expect("an address"), long_timeout());
+    let sku = resource("sku:1");
+    locks.ready().await.expect("ready");
+    let mut admin = Client::connect([server.url()], None).await.expect("a connection");
+    // What etcd does by itself when its database reaches --quota-backend-bytes.
+    admin.alarm(AlarmAction::Activate, AlarmType::Nospace, None).await.expect("an alarm");
+    eventually("it is not ready", async || locks.ready().await.is_err()).await;
+    let error = locks.try_lock(&sku, Wait::none(), long_lease()).await.expect_err("nothing is granted");
+    assert!(error.retryable(), "{error}");
+    admin.alarm(AlarmAction::Deactivate, AlarmType::Nospace, None).await.expect("no alarm");
+    eventually("it is ready again", async || locks.ready().await.is_ok()).await;
+    granted(&locks, &sku, long_lease()).await.release().await.expect("an answer");
+}
+
+#[tokio::test]
+async fn a_standby_of_postgres_grants_nothing_and_is_not_ready_until_it_is_promoted() {
+    let mut server = Postgres::start_in(Mode::Native, PostgresOptions { fsync: false }).await.expect("a server");
+    server.restart_as_standby().await.expect("a standby");
+    let database = AdvisoryDatabase::parse(&server.url("postgres")).expect("an address");
+    let locks = Locks::postgres_advisory(database, long_timeout());
+    let sku = resource("sku:1");
+    locks.ready().await.expect_err("a standby");
+    let error = locks.try_lock(&sku, Wait::none(), long_lease()).await.expect_err("nothing is granted");
+    assert!(error.retryable() && format!("{error:?}").contains("connect to the primary"), "{error:?}");
+    let mut admin = PgConnection::connect(&server.url("postgres")).await.expect("a connection");
+    let promoted: bool = sqlx::query_scalar("select pg_promote()").fetch_one(&mut admin).await.expect("an answer");
+    assert!(promoted);
+    locks.ready().await.expect("a primary");
+    granted(&locks, &sku, long_lease()).await.release().await.expect("an answer");
 }
 
 #[tokio::test]

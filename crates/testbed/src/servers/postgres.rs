@@ -170,6 +170,18 @@ impl Postgres {
         self.server.start(|pid| probe(addr, pid, pid_file.clone())).await
     }
 
+    /// Ends the server without a checkpoint and starts it again on the same port as a standby without a primary: it
+    /// answers reads until `pg_promote()` makes it a primary.
+    ///
+    /// # Panics
+    /// In a container.
+    pub async fn restart_as_standby(&mut self) -> Result<(), TestbedError> {
+        assert!(self.pid_file.is_absolute(), "the data of a container cannot be reached");
+        let signal = self.pid_file.with_file_name("standby.signal");
+        std::fs::write(&signal, "").map_err(TestbedError::file("cannot write", &signal))?;
+        self.restart_immediate().await
+    }
+
     /// Makes the server refuse writes with SQLSTATE 25006, or accept them again, as behind an address that points to
     /// another server after a fail-over. Sessions stay open; transactions that have begun are not affected. Returns
     /// when it applies to new sessions.

@@ -25,6 +25,7 @@ mod code {
     pub(super) const DEADLINE_EXCEEDED: i32 = 4;
     pub(super) const NOT_FOUND: i32 = 5;
     pub(super) const PERMISSION_DENIED: i32 = 7;
+    pub(super) const RESOURCE_EXHAUSTED: i32 = 8;
     pub(super) const UNAVAILABLE: i32 = 14;
     pub(super) const UNAUTHENTICATED: i32 = 16;
 }
@@ -140,7 +141,7 @@ impl EtcdClient {
             _ => return self.service.wrong_answer(error),
         };
         match code {
-            code::PERMISSION_DENIED | code::UNAUTHENTICATED => self.service.refused(error),
+            code::PERMISSION_DENIED | code::UNAUTHENTICATED | code::RESOURCE_EXHAUSTED => self.service.refused(error),
             _ if is_connection_refused(&error) => self.service.refused(error),
             code::UNAVAILABLE | code::UNKNOWN | code::CANCELLED | code::DEADLINE_EXCEEDED => {
                 self.service.no_answer(error)

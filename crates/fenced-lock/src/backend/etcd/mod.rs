@@ -32,6 +32,8 @@ use crate::{Holder, Lease, LockError, Locks, Options, Resource, Token};
 /// The lease of a waiter's queue entry, kept alive while it waits: a crashed waiter does not block the queue
 /// for longer.
 const WAITER_LEASE: Duration = Duration::from_secs(10);
+/// The lease that shows that locks can be granted, in seconds. It is revoked at once.
+const PROBE_LEASE: i64 = 1;
 
 impl Locks {
     /// An etcd cluster; the token is the revision that created the lock's key.
@@ -141,8 +143,13 @@ impl LockBackend for Etcd {
         self.read_and_watch(resource).boxed()
     }
 
+    /// A lease can be granted: etcd out of space still answers reads.
     fn ready(&self) -> LockFuture<'_, ()> {
-        async move { self.0.revision().await.map(|_| ()) }.boxed()
+        async move {
+            let lease = self.0.call(|mut etcd| async move { etcd.lease_grant(PROBE_LEASE, None).await }).await?.id();
+            self.0.call_if_found(|mut etcd| async move { etcd.lease_revoke(lease).await }).await.map(|_| ())
+        }
+        .boxed()
     }
 
     fn cleanups(&self) -> Cleanups {

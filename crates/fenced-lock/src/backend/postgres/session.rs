@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
-use sqlx::{ConnectOptions as _, Error, query};
+use sqlx::{ConnectOptions as _, Error, query, query_scalar};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use super::database::AdvisoryDatabase;
 use super::pooler::shares_sessions;
-use super::statements::{CHECK_CLIENT, NO_STATEMENT_TIMEOUT};
+use super::statements::{CHECK_CLIENT, IS_STANDBY, NO_STATEMENT_TIMEOUT};
 use crate::LockError;
 use crate::backend::service::Service;
 
@@ -84,14 +84,21 @@ impl Sessions {
         let connect = async {
             let mut connection = self.database.options().connect().await?;
             query(NO_STATEMENT_TIMEOUT).execute(&mut connection).await?;
+            let standby: bool = query_scalar(IS_STANDBY).fetch_one(&mut connection).await?;
             // Not supported on every operating system; there the entry of a crashed waiter stays until its wait ends.
             if let Err(error) = query(CHECK_CLIENT).execute(&mut connection).await {
                 tracing::debug!(%error, "Postgres cannot detect crashed clients; their waiters stay queued until the wait ends");
             }
-            Ok(connection)
+            Ok((connection, standby))
         };
         let connect = async { connect.await.map_err(|error| failed(&self.service, error)) };
-        let connection = self.service.with_timeout(connect).await?;
+        let (connection, standby) = self.service.with_timeout(connect).await?;
+        // A primary does not become a standby without a restart, so this holds for the whole session.
+        if standby {
+            let reason =
+                "the server is a standby, where a lock excludes no client of the primary: connect to the primary";
+            return Err(self.service.unexpected(reason));
+        }
         if connection.server_version_num().is_none_or(|version| version < MIN_SERVER_VERSION) {
             let reason = "Postgres 14 or later is required: older versions cannot end an idle session";
             return Err(self.service.unexpected(reason));

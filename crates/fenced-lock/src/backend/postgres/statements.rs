@@ -8,6 +8,9 @@
 pub(super) const TRY_LOCK: &str =
     "select pg_try_advisory_lock(hashtextextended($1, 0)), set_config('idle_session_timeout', $2, false)";
 
+/// A standby has locks of its own: they exclude no client of the primary.
+pub(super) const IS_STANDBY: &str = "select pg_is_in_recovery()";
+
 pub(super) const LOCK: &str = "select 1 from (select pg_advisory_lock(hashtextextended($1, 0))) as locked";
 
 /// Makes the session usable for another lock.
