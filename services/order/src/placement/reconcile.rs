@@ -140,7 +140,7 @@ impl Work {
             settled += self.order_ended(ended);
         }
         while let Some(ended) = self.reviews.try_join_next() {
-            settled += u64::from(ended.unwrap_or(false));
+            settled += u64::from(ended.unwrap_or_else(|panicked| record_panic(&panicked)));
         }
         settled
     }
@@ -152,17 +152,23 @@ impl Work {
             settled += self.order_ended(ended);
         }
         while let Some(ended) = self.reviews.join_next().await {
-            settled += u64::from(ended.unwrap_or(false));
+            settled += u64::from(ended.unwrap_or_else(|panicked| record_panic(&panicked)));
         }
         settled
     }
 
-    /// A panic, which the log reports, concerns one order: its claim falls due.
     fn order_ended(&mut self, ended: Result<(Id, bool), JoinError>) -> u64 {
-        let (id, settled) = ended.unwrap_or_else(|panicked| (panicked.id(), false));
+        let (id, settled) = ended.unwrap_or_else(|panicked| (panicked.id(), record_panic(&panicked)));
         self.skus.remove(&id);
         u64::from(settled)
     }
+}
+
+/// A panic concerns one order, which is due again later; it is not settled. The panic hook has logged the place.
+fn record_panic(panicked: &JoinError) -> bool {
+    metrics::counter!("background_panics_total", "task" => "reconciler").increment(1);
+    tracing::error!(%panicked, "reconciliation of an order panicked; the others go on");
+    false
 }
 
 /// How many more may begin in this round.

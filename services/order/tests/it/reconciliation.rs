@@ -79,6 +79,21 @@ async fn orders_of_a_sku_whose_lock_somebody_keeps_do_not_delay_the_reconciliati
 }
 
 #[tokio::test]
+async fn a_panic_while_an_order_is_reconciled_does_not_concern_the_others() {
+    let stack = Stack::start().await;
+    stack.put_stock("chair", 1).await;
+    // The answer that inventory has no such SKU is final, and is rendered.
+    insert_unresolved(&stack, "panics", 1, "redlock-fenced", "unknown").await;
+    insert_unresolved(&stack, "behind", 1, "redlock-fenced", "chair").await;
+    let mut placement = stack.app.api.placement.clone();
+    placement.render = |_| Box::pin(async { panic!("as the test wants") });
+
+    reconcile::round(&placement).await.expect("a round");
+
+    eventually("resolved", async || stack.order_status("behind1").await == "failed").await;
+}
+
+#[tokio::test]
 async fn reviews_that_get_no_answer_do_not_wait_for_each_other() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 40).await;
