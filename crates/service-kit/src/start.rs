@@ -5,10 +5,12 @@
 
 use std::{ffi::OsString, fmt, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::{
     CommandFactory, Parser,
     error::{ContextKind, ContextValue},
 };
+use tokio::runtime::Runtime;
 
 use crate::{config::TelemetryArgs, telemetry};
 
@@ -25,8 +27,9 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Runs `service` with the configuration from flags and environment; telemetry is flushed in the end.
-pub async fn run<C: Parser>(
+/// Runs `service` with the configuration from flags and environment, on a runtime of its own; telemetry is flushed in the
+/// end. What still blocks a thread then does not delay the end of the process: a look-up of a name cannot be cancelled.
+pub fn run<C: Parser>(
     name: &'static str,
     telemetry: impl FnOnce(&C) -> &TelemetryArgs,
     service: impl AsyncFnOnce(&C) -> anyhow::Result<()>,
@@ -40,9 +43,16 @@ pub async fn run<C: Parser>(
             return ExitCode::from(CONFIGURATION);
         }
     };
-    let spans = telemetry::init(name, telemetry(&config));
-    let ran = service(&config).await;
-    spans.shutdown().await;
+    let ran = Runtime::new().context("no runtime").and_then(|runtime| {
+        let ran = runtime.block_on(async {
+            let spans = telemetry::init(name, telemetry(&config));
+            let ran = service(&config).await;
+            spans.shutdown().await;
+            ran
+        });
+        runtime.shutdown_background();
+        ran
+    });
     let Err(error) = ran else { return ExitCode::SUCCESS };
     eprintln!("{name}: {}", one_line(&causes(&error)));
     if error.is::<Setting>() { ExitCode::from(CONFIGURATION) } else { ExitCode::FAILURE }
@@ -91,8 +101,6 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context as _;
-
     use super::*;
 
     #[derive(Debug, Parser)]

@@ -2,15 +2,20 @@
 //!
 //! Invariant: a value that cannot work is refused with exit status 2 and the values that can.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use contract::Strategy;
 
 use crate::cluster::config::LAB_TOKEN;
 use crate::faults::Fault;
 use crate::runner::soak::ProtocolMutation;
+use crate::scenario::limits;
 
 /// Measures overselling under each strategy and fault
 #[derive(Debug, Parser)]
@@ -57,27 +62,28 @@ pub struct RunArgs {
     /// Faults to run each strategy under, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', value_name = "X,Y")]
     pub faults: Vec<Fault>,
-    /// Units in stock, over all SKUs [default: a quarter of the orders]
-    #[arg(long, value_parser = at_least_one(1_000_000))]
+    /// Units in stock, over all SKUs, from 1 to 1000000 [default: a quarter of the orders]
+    #[arg(long, value_parser = number(&limits::STOCK))]
     pub stock: Option<u64>,
-    /// Concurrent customers
-    #[arg(long, value_parser = at_least_one(10_000))]
+    /// Concurrent customers, from 1 to 10000
+    #[arg(long, value_parser = number(&limits::USERS))]
     pub users: Option<u64>,
-    /// Orders per customer [default: enough to request four times the stock]
-    #[arg(long, value_parser = at_least_one(1_000_000))]
+    /// Orders per customer, from 1 to 1000000, and 10000000 of all customers at most [default: enough to request four times
+    /// the stock]
+    #[arg(long, value_parser = number(&limits::ITERATIONS))]
     pub iterations: Option<u64>,
-    /// SKUs that customers choose from
-    #[arg(long, value_parser = at_least_one(1_000))]
+    /// SKUs that customers choose from, from 1 to 1000, and not more than there are units
+    #[arg(long, value_parser = number(&limits::SKUS))]
     pub skus: Option<u64>,
-    /// Exponent of Zipf's law over the SKUs: 0 requests each equally often, 1 requests the second half as often as the first
+    /// Exponent of Zipf's law over the SKUs, from 0 to 5: 0 requests each equally often, 1 requests the second half as often as the first
     #[arg(long, value_name = "S", value_parser = skew)]
     pub skew: Option<f64>,
-    /// Send orders on a schedule of this length, a calm phase and then a rush, rather than have each customer wait for an
+    /// Send orders on a schedule of this length, from 1 to 3600, a calm phase and then a rush, rather than have each customer wait for an
     /// answer; latency then counts from when an order was due
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    #[arg(long, value_name = "SECONDS", value_parser = number(&limits::WINDOW_S))]
     pub open: Option<u64>,
-    /// How often a fault is injected
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    /// How often a fault is injected, from 1 to 1000
+    #[arg(long, value_name = "N", value_parser = number(&limits::INJECTIONS))]
     pub injections: Option<u64>,
     /// A smaller load: under a minute including the stack, under ten minutes with --matrix
     #[arg(long)]
@@ -88,7 +94,7 @@ pub struct RunArgs {
     /// An earlier report.json to compare with; this run may replace it
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
-    /// Decides the sequence of orders and the schedule of faults [default: random]
+    /// Decides the sequence of orders and the schedule of faults; any number from 0 to 18446744073709551615 [default: random]
     #[arg(long)]
     pub seed: Option<u64>,
     /// A running stack: the line of `stack --json`, or the URLs of all replicas and both databases
@@ -105,20 +111,20 @@ pub struct RunArgs {
 /// The settings of a stack.
 #[derive(Debug, Clone, Args)]
 pub struct StackConfigArgs {
-    /// Lock nodes, an odd number
+    /// Lock nodes, an odd number from 1 to 15
     #[arg(long, value_name = "N", value_parser = odd)]
     pub redis_nodes: Option<usize>,
-    /// Replicas of each service, at least 2: a mutex inside one process must not prevent overselling
+    /// Replicas of each service, from 2 to 8: a mutex inside one process must not prevent overselling
     #[arg(long, value_name = "N", value_parser = replicas)]
     pub replicas: Option<usize>,
-    /// Lease of a lock: how long it is held at most without an extension
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(50..=600_000))]
+    /// Lease of a lock, from 600 to 600000: how long it is held at most without an extension
+    #[arg(long, value_name = "MS", value_parser = number(&limits::LEASE_MS))]
     pub lease_ms: Option<u64>,
-    /// How long an order waits for its lock
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    /// How long an order waits for its lock, from 0 to 600000
+    #[arg(long, value_name = "MS", value_parser = number(&limits::WAIT_MS))]
     pub wait_ms: Option<u64>,
-    /// How long the payment between read and write takes
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=60_000))]
+    /// How long the payment between read and write takes, from 0 to 29999; an order waits for 30 s at most
+    #[arg(long, value_name = "MS", value_parser = number(&limits::PAYMENT_MS))]
     pub payment_ms: Option<u64>,
 }
 
@@ -147,19 +153,19 @@ pub struct AuditArgs {
 /// Options of `soak`.
 #[derive(Debug, Args)]
 pub struct SoakArgs {
-    /// Duration of the soak
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_080))]
+    /// Duration of the soak, from 1 to 10080
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = number(&(1..=10_080)))]
     pub minutes: u64,
     /// How stock is guarded
     #[arg(long, value_enum, default_value_t = Strategy::RedlockFenced)]
     pub strategy: Strategy,
-    /// Concurrent customers
-    #[arg(long, default_value_t = 48, value_parser = at_least_one(10_000))]
+    /// Concurrent customers, from 1 to 10000
+    #[arg(long, default_value_t = 48, value_parser = number(&limits::USERS))]
     pub users: u64,
     /// Lab only: remove a condition from the soak's own temporary database, to verify that the soak detects it
     #[arg(long = "break", value_enum, value_name = "WHAT")]
     pub mutation: Option<ProtocolMutation>,
-    /// Decides which faults are injected, when and where [default: random]
+    /// Decides which faults are injected, when and where; any number from 0 to 18446744073709551615 [default: random]
     #[arg(long)]
     pub seed: Option<u64>,
     /// Folder for the report and the histories; the report of an earlier soak in it is replaced
@@ -190,13 +196,13 @@ pub struct CostArgs {
     /// Strategies to compare, separated by commas [default: all]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "A,B")]
     pub strategies: Vec<Strategy>,
-    /// Duration of each measurement, after a warm-up of one second
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one(600))]
+    /// Duration of each measurement, from 1 to 600, after a warm-up of one second
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = number(&(1..=600)))]
     pub seconds: u64,
-    /// How often each point is measured; the medians are reported
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one(99))]
+    /// How often each point is measured, from 1 to 99; the medians are reported
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = number(&(1..=99)))]
     pub runs: u64,
-    /// Decides which SKU each order is for [default: random]
+    /// Decides which SKU each order is for; any number from 0 to 18446744073709551615 [default: random]
     #[arg(long)]
     pub seed: Option<u64>,
     /// Folder for `cost.md` and the histories
@@ -207,27 +213,23 @@ pub struct CostArgs {
     pub stack_config: StackConfigArgs,
 }
 
-fn at_least_one(most: u64) -> clap::builder::RangedU64ValueParser {
-    clap::value_parser!(u64).range(1..=most)
+fn number(range: &RangeInclusive<u64>) -> RangedU64ValueParser {
+    clap::value_parser!(u64).range(range.clone())
 }
 
 fn skew(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(skew) if (0.0..=5.0).contains(&skew) => Ok(skew),
-        _ => Err("0 to 5".to_owned()),
-    }
+    accept(text, |skew| limits::refusal(skew, &limits::SKEW))
 }
 
 fn odd(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(nodes) if nodes % 2 == 1 && nodes <= 15 => Ok(nodes),
-        _ => Err("the number of lock nodes must be odd, 1 to 15".to_owned()),
-    }
+    accept(text, |&nodes| limits::refusal_of_nodes(nodes))
 }
 
 fn replicas(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(replicas) if (2..=8).contains(&replicas) => Ok(replicas),
-        _ => Err("2 to 8 replicas".to_owned()),
-    }
+    accept(text, |replicas| limits::refusal(replicas, &limits::REPLICAS))
+}
+
+fn accept<T: FromStr<Err: Display>>(text: &str, refusal: impl FnOnce(&T) -> Option<String>) -> Result<T, String> {
+    let number = text.parse().map_err(|error: T::Err| error.to_string())?;
+    refusal(&number).map_or(Ok(number), Err)
 }

@@ -13,6 +13,7 @@ use crate::cluster::config::StackConfig;
 use crate::runner::cost::Cost;
 use crate::runner::soak::{self, SoakPlan};
 use crate::scenario::file::Scenario;
+use crate::scenario::limits;
 use crate::scenario::load::{Arrivals, Load};
 use crate::scenario::plan::{Plan, cells};
 
@@ -68,6 +69,10 @@ impl RunArgs {
             return Err(usage(&format!(
                 "--skus: {stock} units are not enough for a unit of each; name at most {stock} SKUs, or more --stock"
             )));
+        }
+        if let Some(refusal) = limits::refusal(&plan.load.attempts(), &limits::ORDERS) {
+            let Load { users, iterations, .. } = plan.load;
+            return Err(usage(&format!("--users {users}, --iterations {iterations}: the product {refusal}")));
         }
         if plan.cells.is_empty() {
             return Err(usage("--strategies, --faults: the scenario contains none of them"));

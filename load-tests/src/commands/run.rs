@@ -3,14 +3,14 @@
 use anyhow::Context as _;
 
 use super::{binaries, exit_status};
-use crate::cli::RunArgs;
+use crate::cli::{self, RunArgs};
 use crate::cluster::target::Target;
 use crate::interrupt::Interrupt;
 use crate::report::baseline::Baseline;
 use crate::runner::experiment::Experiment;
 
 pub(super) async fn run(args: RunArgs) -> anyhow::Result<u8> {
-    let mut plan = args.plan().unwrap_or_else(|error| error.exit());
+    let mut plan = args.plan().unwrap_or_else(|error| cli::exit(&error));
     let interrupt = Interrupt::listen().context("signal handlers cannot be installed")?;
     let target = match args.target.as_slice() {
         [] => None,

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use contract::Strategy;
 use serde::Deserialize;
 
+use super::limits;
 use super::load::{Arrivals, Load};
 use super::plan::Cell;
 use crate::cluster::config::StackConfig;
@@ -54,7 +55,7 @@ struct StackSection {
 struct FaultSection {
     name: Fault,
     #[serde(default)]
-    injections: usize,
+    injections: u64,
     window_s: Option<u64>,
     strategies: Option<Vec<Strategy>>,
 }
@@ -79,10 +80,41 @@ impl Scenario {
 
     fn parse(text: &str) -> anyhow::Result<Self> {
         let scenario: Self = toml::from_str(text)?;
-        let LoadSection { users, iterations, skus, stock, .. } = scenario.load;
-        anyhow::ensure!(users * iterations * skus * stock > 0, "users, iterations, skus and stock must be at least 1");
+        scenario.check_ranges()?;
+        let LoadSection { skus, stock, .. } = scenario.load;
         anyhow::ensure!(stock >= skus, "{stock} units are too few for {skus} SKUs");
         Ok(scenario)
+    }
+
+    fn check_ranges(&self) -> anyhow::Result<()> {
+        let (load, stack) = (&self.load, &self.stack);
+        let windows = self.fault.iter().filter_map(|fault| fault.window_s).chain(load.window_s);
+        let injections = 0..=*limits::INJECTIONS.end();
+        let numbers = [
+            ("load.users", Some(load.users), limits::USERS),
+            ("load.iterations", Some(load.iterations), limits::ITERATIONS),
+            ("load.skus", Some(load.skus), limits::SKUS),
+            ("load.stock", Some(load.stock), limits::STOCK),
+            ("stack.lease_ms", stack.lease_ms, limits::LEASE_MS),
+            ("stack.wait_ms", stack.wait_ms, limits::WAIT_MS),
+            ("stack.payment_ms", stack.payment_ms, limits::PAYMENT_MS),
+        ];
+        let numbers = numbers.into_iter().filter_map(|(name, number, range)| Some((name, number?, range)));
+        let numbers = numbers
+            .chain(windows.map(|seconds| ("window_s", seconds, limits::WINDOW_S)))
+            .chain(self.fault.iter().map(|fault| ("injections", fault.injections, injections.clone())));
+        let refusals = numbers
+            .map(|(name, number, range)| (name, limits::refusal(&number, &range)))
+            .chain([
+                ("load.skew", limits::refusal(&load.skew, &limits::SKEW)),
+                ("stack.redis_nodes", stack.redis_nodes.and_then(limits::refusal_of_nodes)),
+                ("stack.replicas", stack.replicas.and_then(|replicas| limits::refusal(&replicas, &limits::REPLICAS))),
+            ])
+            .filter_map(|(name, refusal)| Some((name, refusal?)));
+        match refusals.map(|(name, refusal)| format!("{name}: {refusal}")).collect::<Vec<_>>() {
+            refused if refused.is_empty() => Ok(()),
+            refused => anyhow::bail!("{}", refused.join("; ")),
+        }
     }
 
     /// One cell for each fault.
@@ -94,7 +126,7 @@ impl Scenario {
                 Some(seconds) => Arrivals::Open { window: Duration::from_secs(seconds) },
                 None => Arrivals::Closed,
             },
-            injections: section.injections,
+            injections: usize::try_from(section.injections).unwrap_or(usize::MAX),
         };
         self.fault.iter().map(cell).collect()
     }
@@ -138,6 +170,43 @@ mod tests {
             count += 1;
         }
         assert!(count >= 3, "{count} scenarios");
+    }
+
+    #[test]
+    fn a_number_outside_its_range_is_refused_by_its_name() {
+        for (field, number, name) in [
+            ("users", "0", "load.users: 0 is not in 1..=10000"),
+            ("users", "10001", "load.users"),
+            ("users", "-1", "users = -1"),
+            ("iterations", "1000001", "load.iterations"),
+            ("skus", "1001", "load.skus"),
+            ("stock", "1000001", "load.stock"),
+            ("stock", "99999999999999999999", "stock"),
+            ("skew", "5.1", "load.skew: 5.1 is not in 0..=5"),
+            ("skew", "nan", "load.skew"),
+            ("window_s", "0", "window_s: 0 is not in 1..=3600"),
+            ("injections", "1001", "injections: 1001 is not in 0..=1000"),
+            ("lease_ms", "599", "stack.lease_ms: 599 is not in 600..=600000"),
+            ("wait_ms", "600001", "stack.wait_ms"),
+            ("payment_ms", "30000", "stack.payment_ms"),
+        ] {
+            let given = |line: &str| match line.split_once(" = ") {
+                Some((name, _)) if name == field => format!("{field} = {number}"),
+                _ => line.to_owned(),
+            };
+            let text = MATRIX_QUICK.lines().map(given).collect::<Vec<_>>().join("\n");
+            let error = format!("{:#}", Scenario::parse(&text).expect_err(name));
+            assert!(error.contains(name), "{name}: {error}");
+        }
+        for (setting, name) in [
+            ("redis_nodes = 4", "stack.redis_nodes: 4 is not odd"),
+            ("redis_nodes = 17", "stack.redis_nodes: 17 is not in 1..=15"),
+            ("replicas = 1", "stack.replicas: 1 is not in 2..=8"),
+        ] {
+            let text = MATRIX_QUICK.replace("[stack]", &format!("[stack]\n{setting}"));
+            let error = format!("{:#}", Scenario::parse(&text).expect_err(name));
+            assert!(error.contains(name), "{name}: {error}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Absence: no I/O but reading a scenario file.
 
 pub mod file;
+pub mod limits;
 pub mod load;
 pub mod plan;
 pub mod theory;

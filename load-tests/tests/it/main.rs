@@ -9,3 +9,4 @@ mod repo_rules;
 mod small_stack;
 mod soak;
 mod state_machine;
+mod usage;

@@ -6,9 +6,8 @@ use anyhow::Context as _;
 use order::{app::App, config::Config};
 use tokio::net::TcpListener;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    service_kit::start::run("order", |config: &Config| &config.telemetry, serve).await
+fn main() -> ExitCode {
+    service_kit::start::run("order", |config: &Config| &config.telemetry, serve)
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {

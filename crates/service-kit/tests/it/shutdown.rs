@@ -6,7 +6,7 @@ use axum::{Router, routing::get};
 use rustix::process::Signal;
 use serde_json::Value;
 use service_kit::{limits::Limits, serve};
-use tokio::{net::TcpStream, sync::Semaphore};
+use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 
 use crate::{child::Greeter, server::Server};
 
@@ -61,6 +61,16 @@ async fn signals_end_the_process_cleanly_and_stdout_has_one_line() {
         assert_eq!(ended.more_stdout, Vec::<String>::new());
         assert!(ended.stderr.contains("serving"), "{}", ended.stderr);
     }
+}
+
+#[tokio::test]
+async fn a_look_up_of_a_name_that_never_ends_does_not_keep_the_process_alive() {
+    let greeter = Greeter::start(&[]).await;
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let answer = http.get(format!("{}/v1/look-up", greeter.url)).send().await.expect("a reply");
+    assert_eq!(answer.status(), 200);
+    let ended = timeout(2 * serve::DRAIN, greeter.end_with(Signal::TERM)).await.expect("an end");
+    assert!(ended.success, "{}", ended.stderr);
 }
 
 #[tokio::test]

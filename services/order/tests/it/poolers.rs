@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use fenced_lock::{AdvisoryDatabase, Lease, Locks, NodeTimeout, Options, Resource, Wait};
+use postgres_pool::PoolSettings;
+use sqlx::{AssertSqlSafe, PgPool};
 use testbed::{ConfiguredProgram, PgBouncer, Pooling, Postgres};
 use tokio::time::timeout;
 
 use crate::{
     process,
-    stack::{Reply, Stack, beside_this_test, order_body, start_inventory, through},
+    stack::{Reply, Stack, beside_this_test, eventually, order_body, start_inventory, through},
 };
 
 /// Far above the time that an order has here, and far below "never".
@@ -69,13 +71,69 @@ async fn behind_a_session_pooler_with_four_connections_every_order_is_answered_i
         let statuses: Vec<_> = replies.iter().map(|reply| reply.status).collect();
         println!("{name}: {statuses:?}");
         assert!(statuses.iter().all(|status| [201, 503].contains(status)), "{replies:?}");
-        assert!(!served || statuses.contains(&201), "{replies:?}");
+        let refused = replies.iter().find(|reply| reply.code() == "dependency_unavailable");
+        assert!(if served { statuses.contains(&201) } else { refused.is_some() }, "{replies:?}");
+        if let Some(refused) = refused {
+            refused.asks_to_retry();
+            let log = std::fs::read_to_string(&order.log).expect("a log");
+            assert!(log.contains("postgres unreachable: "), "{log}");
+        }
         order.process.kill().await;
     }
     let sessions = "select count(*) from pg_stat_activity
                      where datname = current_database() and application_name = 'inventory'";
     let sessions: i64 = sqlx::query_scalar(sessions).fetch_one(&stack.stock).await.expect("a count");
     assert!(sessions > 0);
+}
+
+/// Runs while another session keeps a table: the server ends the service's wait for it.
+async fn is_refused_by_the_server(database: &PgPool, table: &str, request: reqwest::RequestBuilder) {
+    let mut other = database.begin().await.expect("a transaction");
+    let lock = AssertSqlSafe(format!("lock table {table}"));
+    sqlx::raw_sql(lock).execute(&mut *other).await.expect("the table");
+    let reply = timeout(PATIENCE, Reply::of(request)).await.expect("an answer in time");
+    reply.is(503, "dependency_unavailable").asks_to_retry();
+    // A session without a timeout would wait for as long as the table is kept, whatever its client does.
+    eventually("no session waits for the table", async || {
+        let waiting = "select count(*) from pg_locks where not granted and relation = $1::regclass";
+        let waiting: i64 = sqlx::query_scalar(waiting).bind(table).fetch_one(database).await.expect("a count");
+        waiting == 0
+    })
+    .await;
+    other.rollback().await.expect("the table is free");
+}
+
+#[tokio::test]
+async fn behind_a_session_pooler_that_drops_startup_options_the_server_ends_statements_that_take_too_long() {
+    let bouncer = pooler(Pooling::Session).await;
+    let stack = Stack::start().await;
+    stack.put_stock("chair", 99).await;
+    let settings = PoolSettings {
+        application: "timeouts",
+        connections: 1,
+        statement_timeout: Duration::from_secs(1),
+        options: &[("lock_timeout", "900ms"), ("idle_in_transaction_session_timeout", "5s")],
+    };
+    let pool = settings.pool(&through(&stack.orders_url, bouncer.addr())).expect("a pool");
+    let shown = "select array[current_setting('statement_timeout'), current_setting('lock_timeout'),
+                              current_setting('idle_in_transaction_session_timeout'), pg_backend_pid()::text]";
+    let before: Vec<String> = sqlx::query_scalar(shown).fetch_one(&pool).await.expect("settings");
+    assert_eq!(before[..3], ["1s", "900ms", "5s"]);
+    let ended = sqlx::query("select pg_sleep(60)").execute(&pool).await.expect_err("a limit");
+    assert!(ended.to_string().contains("statement timeout"), "{ended}");
+    let after: Vec<String> = sqlx::query_scalar(shown).fetch_one(&pool).await.expect("settings");
+    assert_eq!(before, after, "the server ended the statement, not the client its session");
+    pool.close().await;
+
+    let inventory = start_inventory(&through(&stack.stock_url, bouncer.addr()), &[]).await;
+    let show = stack.http.get(format!("{}/v1/stock/chair", inventory.url)).bearer_auth(order::config::LAB_TOKEN);
+    is_refused_by_the_server(&stack.stock, "stock", show).await;
+
+    let url = through(&stack.orders_url, bouncer.addr());
+    let envs = [("ORDER_DATABASE_URL", &*url), ("ORDER_POOL", "2")];
+    let order = process::replica(&stack, "timeouts", &envs).await;
+    let place = stack.http.post(format!("{}/v1/orders", order.url)).json(&order_body("chair", 1));
+    is_refused_by_the_server(&stack.orders, "idempotency_keys", place.header("idempotency-key", "key")).await;
 }
 
 #[tokio::test]
@@ -94,6 +152,14 @@ async fn postgres_advisory_behind_a_transaction_pooler_grants_no_lock_and_says_w
         let said = format!("{refused:?}");
         assert!(said.contains("pool_mode = session"), "{said}");
     }
+    let stack = Stack::start().await;
+    let url = format!("postgres://postgres@{}/postgres", bouncer.addr());
+    let order = process::replica(&stack, "advisory", &[("ORDER_ADVISORY_URL", &url)]).await;
+    let place = stack.http.post(format!("{}/v1/orders", order.url)).header("idempotency-key", "key");
+    let place = Reply::of(place.header("lock-strategy", "postgres-advisory").json(&order_body("chair", 1))).await;
+    place.is(503, "lock_quorum_unavailable").asks_to_retry();
+    let log = std::fs::read_to_string(&order.log).expect("a log");
+    assert!(log.contains("lock quorum unreachable: "), "{log}");
     let direct = locks(Postgres::shared().await.addr());
     assert!(direct.try_lock(&resource, Wait::none(), lease).await.expect("an answer").is_some());
 }

@@ -18,15 +18,32 @@ use crate::{
 /// Far above what is promised, which is printed, and far below "never".
 const PATIENCE: Duration = Duration::from_secs(20);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Connections that are silent at the same time, at least; the first failure must condemn them all.
+const SEVERAL: i64 = 3;
 const JSON_LOG: (&str, &str) = ("LOG_FORMAT", "json");
 
-/// Sends requests at the same time, so that the pool has several connections.
-async fn at_once(requests: impl Iterator<Item = reqwest::RequestBuilder>) -> Vec<Reply> {
-    requests.map(Reply::of).collect::<JoinSet<_>>().join_all().await
+/// Sends requests at the same time over a slow line, so that the service makes as many connections as it may.
+async fn fill(line: &Proxy, requests: impl Iterator<Item = reqwest::RequestBuilder>) -> Vec<Reply> {
+    line.set_latency(Duration::from_millis(10));
+    let replies = requests.map(Reply::of).collect::<JoinSet<_>>().join_all().await;
+    line.set_latency(Duration::ZERO);
+    replies
 }
 
-/// Silences the connections and sends request after request, until one is served.
-async fn silence_until_served(line: &Proxy, status: u16, request: impl Fn(usize) -> reqwest::RequestBuilder) {
+/// The sessions of `application`.
+async fn sessions(database: &PgPool, application: &str) -> i64 {
+    let count = "select count(*) from pg_stat_activity where datname = current_database() and application_name = $1";
+    sqlx::query_scalar(count).bind(application).fetch_one(database).await.expect("a count")
+}
+
+/// Silences the connections and sends request after request, until one is served: one may fail for each pool of the
+/// service, since the first failure of a pool condemns all connections that were made before.
+async fn silence_until_served(
+    line: &Proxy,
+    pools: usize,
+    status: u16,
+    request: impl Fn(usize) -> reqwest::RequestBuilder,
+) {
     line.silence_established();
     let (mut attempt, mut noticed) = (0, None);
     let served = async {
@@ -41,8 +58,7 @@ async fn silence_until_served(line: &Proxy, status: u16, request: impl Fn(usize)
         }
     };
     timeout(PATIENCE, served).await.expect("served again");
-    // One for the service's pool, one for that of order's payments: the first failure condemns the connections made before.
-    assert!(attempt <= 2, "{attempt} requests failed, one for each silent connection");
+    assert!(attempt <= pools, "{attempt} requests failed, one for each silent connection");
     println!("served again {:?} after the first failure", noticed.map_or(Duration::ZERO, |at| at.elapsed()));
 }
 
@@ -54,10 +70,13 @@ async fn inventory_replaces_silent_connections_and_stops_while_they_are_silent()
         let url = through(&stack.stock_url, stack.stock_line.addr());
         let inventory = start_inventory(&url, &[("INVENTORY_POOL", pool)]).await;
         let show = || stack.http.get(format!("{}/v1/stock/chair", inventory.url)).bearer_auth(order::config::LAB_TOKEN);
-        at_once((0..32).map(|_| show())).await.iter().for_each(|shown| assert_eq!(shown.status, 200));
-        silence_until_served(&stack.stock_line, 200, |_| show()).await;
+        let before = sessions(&stack.stock, "inventory").await;
+        let shown = fill(&stack.stock_line, (0..32).map(|_| show())).await;
+        assert!(shown.iter().all(|shown| shown.status == 200), "{shown:?}");
+        assert!(sessions(&stack.stock, "inventory").await - before >= SEVERAL);
+        silence_until_served(&stack.stock_line, 1, 200, |_| show()).await;
 
-        at_once((0..32).map(|_| show())).await;
+        fill(&stack.stock_line, (0..32).map(|_| show())).await;
         stack.stock_line.silence_established();
         let in_flight = tokio::spawn(show().send());
         let ended = inventory.process.terminate(STOP_LIMIT).await;
@@ -79,10 +98,12 @@ async fn order_replaces_silent_connections_and_stops_while_they_are_silent() {
             let request = stack.http.post(format!("{}/v1/orders", order.url)).json(&order_body("chair", 1));
             request.header("idempotency-key", format!("{name}-{key}"))
         };
-        at_once((1000..1016).map(place)).await;
-        silence_until_served(&stack.database_line, 201, place).await;
+        let before = sessions(&stack.orders, "order").await;
+        fill(&stack.database_line, (1000..1016).map(place)).await;
+        assert!(sessions(&stack.orders, "order").await - before >= SEVERAL);
+        silence_until_served(&stack.database_line, 2, 201, place).await;
 
-        at_once((2000..2016).map(place)).await;
+        fill(&stack.database_line, (2000..2016).map(place)).await;
         stack.database_line.silence_established();
         let in_flight = tokio::spawn(place(3000).send());
         let ended = order.process.terminate(STOP_LIMIT).await;
@@ -120,36 +141,51 @@ async fn the_sweeper_and_the_reconciler_work_again_within_seconds_of_silent_conn
     drop((inventory, order));
 }
 
+/// Of the pools that a read-only server is tried with.
+const CONNECTIONS: usize = 4;
+
 async fn run_sql(database: &PgPool, statement: String) {
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(database).await.expect("a statement");
 }
 
 /// Makes the server read-only for the sessions of `application`, which reconnect, and writable for sessions after them.
-/// The sessions that exist then are those of an old primary.
+/// A read-only session that were used again would refuse every request from then on.
 async fn make_sessions_read_only(database: &PgPool, application: &str, touch: impl AsyncFn() -> u16) {
     let name: String = sqlx::query_scalar("select current_database()").fetch_one(database).await.expect("a name");
     run_sql(database, format!("alter database \"{name}\" set default_transaction_read_only = on")).await;
     let end = "select pg_terminate_backend(pid) from pg_stat_activity
                 where datname = current_database() and application_name = $1";
     sqlx::query(end).bind(application).execute(database).await.expect("sessions ended");
-    eventually("a read-only session is refused", async || {
-        let status = touch().await;
-        assert_ne!(status, 500, "a read-only server is no defect");
-        let read_only =
-            "select count(*) from pg_stat_activity where datname = current_database() and application_name = $1";
-        let sessions: i64 = sqlx::query_scalar(read_only).bind(application).fetch_one(database).await.expect("a count");
-        status == 503 && sessions > 0
-    })
-    .await;
+    // Each connection whose session has ended refuses one request; those after that are refused by read-only sessions.
+    for _ in 0..2 * CONNECTIONS {
+        assert_eq!(touch().await, 503, "a read-only server is no defect, and accepts no write");
+    }
     run_sql(database, format!("alter database \"{name}\" reset default_transaction_read_only")).await;
+}
+
+/// Request after request is served, and no connection of the pool is read-only any more: two may fail, one for each pool
+/// of order, since the first refusal condemns the other connections.
+async fn is_served_from_now_on(status: u16, touch: impl AsyncFn() -> u16) {
+    let (mut served, mut failed) = (0, 0);
+    while served < 2 * CONNECTIONS {
+        match touch().await {
+            answered if answered == status => served += 1,
+            answered => {
+                failed += 1;
+                assert!(answered == 503 && failed <= 2, "{answered}, {failed} requests failed");
+            }
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_read_only_postgres_is_503_logged_once_and_served_again_once_there_is_a_writer() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 99).await;
-    let inventory = start_inventory(&stack.stock_url, &[JSON_LOG]).await;
-    let order = process::replica(&stack, "read-only", &[JSON_LOG, ("ORDER_INVENTORY_URLS", &inventory.url)]).await;
+    let pool = CONNECTIONS.to_string();
+    let inventory = start_inventory(&stack.stock_url, &[JSON_LOG, ("INVENTORY_POOL", &pool)]).await;
+    let envs = [JSON_LOG, ("ORDER_INVENTORY_URLS", &inventory.url), ("ORDER_POOL", &pool)];
+    let order = process::replica(&stack, "read-only", &envs).await;
     let next = std::sync::atomic::AtomicUsize::new(0);
     let place = async || {
         let key = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -163,11 +199,9 @@ async fn a_read_only_postgres_is_503_logged_once_and_served_again_once_there_is_
     assert_eq!((place().await, restock().await), (201, 200));
 
     make_sessions_read_only(&stack.orders, "order", &place).await;
-    let served = async { while place().await != 201 {} };
-    timeout(PATIENCE, served).await.expect("order reaches the writer");
+    timeout(PATIENCE, is_served_from_now_on(201, &place)).await.expect("order reaches the writer");
     make_sessions_read_only(&stack.stock, "inventory", &restock).await;
-    let served = async { while restock().await != 200 {} };
-    timeout(PATIENCE, served).await.expect("inventory reaches the writer");
+    timeout(PATIENCE, is_served_from_now_on(200, &restock)).await.expect("inventory reaches the writer");
 
     for log in [&order.log, &inventory.log] {
         let lines = std::fs::read_to_string(log).expect("a log");
