@@ -1,16 +1,21 @@
 //! How a dependency fails, in six kinds that hold for every dependency.
 //!
 //! A kind answers two questions of every caller: may the connection be used again ([`FailureKind::ends_connection`]),
-//! and is it an outage, which heals by itself ([`FailureKind::is_outage`]). Each client library has one file here that
-//! maps its errors to kinds. A new kind of failure is a variant of [`FailureKind`] and the lines that recognise it.
+//! and is it an outage, which heals by itself ([`FailureKind::is_outage`]). Errors of sockets and of Postgres, which several
+//! crates meet, are mapped to kinds here; those of a library that one crate uses, next to its client there. A new kind of
+//! failure is a variant of [`FailureKind`] and the lines that recognise it.
 //!
 //! Absence: nothing is retried, closed or logged here; the caller does so.
 
 mod io;
+#[cfg(feature = "postgres")]
 mod postgres;
 
+use strum::IntoStaticStr;
+
 /// How a dependency failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum FailureKind {
     /// No connection could be made: nothing listens there, the name has no address, TLS or the credentials were refused.
     Unreachable,
@@ -29,6 +34,11 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// The name in metrics and logs: `unreachable`, `read_only`, …
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
     /// The connection must be closed, and never be used for another request.
     pub const fn ends_connection(self) -> bool {
         match self {

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use failure_kind::FailureKind;
+
 use crate::{Resource, Token};
 
 /// Why a lock could not be acquired, extended or released.
@@ -111,6 +113,15 @@ pub enum LockError {
 }
 
 impl LockError {
+    /// How the servers of the lock failed, where they did; of several nodes, the first.
+    pub fn failure_kind(&self) -> Option<FailureKind> {
+        match self {
+            Self::QuorumUnavailable { nodes, .. } => nodes.first().map(NodeError::kind),
+            Self::Unavailable { source, .. } => Some(source.kind()),
+            _ => None,
+        }
+    }
+
     /// Whether the same call may succeed a little later.
     pub fn retryable(&self) -> bool {
         match self {
@@ -130,49 +141,46 @@ impl LockError {
 
 /// The failure of one lock node. Always reported with the node's name, never turned into `false`.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum NodeError {
-    /// No connection could be made: nothing listens there, or the credentials were refused.
-    #[error("lock node {node} refused the connection")]
-    Refused {
-        /// Host and port.
-        node: Arc<str>,
-        /// The error underneath.
-        source: Cause,
-    },
-    /// A timeout, or a connection that broke: the command may or may not have been executed.
-    #[error("lock node {node} did not answer")]
-    NoAnswer {
-        /// Host and port.
-        node: Arc<str>,
-        /// The error underneath.
-        source: Cause,
-    },
-    /// An error as the answer, or an answer that the protocol does not allow.
-    #[error("lock node {node} sent an unexpected answer")]
-    WrongAnswer {
-        /// Host and port.
-        node: Arc<str>,
-        /// The error underneath.
-        source: Cause,
-    },
+#[error("lock node {node} {}", predicate(*kind))]
+pub struct NodeError {
+    node: Arc<str>,
+    kind: FailureKind,
+    source: Cause,
 }
 
 impl NodeError {
+    pub(crate) fn new(node: &Arc<str>, kind: FailureKind, error: impl Error + Send + Sync + 'static) -> Self {
+        Self { node: Arc::clone(node), kind, source: Cause::new(error) }
+    }
+
     /// Host and port of the node.
     pub fn node(&self) -> &str {
-        match self {
-            Self::Refused { node, .. } | Self::NoAnswer { node, .. } | Self::WrongAnswer { node, .. } => node,
-        }
+        &self.node
+    }
+
+    /// How it failed. Only [`FailureKind::Unreachable`] excludes that the command was executed.
+    pub fn kind(&self) -> FailureKind {
+        self.kind
+    }
+}
+
+fn predicate(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Unreachable => "could not be reached",
+        FailureKind::Gone => "closed the connection before it answered",
+        FailureKind::Silent => "did not answer in time",
+        FailureKind::Refused => "refused the command",
+        FailureKind::ReadOnly => "accepts no writes",
+        FailureKind::WrongAnswer => "sent an unexpected answer",
     }
 }
 
 /// The error underneath, shared so that a [`NodeError`] can be cloned.
 #[derive(Clone)]
-pub struct Cause(Arc<dyn Error + Send + Sync>);
+struct Cause(Arc<dyn Error + Send + Sync>);
 
 impl Cause {
-    /// Wraps `error`.
-    pub fn new(error: impl Error + Send + Sync + 'static) -> Self {
+    fn new(error: impl Error + Send + Sync + 'static) -> Self {
         Self(Arc::new(error))
     }
 }

@@ -91,7 +91,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::{Cause, Locks, NodeError, Resource, Wait};
+    use crate::{FailureKind, Locks, NodeError, Resource, Wait};
 
     const LEASE: Duration = Duration::from_secs(9);
 
@@ -104,7 +104,7 @@ mod tests {
     }
 
     fn unavailable() -> LockError {
-        let source = NodeError::NoAnswer { node: "test".into(), source: Cause::new(std::fmt::Error) };
+        let source = NodeError::new(&"test".into(), FailureKind::Silent, std::fmt::Error);
         LockError::Unavailable { backend: "test", source }
     }
 

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use failure_kind::FailureKind;
+
 /// How often one task of the service probes a dependency that is down.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -36,13 +38,15 @@ impl Outage {
         self.dependency
     }
 
-    /// Records that the dependency did not answer. The first failure of an outage is logged as a warning.
-    pub fn record_failure(&self, error: &(dyn Error + 'static)) {
+    /// Records that the dependency failed in this way. The first failure of an outage is logged as a warning, whatever
+    /// kinds follow.
+    pub fn record_failure(&self, kind: FailureKind, error: &(dyn Error + 'static)) {
         let Self { dependency, effect, .. } = self;
+        let kind = kind.name();
         if self.down.swap(true, Ordering::Relaxed) {
-            tracing::debug!(error, dependency, "{dependency} still unreachable");
+            tracing::debug!(error, dependency, kind, "{dependency} still unreachable");
         } else {
-            tracing::warn!(error, dependency, "{dependency} unreachable: {effect} until it answers");
+            tracing::warn!(error, dependency, kind, "{dependency} unreachable: {effect} until it answers");
         }
     }
 

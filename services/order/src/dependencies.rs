@@ -3,10 +3,24 @@
 //! Absence: no order is refused here; each order calls the service itself.
 
 use contract::LockKind;
+use failure_kind::FailureKind;
 use service_kit::outage::Outage;
+
+use crate::domain::error::OrderError;
 
 pub(crate) static POSTGRES: Outage = Outage::of("postgres");
 pub(crate) static INVENTORY: Outage = Outage::of("inventory");
+
+/// Records the failure of the dependency that caused the error, if one did.
+pub(crate) fn record_failure(error: &OrderError) {
+    let outage = match error {
+        OrderError::Database { .. } => &POSTGRES,
+        OrderError::Inventory { .. } | OrderError::OutcomeUnknown => &INVENTORY,
+        OrderError::LockQuorum { lock: kind, .. } => lock(*kind),
+        _ => return,
+    };
+    outage.record_failure(error.failure_kind().unwrap_or(FailureKind::Silent), error);
+}
 
 /// The servers of a lock. One may be down while another works, so each has an outage of its own.
 pub(crate) fn lock(kind: LockKind) -> &'static Outage {

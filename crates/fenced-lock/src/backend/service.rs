@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::node_errors::{self, NoAnswerWithin};
-use crate::{Cause, LockError, NodeError};
+use crate::{FailureKind, LockError, NodeError};
 
 /// The service as errors and metrics name it.
 #[derive(Clone, Debug)]
@@ -34,28 +34,22 @@ impl Service {
         &self,
         call: impl Future<Output = Result<T, LockError>>,
     ) -> Result<T, LockError> {
-        let expired = |_| Err(self.no_answer(NoAnswerWithin(self.timeout)));
+        let expired = |_| Err(self.failed(FailureKind::Silent, NoAnswerWithin(self.timeout)));
         tokio::time::timeout(self.timeout, call).await.unwrap_or_else(expired)
     }
 
-    pub(super) fn refused(&self, error: impl Error + Send + Sync + 'static) -> LockError {
-        self.unavailable(NodeError::Refused { node: Arc::clone(&self.node), source: Cause::new(error) })
-    }
-
-    pub(super) fn no_answer(&self, error: impl Error + Send + Sync + 'static) -> LockError {
-        self.unavailable(NodeError::NoAnswer { node: Arc::clone(&self.node), source: Cause::new(error) })
+    /// The service failed in this way.
+    pub(super) fn failed(&self, kind: FailureKind, error: impl Error + Send + Sync + 'static) -> LockError {
+        let source = NodeError::new(&self.node, kind, error);
+        node_errors::record(std::slice::from_ref(&source));
+        LockError::Unavailable { backend: self.backend, source }
     }
 
     pub(super) fn wrong_answer(&self, error: impl Error + Send + Sync + 'static) -> LockError {
-        self.unavailable(NodeError::WrongAnswer { node: Arc::clone(&self.node), source: Cause::new(error) })
+        self.failed(FailureKind::WrongAnswer, error)
     }
 
     pub(super) fn unexpected(&self, what: &'static str) -> LockError {
         self.wrong_answer(UnexpectedAnswer(what))
-    }
-
-    fn unavailable(&self, source: NodeError) -> LockError {
-        node_errors::record(std::slice::from_ref(&source));
-        LockError::Unavailable { backend: self.backend, source }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fenced_lock::{LockError, NodeError, Options, ReleaseOutcome, Wait};
+use fenced_lock::{FailureKind, LockError, Options, ReleaseOutcome, Wait};
 use tokio::time::Instant;
 
 use crate::support::{
@@ -69,7 +69,7 @@ async fn with_a_majority_down_it_fails_closed_and_leaves_nothing_behind() {
     };
     assert_eq!(errors.len(), 3);
     for error in errors {
-        assert!(matches!(error, NodeError::Refused { .. }), "{error:?}");
+        assert_eq!(error.kind(), FailureKind::Unreachable, "{error:?}");
         assert!(nodes[..3].iter().any(|node| node.addr().to_string() == error.node()), "{error}");
     }
     assert!(locks.ready().await.is_err());
@@ -93,7 +93,7 @@ async fn with_a_majority_hanging_it_fails_within_its_deadline_and_leaves_nothing
     let error =
         tokio::time::timeout(Duration::from_secs(10), acquire).await.expect("a deadline").expect_err("no quorum");
     let LockError::QuorumUnavailable { answered: 2, nodes: errors, .. } = &error else { panic!("{error:?}") };
-    assert!(errors.iter().all(|error| matches!(error, NodeError::NoAnswer { .. })), "{errors:?}");
+    assert!(errors.iter().all(|error| error.kind() == FailureKind::Silent), "{errors:?}");
     for node in &nodes[..3] {
         node.resume();
     }
@@ -145,6 +145,38 @@ async fn a_node_that_cannot_be_reached_at_first_is_used_later() {
 }
 
 #[tokio::test]
+async fn between_two_attempts_to_connect_the_reason_of_the_last_failure_is_reported() {
+    let mut nodes = nodes(1).await;
+    // Shorter than the pause between two attempts: most calls end before the next one.
+    let locks = redlock_with(&nodes, Options::default().with_node_timeout(node_timeout(10)));
+    eventually("connected", async || locks.ready().await.is_ok()).await;
+    nodes[0].kill().await;
+    let kind = async || locks.ready().await.expect_err("no node").failure_kind();
+    eventually("the connection was refused", async || kind().await == Some(FailureKind::Unreachable)).await;
+    for _ in 0..30 {
+        assert_eq!(kind().await, Some(FailureKind::Unreachable));
+    }
+    nodes[0].restart().await.expect("a node that starts");
+    eventually("connected again", async || locks.ready().await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_full_node_refuses_and_a_replica_is_read_only() {
+    let nodes = nodes(1).await;
+    let locks = redlock(&nodes);
+    let kind = async || {
+        let refused = locks.try_lock(&resource("sku:1"), Wait::none(), long_lease()).await;
+        refused.expect_err("nothing is granted").failure_kind()
+    };
+    nodes[0].command(&["CONFIG", "SET", "maxmemory", "1"]).await.expect("a limit");
+    assert_eq!(kind().await, Some(FailureKind::Refused));
+    nodes[0].command(&["CONFIG", "SET", "maxmemory", "0"]).await.expect("no limit");
+    // Nothing listens there, so that it stays what it is.
+    nodes[0].command(&["REPLICAOF", "127.0.0.1", "1"]).await.expect("a replica");
+    assert_eq!(kind().await, Some(FailureKind::ReadOnly));
+}
+
+#[tokio::test]
 async fn a_node_that_answers_wrongly_is_reported_as_wrong_answer() {
     let nodes = nodes(3).await;
     for node in &nodes[..2] {
@@ -152,7 +184,7 @@ async fn a_node_that_answers_wrongly_is_reported_as_wrong_answer() {
     }
     let error = redlock(&nodes).try_lock(&resource("sku:1"), Wait::none(), long_lease()).await.expect_err("no quorum");
     let LockError::QuorumUnavailable { answered: 1, nodes: errors, .. } = &error else { panic!("{error:?}") };
-    assert!(errors.iter().all(|error| matches!(error, NodeError::WrongAnswer { .. })), "{errors:?}");
+    assert!(errors.iter().all(|error| error.kind() == FailureKind::WrongAnswer), "{errors:?}");
     assert!(error.to_string().contains("WRONGTYPE"), "the error has its cause: {error}");
     eventually("nothing is left behind", async || keys(&nodes, "sku:1").await.is_empty()).await;
 }

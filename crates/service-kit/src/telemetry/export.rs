@@ -10,6 +10,7 @@
 
 use std::{sync::OnceLock, thread, time::Duration};
 
+use failure_kind::FailureKind;
 use opentelemetry::{
     Context, KeyValue,
     trace::{SpanContext, TraceContextExt as _, TracerProvider as _},
@@ -17,7 +18,7 @@ use opentelemetry::{
 use opentelemetry_otlp::{RetryPolicy, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::{
     Resource,
-    error::OTelSdkResult,
+    error::{OTelSdkError, OTelSdkResult},
     trace::{SdkTracerProvider, SpanData, SpanExporter},
 };
 use tracing::Span;
@@ -107,7 +108,11 @@ impl SpanExporter for CountingExporter {
                 "sent"
             }
             Err(error) => {
-                self.collector.record_failure(error);
+                let kind = match error {
+                    OTelSdkError::Timeout(_) => FailureKind::Silent,
+                    _ => FailureKind::Unreachable,
+                };
+                self.collector.record_failure(kind, error);
                 "lost"
             }
         };

@@ -6,9 +6,11 @@ use super::workspace::WORKSPACE;
 
 /// Which of our crates a crate may depend on, tests aside. A crate that is not listed depends on none.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("fenced-lock", &["failure-kind"]),
     ("postgres-pool", &["failure-kind"]),
+    ("service-kit", &["failure-kind"]),
     ("inventory", &["contract", "failure-kind", "fenced-lock", "postgres-pool", "service-kit"]),
-    ("order", &["contract", "fenced-lock", "postgres-pool", "service-kit"]),
+    ("order", &["contract", "failure-kind", "fenced-lock", "postgres-pool", "service-kit"]),
     ("load-tests", &["contract", "testbed"]),
 ];
 

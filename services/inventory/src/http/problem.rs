@@ -75,8 +75,7 @@ impl IntoResponse for StockError {
             | Self::UnexpectedLockError(_)
             | Self::WriteTaskFailed(_)
             | Self::Defect(_) => tracing::error!(error, "request failed because of a defect: answered with 500"),
-            Self::PostgresUnavailable(_) => outages::POSTGRES.record_failure(error),
-            Self::LockQuorumUnavailable(_) => outages::LOCK_QUORUM.record_failure(error),
+            Self::PostgresUnavailable(_) | Self::LockQuorumUnavailable(_) => outages::record_failure(&self),
             Self::UnknownSku { .. }
             | Self::UnknownReservation
             | Self::OutOfStock { .. }

@@ -56,7 +56,7 @@ impl Sweeper {
                 None => self.sweep_until(&stop).await,
                 Some(election) => {
                     if let Err(error) = self.lead(election, &stop).await {
-                        outages::LOCK_QUORUM.record_failure(&error);
+                        outages::record_failure(&StockError::LockQuorumUnavailable(error));
                         let pause = sleep(self.interval);
                         tokio::select! { () = stop.cancelled() => {}, () = pause => {} }
                     }
@@ -204,8 +204,9 @@ impl Sweeper {
 
     fn record_sweep(&mut self, error: Option<StockError>) {
         match &error {
-            Some(error @ StockError::PostgresUnavailable(_)) => return outages::POSTGRES.record_failure(error),
-            Some(error @ StockError::LockQuorumUnavailable(_)) => return outages::LOCK_QUORUM.record_failure(error),
+            Some(error @ (StockError::PostgresUnavailable(_) | StockError::LockQuorumUnavailable(_))) => {
+                return outages::record_failure(error);
+            }
             Some(error) if !self.failing => {
                 let error = error as &dyn Error;
                 tracing::warn!(error, "sweep failed: ended holds keep their units until a later sweep succeeds");

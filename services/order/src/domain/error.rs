@@ -6,6 +6,7 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use contract::{LockKind, ProblemCode, Sku, Strategy};
+use failure_kind::FailureKind;
 use fenced_lock::{LockError, Token};
 
 use crate::domain::order::{FieldError, OrderStatus};
@@ -116,10 +117,22 @@ pub enum OrderError {
     Lock(#[source] LockError),
     /// The database of this service failed; nothing was sold.
     #[error("the order database failed")]
-    Database(#[source] Cause),
+    Database {
+        /// How.
+        kind: FailureKind,
+        /// Its error.
+        #[source]
+        cause: Cause,
+    },
     /// Inventory was unreachable or failed; nothing was sold.
     #[error("the call to inventory failed")]
-    Inventory(#[source] Cause),
+    Inventory {
+        /// How.
+        kind: FailureKind,
+        /// The error of the call.
+        #[source]
+        cause: Cause,
+    },
     /// Inventory or the queue for a lock is full; nothing was sold.
     #[error("the queue for the lock, or inventory, is full")]
     Overloaded,
@@ -137,9 +150,20 @@ pub enum OrderError {
 }
 
 impl OrderError {
-    /// A call to inventory failed and certainly wrote nothing.
-    pub fn inventory(error: impl Error + Send + Sync + 'static) -> Self {
-        Self::Inventory(Arc::new(error))
+    /// A call to inventory failed in this way and certainly wrote nothing.
+    pub fn inventory(kind: FailureKind, error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Inventory { kind, cause: Arc::new(error) }
+    }
+
+    /// How a dependency failed, where one did.
+    pub fn failure_kind(&self) -> Option<FailureKind> {
+        match self {
+            Self::Database { kind, .. } | Self::Inventory { kind, .. } => Some(*kind),
+            Self::LockQuorum { error, .. } => error.failure_kind(),
+            // The write was sent, and its answer did not come.
+            Self::OutcomeUnknown => Some(FailureKind::Silent),
+            _ => None,
+        }
     }
 
     /// Inventory's answer is not part of its contract.
@@ -186,8 +210,8 @@ impl OrderError {
             | Self::PaymentTimeout { .. }
             | Self::LockQuorum { .. }
             | Self::Lock(_)
-            | Self::Database(_)
-            | Self::Inventory(_)
+            | Self::Database { .. }
+            | Self::Inventory { .. }
             | Self::Overloaded
             | Self::Unforeseen(_)
             | Self::Defect(_) => Finality::Retryable,
@@ -220,7 +244,7 @@ impl OrderError {
             Self::LockTimeout { .. } | Self::Overtaken | Self::LeaseLapsed => ProblemCode::LockTimeout,
             Self::PaymentTimeout { .. } => ProblemCode::PaymentTimeout,
             Self::LockQuorum { .. } => ProblemCode::LockQuorumUnavailable,
-            Self::Database(_) | Self::Inventory(_) | Self::OutcomeUnknown => ProblemCode::DependencyUnavailable,
+            Self::Database { .. } | Self::Inventory { .. } | Self::OutcomeUnknown => ProblemCode::DependencyUnavailable,
             Self::Overloaded => ProblemCode::Overloaded,
             Self::Unforeseen(_) | Self::Lock(_) | Self::Defect(_) => ProblemCode::Internal,
         }

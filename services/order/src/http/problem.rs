@@ -21,9 +21,10 @@ pub fn report(error: OrderError) -> Problem {
         OrderError::Unforeseen(_) | OrderError::Lock(_) | OrderError::Defect(_) => {
             tracing::error!(error = cause, "order failed by a defect; it is answered 500 internal");
         }
-        OrderError::Database(_) => dependencies::POSTGRES.record_failure(&error),
-        OrderError::Inventory(_) | OrderError::OutcomeUnknown => dependencies::INVENTORY.record_failure(&error),
-        OrderError::LockQuorum { lock, .. } => dependencies::lock(*lock).record_failure(&error),
+        OrderError::Database { .. }
+        | OrderError::Inventory { .. }
+        | OrderError::OutcomeUnknown
+        | OrderError::LockQuorum { .. } => dependencies::record_failure(&error),
         OrderError::Invalid(_)
         | OrderError::UnknownStrategy(_)
         | OrderError::StrategyNotAllowed(_)
@@ -94,8 +95,8 @@ impl From<OrderError> for Problem {
             OrderError::LockQuorum { .. } => {
                 new(StatusCode::SERVICE_UNAVAILABLE, "Lock quorum unavailable").retry_after(SOON)
             }
-            OrderError::Database(_) => Self::dependency_unavailable("postgres"),
-            OrderError::Inventory(_) => Self::dependency_unavailable("inventory"),
+            OrderError::Database { .. } => Self::dependency_unavailable("postgres"),
+            OrderError::Inventory { .. } => Self::dependency_unavailable("inventory"),
             OrderError::OutcomeUnknown => {
                 new(StatusCode::SERVICE_UNAVAILABLE, "Outcome not known yet").retry_after(SOON)
             }
@@ -117,6 +118,7 @@ mod tests {
 
     use axum::body::to_bytes;
     use contract::{LockKind, Strategy};
+    use failure_kind::FailureKind;
     use fenced_lock::{LockError, Token};
     use serde_json::Value;
     use strum::EnumCount as _;
@@ -154,8 +156,8 @@ mod tests {
             OrderError::PaymentTimeout { limit: Duration::from_secs(30) },
             OrderError::LockQuorum { lock: LockKind::Redlock, error: quorum() },
             OrderError::Lock(quorum()),
-            OrderError::Database(cause()),
-            OrderError::Inventory(cause()),
+            OrderError::Database { kind: FailureKind::Unreachable, cause: cause() },
+            OrderError::Inventory { kind: FailureKind::Unreachable, cause: cause() },
             OrderError::Overloaded,
             OrderError::OutcomeUnknown,
             OrderError::Unforeseen(cause()),

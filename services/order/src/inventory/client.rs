@@ -8,6 +8,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use contract::{ProblemCode, Sku, Strategy};
+use failure_kind::FailureKind;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::{
     Deserialize, Serialize,
@@ -49,6 +50,20 @@ pub enum CallError {
     /// may have been received.
     #[error("the task that called inventory panicked")]
     TaskPanicked,
+}
+
+impl CallError {
+    /// How inventory failed.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::NotSent(_) => FailureKind::Unreachable,
+            Self::NoAnswer(Some(error)) if !error.is_timeout() => FailureKind::Gone,
+            Self::NoAnswer(_) | Self::TaskPanicked => FailureKind::Silent,
+            // It is there and says that it cannot: a dependency of its own is down, or it is overloaded.
+            Self::Failed { status } if *status == StatusCode::SERVICE_UNAVAILABLE => FailureKind::Refused,
+            Self::Failed { .. } | Self::Refused(_) => FailureKind::WrongAnswer,
+        }
+    }
 }
 
 /// A 4xx of inventory: the members of its problem that an order acts on.

@@ -58,9 +58,9 @@ pub(super) fn write_failed(error: CallError) -> AttemptError {
 /// A call failed that wrote nothing.
 pub(super) fn not_written(error: CallError) -> AttemptError {
     let Refusal { code, sku, available, token, current, errors, .. } = match &error {
-        CallError::NoAnswer(_) => return AttemptError::Retry(OrderError::inventory(error)),
+        CallError::NoAnswer(_) => return AttemptError::Retry(OrderError::inventory(error.kind(), error)),
         CallError::NotSent(_) | CallError::Failed { .. } | CallError::TaskPanicked => {
-            return AttemptError::Refused(OrderError::inventory(error));
+            return AttemptError::Refused(OrderError::inventory(error.kind(), error));
         }
         CallError::Refused(refusal) => refusal.clone(),
     };

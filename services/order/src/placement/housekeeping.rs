@@ -43,9 +43,9 @@ pub async fn run(placement: OrderPlacement, every: Duration, stop: CancellationT
 pub(super) async fn batch(placement: &OrderPlacement) -> Result<Batch, OrderError> {
     let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
     let deleted = placement.db.delete_expired_keys(limit, placement.key_lifetime).await;
-    let deleted = deleted.inspect_err(|error| record_failure("expired idempotency keys not deleted", error));
+    let deleted = deleted.map_err(|error| recorded("expired idempotency keys not deleted", error.into()));
     let settled = placement.db.settle_open_payments(limit).await;
-    let settled = settled.inspect_err(|error| record_failure("open payments not settled", error));
+    let settled = settled.map_err(|error| recorded("open payments not settled", error.into()));
     let (deleted, settled) = (deleted?, settled?);
     if deleted > 0 || settled > 0 {
         tracing::debug!(deleted, settled, "expired idempotency keys deleted, open payments settled");
@@ -53,7 +53,8 @@ pub(super) async fn batch(placement: &OrderPlacement) -> Result<Batch, OrderErro
     Ok(Batch { settled, full: deleted == BATCH || settled == BATCH })
 }
 
-fn record_failure(step: &str, error: &(dyn std::error::Error + 'static)) {
-    tracing::debug!(error, "{step}; the next round tries again");
-    dependencies::POSTGRES.record_failure(error);
+fn recorded(step: &str, error: OrderError) -> OrderError {
+    tracing::debug!(error = &error as &dyn std::error::Error, "{step}; the next round tries again");
+    dependencies::record_failure(&error);
+    error
 }

@@ -70,7 +70,7 @@ async fn transition_order(placement: &OrderPlacement, id: Uuid, transition: Tran
             return Err(OrderError::Defect("inventory has no reservation of a held order"));
         }
         Err(error @ CallError::Refused(_)) => return Err(OrderError::unforeseen(error)),
-        Err(error) => return Err(OrderError::inventory(error)),
+        Err(error) => return Err(OrderError::inventory(error.kind(), error)),
     };
     apply_reservation(placement, id, &current).await?;
     let order = placement.db.order(id).await?;
@@ -93,7 +93,9 @@ pub async fn review(placement: &OrderPlacement, id: Uuid, within: Duration) -> R
 
 async fn query_reservation(placement: &OrderPlacement, id: Uuid, within: Duration) -> Result<Reservation, OrderError> {
     let found = placement.section().inventory.find_reservation(id, Instant::now() + within).await;
-    found.map_err(OrderError::inventory)?.ok_or(OrderError::Defect("inventory has no reservation of a held order"))
+    found
+        .map_err(|error| OrderError::inventory(error.kind(), error))?
+        .ok_or(OrderError::Defect("inventory has no reservation of a held order"))
 }
 
 async fn apply_reservation(

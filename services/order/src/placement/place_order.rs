@@ -230,7 +230,7 @@ impl OrderPlacement {
         };
         if let Err(error) = self.db.complete(claim, &completion).await {
             tracing::debug!(%error, order = %claim.order_id, "end of the order not recorded; its key falls due and is reconciled");
-            dependencies::POSTGRES.record_failure(&error);
+            dependencies::record_failure(&error.into());
         }
         PlacementResult::Retryable(error, timings)
     }

@@ -100,7 +100,7 @@ impl Work {
         let taken = self.begin_reviews(placement).await;
         for error in [&claimed, &taken].into_iter().filter_map(|begun| begun.as_ref().err()) {
             tracing::debug!(%error, "part of a round of reconciliation not begun; the next round tries again");
-            dependencies::POSTGRES.record_failure(error);
+            dependencies::record_failure(error);
         }
         claimed.and(taken)
     }

@@ -1,8 +1,9 @@
 //! The pool of connections to the order database, and its schema. The queries
 //! are in the sibling files, one for each table.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use failure_kind::FailureKind;
 use postgres_pool::{MigrationError, Pool, PoolSettings};
 use sqlx::migrate::Migrator;
 use uuid::Uuid;
@@ -66,6 +67,9 @@ impl Database {
 
 impl From<sqlx::Error> for OrderError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(std::sync::Arc::new(error))
+        match FailureKind::of_postgres(&error) {
+            kind if kind.is_outage() => Self::Database { kind, cause: Arc::new(error) },
+            _ => Self::unforeseen(error),
+        }
     }
 }

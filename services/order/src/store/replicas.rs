@@ -62,7 +62,7 @@ impl Membership {
         loop {
             if let Err(error) = self.renew().await {
                 tracing::debug!(%error, "row of this replica not renewed; its keys may be taken over");
-                dependencies::POSTGRES.record_failure(&error);
+                dependencies::record_failure(&error.into());
             }
             tokio::select! {
                 () = sleep(RENEW_EVERY) => {}

@@ -159,7 +159,7 @@ async fn postgres_advisory_behind_a_transaction_pooler_grants_no_lock_and_says_w
     let place = Reply::of(place.header("lock-strategy", "postgres-advisory").json(&order_body("chair", 1))).await;
     place.is(503, "lock_quorum_unavailable").asks_to_retry();
     let log = std::fs::read_to_string(&order.log).expect("a log");
-    assert!(log.contains("lock quorum unreachable: "), "{log}");
+    assert!(log.contains("advisory database unreachable: "), "{log}");
     let direct = locks(Postgres::shared().await.addr());
     assert!(direct.try_lock(&resource, Wait::none(), lease).await.expect("an answer").is_some());
 }

@@ -16,7 +16,7 @@ use super::endpoints::EtcdEndpoints;
 use crate::backend::owner_names::OwnerNames;
 use crate::backend::service::Service;
 use crate::cleanups::Cleanups;
-use crate::{LockError, Options};
+use crate::{FailureKind, LockError, Options};
 
 /// Status codes of gRPC. Source: gRPC, "Status codes and their use in gRPC".
 mod code {
@@ -133,27 +133,32 @@ impl EtcdClient {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Classifies the failure.
+    /// Names the failure.
     pub(super) fn failed(&self, error: Error) -> LockError {
-        let code = match &error {
-            Error::GRpcStatus(status) => status.code() as i32,
-            Error::TransportError(_) | Error::IoError(_) => code::UNAVAILABLE,
-            _ => return self.service.wrong_answer(error),
-        };
-        match code {
-            code::PERMISSION_DENIED | code::UNAUTHENTICATED | code::RESOURCE_EXHAUSTED => self.service.refused(error),
-            _ if is_connection_refused(&error) => self.service.refused(error),
-            code::UNAVAILABLE | code::UNKNOWN | code::CANCELLED | code::DEADLINE_EXCEEDED => {
-                self.service.no_answer(error)
-            }
-            _ => self.service.wrong_answer(error),
-        }
+        self.service.failed(kind_of(&error), error)
     }
 }
 
 impl fmt::Debug for EtcdClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EtcdClient").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+fn kind_of(error: &Error) -> FailureKind {
+    let code = match error {
+        Error::GRpcStatus(status) => status.code() as i32,
+        Error::TransportError(_) | Error::IoError(_) => code::UNAVAILABLE,
+        _ => return FailureKind::WrongAnswer,
+    };
+    match code {
+        code::PERMISSION_DENIED | code::UNAUTHENTICATED => FailureKind::Unreachable,
+        _ if is_connection_refused(error) => FailureKind::Unreachable,
+        code::RESOURCE_EXHAUSTED => FailureKind::Refused,
+        code::DEADLINE_EXCEEDED => FailureKind::Silent,
+        // The connection ended, or the member lost its leader: the call may have been executed.
+        code::UNAVAILABLE | code::UNKNOWN | code::CANCELLED => FailureKind::Gone,
+        _ => FailureKind::WrongAnswer,
     }
 }
 

@@ -14,8 +14,8 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use super::database::AdvisoryDatabase;
 use super::pooler::shares_sessions;
 use super::statements::{CHECK_CLIENT, IS_STANDBY, NO_STATEMENT_TIMEOUT};
-use crate::LockError;
 use crate::backend::service::Service;
+use crate::{FailureKind, LockError};
 
 /// Postgres 14, the first version with `idle_session_timeout`, which ends a lock with its lease.
 const MIN_SERVER_VERSION: u32 = 140_000;
@@ -62,7 +62,7 @@ impl Sessions {
 
     /// Classifies the failure of a statement. The caller closes its session.
     pub(super) fn failed(&self, error: Error) -> LockError {
-        if has_ended(&error) || is_silent(&error) {
+        if FailureKind::of_postgres(&error).ends_connection() {
             self.idle().clear();
         }
         failed(&self.service, error)
@@ -133,31 +133,12 @@ pub(super) async fn with_timeout<T>(
     tokio::time::timeout(limit, statement).await.unwrap_or_else(expired)
 }
 
-/// Whether the session has ended: the server reported it, or the socket is closed.
+/// Whether the session has ended: the server reported it, or the socket is closed. After a timeout it may still live.
 pub(super) fn has_ended(error: &Error) -> bool {
-    match error {
-        Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
-        // After a timeout the session may still live.
-        Error::Io(error) => error.kind() != ErrorKind::TimedOut,
-        _ => false,
-    }
+    FailureKind::of_postgres(error) == FailureKind::Gone
 }
 
-/// Whether the session did not answer in time.
-fn is_silent(error: &Error) -> bool {
-    matches!(error, Error::Io(error) if error.kind() == ErrorKind::TimedOut)
-}
-
-/// Classifies the failure.
+/// Names the failure.
 fn failed(service: &Service, error: Error) -> LockError {
-    let refused_by_server =
-        |code: &str| code.starts_with("28") || code.starts_with("3D") || code == "53300" || code == "57P03";
-    match &error {
-        Error::Database(cause) if cause.code().is_some_and(|code| refused_by_server(&code)) => service.refused(error),
-        Error::Io(cause) if cause.kind() == ErrorKind::ConnectionRefused => service.refused(error),
-        Error::Tls(_) | Error::Configuration(_) => service.refused(error),
-        Error::Io(_) => service.no_answer(error),
-        _ if has_ended(&error) => service.no_answer(error),
-        _ => service.wrong_answer(error),
-    }
+    service.failed(FailureKind::of_postgres(&error), error)
 }

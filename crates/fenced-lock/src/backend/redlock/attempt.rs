@@ -21,7 +21,7 @@ use super::waiter::{Contention, Waiter};
 use crate::backend::node_errors;
 use crate::lock_backend::Acquired;
 use crate::request::Request;
-use crate::{LockError, NodeError, Token};
+use crate::{FailureKind, LockError, NodeError, Token};
 
 pub(super) enum AttemptOutcome {
     Granted(Acquired),
@@ -141,7 +141,7 @@ impl<'a> Attempt<'a> {
                 },
                 Some((index, Err(error))) => {
                     // A missing answer can hide a grant.
-                    if !matches!(error, NodeError::Refused { .. }) {
+                    if error.kind() != FailureKind::Unreachable {
                         self.granted = self.granted.with(index);
                     }
                     tally.failed();

@@ -18,7 +18,7 @@ use super::tally::{Decision, Tally, quorum};
 use super::waiter_registry::WaiterRegistry;
 use crate::backend::node_errors;
 use crate::backend::owner_names::OwnerNames;
-use crate::{LockError, NodeError, NodeUrl, Options, UnsuitableNode};
+use crate::{FailureKind, LockError, NodeError, NodeUrl, Options, UnsuitableNode};
 
 #[derive(Debug)]
 pub(super) struct RedlockClient {
@@ -58,12 +58,10 @@ pub(super) struct QuorumReply {
     pub(super) unanswered: Round,
 }
 
-/// The cause of a [`NodeError::NoAnswer`].
 #[derive(Debug, thiserror::Error)]
 #[error("the connection broke before the answer arrived")]
 struct AnswerLost;
 
-/// The cause of a [`NodeError::WrongAnswer`].
 #[derive(Debug, thiserror::Error)]
 #[error("unexpected answer {0}")]
 struct UnexpectedAnswer(String);
@@ -147,13 +145,14 @@ impl RedlockClient {
         match vote {
             Vote::Yes => Ok(true),
             Vote::No => Ok(false),
-            Vote::Ambiguous => Err(self.nodes[index].no_answer(AnswerLost)),
+            Vote::Ambiguous => Err(self.nodes[index].failed(FailureKind::Gone, AnswerLost)),
             Vote::Malformed => Err(self.unexpected(index, reply)),
         }
     }
 
     pub(super) fn unexpected(&self, index: usize, reply: &Reply) -> NodeError {
-        self.nodes[index].wrong_answer(UnexpectedAnswer(format!("{:?}", reply.value)))
+        let answer = UnexpectedAnswer(format!("{:?}", reply.value));
+        self.nodes[index].failed(FailureKind::WrongAnswer, answer)
     }
 
     pub(super) fn unavailable(&self, tally: &Tally, nodes: Vec<NodeError>) -> LockError {

@@ -22,7 +22,7 @@ use super::scripts;
 use super::silence::Traffic;
 use super::waiter_registry::WaiterRegistry;
 use crate::backend::node_errors::NoAnswerWithin;
-use crate::{Cause, NodeError, NodeUrl, Options};
+use crate::{FailureKind, NodeError, NodeUrl, Options};
 
 /// How long connecting may take, TLS and scripts included. It bounds the task; callers wait for less.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,6 +60,8 @@ pub(super) struct Node {
     generation: AtomicU64,
     /// When the next attempt to connect may start.
     next_attempt: Mutex<Instant>,
+    /// Why the last attempt to connect failed; `None` after one that succeeded.
+    unreachable: Mutex<Option<NodeError>>,
 }
 
 /// `None` where the runtime of the task has ended.
@@ -98,6 +100,7 @@ impl Node {
             connection: Mutex::new(ConnectionState::Down),
             generation: AtomicU64::new(0),
             next_attempt: Mutex::new(Instant::now()),
+            unreachable: Mutex::default(),
         })
     }
 
@@ -121,14 +124,14 @@ impl Node {
                 Err(error) if error.is_io_error() || error.is_connection_dropped() => {
                     self.mark_down(live.generation);
                     if resent {
-                        return Err(self.no_answer(error));
+                        return Err(self.failed(kind_of(&error), error));
                     }
                     resent = true;
                 }
                 Err(error) => {
                     traffic.answered(number);
                     // The reason why the node cannot vote says more than the MOVED of a shard.
-                    return self.vote().and(Err(self.wrong_answer(error)));
+                    return self.vote().and(Err(self.failed(kind_of(&error), error)));
                 }
             }
         }
@@ -136,7 +139,7 @@ impl Node {
 
     /// An error unless the answers of the node count.
     fn vote(&self) -> Result<(), NodeError> {
-        self.independence.check_vote(self.index).map_err(|flaw| self.wrong_answer(flaw))
+        self.independence.check_vote(self.index).map_err(|flaw| self.failed(FailureKind::WrongAnswer, flaw))
     }
 
     /// Whether there is a connection, so that a call is sent when it is polled first.
@@ -144,12 +147,19 @@ impl Node {
         matches!(*self.connection(), ConnectionState::Up(_))
     }
 
-    pub(super) fn no_answer(&self, error: impl Error + Send + Sync + 'static) -> NodeError {
-        NodeError::NoAnswer { node: Arc::clone(&self.name), source: Cause::new(error) }
+    pub(super) fn failed(&self, kind: FailureKind, error: impl Error + Send + Sync + 'static) -> NodeError {
+        NodeError::new(&self.name, kind, error)
     }
 
-    pub(super) fn wrong_answer(&self, error: impl Error + Send + Sync + 'static) -> NodeError {
-        NodeError::WrongAnswer { node: Arc::clone(&self.name), source: Cause::new(error) }
+    /// A call got no answer within `waited`. While there is no connection, the reason is why the last attempt to make
+    /// one failed.
+    pub(super) fn overdue(&self, waited: Duration) -> NodeError {
+        let unreachable = self.unreachable().clone().filter(|_| !self.is_connected());
+        unreachable.unwrap_or_else(|| self.failed(FailureKind::Silent, NoAnswerWithin(waited)))
+    }
+
+    fn unreachable(&self) -> MutexGuard<'_, Option<NodeError>> {
+        self.unreachable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection. Callers that need it at the same time share one attempt to make it.
@@ -177,7 +187,7 @@ impl Node {
                 *state = ConnectionState::Down;
             }
         }
-        Err(self.no_answer(RuntimeEnded))
+        Err(self.failed(FailureKind::Gone, RuntimeEnded))
     }
 
     /// Connects in a task: a caller that has its quorum drops the call, and the next caller still needs the
@@ -233,21 +243,24 @@ impl Node {
             self.independence.examine(index, &self.client_id, &mut connection).await?;
             Ok::<_, RedisError>(LiveConnection { connection, generation, traffic: Traffic::new() })
         };
-        let source = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+        // Whatever the reason, no command was sent.
+        let error = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
             Ok(Ok(live)) => {
                 tracing::debug!(node = %self.name, "connected to lock node");
+                *self.unreachable() = None;
                 return Ok(live);
             }
             Ok(Err(error)) => {
                 if error.is_connection_refusal() {
                     *self.next_attempt() = Instant::now() + with_jitter(REFUSED_PAUSE);
                 }
-                Cause::new(error)
+                self.failed(FailureKind::Unreachable, error)
             }
-            Err(_) => Cause::new(NoAnswerWithin(CONNECT_TIMEOUT)),
+            Err(_) => self.failed(FailureKind::Unreachable, NoAnswerWithin(CONNECT_TIMEOUT)),
         };
-        tracing::debug!(node = %self.name, error = %source, "lock node not connected; the next call tries again");
-        Err(NodeError::Refused { node: Arc::clone(&self.name), source })
+        tracing::debug!(node = %self.name, error = &error as &dyn Error, "lock node not connected; the next call tries again");
+        *self.unreachable() = Some(error.clone());
+        Err(error)
     }
 
     fn mark_down(&self, generation: u64) {
@@ -288,7 +301,6 @@ impl fmt::Debug for Node {
     }
 }
 
-/// The cause of a [`NodeError::NoAnswer`].
 #[derive(Debug, thiserror::Error)]
 #[error("the runtime that was connecting to the node has ended")]
 struct RuntimeEnded;
@@ -323,6 +335,24 @@ async fn send(connection: &mut MultiplexedConnection, cmd: &Cmd) -> Result<Value
     // After SCRIPT FLUSH or a failover. The command was not executed.
     scripts::load_all().exec_async(connection).await?;
     connection.send_packed_command(cmd).await.and_then(Value::extract_error)
+}
+
+/// A script that was refused halfway may have written: only a connection that was never made excludes a grant.
+fn kind_of(error: &RedisError) -> FailureKind {
+    if error.is_timeout() {
+        return FailureKind::Silent;
+    }
+    if error.is_io_error() || error.is_connection_dropped() {
+        return FailureKind::Gone;
+    }
+    match error.code() {
+        Some("READONLY") => FailureKind::ReadOnly,
+        // Out of memory, cannot write to disk, too few replicas, loading, a script or a transaction is under way.
+        Some("OOM" | "MISCONF" | "NOREPLICAS" | "LOADING" | "BUSY" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN") => {
+            FailureKind::Refused
+        }
+        _ => FailureKind::WrongAnswer,
+    }
 }
 
 fn is_noscript(error: &RedisError) -> bool {

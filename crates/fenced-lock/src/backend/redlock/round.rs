@@ -14,7 +14,6 @@ use tokio::time::{Instant, Sleep};
 use super::node::{Answer, Node};
 use super::node_set::NodeSet;
 use crate::NodeError;
-use crate::backend::node_errors::NoAnswerWithin;
 
 /// The calls that have not been answered yet. Dropping it cancels the calls that have not been sent.
 pub(super) struct Round {
@@ -77,7 +76,7 @@ impl Round {
     /// The nodes that have not answered, as errors.
     pub(super) fn timed_out(&self) -> impl Iterator<Item = NodeError> {
         let waited = self.started.elapsed();
-        self.waiting().map(move |call| call.node.no_answer(NoAnswerWithin(waited)))
+        self.waiting().map(move |call| call.node.overdue(waited))
     }
 
     /// The nodes that have not answered.

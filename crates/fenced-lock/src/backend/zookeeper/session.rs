@@ -13,9 +13,9 @@ use zookeeper_client::{Client, Error, StateWatcher};
 
 use super::ensemble::ZookeeperEnsemble;
 use super::folders::belongs_to;
-use crate::LockError;
 use crate::backend::service::Service;
 use crate::cleanups::{Cleanup, Cleanups};
+use crate::{FailureKind, LockError};
 
 /// Without a sign of life for as long, a connection counts as silent, and the session goes on on another one. Where
 /// two fifths of the session are less than this, they count instead.
@@ -232,12 +232,17 @@ pub(super) fn is_unanswered(error: &Error) -> bool {
 }
 
 fn failed(service: &Service, error: Error) -> LockError {
+    service.failed(kind_of(&error), error)
+}
+
+fn kind_of(error: &Error) -> FailureKind {
     match error {
-        Error::NoHosts | Error::NoAuth | Error::AuthFailed => service.refused(error),
-        Error::SessionExpired | Error::SessionMoved | Error::ClientClosed | Error::Throttled => {
-            service.no_answer(error)
-        }
-        error if is_unanswered(&error) => service.no_answer(error),
-        error => service.wrong_answer(error),
+        Error::NoHosts | Error::NoAuth | Error::AuthFailed => FailureKind::Unreachable,
+        Error::SessionExpired | Error::SessionMoved | Error::ClientClosed | Error::ConnectionLoss => FailureKind::Gone,
+        // The library reports silence and errors of sockets as `Custom`.
+        Error::Timeout | Error::Custom(_) => FailureKind::Silent,
+        Error::Throttled | Error::QuotaExceeded => FailureKind::Refused,
+        Error::NotReadOnly => FailureKind::ReadOnly,
+        _ => FailureKind::WrongAnswer,
     }
 }
