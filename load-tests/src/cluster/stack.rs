@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures_util::future::{join_all, try_join_all};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use testbed::Folder;
 
 use super::config::{LAB_TOKEN, StackConfig};
@@ -17,7 +17,7 @@ use super::launch::{Launch, Programs};
 use super::process::{ReplicaProcess, ReplicaProcesses};
 use super::replica::Replica;
 use super::servers::Servers;
-use super::target::{Databases, Target};
+use super::target::{Databases, Target, on_connection};
 
 /// The role of the auditor: it can read everything and change nothing.
 const AUDITOR: [&str; 3] = [
@@ -110,11 +110,13 @@ impl Stack {
 
 /// Creates the role of the auditor; returns the databases as it reads them.
 async fn create_auditor(databases: &Databases) -> anyhow::Result<Databases> {
-    let mut connection = PgConnection::connect(&databases.inventory).await?;
-    for statement in AUDITOR {
-        sqlx::query(statement).execute(&mut connection).await.context("the role `auditor` could not be created")?;
-    }
-    connection.close().await?;
+    let create = async |connection: &mut PgConnection| {
+        for statement in AUDITOR {
+            sqlx::query(statement).execute(&mut *connection).await?;
+        }
+        Ok(())
+    };
+    on_connection(&databases.inventory, create).await.context("the role `auditor` could not be created")?;
     let as_auditor = |url: &str| -> anyhow::Result<String> {
         let mut url = url::Url::parse(url)?;
         let _ = url.set_username("auditor");

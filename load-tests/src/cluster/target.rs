@@ -9,11 +9,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, PgConnection};
+use tokio::time::timeout;
 use url::Url;
 
 use super::process::{ReplicaProcess, ReplicaProcesses};
 
-const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+/// For an answer over HTTP, and for everything on one connection to a database.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The addresses of a stack: the line that `oversell stack --json` prints.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
@@ -119,15 +121,27 @@ async fn is_inventory(base: &str) -> anyhow::Result<bool> {
 }
 
 async fn has_table(url: &str, table: &str) -> anyhow::Result<bool> {
+    let exists = sqlx::query_scalar("select to_regclass($1) is not null").bind(table);
+    on_connection(url, async |connection| Ok(exists.fetch_one(connection).await?)).await
+}
+
+/// Runs statements on a connection of their own. A silent server ends them too.
+///
+/// # Errors
+/// The statements failed, or all of it took longer than 10 s.
+pub(crate) async fn on_connection<T>(
+    url: &str,
+    statements: impl AsyncFnOnce(&mut PgConnection) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let shown = without_password(url);
-    let query = async {
+    let run = async {
         let mut connection = PgConnection::connect(url).await?;
-        let exists = sqlx::query_scalar("select to_regclass($1) is not null").bind(table);
-        exists.fetch_one(&mut connection).await
+        let result = statements(&mut connection).await?;
+        connection.close().await?;
+        anyhow::Ok(result)
     };
-    let answer =
-        tokio::time::timeout(ANSWERS_WITHIN, query).await.with_context(|| format!("{shown} does not answer"))?;
-    answer.with_context(|| format!("{shown} cannot be read"))
+    let answer = timeout(ANSWERS_WITHIN, run).await.with_context(|| format!("{shown} does not answer"))?;
+    answer.with_context(|| format!("{shown} cannot be used"))
 }
 
 fn without_password(url: &str) -> String {
@@ -168,6 +182,14 @@ mod tests {
     async fn an_argument_that_is_no_url_is_named_in_the_error() {
         let error = Target::find(&["somewhere".into()], "t").await.expect_err("no URL");
         assert!(error.to_string().contains("somewhere"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_is_silent_is_named_in_the_error_in_time() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("postgres://u:secret@{}/db", silent.local_addr().expect("an address"));
+        let error = on_connection(&url, async |_| Ok(())).await.expect_err("no answer");
+        assert!(error.to_string().ends_with("/db does not answer"), "{error}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use contract::{LockKind, ProblemCode, Proof, Strategy, WriteCheck};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::context::{FaultContext, FaultTarget};
@@ -25,6 +25,7 @@ use super::steps::poll::POLL_INTERVAL;
 use super::steps::self_pause::arm_until_stopped;
 use crate::cluster::lab_client::{PausedRequest, WriteOutcome};
 use crate::cluster::process::ReplicaProcess;
+use crate::cluster::target::on_connection;
 
 /// A resumed write ends within this time.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
@@ -214,12 +215,10 @@ impl Pause<'_> {
 
 /// Ends every session that holds an advisory lock, as a failover, an administrator or a connection pooler may.
 async fn terminate_advisory_holders(postgres: &str) -> anyhow::Result<()> {
-    let connected = PgConnection::connect(postgres).await;
-    let mut connection = connected.context("Postgres cannot be reached to terminate sessions")?;
     let terminate = "select pg_terminate_backend(pid) from pg_locks
                       where locktype = 'advisory' and granted and pid <> pg_backend_pid()";
-    sqlx::query(terminate).execute(&mut connection).await?;
-    Ok(connection.close().await?)
+    let terminate = async |connection: &mut PgConnection| Ok(sqlx::query(terminate).execute(connection).await?);
+    on_connection(postgres, terminate).await.map(drop).context("the sessions could not be terminated")
 }
 
 #[cfg(test)]

@@ -28,7 +28,8 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("servers: {}", error.with_causes());
-            ExitCode::FAILURE
+            let bad_usage = matches!(error, TestbedError::InvalidSetting { .. });
+            if bad_usage { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -5,3 +5,4 @@ mod leftovers;
 mod process;
 mod proxy;
 mod servers;
+mod usage;

@@ -6,8 +6,10 @@
 use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::AssertSqlSafe;
 use strum::Display;
+
+use crate::cluster::target::on_connection;
 
 /// A condition of the protocol that can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Display, Serialize)]
@@ -32,18 +34,20 @@ impl ProtocolMutation {
     /// # Errors
     /// The database does not answer, or its function has no such condition.
     pub(super) async fn apply(self, inventory: &str) -> anyhow::Result<()> {
-        let mut connection = PgConnection::connect(inventory).await?;
-        let query = "select pg_get_functiondef(p.oid) from pg_proc p where p.proname = 'stock_write_fenced'";
-        let definition: String = sqlx::query_scalar(query)
-            .fetch_one(&mut connection)
-            .await
-            .context("the database has no function stock_write_fenced")?;
-        let mutated = self.remove_from(&definition)?;
-        sqlx::raw_sql(AssertSqlSafe(mutated)).execute(&mut connection).await?;
-        if self == Self::WriteConditions {
-            sqlx::raw_sql(DROP_TRIGGER).execute(&mut connection).await?;
-        }
-        Ok(connection.close().await?)
+        on_connection(inventory, async |connection| {
+            let query = "select pg_get_functiondef(p.oid) from pg_proc p where p.proname = 'stock_write_fenced'";
+            let definition: String = sqlx::query_scalar(query)
+                .fetch_one(&mut *connection)
+                .await
+                .context("the database has no function stock_write_fenced")?;
+            let mutated = self.remove_from(&definition)?;
+            sqlx::raw_sql(AssertSqlSafe(mutated)).execute(&mut *connection).await?;
+            if self == Self::WriteConditions {
+                sqlx::raw_sql(DROP_TRIGGER).execute(connection).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     fn remove_from(self, definition: &str) -> anyhow::Result<String> {
