@@ -21,6 +21,7 @@ mod partition_postgres;
 mod partition_redis;
 mod pause_inventory;
 mod pause_order;
+mod postgres_readonly;
 mod postgres_restart;
 mod redis_amnesia;
 mod redis_early_expiry;
@@ -71,6 +72,8 @@ pub enum Fault {
     PartitionRedis,
     /// Traffic between one inventory replica and its database is held back: requests, replies, or both
     PartitionPostgres,
+    /// Postgres refuses writes for a while, as a server that became read-only in a fail-over
+    PostgresReadonly,
     /// Postgres crashes, and recovers from its log
     PostgresRestart,
     /// Customers send the same order twice at the same time
@@ -96,6 +99,7 @@ impl Fault {
             Self::NodeFull => &node_full::SPEC,
             Self::PartitionRedis => &partition_redis::SPEC,
             Self::PartitionPostgres => &partition_postgres::SPEC,
+            Self::PostgresReadonly => &postgres_readonly::SPEC,
             Self::PostgresRestart => &postgres_restart::SPEC,
             Self::DuplicateRequests => &duplicate_requests::SPEC,
             Self::LostReplies => &lost_replies::SPEC,

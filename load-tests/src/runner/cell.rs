@@ -166,8 +166,10 @@ async fn attack_and_inject(
         ended.send_replace(true);
         attacked
     };
-    let ((), events) = tokio::try_join!(attacking, cell.fault.inject(&context))?;
-    Ok(events)
+    // Not `try_join`: an injection is never abandoned, because it ends with what it broke working again.
+    let (attacked, events) = tokio::join!(attacking, cell.fault.inject(&context));
+    attacked?;
+    events
 }
 
 /// How long orders may take to settle. An order ends within wait and lease; a key whose owner was killed expires a little

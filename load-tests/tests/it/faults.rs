@@ -92,6 +92,17 @@ async fn a_replica_cut_off_from_its_database_writes_nothing_stale() {
 }
 
 #[tokio::test]
+async fn a_read_only_postgres_refuses_orders_and_they_are_sold_once_it_accepts_writes_again() {
+    let rows = survives(Fault::PostgresReadonly, 1).await;
+    let row = &rows[0];
+    assert!(row.tried_again_unavailable > 0, "orders are refused, and retried: {row:?}");
+    let ended_ms = row.fault_events[0].to_ms;
+    let sold_at = |ms| row.timeline.moments.iter().rfind(|at| u128::from(at.at_ms) <= ms).map_or(0, |at| at.sold);
+    // The service sells again within two seconds; a customer pauses for up to three before an order is sent again.
+    assert!(sold_at(ended_ms + 5_000) > sold_at(ended_ms), "{:?}", row.timeline.moments);
+}
+
+#[tokio::test]
 async fn a_crash_of_postgres_loses_no_accepted_order() {
     survives(Fault::PostgresRestart, 1).await;
 }
