@@ -141,6 +141,7 @@ async fn attack_and_inject(
     let context = FaultContext {
         targets: &targets,
         lease: plan.stack_config.lease,
+        wait: plan.stack_config.wait,
         inventory: &environment.inventory,
         orders: &environment.orders,
         processes: &environment.processes,

@@ -6,19 +6,29 @@ use load_tests::faults::{EventOutcome, Fault, PausePoint};
 use load_tests::report::model::RunReport;
 use load_tests::report::verdict::judge;
 use load_tests::scenario::load::Arrivals;
+use load_tests::scenario::plan::Plan;
 
 use crate::small_stack::{run, sale};
 
 /// Runs one cell of the fenced strategy: the fault fired, every order was answered, nothing was oversold.
 async fn survives(fault: Fault, injections: usize) -> Vec<RunReport> {
-    let rows = run(&sale(fault, &[Strategy::RedlockFenced], injections)).await;
-    let row = &rows[0];
+    survives_in(&sale(fault, &[Strategy::RedlockFenced], injections)).await
+}
+
+async fn survives_in(plan: &Plan) -> Vec<RunReport> {
+    let rows = run(plan).await;
+    let (row, fault) = (&rows[0], plan.cells[0].fault);
     assert!(row.faults_fired > 0, "{fault} never fired: {:?}", row.fault_events);
     assert_eq!(row.units_oversold, 0, "{row:?}");
     assert!(row.audit.passed, "{:?}", row.audit.violations);
     assert_eq!(row.unsettled, None);
     assert_eq!((row.attempts, row.skus_sold_out), (row.attempts_planned, row.skus), "{row:?}");
     rows
+}
+
+/// Units sold so many milliseconds after the row began.
+fn sold_by(row: &RunReport, ms: u128) -> i64 {
+    row.timeline.moments.iter().rfind(|moment| u128::from(moment.at_ms) <= ms).map_or(0, |moment| moment.sold)
 }
 
 #[tokio::test]
@@ -97,14 +107,30 @@ async fn a_read_only_postgres_refuses_orders_and_they_are_sold_once_it_accepts_w
     let row = &rows[0];
     assert!(row.tried_again_unavailable > 0, "orders are refused, and retried: {row:?}");
     let ended_ms = row.fault_events[0].to_ms;
-    let sold_at = |ms| row.timeline.moments.iter().rfind(|at| u128::from(at.at_ms) <= ms).map_or(0, |at| at.sold);
     // The service sells again within two seconds; a customer pauses for up to three before an order is sent again.
-    assert!(sold_at(ended_ms + 5_000) > sold_at(ended_ms), "{:?}", row.timeline.moments);
+    assert!(sold_by(row, ended_ms + 5_000) > sold_by(row, ended_ms), "{:?}", row.timeline.moments);
 }
 
 #[tokio::test]
 async fn a_crash_of_postgres_loses_no_accepted_order() {
     survives(Fault::PostgresRestart, 1).await;
+}
+
+#[tokio::test]
+async fn a_payment_longer_than_the_lease_causes_no_overselling() {
+    survives(Fault::SlowPayment, 2).await;
+}
+
+#[tokio::test]
+async fn while_the_payments_of_one_sku_outlast_every_wait_another_sku_is_sold() {
+    let mut sale = sale(Fault::SlowPayment, &[Strategy::RedlockFenced], 1);
+    sale.load.skus = 2;
+    let rows = survives_in(&sale).await;
+    let event = &rows[0].fault_events[0];
+    // Payments that had begun when the provider became slow take the lease at most.
+    let slow_ms = event.from_ms + sale.stack_config.lease.as_millis();
+    assert!(sold_by(&rows[0], event.to_ms) > sold_by(&rows[0], slow_ms), "{event:?}, {:?}", rows[0].timeline.moments);
+    assert!(rows[0].tried_again_unavailable > 0, "orders of the slow SKU are refused meanwhile: {:?}", rows[0]);
 }
 
 #[tokio::test]
