@@ -132,6 +132,16 @@ impl Auditor {
         sqlx::query_scalar(query).bind(keys).fetch_all(&self.order).await
     }
 
+    /// How many payments of this SKU were authorised longer ago than `longer_than` and are not settled.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn payments_under_way(&self, sku: &str, longer_than: Duration) -> Result<i64, sqlx::Error> {
+        let query = "select count(*) from payments p join order_lines l on l.order_id = p.order_id
+                      where l.sku = $1 and p.state = 'authorised' and p.authorised_at < now() - make_interval(secs => $2)";
+        sqlx::query_scalar(query).bind(sku).bind(longer_than.as_secs_f64()).fetch_one(&self.order).await
+    }
+
     async fn stock(&self, skus: Option<&[String]>) -> Result<Vec<StockRow>, sqlx::Error> {
         let query = "select sku, on_hand, available from stock where $1::text[] is null or sku = any($1) order by sku";
         sqlx::query_as(query).bind(skus).fetch_all(&self.inventory).await

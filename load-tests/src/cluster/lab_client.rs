@@ -1,5 +1,5 @@
-//! The calls that the laboratory itself makes to a service: stock for a row, and the pauses of the lab, which make a
-//! replica stop itself in the middle of a write.
+//! The calls that the laboratory itself makes to a service: stock for a row, the pauses of the lab, which make a
+//! replica stop itself in the middle of a write, and the delays of payments.
 //!
 //! Absence: no order, claim or reservation; `workload` places the orders. No replica is resumed here; `process` does
 //! that.
@@ -115,6 +115,32 @@ impl LabClient {
         let response = self.accepted(self.http.get(self.url(replica, "lab/pauses")), "reading the pauses").await?;
         let pauses: Pauses = response.json().await.context("the lab's list of pauses could not be decoded")?;
         Ok(pauses.paused)
+    }
+
+    /// Makes payments of `sku` take longer by `by` at this replica of order, until they are told to stop or `at_most` has
+    /// passed. Both are milliseconds from 1 to an hour.
+    ///
+    /// # Errors
+    /// The lab is off, or the replica did not answer.
+    pub async fn slow_payments(
+        &self,
+        replica: usize,
+        sku: &str,
+        by: Duration,
+        at_most: Duration,
+    ) -> anyhow::Result<()> {
+        let body = json!({ "sku": sku, "by_ms": by.as_millis(), "at_most_ms": at_most.as_millis() });
+        let request = self.http.post(self.url(replica, "lab/slow-payments")).json(&body);
+        self.accepted(request, "slowing payments down").await.map(drop)
+    }
+
+    /// Ends the delays of payments at this replica of order; payments that were slowed down end at once.
+    ///
+    /// # Errors
+    /// The lab is off, or the replica did not answer.
+    pub async fn stop_slow_payments(&self, replica: usize) -> anyhow::Result<()> {
+        let request = self.http.delete(self.url(replica, "lab/slow-payments"));
+        self.accepted(request, "ending the delays of payments").await.map(drop)
     }
 
     /// Sets the stock of a SKU, at inventory.

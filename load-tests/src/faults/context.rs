@@ -32,6 +32,8 @@ pub struct FaultContext<'a> {
     pub targets: &'a [FaultTarget],
     /// The length of a lease.
     pub lease: Duration,
+    /// How long an order waits for its lock.
+    pub wait: Duration,
     /// The lab endpoints of inventory.
     pub inventory: &'a LabClient,
     /// The lab endpoints of order.
@@ -155,7 +157,7 @@ impl FaultContext<'_> {
     }
 
     /// Waits until an order is in flight; `false` if none is within [`BUSY_WITHIN`] or the sale ends.
-    async fn wait_until_busy(&self) -> bool {
+    pub(super) async fn wait_until_busy(&self) -> bool {
         let mut invoked: Vec<_> = self.targets.iter().map(|target| target.history.invocations()).collect();
         let busy = async {
             loop {

@@ -29,6 +29,7 @@ mod redis_early_expiry;
 mod redis_majority_down;
 mod redis_minority_down;
 mod redis_slow;
+mod slow_payment;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,8 @@ pub enum Fault {
     PostgresReadonly,
     /// Postgres crashes, and recovers from its log
     PostgresRestart,
+    /// The payment provider takes longer than a lease for one SKU, and its usual time for others
+    SlowPayment,
     /// Customers send the same order twice at the same time
     DuplicateRequests,
     /// Orders are placed, and the connection breaks before the customer receives the answer
@@ -106,6 +109,7 @@ impl Fault {
             Self::NetworkSilence => &network_silence::SPEC,
             Self::PostgresReadonly => &postgres_readonly::SPEC,
             Self::PostgresRestart => &postgres_restart::SPEC,
+            Self::SlowPayment => &slow_payment::SPEC,
             Self::DuplicateRequests => &duplicate_requests::SPEC,
             Self::LostReplies => &lost_replies::SPEC,
         }

@@ -141,6 +141,7 @@ async fn attack_and_inject(
     let context = FaultContext {
         targets: &targets,
         lease: plan.stack_config.lease,
+        wait: plan.stack_config.wait,
         inventory: &environment.inventory,
         orders: &environment.orders,
         processes: &environment.processes,
@@ -166,8 +167,10 @@ async fn attack_and_inject(
         ended.send_replace(true);
         attacked
     };
-    let ((), events) = tokio::try_join!(attacking, cell.fault.inject(&context))?;
-    Ok(events)
+    // Not `try_join`: an injection is never abandoned, because it ends with what it broke working again.
+    let (attacked, events) = tokio::join!(attacking, cell.fault.inject(&context));
+    attacked?;
+    events
 }
 
 /// How long orders may take to settle. An order ends within wait and lease; a key whose owner was killed expires a little

@@ -29,6 +29,11 @@ async fn survives_in(sale: &Plan) -> Vec<RunReport> {
     rows
 }
 
+/// Units sold so many milliseconds after the row began.
+fn sold_by(row: &RunReport, ms: u128) -> i64 {
+    row.timeline.moments.iter().rfind(|moment| u128::from(moment.at_ms) <= ms).map_or(0, |moment| moment.sold)
+}
+
 #[tokio::test]
 async fn the_stale_write_of_a_paused_inventory_replica_is_refused() {
     let rows = survives(Fault::PauseInventory, 2).await;
@@ -112,13 +117,35 @@ async fn connections_that_fall_silent_are_replaced_and_cause_no_overselling() {
 }
 
 #[tokio::test]
-async fn a_read_only_postgres_causes_no_overselling() {
-    survives(Fault::PostgresReadonly, 2).await;
+async fn a_read_only_postgres_refuses_orders_and_they_are_sold_once_it_accepts_writes_again() {
+    let rows = survives(Fault::PostgresReadonly, 1).await;
+    let row = &rows[0];
+    assert!(row.tried_again_unavailable > 0, "orders are refused, and retried: {row:?}");
+    let ended_ms = row.fault_events[0].to_ms;
+    // The service sells again within two seconds; a customer pauses for up to three before an order is sent again.
+    assert!(sold_by(row, ended_ms + 5_000) > sold_by(row, ended_ms), "{:?}", row.timeline.moments);
 }
 
 #[tokio::test]
 async fn a_crash_of_postgres_loses_no_accepted_order() {
     survives(Fault::PostgresRestart, 1).await;
+}
+
+#[tokio::test]
+async fn a_payment_longer_than_the_lease_causes_no_overselling() {
+    survives(Fault::SlowPayment, 2).await;
+}
+
+#[tokio::test]
+async fn while_the_payments_of_one_sku_outlast_every_wait_another_sku_is_sold() {
+    let mut sale = sale(Fault::SlowPayment, &[Strategy::RedlockFenced], 1);
+    sale.load.skus = 2;
+    let rows = survives_in(&sale).await;
+    let event = &rows[0].fault_events[0];
+    // Payments that had begun when the provider became slow take the lease at most.
+    let slow_ms = event.from_ms + sale.stack_config.lease.as_millis();
+    assert!(sold_by(&rows[0], event.to_ms) > sold_by(&rows[0], slow_ms), "{event:?}, {:?}", rows[0].timeline.moments);
+    assert!(rows[0].tried_again_unavailable > 0, "orders of the slow SKU are refused meanwhile: {:?}", rows[0]);
 }
 
 #[tokio::test]

@@ -123,6 +123,7 @@ impl Round<'_> {
         let context = FaultContext {
             targets,
             lease: plan.stack_config.lease,
+            wait: plan.stack_config.wait,
             inventory: &environment.inventory,
             orders: &environment.orders,
             processes: &environment.processes,
