@@ -1,6 +1,6 @@
-//! The payment provider takes longer than a lease for one SKU of each strategy, and its usual time for all others. Where
-//! a strategy sells several SKUs, it takes longer than an order waits for its lock: orders of the slow SKU are refused
-//! and tried again, and the other SKUs are sold meanwhile.
+//! The payment provider takes longer than a lease for one SKU of each strategy, and its usual time for all others.
+//! Where a strategy sells several SKUs, it takes longer than an order waits for its lock: orders of the slow SKU are
+//! refused and tried again, and the other SKUs are sold meanwhile.
 //!
 //! Fired: every order replica accepted the delay, and a payment of the SKU was under way for longer than a lease.
 
@@ -23,7 +23,8 @@ pub(super) const SPEC: FaultSpec = FaultSpec {
     needs: Needs::Nothing,
     makes_writes_stale: false,
     certain_to_oversell: no_strategy,
-    why: "A lock is extended while a payment is under way; if it is lost all the same, only the storage can refuse the write.",
+    why: "A lock is extended while a payment is under way; if it is lost all the same, only the storage can refuse the \
+          write.",
     inject: |context| Box::pin(inject(context)),
 };
 
