@@ -27,7 +27,8 @@ pub struct StackConfig {
 }
 
 impl StackConfig {
-    /// A little longer than any order may take: an attempt without an answer by then counts as silence.
+    /// A little longer than any order may take whose payment takes no longer than the wait and the lease: an attempt
+    /// without an answer by then counts as silence.
     pub fn answer_limit(&self) -> Duration {
         2 * (self.wait + self.lease) + Duration::from_secs(5)
     }

@@ -15,4 +15,5 @@ pub mod pauses;
 pub mod place_order;
 pub mod probes;
 pub mod reconcile;
+mod recording;
 pub mod sku_limit;

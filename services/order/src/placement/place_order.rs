@@ -14,9 +14,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    dependencies,
     domain::{
-        error::{Finality, OrderError},
+        error::OrderError,
         order::{Order, OrderRequest, OrderStatus, Reservation},
     },
     placement::{
@@ -28,7 +27,7 @@ use crate::{
     },
     store::{
         database::Database,
-        key_records::{Answer, BeginResult, Completion, KeyClaim, KeyedRequest},
+        key_records::{Answer, BeginResult, KeyClaim, KeyedRequest},
     },
 };
 
@@ -36,13 +35,7 @@ use crate::{
 const RECORDING_MARGIN: Duration = Duration::from_secs(2);
 /// The deadline usually comes first.
 const MAX_ATTEMPTS: usize = 32;
-/// When a client asks again for an order that another attempt works on.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 const RETRY_PAUSE_MS: std::ops::RangeInclusive<u64> = 2..=20;
-/// How long the reconciler leaves an order alone after its second attempt; twice as long after each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// Once the cause has gone, the order is resolved after at most this time, two rounds and its turn.
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Renders a final answer as it is sent. HTTP supplies it, since the bytes are
 /// recorded with the order and replayed.
@@ -186,60 +179,6 @@ impl OrderPlacement {
             sleep(Duration::from_millis(pause)).await;
         }
     }
-
-    /// Records how an attempt ended, and the answer if it is final.
-    pub(super) async fn record(
-        &self,
-        claim: &KeyClaim,
-        mut order: Order,
-        result: Result<Reservation, OrderError>,
-        timings: Timings,
-    ) -> PlacementResult {
-        let (reservation, rendered) = match result {
-            Ok(reservation) => {
-                (order.status, order.reservation) = (OrderStatus::Held, Some(reservation.clone()));
-                (Ok(reservation), (self.render)(Ok(order)).await)
-            }
-            Err(error) if error.finality() == Finality::Final => (Err(error.code()), (self.render)(Err(error)).await),
-            Err(error) => return self.free_key(claim, error, timings).await,
-        };
-        let answer = match rendered {
-            Ok(answer) => answer,
-            Err(error) => return PlacementResult::Retryable(error, timings),
-        };
-        let completion = match &reservation {
-            Ok(reservation) => Completion::Held(reservation, &answer),
-            Err(code) => Completion::Refused(*code, &answer),
-        };
-        match self.db.complete(claim, &completion).await {
-            Ok(true) => PlacementResult::Final(answer, timings),
-            // Another attempt has taken the order over, and records its answer.
-            Ok(false) => PlacementResult::Retryable(OrderError::InProgress { at_most: ASK_AGAIN }, timings),
-            Err(error) => PlacementResult::Retryable(error.into(), timings),
-        }
-    }
-
-    /// Leaves the key to the next attempt: free, or unresolved if a write may have been received.
-    async fn free_key(&self, claim: &KeyClaim, error: OrderError, timings: Timings) -> PlacementResult {
-        let pause = pause_after(claim.attempt);
-        let completion = match error.finality() {
-            Finality::Unresolved if claim.strategy.claims() => Completion::Unresolved { resolve_after: pause },
-            // Nothing can shut the write out, so it gets the time to arrive.
-            Finality::Unresolved => Completion::Unresolved { resolve_after: pause.max(3 * self.section().lease.get()) },
-            Finality::Retryable | Finality::Final => Completion::Failed(error.code()),
-        };
-        if let Err(error) = self.db.complete(claim, &completion).await {
-            tracing::debug!(%error, order = %claim.order_id, "end of the order not recorded; its key falls due and is reconciled");
-            dependencies::record_failure(&error.into());
-        }
-        PlacementResult::Retryable(error, timings)
-    }
-}
-
-/// The pause before the reconciler tries an unresolved order again. A retry of the client does not wait for it.
-fn pause_after(attempt: i32) -> Duration {
-    let Ok(doublings) = u32::try_from(attempt.saturating_sub(2)) else { return Duration::ZERO };
-    FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_PAUSE)
 }
 
 /// The error, unless an earlier write of the order may still count: then its
@@ -250,15 +189,4 @@ fn unless_write_pending(attempt: &Attempt, error: OrderError) -> OrderError {
     }
     tracing::debug!(%error, order = %attempt.order_id, "outcome of an earlier write unknown; the key stays unresolved");
     OrderError::OutcomeUnknown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_attempt_is_followed_at_once_and_later_ones_after_doubling_pauses_up_to_the_longest() {
-        let pauses = [1, 2, 3, 4, 5, 6, 7, i32::MAX].map(|attempt| pause_after(attempt).as_millis());
-        assert_eq!(pauses, [0, 500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
-    }
 }

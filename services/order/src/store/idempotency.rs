@@ -153,7 +153,7 @@ impl Database {
     ///
     /// # Errors
     /// The database failed; the order stays pending and is reconciled.
-    pub async fn complete(&self, claim: &KeyClaim, completion: &Completion<'_>) -> Result<bool, sqlx::Error> {
+    pub async fn complete(&self, claim: &KeyClaim, completion: &Completion) -> Result<bool, sqlx::Error> {
         let recorded: i64 = sqlx::query_scalar(
             "with end_of_key as (
                 select * from jsonb_to_record($3)

@@ -88,12 +88,12 @@ pub enum BeginResult {
 }
 
 /// How an attempt ends, for the order and for its key.
-#[derive(Debug)]
-pub enum Completion<'a> {
+#[derive(Debug, Clone)]
+pub enum Completion {
     /// Units are held; the payment is captured and the answer recorded.
-    Held(&'a Reservation, &'a Answer),
+    Held(Reservation, Answer),
     /// A final refusal; the payment, if any, is voided and the answer recorded.
-    Refused(ProblemCode, &'a Answer),
+    Refused(ProblemCode, Answer),
     /// Nothing was sold; the payment, if any, is voided and the key is free.
     Failed(ProblemCode),
     /// The outcome is unknown and nothing changes. The reconciler resolves the
@@ -211,15 +211,15 @@ impl KeyRow {
     }
 }
 
-impl<'a> Completion<'a> {
-    pub(super) fn answer(&self) -> Option<&'a Answer> {
-        match *self {
+impl Completion {
+    pub(super) fn answer(&self) -> Option<&Answer> {
+        match self {
             Self::Held(_, answer) | Self::Refused(_, answer) => Some(answer),
             Self::Failed(_) | Self::Unresolved { .. } => None,
         }
     }
 
-    pub(super) fn key_row(&self) -> CompletedKeyRow<'a> {
+    pub(super) fn key_row(&self) -> CompletedKeyRow<'_> {
         let (state, due) = match *self {
             Self::Held(..) | Self::Refused(..) => (KeyState::Done, Duration::ZERO),
             Self::Failed(_) => (KeyState::Free, Duration::ZERO),
@@ -235,10 +235,10 @@ impl<'a> Completion<'a> {
         }
     }
 
-    pub(super) fn order_row(&self) -> CompletedOrderRow<'a> {
-        let (status, reservation, failure) = match *self {
+    pub(super) fn order_row(&self) -> CompletedOrderRow<'_> {
+        let (status, reservation, failure) = match self {
             Self::Held(reservation, _) => (OrderStatus::Held, Some(reservation), None),
-            Self::Refused(code, _) | Self::Failed(code) => (OrderStatus::Failed, None, Some(code)),
+            Self::Refused(code, _) | Self::Failed(code) => (OrderStatus::Failed, None, Some(*code)),
             Self::Unresolved { .. } => (OrderStatus::Pending, None, None),
         };
         CompletedOrderRow { status, reservation, failure: failure.map(ProblemCode::as_str) }

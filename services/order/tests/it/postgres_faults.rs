@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     process,
-    stack::{Reply, Stack, eventually, order_body, start_inventory, through},
+    stack::{Reply, Setup, Stack, eventually, order_body, start_inventory, through},
 };
 
 /// Far above what is promised, which is printed, and far below "never".
@@ -139,6 +139,28 @@ async fn the_sweeper_and_the_reconciler_work_again_within_seconds_of_silent_conn
     timeout(limit, eventually("the hold expires, and its order with it", settled)).await.expect("within seconds");
     println!("expired and reconciled {:?} after the silence began, with a hold of 3 s", silent.elapsed());
     drop((inventory, order));
+}
+
+#[tokio::test]
+async fn the_end_of_an_order_is_recorded_within_seconds_of_an_outage_that_came_between() {
+    const AGAIN_WITHIN: Duration = Duration::from_secs(5);
+    // The database is away when the payment has been authorised and the units are held.
+    let stack = Stack::with(Setup { payment_ms: 1_000, ..Setup::default() }).await;
+    stack.put_stock("chair", 1).await;
+    let place = || Reply::of(stack.post("k").json(&order_body("chair", 1)));
+    let first = tokio::spawn(place());
+    eventually("the payment is under way", async || stack.payments().await == ["authorised"]).await;
+    stack.database_line.cut();
+    first.await.expect("no panic").is(503, "dependency_unavailable").asks_to_retry();
+    assert_eq!((stack.reservations().await, stack.order_status("k").await), (1, "pending".to_owned()));
+
+    stack.database_line.heal();
+
+    let recorded = eventually("recorded", async || stack.order_status("k").await == "held");
+    timeout(AGAIN_WITHIN, recorded).await.expect("long before the claim of the key falls due");
+    let again = place().await;
+    assert_eq!((again.status, again.header("idempotent-replayed")), (201, "true"), "{}", again.body);
+    assert_eq!((stack.reservations().await, stack.payments().await), (1, vec!["captured".to_owned()]));
 }
 
 /// Of the pools that a read-only server is tried with.
