@@ -158,7 +158,7 @@ impl NodeError {
         &self.node
     }
 
-    /// How it failed. Only [`FailureKind::Unreachable`] excludes that the command was executed.
+    /// How it failed. No kind excludes that the command was executed.
     pub fn kind(&self) -> FailureKind {
         self.kind
     }

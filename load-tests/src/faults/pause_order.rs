@@ -25,6 +25,9 @@ use crate::cluster::process::ReplicaProcess;
 const LOCKS_WITHIN: Duration = Duration::from_secs(4);
 /// The shortest pause, in leases, and the longest if no other order sells.
 const PAUSE_IN_LEASES: (f64, f64) = (1.2, 4.0);
+/// The longest for ZooKeeper, whose lock ends with the session of its holder, 10 s after its last sign of life, and not
+/// with a lease.
+const LONGEST_PAUSE_OF_A_SESSION: Duration = Duration::from_secs(12);
 /// A pause during which no other order sold proves nothing, so an injection is repeated.
 const MOST_ATTEMPTS: usize = 3;
 
@@ -133,7 +136,7 @@ async fn wait_until_others_sold(
     let (stopped_at, from_ms) = (Instant::now(), context.now_ms());
     let seq = context.auditor.last_seq().await?;
     sleep(context.lease.mul_f64(PAUSE_IN_LEASES.0)).await;
-    let longest = context.lease.mul_f64(PAUSE_IN_LEASES.1);
+    let longest = longest_pause(context.lease, target.strategy.lock());
     let mut others_sold = context.auditor.sold_since(sku, seq).await?;
     while !others_sold && stopped_at.elapsed() < longest {
         sleep(POLL_INTERVAL).await;
@@ -150,6 +153,12 @@ async fn wait_until_others_sold(
         order_id: None,
         fencing_token: None,
     })
+}
+
+/// Longer than any lock of this kind outlives its holder.
+fn longest_pause(lease: Duration, lock: LockKind) -> Duration {
+    let longest = lease.mul_f64(PAUSE_IN_LEASES.1);
+    if lock == LockKind::Zookeeper { longest.max(LONGEST_PAUSE_OF_A_SESSION) } else { longest }
 }
 
 /// This replica holds the lock of `sku`: its owner name on the lock nodes begins with `order-PID`. Where there is no

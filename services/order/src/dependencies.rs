@@ -24,14 +24,16 @@ pub(crate) fn record_failure(error: &OrderError) {
 
 /// The servers of a lock. One may be down while another works, so each has an outage of its own.
 pub(crate) fn lock(kind: LockKind) -> &'static Outage {
+    // Without a lock there is nothing that could be down. It must not stand for another: its probe always succeeds.
+    static NONE: Outage = Outage::of("no lock");
     static REDLOCK: Outage = Outage::of("lock quorum");
     static ONE_REDIS: Outage = Outage::of("first lock node");
     static ETCD: Outage = Outage::of("etcd");
     static ZOOKEEPER: Outage = Outage::of("zookeeper");
     static ADVISORY: Outage = Outage::of("advisory database");
     match kind {
-        // Without a lock there is nothing that could be down.
-        LockKind::None | LockKind::Redlock => &REDLOCK,
+        LockKind::None => &NONE,
+        LockKind::Redlock => &REDLOCK,
         LockKind::OneRedis => &ONE_REDIS,
         LockKind::Etcd => &ETCD,
         LockKind::Zookeeper => &ZOOKEEPER,

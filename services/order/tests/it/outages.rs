@@ -119,6 +119,32 @@ async fn an_outage_of_one_lock_service_is_logged_once_while_another_grants_locks
 }
 
 #[tokio::test]
+async fn an_outage_of_the_lock_nodes_is_logged_once_however_many_probes_it_lasts() {
+    let stack = Stack::with(Setup { lock_lines: true, ..Setup::default() }).await;
+    stack.put_stock("chair", 9).await;
+    let nodes: Vec<_> = stack.lock_lines.iter().map(|line| format!("redis://{}", line.addr())).collect();
+    let nodes = nodes.join(",");
+    let mut envs = JSON.to_vec();
+    envs.push(("ORDER_LOCK_NODES", nodes.as_str()));
+    let order = process::replica(&stack, "nodes-down", &envs).await;
+    assert_eq!(place(&stack, &order, "before").await.status, 201);
+
+    stack.lock_lines.iter().for_each(Proxy::cut);
+    // Each probe would report the end of an outage that is not over.
+    let began = Instant::now();
+    while began.elapsed() < 3 * PROBE_INTERVAL {
+        place(&stack, &order, "during").await.is(503, "lock_quorum_unavailable").asks_to_retry();
+    }
+    stack.lock_lines.iter().for_each(Proxy::heal);
+    let [_down, up] = down_and_up("lock quorum");
+    eventually(&up, async || logged(&order.log).contains(&up)).await;
+
+    let log = order.log.clone();
+    assert!(order.process.terminate(TIMEOUT).await.is_some_and(|status| status.success()));
+    assert_eq!(logged(&log), from_start_to_end([down_and_up("lock quorum")]));
+}
+
+#[tokio::test]
 async fn inventory_logs_an_outage_of_postgres_once_and_its_end_once() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 9).await;

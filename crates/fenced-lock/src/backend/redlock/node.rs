@@ -111,7 +111,11 @@ impl Node {
     pub(super) async fn call(self: Arc<Self>, cmd: Arc<Cmd>) -> Answer {
         let mut resent = false;
         loop {
-            let mut live = self.connect().await?;
+            let mut live = match self.connect().await {
+                // The broken connection may have delivered the command.
+                Err(error) if resent => return Err(self.failed(FailureKind::Gone, error)),
+                connected => connected?,
+            };
             let number = self.count_and_watch(&live);
             let traffic = Arc::clone(&live.traffic);
             let answer = traffic.until_closed(send(&mut live.connection, &cmd)).await;
