@@ -45,6 +45,12 @@ fn from_start_to_end(outages: impl IntoIterator<Item = [String; 2]>) -> Vec<Stri
     all
 }
 
+/// The addresses of the lock nodes, each behind its line.
+fn lock_nodes(stack: &Stack) -> String {
+    let nodes: Vec<_> = stack.lock_lines.iter().map(|line| format!("redis://{}", line.addr())).collect();
+    nodes.join(",")
+}
+
 async fn place(stack: &Stack, order: &Running, key: &str) -> Reply {
     let request = stack.http.post(format!("{}/v1/orders", order.url)).header("idempotency-key", key);
     Reply::of(request.json(&order_body("chair", 1))).await
@@ -67,8 +73,7 @@ async fn interrupted(stack: &Stack, order: &Running, lines: &[Proxy], code: &str
 async fn order_logs_an_outage_once_and_its_end_once() {
     let stack = Stack::with(Setup { lock_lines: true, ..Setup::default() }).await;
     stack.put_stock("chair", 9).await;
-    let nodes: Vec<_> = stack.lock_lines.iter().map(|line| format!("redis://{}", line.addr())).collect();
-    let (nodes, database) = (nodes.join(","), through(&stack.orders_url, stack.database_line.addr()));
+    let (nodes, database) = (lock_nodes(&stack), through(&stack.orders_url, stack.database_line.addr()));
     let mut envs = JSON.to_vec();
     envs.extend([("ORDER_LOCK_NODES", nodes.as_str()), ("ORDER_DATABASE_URL", &database)]);
     let order = process::replica(&stack, "interrupted", &envs).await;
@@ -122,8 +127,7 @@ async fn an_outage_of_one_lock_service_is_logged_once_while_another_grants_locks
 async fn an_outage_of_the_lock_nodes_is_logged_once_however_many_probes_it_lasts() {
     let stack = Stack::with(Setup { lock_lines: true, ..Setup::default() }).await;
     stack.put_stock("chair", 9).await;
-    let nodes: Vec<_> = stack.lock_lines.iter().map(|line| format!("redis://{}", line.addr())).collect();
-    let nodes = nodes.join(",");
+    let nodes = lock_nodes(&stack);
     let mut envs = JSON.to_vec();
     envs.push(("ORDER_LOCK_NODES", nodes.as_str()));
     let order = process::replica(&stack, "nodes-down", &envs).await;
