@@ -31,6 +31,7 @@ pub struct Config {
     #[arg(long, env = "INVENTORY_MIGRATE_URL", hide_env_values = true)]
     pub migrate_url: Option<String>,
     /// The most connections to Postgres, from 1 to 1000; a request waits one second for a free one, and is then answered 503.
+    /// Requests for one SKU use at most an eighth of them; one that has waited a second for its turn is answered 429.
     #[arg(long, env = "INVENTORY_POOL", default_value_t = 16, value_parser = value_parser!(u32).range(1..=1_000))]
     pub pool: u32,
     /// Bearer token that callers must send; the default is accepted only with --lab.

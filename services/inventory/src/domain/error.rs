@@ -116,6 +116,14 @@ pub enum StockError {
     /// Too many requests of this process wait for the same lock.
     #[error("too many requests wait for the same lock")]
     Overloaded,
+    /// Other statements of this SKU used every connection that one SKU may use. Nothing was written.
+    #[error("other requests for SKU {sku} did not end within {waited:?}")]
+    SkuBusy {
+        /// The SKU.
+        sku: Sku,
+        /// The wait.
+        waited: Duration,
+    },
     /// Postgres did not answer in time, or cannot be reached.
     #[error("postgres is unavailable")]
     PostgresUnavailable(#[source] sqlx::Error),
@@ -156,7 +164,7 @@ impl StockError {
             Self::UnknownStrategy(_) | Self::StrategyNotAllowed(_) => ProblemCode::StrategyNotAllowed,
             Self::LockTimeout { .. } | Self::LeaseLapsed => ProblemCode::LockTimeout,
             Self::LockQuorumUnavailable(_) => ProblemCode::LockQuorumUnavailable,
-            Self::Overloaded => ProblemCode::Overloaded,
+            Self::Overloaded | Self::SkuBusy { .. } => ProblemCode::Overloaded,
             Self::PostgresUnavailable(_) => ProblemCode::DependencyUnavailable,
             Self::UnexpectedLockError(_)
             | Self::UnexpectedPostgresError(_)

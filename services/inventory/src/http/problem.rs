@@ -55,6 +55,11 @@ impl From<StockError> for Problem {
                 problem(StatusCode::SERVICE_UNAVAILABLE, "Lock quorum unavailable").retry_after(RETRY_AFTER)
             }
             StockError::Overloaded => Self::overloaded(),
+            StockError::SkuBusy { sku, waited: _ } => {
+                problem(StatusCode::TOO_MANY_REQUESTS, "Too many requests for one SKU")
+                    .with("sku", sku)
+                    .retry_after(RETRY_AFTER)
+            }
             StockError::PostgresUnavailable(_) => Self::dependency_unavailable("postgres"),
             StockError::UnexpectedLockError(_)
             | StockError::UnexpectedPostgresError(_)
@@ -92,7 +97,8 @@ impl IntoResponse for StockError {
             | Self::StrategyNotAllowed(_)
             | Self::LockTimeout { .. }
             | Self::LeaseLapsed
-            | Self::Overloaded => tracing::debug!(error, "request refused"),
+            | Self::Overloaded
+            | Self::SkuBusy { .. } => tracing::debug!(error, "request refused"),
         }
         Problem::from(self).into_response()
     }

@@ -161,6 +161,7 @@ impl Sweeper {
                 let locked = db.locked_skus(&batch.ids).await?;
                 if locked.is_empty() { Err(error) } else { Ok((locked, StockError::LockTimeout { waited })) }
             }
+            StockError::SkuBusy { ref sku, .. } => Ok(([sku.clone()].into(), error)),
             _ => {
                 let mut taken = locks.taken(db, &batch.skus).await?;
                 if taken.is_empty() {

@@ -39,7 +39,10 @@ impl StockDb {
         for _ in 0..MAX_ATTEMPTS {
             let allocation =
                 batch.allocate(|order| reserved.iter().any(|stored: &Reservation| stored.order_id == order));
-            match self.write_batch(batch, &allocation).await {
+            let places = self.skus.places(allocation.stock.keys()).await?;
+            let written = self.write_batch(batch, &allocation).await;
+            drop(places);
+            match written {
                 Ok(()) => return self.results_of(batch, allocation, &orders).await,
                 Err(error) if sql_error::is_duplicate_order(&error) => {
                     reserved = self.reservations_of_orders(&orders).await?;

@@ -19,6 +19,7 @@ impl StockDb {
     /// Sets the units on hand of a SKU, creating the SKU if it does not exist; with a token of Redlock, or without
     /// one by incrementing the fence.
     pub async fn set_stock(&self, sku: &Sku, on_hand: i64, token: Option<i64>) -> Result<StockSnapshot, StockError> {
+        let _places = self.skus.places([sku]).await?;
         let put = sqlx::query_as("select * from stock_put($1, $2, $3, $4)").bind(sku.as_str()).bind(on_hand);
         match put.bind(token).bind(TokenSource::Redlock.name()).fetch_one(&self.pool).await {
             Ok(snapshot) => Ok(snapshot),
@@ -47,6 +48,7 @@ impl StockDb {
         request: &ReleaseRequest,
         tokens: &BTreeMap<Sku, i64>,
     ) -> Result<Vec<Uuid>, StockError> {
+        let _places = self.skus.places(&request.skus).await?;
         let release = sqlx::query_scalar("select reservations_release($1, $2, $3, $4, $5)")
             .bind(&request.ids)
             .bind(request.reason.name())

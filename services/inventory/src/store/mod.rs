@@ -6,6 +6,7 @@ mod batch;
 mod connect;
 mod maintenance;
 mod protocol;
+mod sku_connections;
 mod sql_error;
 mod stock_db;
 

@@ -48,6 +48,7 @@ impl StockDb {
         tokens: &BTreeMap<Sku, i64>,
         source: TokenSource,
     ) -> Result<Vec<StockSnapshot>, StockError> {
+        let _places = self.skus.places(tokens.keys()).await?;
         let claim = "select c.* from unnest($1::text[], $2::bigint[]) with ordinality as l (sku, token, n)
                       cross join lateral stock_claim(l.sku, l.token, $3) as c order by l.n";
         let claimed = sqlx::query_as(claim)
@@ -65,6 +66,7 @@ impl StockDb {
     /// Sets units aside for an order. A write that arrives twice returns what the first one wrote.
     pub async fn reserve(&self, request: &ReserveRequest) -> Result<Reservation, StockError> {
         let (strategy, order_id, fingerprint) = (request.strategy, request.order_id, request.fingerprint());
+        let places = self.skus.places(request.lines.keys()).await?;
         let id = Uuid::now_v7();
         let lines = request.lines.values().collect();
         let written = sqlx::query("select reserve($1, $2, $3, $4, $5)")
@@ -75,6 +77,7 @@ impl StockDb {
             .bind(Json(NewReservation { id, order_id, fingerprint: &fingerprint, lines }))
             .execute(&self.pool)
             .await;
+        drop(places);
         let refused = match written {
             Ok(_) => return self.reservation(id).await,
             Err(error) if sql_error::is_duplicate_order(&error) => StockError::OrderAlreadyReserved { order_id },

@@ -7,6 +7,7 @@ use crate::{
     domain::{error::StockError, stock::StockSnapshot},
     store::{
         connect::{ConnectError, Database, connect},
+        sku_connections::SkuConnections,
         sql_error,
     },
 };
@@ -15,6 +16,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct StockDb {
     pub(super) pool: Pool,
+    pub(super) skus: SkuConnections,
 }
 
 impl StockDb {
@@ -23,7 +25,7 @@ impl StockDb {
     /// # Errors
     /// Postgres is unavailable, or the database is not one of this service.
     pub async fn connect(database: &Database) -> Result<Self, ConnectError> {
-        Ok(Self { pool: connect(database).await? })
+        Ok(Self { pool: connect(database).await?, skus: SkuConnections::of(database.pool) })
     }
 
     /// How many connections are open, and how many of them are idle.

@@ -176,3 +176,34 @@ async fn overloaded_is_429_with_retry_after_until_a_request_ends() {
     worked.ok();
     assert_eq!(inventory.available("a").await, 3);
 }
+
+#[tokio::test]
+async fn a_sku_whose_row_somebody_keeps_locked_leaves_connections_for_other_skus_and_its_requests_are_429() {
+    const AT_ONCE: i64 = 16;
+    let inventory = Inventory::with(&["--lab", "--pool=4"]).await;
+    for sku in ["a", "other"] {
+        inventory.put(sku, 3).await.ok();
+    }
+    let mut row = inventory.sql().await;
+    sqlx::raw_sql("begin; select from stock where sku = 'a' for update").execute(&mut row).await.expect("the row");
+    let claims =
+        futures_util::future::join_all((1..=AT_ONCE).map(async |token| inventory.claim(&[("a", token)]).await));
+    let meanwhile = async {
+        let blocked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
+                          and datname = current_database() and usename = 'inventory_service'";
+        inventory.until(blocked, 1).await;
+        for token in 1..=AT_ONCE {
+            inventory.claim(&[("other", token)]).await.ok();
+            assert!(inventory.count(blocked).await <= 1, "one connection of four may wait for the row");
+        }
+    };
+    let (claimed, ()) = tokio::join!(claims, meanwhile);
+
+    let (busy, waited): (Vec<_>, Vec<_>) = claimed.iter().partition(|claimed| claimed.status == 429);
+    assert_eq!((busy.len(), waited.len()), (15, 1), "one waited for the row until its statement ended");
+    waited[0].is(503, "dependency_unavailable");
+    busy[0].is(429, "overloaded");
+    assert_eq!((busy[0].body["sku"].as_str(), busy[0].retry_after.as_str()), (Some("a"), "1"));
+    sqlx::raw_sql("commit").execute(&mut row).await.expect("the row is free");
+    inventory.claim(&[("a", AT_ONCE)]).await.ok();
+}

@@ -61,6 +61,8 @@ impl CallError {
             Self::NoAnswer(_) | Self::TaskPanicked => FailureKind::Silent,
             // It is there and says that it cannot: a dependency of its own is down, or it is overloaded.
             Self::Failed { status } if *status == StatusCode::SERVICE_UNAVAILABLE => FailureKind::Refused,
+            // It gave the call up because it took too long.
+            Self::Failed { status } if *status == StatusCode::GATEWAY_TIMEOUT => FailureKind::Silent,
             Self::Failed { .. } | Self::Refused(_) => FailureKind::WrongAnswer,
         }
     }
