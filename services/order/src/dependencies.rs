@@ -15,7 +15,7 @@ pub(crate) static INVENTORY: Outage = Outage::of("inventory");
 pub(crate) fn record_failure(error: &OrderError) {
     let outage = match error {
         OrderError::Database { .. } => &POSTGRES,
-        OrderError::Inventory { .. } | OrderError::OutcomeUnknown => &INVENTORY,
+        OrderError::Inventory { .. } => &INVENTORY,
         OrderError::LockQuorum { lock: kind, .. } => lock(*kind),
         _ => return,
     };

@@ -160,8 +160,6 @@ impl OrderError {
         match self {
             Self::Database { kind, .. } | Self::Inventory { kind, .. } => Some(*kind),
             Self::LockQuorum { error, .. } => error.failure_kind(),
-            // The write was sent, and its answer did not come.
-            Self::OutcomeUnknown => Some(FailureKind::Silent),
             _ => None,
         }
     }

@@ -23,7 +23,6 @@ pub fn report(error: OrderError) -> Problem {
         }
         OrderError::Database { .. }
         | OrderError::Inventory { .. }
-        | OrderError::OutcomeUnknown
         | OrderError::LockQuorum { .. } => dependencies::record_failure(&error),
         OrderError::Invalid(_)
         | OrderError::UnknownStrategy(_)
@@ -45,6 +44,8 @@ pub fn report(error: OrderError) -> Problem {
         | OrderError::Overtaken
         | OrderError::LeaseLapsed
         | OrderError::PaymentTimeout { .. }
+        // What failed was recorded where it did.
+        | OrderError::OutcomeUnknown
         | OrderError::Overloaded => tracing::debug!(error = cause, "order refused"),
     }
     error.into()

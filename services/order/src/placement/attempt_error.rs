@@ -8,6 +8,7 @@ use contract::{LockKind, ProblemCode};
 use fenced_lock::{LockError, Token};
 
 use crate::{
+    dependencies::INVENTORY,
     domain::{allocation::Shortage, error::OrderError, order::Reservation},
     inventory::client::{CallError, Refusal},
 };
@@ -47,10 +48,15 @@ pub(super) fn lock_failed(lock: LockKind, error: LockError) -> AttemptError {
     }
 }
 
-/// A write failed: unless it was refused or never sent, its outcome is unknown.
+/// A write failed: unless it was refused or never sent, its outcome is unknown, and how inventory failed is recorded
+/// here, since the outcome alone does not tell it.
 pub(super) fn write_failed(error: CallError) -> AttemptError {
     match error {
-        CallError::NoAnswer(_) | CallError::Failed { .. } | CallError::TaskPanicked => AttemptError::OutcomeUnknown,
+        CallError::NoAnswer(_) | CallError::Failed { .. } => {
+            INVENTORY.record_failure(error.kind(), &error);
+            AttemptError::OutcomeUnknown
+        }
+        CallError::TaskPanicked => AttemptError::OutcomeUnknown,
         CallError::NotSent(_) | CallError::Refused(_) => not_written(error),
     }
 }

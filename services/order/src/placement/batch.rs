@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     domain::{error::OrderError, order::OrderLine},
     placement::attempt_error::{AttemptError, AttemptResult},
+    store::key_records::EarlierWrite,
 };
 
 /// One order on its way through the critical section, perhaps more than once.
@@ -30,9 +31,10 @@ pub struct Attempt {
     pub deadline: Instant,
     /// How much longer payments may postpone the deadline.
     pub payment_allowance: Duration,
-    /// An earlier write of this order may have been received: its reservation is
-    /// queried before anything is decided.
-    pub maybe_written: bool,
+    /// Unless it is `None`, the reservation of this order is queried before anything is decided.
+    pub earlier_write: EarlierWrite,
+    /// A write was sent since the key was claimed, and has no answer.
+    pub unanswered: bool,
     /// The time spent so far.
     pub timings: Timings,
 }

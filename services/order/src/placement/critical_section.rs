@@ -29,7 +29,7 @@ use crate::{
         batch::{Attempt, Batch, BatchKey, Step},
         pauses::WritePauses,
     },
-    store::payments::PaymentProvider,
+    store::{key_records::EarlierWrite, payments::PaymentProvider},
 };
 
 /// The critical section, with the clients that it calls. Cheap to clone.
@@ -163,15 +163,18 @@ impl CriticalSection {
         observed.map_err(not_written)
     }
 
-    /// Ends the members whose earlier write has arrived. After a claim its
-    /// absence is final, since it cannot arrive any more.
+    /// Ends the members whose earlier write has arrived. After a claim its absence is final, since it cannot arrive any
+    /// more; without a claim, once it has had the time to arrive.
     async fn query_earlier_writes(&self, batch: &mut Batch, grants: &Grants) {
         let absence_is_final = batch.strategy().claims();
-        let unsure = batch.active_mut().filter(|member| member.attempt.maybe_written);
+        let unsure = batch.active_mut().filter(|member| member.attempt.earlier_write != EarlierWrite::None);
         let queries = unsure.map(|member| async move {
             match self.find_reservation(member.attempt.order_id, grants).await {
                 Ok(Some(earlier)) => member.finish(live(earlier)),
-                Ok(None) => member.attempt.maybe_written = !absence_is_final,
+                Ok(None) if absence_is_final || member.attempt.earlier_write == EarlierWrite::Over => {
+                    member.attempt.earlier_write = EarlierWrite::None;
+                }
+                Ok(None) => {}
                 Err(error) => member.finish(Err(error)),
             }
         });
@@ -259,7 +262,7 @@ impl CriticalSection {
             })
             .collect();
         let write = Reserve { order_id: attempt.order_id, lines: lines?, hold_seconds: self.hold.as_secs() };
-        let written = self.inventory.reserve(write, strategy, grants.valid_until(), self.keep_open()).await;
+        let written = self.inventory.reserve(write, strategy, grants.valid_until(), self.arrival()).await;
         reserved(written)
     }
 
@@ -276,12 +279,13 @@ impl CriticalSection {
         let order = |attempt: &&Attempt| BatchOrder { order_id: attempt.order_id, lines: attempt.lines.clone() };
         let orders = attempts.iter().map(order).collect();
         let write = ReserveBatch { stock: stock?, orders, hold_seconds: self.hold.as_secs() };
-        let written = self.inventory.reserve_batch(write, strategy, grants.valid_until(), self.keep_open()).await;
+        let written = self.inventory.reserve_batch(write, strategy, grants.valid_until(), self.arrival()).await;
         let results = written.map_err(write_failed)?;
         Ok(results.into_iter().map(|(order, written)| (order, reserved(written))).collect())
     }
 
-    fn keep_open(&self) -> Duration {
+    /// How long a write may take to arrive: its connection is closed after that.
+    pub fn arrival(&self) -> Duration {
         3 * self.lease.get()
     }
 

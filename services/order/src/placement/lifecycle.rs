@@ -69,6 +69,9 @@ async fn transition_order(placement: &OrderPlacement, id: Uuid, transition: Tran
         Err(CallError::Refused(Refusal { status: StatusCode::NOT_FOUND, .. })) => {
             return Err(OrderError::Defect("inventory has no reservation of a held order"));
         }
+        Err(CallError::Refused(Refusal { code: Some(ProblemCode::Overloaded), .. })) => {
+            return Err(OrderError::Overloaded);
+        }
         Err(error @ CallError::Refused(_)) => return Err(OrderError::unforeseen(error)),
         Err(error) => return Err(OrderError::inventory(error.kind(), error)),
     };

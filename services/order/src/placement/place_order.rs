@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    dependencies,
     domain::{
         error::OrderError,
         order::{Order, OrderRequest, OrderStatus, Reservation},
@@ -27,7 +28,7 @@ use crate::{
     },
     store::{
         database::Database,
-        key_records::{Answer, BeginResult, KeyClaim, KeyedRequest},
+        key_records::{Answer, BeginResult, EarlierWrite, KeyClaim, KeyedRequest},
     },
 };
 
@@ -110,7 +111,7 @@ impl OrderPlacement {
 
     async fn begin_and_place(&self, request: KeyedRequest) -> PlacementResult {
         let deadline = Instant::now() + self.time_budget();
-        let error = match self.db.begin(&request, self.claim_duration()).await {
+        let error = match self.db.begin(&request, self.claim_duration(), self.section().arrival()).await {
             Ok(BeginResult::Claimed(claim)) => return self.place_claimed(claim, request.order, deadline).await,
             Ok(BeginResult::Answered(answer)) => return PlacementResult::Replayed(answer),
             Ok(BeginResult::Reused) => OrderError::KeyReused,
@@ -122,26 +123,28 @@ impl OrderPlacement {
 
     async fn place_claimed(&self, claim: KeyClaim, request: OrderRequest, deadline: Instant) -> PlacementResult {
         let OrderRequest { customer, lines } = request;
-        let KeyClaim { order_id, strategy, maybe_written, .. } = claim;
+        let KeyClaim { order_id, strategy, earlier_write, .. } = claim;
         let mut attempt = Attempt {
             order_id,
             lines,
             strategy,
             deadline,
             payment_allowance: self.section().payments.limit(),
-            maybe_written,
+            earlier_write,
+            unanswered: false,
             timings: Timings::default(),
         };
         let result = match self.sku_limit.enter(&attempt.lines) {
             Ok(_places) => self.retry_until_settled(&mut attempt).await,
             Err(error) => Err(unless_write_pending(&attempt, error)),
         };
-        let Attempt { lines, timings, .. } = attempt;
+        let lines = std::mem::take(&mut attempt.lines);
         let order = Order { id: order_id, customer, status: OrderStatus::Pending, strategy, lines, reservation: None };
-        metrics::histogram!("order_lock_wait_seconds", "strategy" => strategy.name()).record(timings.of(Step::Lock));
+        metrics::histogram!("order_lock_wait_seconds", "strategy" => strategy.name())
+            .record(attempt.timings.of(Step::Lock));
         let outcome = result.as_ref().map_or_else(|error| error.code().as_str(), |_| OrderStatus::Held.name());
         metrics::counter!("orders_total", "strategy" => strategy.name(), "outcome" => outcome).increment(1);
-        self.record(&claim, order, result, timings).await
+        self.record(&claim, order, result, attempt).await
     }
 
     async fn retry_until_settled(&self, attempt: &mut Attempt) -> Result<Reservation, OrderError> {
@@ -158,7 +161,7 @@ impl OrderPlacement {
                 }
                 Err(AttemptError::Refused(error)) => return Err(unless_write_pending(attempt, error)),
                 Err(AttemptError::OutcomeUnknown) => {
-                    attempt.maybe_written = true;
+                    (attempt.earlier_write, attempt.unanswered) = (EarlierWrite::Pending, true);
                     metrics::counter!("order_outcome_unknown_total", "strategy" => attempt.strategy.name())
                         .increment(1);
                     if !attempt.strategy.claims() {
@@ -184,9 +187,10 @@ impl OrderPlacement {
 /// The error, unless an earlier write of the order may still count: then its
 /// outcome is unknown.
 fn unless_write_pending(attempt: &Attempt, error: OrderError) -> OrderError {
-    if !attempt.maybe_written || error.excludes_earlier_write() {
+    if attempt.earlier_write == EarlierWrite::None || error.excludes_earlier_write() {
         return error;
     }
     tracing::debug!(%error, order = %attempt.order_id, "outcome of an earlier write unknown; the key stays unresolved");
+    dependencies::record_failure(&error);
     OrderError::OutcomeUnknown
 }

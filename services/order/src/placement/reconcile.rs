@@ -192,13 +192,14 @@ async fn settle(placement: &OrderPlacement, claim: &KeyClaim) -> bool {
         strategy: claim.strategy,
         deadline: Instant::now() + placement.time_budget(),
         payment_allowance: Duration::ZERO,
-        maybe_written: true,
+        earlier_write: claim.earlier_write,
+        unanswered: false,
         timings: Timings::default(),
     };
     let resolved = timeout_at(attempt.deadline, resolve_outcome(placement, &attempt)).await;
     let result = resolved.unwrap_or(Err(OrderError::OutcomeUnknown));
     let settled = !matches!(result, Err(OrderError::OutcomeUnknown));
-    placement.record(claim, order, result, Timings::default()).await;
+    placement.record(claim, order, result, attempt).await;
     settled
 }
 

@@ -14,7 +14,7 @@ use crate::{
         order::{Order, OrderStatus, Reservation},
     },
     placement::{
-        batch::Timings,
+        batch::Attempt,
         place_order::{OrderPlacement, PlacementResult},
     },
     store::key_records::{Completion, KeyClaim},
@@ -37,7 +37,7 @@ impl OrderPlacement {
         claim: &KeyClaim,
         mut order: Order,
         result: Result<Reservation, OrderError>,
-        timings: Timings,
+        attempt: Attempt,
     ) -> PlacementResult {
         let (reservation, rendered) = match result {
             Ok(reservation) => {
@@ -45,8 +45,9 @@ impl OrderPlacement {
                 (Ok(reservation), (self.render)(Ok(order)).await)
             }
             Err(error) if error.finality() == Finality::Final => (Err(error.code()), (self.render)(Err(error)).await),
-            Err(error) => return self.free_key(claim, error, timings).await,
+            Err(error) => return self.free_key(claim, error, attempt).await,
         };
+        let timings = attempt.timings;
         let answer = match rendered {
             Ok(answer) => answer,
             Err(error) => return PlacementResult::Retryable(error, timings),
@@ -64,12 +65,13 @@ impl OrderPlacement {
     }
 
     /// Leaves the key to the next attempt: free, or unresolved if a write may have been received.
-    async fn free_key(&self, claim: &KeyClaim, error: OrderError, timings: Timings) -> PlacementResult {
+    async fn free_key(&self, claim: &KeyClaim, error: OrderError, attempt: Attempt) -> PlacementResult {
+        let Attempt { unanswered, timings, .. } = attempt;
         let pause = pause_after(claim.attempt);
+        // Where no claim shuts the write out, it gets the time to arrive.
+        let arrival = if claim.strategy.claims() { Duration::ZERO } else { self.section().arrival() };
         let completion = match error.finality() {
-            Finality::Unresolved if claim.strategy.claims() => Completion::Unresolved { resolve_after: pause },
-            // Nothing can shut the write out, so it gets the time to arrive.
-            Finality::Unresolved => Completion::Unresolved { resolve_after: pause.max(3 * self.section().lease.get()) },
+            Finality::Unresolved => Completion::Unresolved { unanswered, pause, arrival },
             Finality::Retryable | Finality::Final => Completion::Failed(error.code()),
         };
         if let Err(error) = self.complete(claim, completion).await {

@@ -17,25 +17,32 @@ use crate::{
     store::{
         database::Database,
         key_records::{
-            BeginResult, ClaimRow, Completion, KeyClaim, KeyRow, KeyedRequest, NewOrderRow, OverdueOrder, OverdueRow,
+            BeginResult, ClaimRow, Completion, EarlierWrite, KeyClaim, KeyRow, KeyedRequest, NewOrderRow, OverdueOrder,
+            OverdueRow,
         },
         replicas::GONE_AFTER,
     },
 };
 
 impl Database {
-    /// Claims the key and creates its pending order, or reports the state of the key.
+    /// Claims the key and creates its pending order, or reports the state of the key. A write without an answer may take
+    /// `arrival` to arrive.
     ///
     /// # Errors
     /// The database failed. The key may have been claimed: the claim falls due by itself.
-    pub async fn begin(&self, request: &KeyedRequest, claim_duration: Duration) -> Result<BeginResult, OrderError> {
+    pub async fn begin(
+        &self,
+        request: &KeyedRequest,
+        claim_duration: Duration,
+        arrival: Duration,
+    ) -> Result<BeginResult, OrderError> {
         let fingerprint = request.order.canonical();
         // A key that expires between two of the statements is new to the next round.
         for _ in 0..3 {
             if let Some(claim) = self.claim_new_key(request, &fingerprint, claim_duration).await? {
                 return Ok(BeginResult::Claimed(claim));
             }
-            if let Some(claim) = self.claim_known_key(request, &fingerprint, claim_duration).await? {
+            if let Some(claim) = self.claim_known_key(request, &fingerprint, claim_duration, arrival).await? {
                 return Ok(BeginResult::Claimed(claim));
             }
             if let Some(state) = self.key_state(request, &fingerprint).await? {
@@ -87,7 +94,7 @@ impl Database {
         .bind(self.replica)
         .fetch_one(&self.pool)
         .await?;
-        Ok((inserted == 1).then_some(KeyClaim { order_id, attempt: 1, strategy, maybe_written: false }))
+        Ok((inserted == 1).then_some(KeyClaim { order_id, attempt: 1, strategy, earlier_write: EarlierWrite::None }))
     }
 
     async fn claim_known_key(
@@ -95,10 +102,17 @@ impl Database {
         request: &KeyedRequest,
         fingerprint: &[u8],
         claim_duration: Duration,
+        arrival: Duration,
     ) -> Result<Option<KeyClaim>, OrderError> {
         let row: Option<ClaimRow> = sqlx::query_as(
             "with found as (
-                select scope, key, state from idempotency_keys k
+                select scope, key, case state
+                           when 'free' then 'none'
+                           when 'unresolved' then
+                               case when unknown_since < now() - make_interval(secs => $7) then 'over' else 'pending' end
+                           else 'pending'
+                       end as earlier_write
+                  from idempotency_keys k
                  where scope = $1 and key = $2 and fingerprint = sha256($3)
                    and (state in ('free', 'unresolved') or (state = 'in_flight' and (deadline < now()
                         or (owner is not null and not exists (select from replicas
@@ -107,15 +121,15 @@ impl Database {
              ), mine as (
                 update idempotency_keys k
                    set state = 'in_flight', attempt = k.attempt + 1, deadline = now() + make_interval(secs => $4),
-                       owner = $5
+                       owner = $5, unknown_since = case when k.state = 'in_flight' then now() else k.unknown_since end
                   from found
                  where k.scope = found.scope and k.key = found.key
-                returning k.order_id, k.attempt, found.state <> 'free' as maybe_written
+                returning k.order_id, k.attempt, found.earlier_write
              ), reopened as (
                 update orders set status = 'pending', failure = null, updated_at = now()
                   from mine where orders.id = mine.order_id and orders.status = 'failed'
              )
-             select mine.order_id, mine.attempt, mine.maybe_written, orders.strategy
+             select mine.order_id, mine.attempt, mine.earlier_write, orders.strategy
                from mine join orders on orders.id = mine.order_id",
         )
         .bind(request.scope)
@@ -124,6 +138,7 @@ impl Database {
         .bind(claim_duration.as_secs_f64())
         .bind(self.replica)
         .bind(GONE_AFTER.as_secs_f64())
+        .bind(arrival.as_secs_f64())
         .fetch_optional(&self.pool)
         .await?;
         row.map(ClaimRow::decode).transpose()
@@ -157,13 +172,20 @@ impl Database {
         let recorded: i64 = sqlx::query_scalar(
             "with end_of_key as (
                 select * from jsonb_to_record($3)
-                    as fields (state text, status_code smallint, content_type text, location text, seconds_until_due float8)
+                    as fields (state text, status_code smallint, content_type text, location text,
+                               seconds_until_due float8, seconds_to_arrive float8, unanswered boolean)
              ), end_of_order as (
                 select * from jsonb_to_record($5) as fields (status text, reservation jsonb, failure text)
              ), mine as (
                 update idempotency_keys k
                    set state = e.state, status_code = e.status_code, content_type = e.content_type,
-                       location = e.location, body = $4, deadline = now() + make_interval(secs => e.seconds_until_due)
+                       location = e.location, body = $4,
+                       deadline = greatest(now() + make_interval(secs => e.seconds_until_due),
+                                           case when e.unanswered then now() else coalesce(k.unknown_since, now()) end
+                                           + make_interval(secs => e.seconds_to_arrive)),
+                       unknown_since = case when e.state <> 'unresolved' then null
+                                            when e.unanswered then now()
+                                            else coalesce(k.unknown_since, now()) end
                   from end_of_key e
                  where k.order_id = $1 and k.attempt = $2 and k.state = 'in_flight'
                 returning k.order_id
@@ -222,12 +244,12 @@ impl Database {
              ), mine as (
                 update idempotency_keys k
                    set state = 'in_flight', attempt = k.attempt + 1, deadline = now() + make_interval(secs => $2),
-                       owner = $3
+                       owner = $3, unknown_since = case when k.state = 'in_flight' then now() else k.unknown_since end
                   from overdue
                  where k.scope = overdue.scope and k.key = overdue.key
                 returning k.order_id, k.attempt
              )
-             select mine.order_id, mine.attempt, true as maybe_written, orders.strategy,
+             select mine.order_id, mine.attempt, 'over' as earlier_write, orders.strategy,
                     (select coalesce(string_agg(sku, ',' order by sku), '')
                        from order_lines where order_id = orders.id) as skus
                from mine join orders on orders.id = mine.order_id",

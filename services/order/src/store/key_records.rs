@@ -58,8 +58,20 @@ pub struct KeyClaim {
     pub attempt: i32,
     /// As in the first attempt.
     pub strategy: Strategy,
-    /// An earlier attempt may have sent its write.
-    pub maybe_written: bool,
+    /// What earlier attempts sent.
+    pub earlier_write: EarlierWrite,
+}
+
+/// Whether an earlier attempt sent a write without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString)]
+#[strum(serialize_all = "snake_case")]
+pub enum EarlierWrite {
+    /// None did.
+    None,
+    /// One may have, and its write may still arrive.
+    Pending,
+    /// One may have; by now its write has arrived or never will.
+    Over,
 }
 
 /// A pending order that was claimed because it is overdue.
@@ -96,11 +108,15 @@ pub enum Completion {
     Refused(ProblemCode, Answer),
     /// Nothing was sold; the payment, if any, is voided and the key is free.
     Failed(ProblemCode),
-    /// The outcome is unknown and nothing changes. The reconciler resolves the
-    /// order after `resolve_after`, unless a retry comes first.
+    /// The outcome is unknown and nothing changes. The reconciler resolves the order once both times have passed, unless
+    /// a retry does so first.
     Unresolved {
+        /// A write of this attempt has no answer; otherwise one of an earlier attempt has none.
+        unanswered: bool,
         /// From now.
-        resolve_after: Duration,
+        pause: Duration,
+        /// From when the last write without an answer became known as such.
+        arrival: Duration,
     },
 }
 
@@ -131,6 +147,8 @@ pub(super) struct CompletedKeyRow<'a> {
     content_type: Option<&'a str>,
     location: Option<&'a str>,
     seconds_until_due: f64,
+    seconds_to_arrive: f64,
+    unanswered: bool,
 }
 
 /// The columns of `orders` that an attempt ends with.
@@ -145,7 +163,7 @@ pub(super) struct CompletedOrderRow<'a> {
 pub(super) struct ClaimRow {
     order_id: Uuid,
     attempt: i32,
-    maybe_written: bool,
+    earlier_write: String,
     strategy: String,
 }
 
@@ -169,8 +187,9 @@ pub(super) struct KeyRow {
 
 impl ClaimRow {
     pub(super) fn decode(self) -> Result<KeyClaim, OrderError> {
-        let Self { order_id, attempt, maybe_written, strategy } = self;
-        Ok(KeyClaim { order_id, attempt, strategy: stored_strategy(&strategy)?, maybe_written })
+        let Self { order_id, attempt, earlier_write, strategy } = self;
+        let earlier_write = earlier_write.parse().unwrap_or(EarlierWrite::Pending);
+        Ok(KeyClaim { order_id, attempt, strategy: stored_strategy(&strategy)?, earlier_write })
     }
 }
 
@@ -220,10 +239,10 @@ impl Completion {
     }
 
     pub(super) fn key_row(&self) -> CompletedKeyRow<'_> {
-        let (state, due) = match *self {
-            Self::Held(..) | Self::Refused(..) => (KeyState::Done, Duration::ZERO),
-            Self::Failed(_) => (KeyState::Free, Duration::ZERO),
-            Self::Unresolved { resolve_after } => (KeyState::Unresolved, resolve_after),
+        let (state, unanswered, pause, arrival) = match *self {
+            Self::Held(..) | Self::Refused(..) => (KeyState::Done, false, Duration::ZERO, Duration::ZERO),
+            Self::Failed(_) => (KeyState::Free, false, Duration::ZERO, Duration::ZERO),
+            Self::Unresolved { unanswered, pause, arrival } => (KeyState::Unresolved, unanswered, pause, arrival),
         };
         let answer = self.answer();
         CompletedKeyRow {
@@ -231,7 +250,9 @@ impl Completion {
             status_code: answer.map(|answer| answer.status),
             content_type: answer.map(|answer| answer.content_type.as_str()),
             location: answer.and_then(|answer| answer.location.as_deref()),
-            seconds_until_due: due.as_secs_f64(),
+            seconds_until_due: pause.as_secs_f64(),
+            seconds_to_arrive: arrival.as_secs_f64(),
+            unanswered,
         }
     }
 

@@ -139,7 +139,7 @@ async fn an_order_that_crashed_before_its_write_fails_and_can_be_retried() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
     let request = request("k", "chair", &stack);
-    let result = stack.app.api.placement.db.begin(&request, Duration::ZERO).await.expect("begun");
+    let result = stack.app.api.placement.db.begin(&request, Duration::ZERO, Duration::ZERO).await.expect("begun");
     let BeginResult::Claimed(claim) = result else { panic!("{result:?}") };
 
     stack.reconcile_until("k", "failed").await;
@@ -154,7 +154,7 @@ async fn an_attempt_whose_key_was_taken_over_records_nothing() {
     stack.put_stock("chair", 1).await;
     let db = &stack.app.api.placement.db;
     let request = request("k", "chair", &stack);
-    let BeginResult::Claimed(slow) = db.begin(&request, Duration::ZERO).await.expect("begun") else {
+    let BeginResult::Claimed(slow) = db.begin(&request, Duration::ZERO, Duration::ZERO).await.expect("begun") else {
         panic!("not owned")
     };
     let placed = stack.place("k", "chair", 1).await;

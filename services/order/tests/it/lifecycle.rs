@@ -1,6 +1,9 @@
 //! What an order and its payment become after it is held.
 
-use crate::stack::{Reply, Setup, Stack, eventually};
+use crate::{
+    process,
+    stack::{Reply, Setup, Stack, eventually, start_inventory},
+};
 
 async fn conclude(stack: &Stack, held: &Reply, how: &str) -> Reply {
     Reply::of(stack.http.post(format!("{}{}/{how}", stack.url, held.header("location")))).await
@@ -64,4 +67,31 @@ async fn reservation_expired_is_409_and_the_payment_of_an_expired_order_is_voide
     stack.reconcile_until("k", "cancelled").await;
     conclude(&stack, &held, "confirm").await.is(409, "reservation_expired");
     assert_eq!((stack.available("chair").await, stack.payments().await), (3, vec!["voided".to_owned()]));
+}
+
+#[tokio::test]
+async fn overloaded_is_429_while_inventory_is_overloaded_and_the_order_can_be_cancelled_later() {
+    let stack = Stack::start().await;
+    stack.put_stock("chair", 3).await;
+    let held = stack.place("k", "chair", 2).await;
+    let busy = start_inventory(&stack.stock_url, &[("INVENTORY_MAX_CONCURRENCY", "1")]).await;
+    let order = process::replica(&stack, "busy", &[("ORDER_INVENTORY_URLS", &busy.url)]).await;
+    let cancel = || Reply::of(stack.http.post(format!("{}{}/cancel", order.url, held.header("location"))));
+    let mut table = stack.stock.begin().await.expect("a transaction");
+    sqlx::query("lock table stock").execute(&mut *table).await.expect("the table");
+    let read = stack.http.get(format!("{}/v1/stock/chair", busy.url)).bearer_auth(order::config::LAB_TOKEN);
+    let reading = tokio::spawn(Reply::of(read));
+    eventually("a request waits for the table", async || {
+        let waiting = "select exists (select from pg_stat_activity
+                        where datname = current_database() and wait_event_type = 'Lock')";
+        sqlx::query_scalar(waiting).fetch_one(&stack.stock).await.expect("a flag")
+    })
+    .await;
+
+    cancel().await.is(429, "overloaded").asks_to_retry();
+
+    table.commit().await.expect("the table is free");
+    reading.await.expect("no panic").is(200, "");
+    assert_eq!(cancel().await.body["status"], "cancelled");
+    assert_eq!(stack.available("chair").await, 3);
 }

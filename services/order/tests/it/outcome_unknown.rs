@@ -91,3 +91,27 @@ async fn a_payment_whose_record_a_crash_of_postgres_lost_is_captured_when_its_or
 
     assert_eq!(stack.payments().await, ["captured"]);
 }
+
+#[tokio::test]
+async fn a_client_that_retries_without_end_does_not_postpone_the_resolution_of_an_unknown_outcome() {
+    let stack = Stack::with(Setup { flags: &["--reconcile-ms=50"], ..SETUP }).await;
+    stack.put_stock("chair", 2).await;
+    assert_eq!(stack.place_with("row-lock", "first", "chair", 1).await.status, 201, "there is a connection now");
+    let request = stack.post("k").header("lock-strategy", "row-lock").json(&order_body("chair", 1));
+    let placing = tokio::spawn(Reply::of(request));
+    eventually("the payment is being authorised", async || stack.payments().await.len() == 2).await;
+    // The write never arrives, and somebody else buys the unit.
+    stack.inventory_line.silence_established();
+    placing.await.expect("no panic").is(503, "dependency_unavailable");
+    stack.inventory_line.close_silenced();
+    assert_eq!(stack.place_with("row-lock", "other", "chair", 1).await.status, 201);
+
+    // Far more often than an unanswered write has time to arrive: three leases.
+    eventually("the outcome is known", async || {
+        let again = stack.place_with("row-lock", "k", "chair", 1).await;
+        assert!([409, 503].contains(&again.status), "{}", again.body);
+        again.code() == "out_of_stock"
+    })
+    .await;
+    assert_eq!((stack.reservations().await, stack.available("chair").await), (2, 0));
+}

@@ -12,7 +12,8 @@ use tokio::{
 
 use crate::{
     process,
-    stack::{Reply, Setup, Stack, eventually, order_body, start_inventory, through},
+    slow_payments::{place_slowly, slow_down},
+    stack::{Reply, Stack, eventually, order_body, start_inventory, through},
 };
 
 /// Far above what is promised, which is printed, and far below "never".
@@ -144,13 +145,16 @@ async fn the_sweeper_and_the_reconciler_work_again_within_seconds_of_silent_conn
 #[tokio::test]
 async fn the_end_of_an_order_is_recorded_within_seconds_of_an_outage_that_came_between() {
     const AGAIN_WITHIN: Duration = Duration::from_secs(5);
-    // The database is away when the payment has been authorised and the units are held.
-    let stack = Stack::with(Setup { payment_ms: 1_000, ..Setup::default() }).await;
+    let stack = Stack::start().await;
     stack.put_stock("chair", 1).await;
-    let place = || Reply::of(stack.post("k").json(&order_body("chair", 1)));
-    let first = tokio::spawn(place());
-    eventually("the payment is under way", async || stack.payments().await == ["authorised"]).await;
+    slow_down(&stack, "chair", Duration::from_mins(1)).await;
+    let first = place_slowly(&stack, "k", "chair").await;
+    // The database is away when the answer to the write arrives.
+    stack.inventory_line.drop_to_client(true);
+    stack.app.api.placement.section().payments.slow.stop();
+    eventually("the units are held", async || stack.reservations().await == 1).await;
     stack.database_line.cut();
+    stack.inventory_line.drop_to_client(false);
     first.await.expect("no panic").is(503, "dependency_unavailable").asks_to_retry();
     assert_eq!((stack.reservations().await, stack.order_status("k").await), (1, "pending".to_owned()));
 
@@ -158,7 +162,7 @@ async fn the_end_of_an_order_is_recorded_within_seconds_of_an_outage_that_came_b
 
     let recorded = eventually("recorded", async || stack.order_status("k").await == "held");
     timeout(AGAIN_WITHIN, recorded).await.expect("long before the claim of the key falls due");
-    let again = place().await;
+    let again = stack.place("k", "chair", 1).await;
     assert_eq!((again.status, again.header("idempotent-replayed")), (201, "true"), "{}", again.body);
     assert_eq!((stack.reservations().await, stack.payments().await), (1, vec!["captured".to_owned()]));
 }
