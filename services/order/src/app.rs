@@ -14,7 +14,11 @@ use service_kit::{
     start::Setting,
     supervise::supervise,
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::oneshot,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -98,7 +102,8 @@ impl App {
         Ok(Self { api, membership })
     }
 
-    /// Serves until `shutdown`, then lets orders in progress finish.
+    /// Serves until `shutdown`, then lets orders in progress finish, for at most the time budget of an order and a few
+    /// seconds to close connections. What is not finished by then is taken over by another replica.
     ///
     /// # Errors
     /// The listener failed.
@@ -136,10 +141,14 @@ impl App {
             let app = app.clone();
             Box::pin(async move { app.ready().await })
         };
-        let drain = placement.time_budget();
+        let (drain, (stopping, stopped)) = (placement.time_budget(), oneshot::channel());
+        let shutdown = async move {
+            shutdown.await;
+            let _serving = stopping.send(Instant::now());
+        };
         let served = serve::serve_and_drain(listener, routes, ready, limits, shutdown, drain).await;
         stop.cancel();
-        self.drain().await;
+        self.drain(stopped.await.unwrap_or_else(|_| Instant::now()) + drain).await;
         renewing.cancel();
         let _ended = renewed.await;
         self.membership.leave().await;
@@ -163,9 +172,8 @@ impl App {
         if missing.is_empty() { Ok(()) } else { Err(missing) }
     }
 
-    /// Waits for orders whose client hung up and for writes without an answer,
-    /// within the time budget of an order.
-    async fn drain(&self) {
+    /// Waits until `by` for orders whose client hung up and for writes without an answer.
+    async fn drain(&self, by: Instant) {
         let placement = &self.api.placement;
         placement.tasks.close();
         let ended = async {
@@ -173,7 +181,7 @@ impl App {
             placement.batcher.drained().await;
             placement.section().inventory.writes_ended().await;
         };
-        if timeout(placement.time_budget(), ended).await.is_err() {
+        if timeout_at(by, ended).await.is_err() {
             tracing::warn!("orders still in progress at the end of the drain; they are reconciled at the next start");
         }
         placement.section().close_locks(LOCKS_CLOSE_WITHIN).await;

@@ -83,11 +83,14 @@ async fn an_order_that_outlasts_the_drain_is_reconciled_by_another_replica() {
     let setup = Setup { lease_ms: 1_000, wait_ms: 1_000, flags: &["--reconcile-ms=50"], ..Setup::default() };
     let stack = Stack::with(setup).await;
     stack.put_stock("chair", 5).await;
-    let running = replica(&stack, "slow", &[("ORDER_PAYMENT_MS", "600000")]).await;
+    // An order takes at most 8 s without its payment.
+    let slow = [("ORDER_PAYMENT_MS", "600000"), ("ORDER_LOCK_WAIT_MS", "7000")];
+    let running = replica(&stack, "slow", &slow).await;
     let placing = running.post(&stack, "k");
     eventually("the payment is being authorised", async || !stack.payments().await.is_empty()).await;
 
-    let status = running.process.terminate(TIMEOUT).await;
+    // Once for all orders, and not once more for those whose connection was closed.
+    let status = running.process.terminate(Duration::from_secs(15)).await;
 
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
     assert!(placing.await.expect("no panic").is_err(), "the replica is gone");
