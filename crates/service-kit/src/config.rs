@@ -7,8 +7,9 @@ use axum::http::Uri;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-/// Without the driver's lines: an outage of Postgres is logged once, by the service, not for every connection.
-const DEFAULT_LOG: &str = "info,sqlx_core::pool=error,sqlx::postgres::notice=warn";
+/// Without the driver's lines: an outage of Postgres is logged once, by the service, not for every connection and not for
+/// every statement that was slow.
+const DEFAULT_LOG: &str = "info,sqlx_core::pool=error,sqlx::query=error,sqlx::postgres::notice=warn";
 
 /// The log on stderr, and the export of spans.
 #[derive(Debug, Clone, Args)]
@@ -17,7 +18,7 @@ pub struct TelemetryArgs {
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
     /// Log filter: a level, or directives such as `info,order=debug`. The default leaves out the Postgres driver's
-    /// messages about single connections.
+    /// messages about single connections and slow statements.
     #[arg(long, env = "RUST_LOG", default_value = DEFAULT_LOG, value_parser = filter)]
     pub log: String,
     /// OpenTelemetry collector that receives the spans (OTLP over HTTP, protobuf), such as

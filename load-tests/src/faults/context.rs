@@ -90,12 +90,20 @@ impl FaultContext<'_> {
         &self,
         once: impl AsyncFn(&Injection) -> anyhow::Result<FaultEvent>,
     ) -> anyhow::Result<Vec<FaultEvent>> {
+        self.inject_several_while_busy(async |injection| Ok(vec![once(injection).await?])).await
+    }
+
+    /// The same, where one injection has several events.
+    pub(super) async fn inject_several_while_busy(
+        &self,
+        once: impl AsyncFn(&Injection) -> anyhow::Result<Vec<FaultEvent>>,
+    ) -> anyhow::Result<Vec<FaultEvent>> {
         let mut events = Vec::new();
         for injection in &self.injections {
             if !self.wait_until_due(injection).await || !self.wait_until_busy().await {
                 break;
             }
-            events.push(once(injection).await?);
+            events.extend(once(injection).await?);
         }
         Ok(events)
     }

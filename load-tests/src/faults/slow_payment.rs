@@ -25,19 +25,10 @@ pub(super) const SPEC: FaultSpec = FaultSpec {
     certain_to_oversell: no_strategy,
     why: "A lock is extended while a payment is under way; if it is lost all the same, only the storage can refuse the \
           write.",
-    inject: |context| Box::pin(inject(context)),
+    inject: |context| {
+        Box::pin(context.inject_several_while_busy(async |injection| slow_down(context, injection).await))
+    },
 };
-
-async fn inject(context: &FaultContext<'_>) -> anyhow::Result<Vec<FaultEvent>> {
-    let mut events = Vec::new();
-    for injection in &context.injections {
-        if !context.wait_until_due(injection).await || !context.wait_until_busy().await {
-            break;
-        }
-        events.extend(slow_down(context, injection).await?);
-    }
-    Ok(events)
-}
 
 /// The SKU of a target whose payments are slowed down.
 type SlowSku<'a> = (&'a FaultTarget, &'a str);
