@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::error::TestbedError;
 use crate::ports;
@@ -25,6 +25,8 @@ use crate::ports;
 /// Chunks buffered in one direction of one connection; beyond that the sender is slowed down, as by a full window.
 const IN_FLIGHT: usize = 64;
 const CHUNK: usize = 16 * 1024;
+/// The pause after a failed attempt to accept: while no file handle is left, every attempt fails at once.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How many ports are tried.
 const PORT_ATTEMPTS: usize = 10;
 
@@ -226,7 +228,10 @@ async fn accept(slot: Arc<ListenerSlot>, upstream: SocketAddr, faults: watch::Re
             client = slot.next() => match client {
                 Ok(client) => { connections.spawn(forward(client, upstream, faults.clone())); }
                 // The client closed the connection, or no file handle is left: the next connection may succeed.
-                Err(error) => tracing::debug!(%error, "proxy could not accept a connection; it accepts the next"),
+                Err(error) => {
+                    tracing::debug!(%error, "proxy could not accept a connection; it accepts the next");
+                    sleep(ACCEPT_AGAIN_AFTER).await;
+                }
             },
             Some(_) = connections.join_next() => {}
         }

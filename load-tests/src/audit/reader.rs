@@ -12,6 +12,7 @@ use contract::ReservationStatus;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::OffsetDateTime;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::snapshot::{DbSnapshot, LedgerRow, Order, Refusal, Reservation, ReservationLine, StockRow};
@@ -19,6 +20,8 @@ use crate::cluster::target::Databases;
 
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
 const CONNECTIONS: u32 = 2;
+/// Five statements, each of which the server ends after 30 s; a silent connection never answers.
+const READ_WITHIN: Duration = Duration::from_mins(3);
 
 /// Which SKUs are read.
 #[derive(Debug, Clone)]
@@ -95,7 +98,9 @@ impl Auditor {
                 refusals: self.refusals(skus).await?,
             })
         };
-        read.await.context("the databases could not be read")
+        let read = timeout(READ_WITHIN, read).await;
+        read.with_context(|| format!("the databases did not answer within {READ_WITHIN:?}"))?
+            .context("the databases could not be read")
     }
 
     /// The `seq` of the last row of the ledger, 0 if it is empty.
