@@ -387,3 +387,41 @@ fn decode<T: DeserializeOwned>((status, body): Answer) -> Result<T, CallError> {
     let problem = serde_json::from_slice(&body).unwrap_or_default();
     Err(CallError::Refused(Refusal::decode(status, &problem)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_is_no_refusal_has_one_kind() {
+        for (status, kind) in [
+            (StatusCode::SERVICE_UNAVAILABLE, FailureKind::Refused),
+            (StatusCode::GATEWAY_TIMEOUT, FailureKind::Silent),
+            (StatusCode::INTERNAL_SERVER_ERROR, FailureKind::WrongAnswer),
+            (StatusCode::OK, FailureKind::WrongAnswer),
+        ] {
+            assert_eq!(CallError::Failed { status }.kind(), kind, "{status}");
+        }
+        assert_eq!(CallError::NoAnswer(None).kind(), FailureKind::Silent);
+    }
+
+    #[tokio::test]
+    async fn an_address_where_nothing_listens_is_unreachable_and_a_closed_connection_is_gone() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let client =
+            InventoryClient::new(vec![url.parse().expect("a URL")], "token".to_owned(), Duration::from_secs(9));
+        let client = client.expect("a client");
+        let find = || client.find_reservation(Uuid::nil(), Instant::now() + Duration::from_secs(9));
+        // Not one of a pool that could be tried again on another connection.
+        let close_all = async {
+            loop {
+                drop(listener.accept().await.expect("a connection"));
+            }
+        };
+        let closed = tokio::select! { found = find() => found, () = close_all => unreachable!("it accepts for ever") };
+        assert_eq!(closed.expect_err("no answer").kind(), FailureKind::Gone);
+        drop(listener);
+        assert_eq!(find().await.expect_err("nothing listens").kind(), FailureKind::Unreachable);
+    }
+}

@@ -4,8 +4,9 @@
 use testbed::{Etcd, Postgres, Zookeeper};
 
 use crate::{
+    outages::kinds_of_outages,
     process::{self, Running},
-    stack::{Reply, Setup, Stack, order_body},
+    stack::{Reply, Setup, Stack, eventually, order_body},
 };
 
 const UNITS: usize = 6;
@@ -103,4 +104,55 @@ async fn lock_quorum_unavailable_is_503_while_etcd_is_down_and_nothing_is_sold()
 
     refused.is(503, "lock_quorum_unavailable").asks_to_retry();
     assert_eq!((stack.available("chair").await, stack.reservations().await), (1, 0));
+}
+
+/// A replica of its own whose default strategy takes its locks from this server.
+async fn only_with(stack: &Stack, strategy: &str, env: &str, address: &str) -> Running {
+    let envs = [("ORDER_STRATEGY", strategy), (env, address), ("LOG_FORMAT", "json")];
+    process::replica(stack, strategy, &envs).await
+}
+
+/// While its server is down the replica is not ready, and sells nothing.
+async fn is_not_ready_without(stack: &Stack, order: &Running, lock: &str) {
+    let url = format!("{}/readyz", order.url);
+    eventually("it is not ready", async || Reply::of(stack.http.get(&url)).await.status == 503).await;
+    let ready = Reply::of(stack.http.get(&url)).await;
+    assert_eq!(ready.body["missing"], serde_json::json!([lock]), "{}", ready.body);
+    let request = stack.http.post(format!("{}/v1/orders", order.url)).header("idempotency-key", "k");
+    Reply::of(request.json(&order_body("chair", 1))).await.is(503, "lock_quorum_unavailable").asks_to_retry();
+    assert_eq!((stack.available("chair").await, stack.reservations().await), (1, 0));
+}
+
+async fn is_ready_and_sells(stack: &Stack, order: &Running) {
+    let url = format!("{}/readyz", order.url);
+    eventually("it is ready", async || Reply::of(stack.http.get(&url)).await.status == 200).await;
+    let request = stack.http.post(format!("{}/v1/orders", order.url)).header("idempotency-key", "k");
+    let placed = Reply::of(request.json(&order_body("chair", 1))).await;
+    assert_eq!(placed.status, 201, "{}", placed.body);
+    let kinds = kinds_of_outages(&order.log);
+    assert!(kinds.len() == 1 && ["unreachable", "gone", "silent"].contains(&kinds[0].as_str()), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn without_the_etcd_of_its_default_strategy_the_service_is_not_ready_until_it_is_back() {
+    let mut etcd = Etcd::start().await.expect("etcd");
+    let stack = Stack::start().await;
+    stack.put_stock("chair", 1).await;
+    let order = only_with(&stack, "etcd-fenced", "ORDER_ETCD_ENDPOINTS", &etcd.url()).await;
+    etcd.kill().await;
+    is_not_ready_without(&stack, &order, "etcd").await;
+    etcd.restart().await.expect("etcd starts again");
+    is_ready_and_sells(&stack, &order).await;
+}
+
+#[tokio::test]
+async fn without_the_zookeeper_of_its_default_strategy_the_service_is_not_ready_until_it_is_back() {
+    let mut zookeeper = Zookeeper::start().await.expect("zookeeper");
+    let stack = Stack::start().await;
+    stack.put_stock("chair", 1).await;
+    let order = only_with(&stack, "zookeeper-fenced", "ORDER_ZOOKEEPER", &zookeeper.addr().to_string()).await;
+    zookeeper.kill().await;
+    is_not_ready_without(&stack, &order, "zookeeper").await;
+    zookeeper.restart().await.expect("zookeeper starts again");
+    is_ready_and_sells(&stack, &order).await;
 }

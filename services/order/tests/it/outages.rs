@@ -30,6 +30,13 @@ fn logged(log: &Path) -> Vec<String> {
     log.lines().filter_map(|line| serde_json::from_str(line).ok()).map(line).collect()
 }
 
+/// How the dependencies failed that the log reports as unreachable.
+pub(crate) fn kinds_of_outages(log: &Path) -> Vec<String> {
+    let log = std::fs::read_to_string(log).expect("a log");
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["level"] == "WARN").filter_map(|line| Some(line["kind"].as_str()?.to_owned())).collect()
+}
+
 fn down_and_up(dependency: &str) -> [String; 2] {
     let effect = "unreachable: requests that need it are refused with 503 until it answers";
     [format!("WARN {dependency} {effect} {dependency}"), format!("INFO {dependency} reachable again {dependency}")]
@@ -87,6 +94,10 @@ async fn order_logs_an_outage_once_and_its_end_once() {
     let log = order.log.clone();
     assert!(order.process.terminate(TIMEOUT).await.is_some_and(|status| status.success()));
     assert_eq!(logged(&log), from_start_to_end(["postgres", "inventory", "lock quorum"].map(down_and_up)));
+    let kinds = kinds_of_outages(&log);
+    assert_eq!(kinds[1], "unreachable", "nothing listened at inventory's address");
+    // Connections end, and then none can be made; or the deadline comes first.
+    assert!(kinds.iter().all(|kind| ["gone", "unreachable", "silent"].contains(&kind.as_str())), "{kinds:?}");
     assert_eq!(stack.reservations().await, 3);
 }
 
@@ -121,6 +132,7 @@ async fn an_outage_of_one_lock_service_is_logged_once_while_another_grants_locks
     let log = order.log.clone();
     assert!(order.process.terminate(TIMEOUT).await.is_some_and(|status| status.success()));
     assert_eq!(logged(&log), from_start_to_end([down_and_up("etcd")]));
+    assert_eq!(kinds_of_outages(&log), ["unreachable"]);
 }
 
 #[tokio::test]
