@@ -71,12 +71,13 @@ impl ConfiguredProgram {
     }
 
     /// # Panics
-    /// Unless the values next to each range are refused with the names of the setting and the value.
+    /// Unless the values next to each range are refused with the names of the setting, the value and the range.
     pub async fn assert_refuses_outside(&self, numbers: &[NumberSetting]) {
         for &NumberSetting { variable, flag, least, most } in numbers {
-            for value in [least - 1, most + 1] {
-                let value = value.to_string();
-                self.assert_refuses(&[(variable, &value)], &[variable, flag, &value]).await;
+            let range = format!("from {least} to {most}");
+            let outside = [(least - 1).to_string(), (most + 1).to_string(), "99999999999999999999".to_owned()];
+            for value in outside {
+                self.assert_refuses(&[(variable, &value)], &[variable, flag, &value, &range]).await;
             }
         }
     }

@@ -2,15 +2,12 @@
 //!
 //! Invariant: a value that cannot work is refused with exit status 2 and the values that can.
 
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
-use contract::Strategy;
+use contract::{Strategy, whole_number};
 
 use crate::cluster::config::LAB_TOKEN;
 use crate::faults::Fault;
@@ -95,7 +92,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
     /// Decides the sequence of orders and the schedule of faults; any number from 0 to 18446744073709551615 [default: random]
-    #[arg(long)]
+    #[arg(long, value_parser = number(&(0..=u64::MAX)))]
     pub seed: Option<u64>,
     /// A running stack: the line of `stack --json`, or the URLs of all replicas and both databases
     #[arg(long, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
@@ -166,7 +163,7 @@ pub struct SoakArgs {
     #[arg(long = "break", value_enum, value_name = "WHAT")]
     pub mutation: Option<ProtocolMutation>,
     /// Decides which faults are injected, when and where; any number from 0 to 18446744073709551615 [default: random]
-    #[arg(long)]
+    #[arg(long, value_parser = number(&(0..=u64::MAX)))]
     pub seed: Option<u64>,
     /// Folder for the report and the histories; the report of an earlier soak in it is replaced
     #[arg(long, value_name = "DIR", default_value = "load-tests/reports/soak")]
@@ -203,7 +200,7 @@ pub struct CostArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = number(&(1..=99)))]
     pub runs: u64,
     /// Decides which SKU each order is for; any number from 0 to 18446744073709551615 [default: random]
-    #[arg(long)]
+    #[arg(long, value_parser = number(&(0..=u64::MAX)))]
     pub seed: Option<u64>,
     /// Folder for `cost.md` and the histories
     #[arg(long, value_name = "DIR", default_value = "load-tests/reports/cost")]
@@ -213,23 +210,20 @@ pub struct CostArgs {
     pub stack_config: StackConfigArgs,
 }
 
-fn number(range: &RangeInclusive<u64>) -> RangedU64ValueParser {
-    clap::value_parser!(u64).range(range.clone())
+fn number(range: &RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + Clone + use<> {
+    whole_number(range.clone())
 }
 
 fn skew(text: &str) -> Result<f64, String> {
-    accept(text, |skew| limits::refusal(skew, &limits::SKEW))
+    let skew = text.parse().map_err(|_| "not a number")?;
+    limits::refusal(&skew, &limits::SKEW).map_or(Ok(skew), Err)
 }
 
 fn odd(text: &str) -> Result<usize, String> {
-    accept(text, |&nodes| limits::refusal_of_nodes(nodes))
+    let nodes = whole_number(limits::REDIS_NODES.clone())(text)?;
+    limits::refusal_of_nodes(nodes).map_or(Ok(nodes), Err)
 }
 
 fn replicas(text: &str) -> Result<usize, String> {
-    accept(text, |replicas| limits::refusal(replicas, &limits::REPLICAS))
-}
-
-fn accept<T: FromStr<Err: Display>>(text: &str, refusal: impl FnOnce(&T) -> Option<String>) -> Result<T, String> {
-    let number = text.parse().map_err(|error: T::Err| error.to_string())?;
-    refusal(&number).map_or(Ok(number), Err)
+    whole_number(limits::REPLICAS.clone())(text)
 }

@@ -3,7 +3,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use clap::{Parser, builder::RangedU64ValueParser, value_parser};
+use clap::Parser;
+use contract::whole_number;
 use fenced_lock::Locks;
 use service_kit::config::TelemetryArgs;
 
@@ -32,7 +33,7 @@ pub struct Config {
     pub migrate_url: Option<String>,
     /// The most connections to Postgres, from 1 to 1000; a request waits one second for a free one, and is then answered 503.
     /// Requests for one SKU use at most an eighth of them; one that has waited a second for its turn is answered 429.
-    #[arg(long, env = "INVENTORY_POOL", default_value_t = 16, value_parser = value_parser!(u32).range(1..=1_000))]
+    #[arg(long, env = "INVENTORY_POOL", default_value_t = 16, value_parser = whole_number(1..=1_000_u32))]
     pub pool: u32,
     /// Bearer token that callers must send; the default is accepted only with --lab.
     #[arg(long, env = "INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]
@@ -41,30 +42,30 @@ pub struct Config {
     #[arg(long, env = "INVENTORY_LAB")]
     pub lab: bool,
     /// The most lines of one request, from 1 to 128: one grant of locks must cover them all.
-    #[arg(long, env = "INVENTORY_MAX_LINES", default_value_t = 100, value_parser = count(Locks::MAX_RESOURCES as u64))]
+    #[arg(long, env = "INVENTORY_MAX_LINES", default_value_t = 100, value_parser = whole_number(1..=Locks::MAX_RESOURCES))]
     pub max_lines: usize,
     /// The largest request body, in bytes, from 1 to 67108864.
-    #[arg(long, env = "INVENTORY_MAX_BODY_BYTES", default_value_t = 1 << 20, value_parser = count(1 << 26))]
+    #[arg(long, env = "INVENTORY_MAX_BODY_BYTES", default_value_t = 1 << 20, value_parser = whole_number(1..=1_usize << 26))]
     pub max_body_bytes: usize,
     /// The most requests in progress at once, from 1 to 65536; more are answered 429 overloaded.
-    #[arg(long, env = "INVENTORY_MAX_CONCURRENCY", default_value_t = 1024, value_parser = count(1 << 16))]
+    #[arg(long, env = "INVENTORY_MAX_CONCURRENCY", default_value_t = 1024, value_parser = whole_number(1..=1_usize << 16))]
     pub max_concurrency: usize,
     /// The independent Redis nodes of the lock that orders acquire: an odd number of redis:// URLs, separated by
     /// commas. Cancellations, expiries and restocks acquire it too; without nodes, only the fence guards them.
     #[arg(long, env = "INVENTORY_LOCK_NODES")]
     pub lock_nodes: Option<String>,
     /// How long a lock lives without being released or extended, in milliseconds, from 400 to 86400000.
-    #[arg(long, env = "INVENTORY_LOCK_LEASE_MS", default_value_t = 5_000, value_parser = value_parser!(u64).range(MIN_LEASE_MS..=MAX_LEASE_MS))]
+    #[arg(long, env = "INVENTORY_LOCK_LEASE_MS", default_value_t = 5_000, value_parser = whole_number(MIN_LEASE_MS..=MAX_LEASE_MS))]
     pub lock_lease_ms: u64,
     /// How long a cancellation or a restock waits for the lock, in milliseconds, from 0 to 3600000, before it is answered
     /// 503 lock_timeout.
-    #[arg(long, env = "INVENTORY_LOCK_WAIT_MS", default_value_t = 3_000, value_parser = value_parser!(u64).range(..=HOUR_MS))]
+    #[arg(long, env = "INVENTORY_LOCK_WAIT_MS", default_value_t = 3_000, value_parser = whole_number(0..=HOUR_MS))]
     pub lock_wait_ms: u64,
     /// The interval at which the sweeper looks for ended holds, in milliseconds, from 10 to 3600000.
-    #[arg(long, env = "INVENTORY_SWEEP_MS", default_value_t = 1_000, value_parser = value_parser!(u64).range(10..=HOUR_MS))]
+    #[arg(long, env = "INVENTORY_SWEEP_MS", default_value_t = 1_000, value_parser = whole_number(10..=HOUR_MS))]
     pub sweep_ms: u64,
     /// The most holds that expire in one transaction, from 1 to 10000.
-    #[arg(long, env = "INVENTORY_SWEEP_BATCH", default_value_t = 100, value_parser = value_parser!(i64).range(1..=10_000))]
+    #[arg(long, env = "INVENTORY_SWEEP_BATCH", default_value_t = 100, value_parser = whole_number(1..=10_000_i64))]
     pub sweep_batch: i64,
     /// The format of logs, and the receiver of spans.
     #[command(flatten)]
@@ -97,11 +98,6 @@ impl Config {
     }
 }
 
-/// From 1 to `most`.
-fn count(most: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..=most)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +118,7 @@ mod tests {
     fn more_lines_than_one_grant_covers_are_refused() {
         let too_many = ["inventory", "--database-url=postgres://x", "--max-lines=129"];
         let refused = Config::try_parse_from(too_many).expect_err("a refusal").to_string();
-        assert!(refused.contains("--max-lines") && refused.contains("1..=128"), "{refused}");
+        assert!(refused.contains("--max-lines") && refused.contains("from 1 to 128"), "{refused}");
         assert_eq!(config(&["--lab", "--max-lines=128"]).check(), Ok(()));
     }
 }

@@ -3,8 +3,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use clap::{Parser, builder::RangedU64ValueParser, value_parser};
-use contract::Strategy;
+use clap::Parser;
+use contract::{Strategy, whole_number};
 use fenced_lock::Locks;
 use service_kit::config::TelemetryArgs;
 use url::Url;
@@ -13,7 +13,7 @@ use url::Url;
 pub const LAB_TOKEN: &str = "lab-only-token";
 
 /// Inventory accepts no larger batch.
-const MAX_BATCH: u64 = 64;
+const MAX_BATCH: usize = 64;
 /// Inventory accepts no more units of one SKU.
 const MAX_QUANTITY: i64 = 1_000_000;
 /// Inventory holds units for a year at most.
@@ -35,7 +35,7 @@ pub struct Config {
     #[arg(long, env = "ORDER_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
     /// Connections to Postgres, from 1 to 1000; a query waits up to a second for a free one.
-    #[arg(long, env = "ORDER_POOL", default_value_t = 16, value_parser = value_parser!(u32).range(1..=1_000))]
+    #[arg(long, env = "ORDER_POOL", default_value_t = 16, value_parser = whole_number(1..=1_000_u32))]
     pub pool: u32,
     /// URLs of all replicas of inventory, which are called in turn.
     #[arg(long, env = "ORDER_INVENTORY_URLS", value_delimiter = ',', required = true)]
@@ -58,21 +58,21 @@ pub struct Config {
     pub advisory_url: Option<String>,
     /// Lease of the lock in milliseconds, from 600 to 86400000. Long enough for the calls to inventory; while a payment
     /// is under way it is extended. A crashed holder blocks its SKUs for as long.
-    #[arg(long, env = "ORDER_LOCK_LEASE_MS", default_value_t = 5_000, value_parser = value_parser!(u64).range(MIN_LEASE_MS..=MAX_LEASE_MS))]
+    #[arg(long, env = "ORDER_LOCK_LEASE_MS", default_value_t = 5_000, value_parser = whole_number(MIN_LEASE_MS..=MAX_LEASE_MS))]
     pub lock_lease_ms: u64,
     /// How long an order waits for the lock before it is answered 503 lock_timeout, in milliseconds, from 0 to 3600000.
-    #[arg(long, env = "ORDER_LOCK_WAIT_MS", default_value_t = 10_000, value_parser = value_parser!(u64).range(..=HOUR_MS))]
+    #[arg(long, env = "ORDER_LOCK_WAIT_MS", default_value_t = 10_000, value_parser = whole_number(0..=HOUR_MS))]
     pub lock_wait_ms: u64,
     /// How long the simulated payment provider takes to authorise, in milliseconds, from 0 to 3600000. Outside the lab
     /// it must be shorter than ORDER_PAYMENT_TIMEOUT_MS.
-    #[arg(long, env = "ORDER_PAYMENT_MS", default_value_t = 2, value_parser = value_parser!(u64).range(..=HOUR_MS))]
+    #[arg(long, env = "ORDER_PAYMENT_MS", default_value_t = 2, value_parser = whole_number(0..=HOUR_MS))]
     pub payment_ms: u64,
     /// How long an order waits for the authorisation of its payment, in milliseconds, from 1 to 3600000; then it is
     /// answered 503 payment_timeout. The SKUs stay locked meanwhile.
-    #[arg(long, env = "ORDER_PAYMENT_TIMEOUT_MS", default_value_t = 30_000, value_parser = value_parser!(u64).range(1..=HOUR_MS))]
+    #[arg(long, env = "ORDER_PAYMENT_TIMEOUT_MS", default_value_t = 30_000, value_parser = whole_number(1..=HOUR_MS))]
     pub payment_timeout_ms: u64,
     /// How long units are held for an order until it is confirmed, in seconds, from 1 to 31536000.
-    #[arg(long, env = "ORDER_HOLD_SECONDS", default_value_t = 900, value_parser = value_parser!(u64).range(1..=MAX_HOLD_SECONDS))]
+    #[arg(long, env = "ORDER_HOLD_SECONDS", default_value_t = 900, value_parser = whole_number(1..=MAX_HOLD_SECONDS))]
     pub hold_seconds: u64,
     /// How stock is guarded if a request names no strategy.
     #[arg(long, env = "ORDER_STRATEGY", default_value = "redlock-fenced", value_enum)]
@@ -81,28 +81,28 @@ pub struct Config {
     #[arg(long, env = "ORDER_LAB")]
     pub lab: bool,
     /// How often pending orders that a crash left behind are reconciled: the pause in milliseconds, from 10 to 3600000.
-    #[arg(long, env = "ORDER_RECONCILE_MS", default_value_t = 1_000, value_parser = value_parser!(u64).range(10..=HOUR_MS))]
+    #[arg(long, env = "ORDER_RECONCILE_MS", default_value_t = 1_000, value_parser = whole_number(10..=HOUR_MS))]
     pub reconcile_ms: u64,
     /// How long an idempotency key keeps its answer, in hours, from 1 to 8760; afterwards the same key means a new order.
     /// An order, which takes the wait for the lock, the payment's time and the lease at most, must end sooner.
-    #[arg(long, env = "ORDER_KEY_HOURS", default_value_t = 24, value_parser = value_parser!(u64).range(1..=8_760))]
+    #[arg(long, env = "ORDER_KEY_HOURS", default_value_t = 24, value_parser = whole_number(1..=8_760_u64))]
     pub key_hours: u64,
     /// Most orders that share a grant and its write, from 1 to 64; with 1, none do. The write must stay far
     /// shorter than the lease.
-    #[arg(long, env = "ORDER_MAX_BATCH", default_value_t = 64, value_parser = count(MAX_BATCH))]
+    #[arg(long, env = "ORDER_MAX_BATCH", default_value_t = 64, value_parser = whole_number(1..=MAX_BATCH))]
     pub max_batch: usize,
     /// Most lines in one order, from 1 to 128.
-    #[arg(long, env = "ORDER_MAX_LINES", default_value_t = 100, value_parser = count(Locks::MAX_RESOURCES as u64))]
+    #[arg(long, env = "ORDER_MAX_LINES", default_value_t = 100, value_parser = whole_number(1..=Locks::MAX_RESOURCES))]
     pub max_lines: usize,
     /// Most units of one SKU in one order, from 1 to 1000000.
-    #[arg(long, env = "ORDER_MAX_QUANTITY", default_value_t = MAX_QUANTITY, value_parser = value_parser!(i64).range(1..=MAX_QUANTITY))]
+    #[arg(long, env = "ORDER_MAX_QUANTITY", default_value_t = MAX_QUANTITY, value_parser = whole_number(1..=MAX_QUANTITY))]
     pub max_quantity: i64,
     /// Largest request body in bytes, from 1 to 67108864.
-    #[arg(long, env = "ORDER_MAX_BODY_BYTES", default_value_t = 1 << 20, value_parser = count(1 << 26))]
+    #[arg(long, env = "ORDER_MAX_BODY_BYTES", default_value_t = 1 << 20, value_parser = whole_number(1..=1_usize << 26))]
     pub max_body_bytes: usize,
     /// Most requests in progress, from 1 to 65536; more are answered 429 overloaded. Orders of one SKU are at most
     /// three quarters of them.
-    #[arg(long, env = "ORDER_MAX_CONCURRENCY", default_value_t = 512, value_parser = count(1 << 16))]
+    #[arg(long, env = "ORDER_MAX_CONCURRENCY", default_value_t = 512, value_parser = whole_number(1..=1_usize << 16))]
     pub max_concurrency: usize,
     /// Logs and spans.
     #[command(flatten)]
@@ -168,11 +168,6 @@ impl Config {
     pub fn lease(&self) -> Duration {
         Duration::from_millis(self.lock_lease_ms)
     }
-}
-
-/// From 1 to `most`.
-fn count(most: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..=most)
 }
 
 #[cfg(test)]

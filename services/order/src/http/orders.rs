@@ -235,7 +235,8 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, OrderError> {
     let key = single(headers, IDEMPOTENCY_KEY, "Idempotency-Key")?.ok_or(OrderError::KeyMissing)?;
     match key.to_str() {
         Ok("") => Err(OrderError::KeyMissing),
-        Ok(key) if key.len() <= MAX_KEY_LENGTH => Ok(key.to_owned()),
+        // `to_str` accepts tabs.
+        Ok(key) if key.len() <= MAX_KEY_LENGTH && !key.contains('\t') => Ok(key.to_owned()),
         _ => Err(OrderError::Invalid(vec![FieldError::new(
             "/headers/idempotency-key",
             format!("must have 1 to {MAX_KEY_LENGTH} visible ASCII characters"),
