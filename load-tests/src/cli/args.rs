@@ -82,7 +82,7 @@ pub struct RunArgs {
     /// How often a fault is injected, from 1 to 1000
     #[arg(long, value_name = "N", value_parser = number(&limits::INJECTIONS))]
     pub injections: Option<u64>,
-    /// A smaller load: under a minute including the stack, under ten minutes with --matrix
+    /// A smaller load: under a minute including the stack; about a quarter of an hour with --matrix, on two cores
     #[arg(long)]
     pub quick: bool,
     /// Folder for the report; the report of an earlier run in it is replaced

@@ -40,7 +40,7 @@ pub struct Config {
     /// URLs of all replicas of inventory, which are called in turn.
     #[arg(long, env = "ORDER_INVENTORY_URLS", value_delimiter = ',', required = true)]
     pub inventory_urls: Vec<Url>,
-    /// Bearer token for inventory.
+    /// Bearer token for inventory: the INVENTORY_TOKEN of its replicas.
     #[arg(long, env = "ORDER_INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]
     pub inventory_token: String,
     /// Independent Redis nodes of the lock: an odd number of redis:// URLs, each of another server. Where cluster mode is
