@@ -69,7 +69,7 @@ async fn a_header_sent_twice_is_400_and_named() {
 #[tokio::test]
 async fn an_idempotency_key_that_is_too_long_or_not_visible_ascii_is_422_and_named() {
     let stack = Stack::start().await;
-    for key in ["a".repeat(256), "a\tb".to_owned(), "caf\u{e9}".to_owned()] {
+    for key in ["a".repeat(256), "a\tb".to_owned(), "k\u{e9}".to_owned()] {
         let refused = Reply::of(stack.post(&key).json(&order_body("chair", 1))).await;
         refused.is(422, "validation_failed");
         assert_eq!(refused.body["errors"][0]["pointer"], "/headers/idempotency-key", "{key:?}");
