@@ -34,6 +34,7 @@ async fn one_of_each() -> Vec<StockError> {
         StockError::LeaseLapsed,
         StockError::LockQuorumUnavailable(LockError::NoTokens { backend: "off" }),
         StockError::Overloaded,
+        StockError::SkuBusy { sku: sku(), waited: Duration::from_secs(1) },
         StockError::PostgresUnavailable(sqlx::Error::PoolTimedOut),
         StockError::UnexpectedLockError(LockError::NoTokens { backend: "off" }),
         StockError::UnexpectedPostgresError(sqlx::Error::RowNotFound),
