@@ -69,7 +69,8 @@ async fn with_a_majority_down_it_fails_closed_and_leaves_nothing_behind() {
     };
     assert_eq!(errors.len(), 3);
     for error in errors {
-        assert_eq!(error.kind(), FailureKind::Unreachable, "{error:?}");
+        // A command may be sent before the client learns that its connection has ended.
+        assert!([FailureKind::Unreachable, FailureKind::Gone].contains(&error.kind()), "{error:?}");
         assert!(nodes[..3].iter().any(|node| node.addr().to_string() == error.node()), "{error}");
     }
     assert!(locks.ready().await.is_err());
