@@ -183,4 +183,6 @@ async fn inventory_logs_an_outage_of_postgres_once_and_its_end_once() {
     assert!(inventory.process.terminate(TIMEOUT).await.is_some_and(|status| status.success()));
 
     assert_eq!(logged(&log), from_start_to_end([down_and_up("postgres")]));
+    let kinds = kinds_of_outages(&log);
+    assert!(["gone", "unreachable", "silent"].contains(&kinds[0].as_str()), "{kinds:?}");
 }

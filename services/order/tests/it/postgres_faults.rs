@@ -234,6 +234,5 @@ async fn a_read_only_postgres_is_503_logged_once_and_served_again_once_there_is_
         let warnings = lines.lines().filter(|line| line.contains("postgres unreachable")).count();
         assert!(warnings <= 2, "one for the sessions that ended, one for the read-only ones:\n{lines}");
         assert!(!lines.contains("\"ERROR\""), "{lines}");
-        assert!(lines.contains(r#""kind":"read_only""#) || warnings == 1, "{lines}");
     }
 }

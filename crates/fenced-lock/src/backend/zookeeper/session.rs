@@ -2,8 +2,6 @@
 //! was lost. It records until when the ensemble keeps it for certain: after too long a pause of the process
 //! this moment has passed.
 
-use std::error::Error as _;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -241,12 +239,8 @@ fn kind_of(error: &Error) -> FailureKind {
     match error {
         Error::NoHosts | Error::NoAuth | Error::AuthFailed => FailureKind::Unreachable,
         Error::SessionExpired | Error::SessionMoved | Error::ClientClosed | Error::ConnectionLoss => FailureKind::Gone,
-        Error::Timeout => FailureKind::Silent,
-        // The library reports silence and errors of sockets as `Custom`.
-        Error::Custom(_) => {
-            let socket = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-            socket.map_or(FailureKind::Silent, FailureKind::of_io)
-        }
+        // The library reports silence and errors of sockets as `Custom`, and does not tell them apart.
+        Error::Timeout | Error::Custom(_) => FailureKind::Silent,
         Error::Throttled | Error::QuotaExceeded => FailureKind::Refused,
         Error::NotReadOnly => FailureKind::ReadOnly,
         _ => FailureKind::WrongAnswer,
