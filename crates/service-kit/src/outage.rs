@@ -15,7 +15,7 @@ use tokio::time::Instant;
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// A probe ends an outage only if nothing failed for this long: a dependency may answer probes and fail requests, and a
 /// call that began during the outage may fail after the first probe has succeeded.
-pub const QUIET: Duration = Duration::from_secs(2);
+const QUIET: Duration = Duration::from_secs(2);
 
 /// Whether one dependency of this process is down.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Outage {
     }
 
     /// Records the result of a probe. A failed probe changes nothing; a successful one ends the outage if nothing has
-    /// failed for [`QUIET`].
+    /// failed for two seconds.
     pub fn record_probe<E>(&self, answer: Result<(), E>) {
         if answer.is_ok() && self.failed_at().is_some_and(|failed| failed.elapsed() >= QUIET) {
             self.record_success();

@@ -61,10 +61,10 @@ impl SkuConnections {
             Arc::clone(self.lock().entry(sku.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.most))));
         // Made before the wait, so that its end, whichever it is, forgets the SKU.
         let mut place = SkuPlace { connections: self.clone(), sku: sku.clone(), permit: None };
-        match timeout_at(by, semaphore.acquire_owned()).await {
-            Ok(Ok(permit)) => place.permit = Some(permit),
-            Ok(Err(_)) | Err(_) => return Err(StockError::SkuBusy { sku: sku.clone(), waited: WAIT }),
-        }
+        let Ok(Ok(permit)) = timeout_at(by, semaphore.acquire_owned()).await else {
+            return Err(StockError::SkuBusy { sku: sku.clone(), waited: WAIT });
+        };
+        place.permit = Some(permit);
         Ok(place)
     }
 

@@ -4,7 +4,7 @@
 use testbed::{Etcd, Postgres, Zookeeper};
 
 use crate::{
-    outages::kinds_of_outages,
+    outages,
     process::{self, Running},
     stack::{Reply, Setup, Stack, eventually, order_body},
 };
@@ -118,18 +118,16 @@ async fn is_not_ready_without(stack: &Stack, order: &Running, lock: &str) {
     eventually("it is not ready", async || Reply::of(stack.http.get(&url)).await.status == 503).await;
     let ready = Reply::of(stack.http.get(&url)).await;
     assert_eq!(ready.body["missing"], serde_json::json!([lock]), "{}", ready.body);
-    let request = stack.http.post(format!("{}/v1/orders", order.url)).header("idempotency-key", "k");
-    Reply::of(request.json(&order_body("chair", 1))).await.is(503, "lock_quorum_unavailable").asks_to_retry();
+    outages::place(stack, order, "k").await.is(503, "lock_quorum_unavailable").asks_to_retry();
     assert_eq!((stack.available("chair").await, stack.reservations().await), (1, 0));
 }
 
 async fn is_ready_and_sells(stack: &Stack, order: &Running) {
     let url = format!("{}/readyz", order.url);
     eventually("it is ready", async || Reply::of(stack.http.get(&url)).await.status == 200).await;
-    let request = stack.http.post(format!("{}/v1/orders", order.url)).header("idempotency-key", "k");
-    let placed = Reply::of(request.json(&order_body("chair", 1))).await;
+    let placed = outages::place(stack, order, "k").await;
     assert_eq!(placed.status, 201, "{}", placed.body);
-    let kinds = kinds_of_outages(&order.log);
+    let kinds = outages::kinds_of_outages(&order.log);
     assert!(kinds.len() == 1 && ["unreachable", "gone", "silent"].contains(&kinds[0].as_str()), "{kinds:?}");
 }
 

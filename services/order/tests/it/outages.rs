@@ -58,7 +58,8 @@ fn lock_nodes(stack: &Stack) -> String {
     nodes.join(",")
 }
 
-async fn place(stack: &Stack, order: &Running, key: &str) -> Reply {
+/// Places an order at a replica, under its default strategy.
+pub(crate) async fn place(stack: &Stack, order: &Running, key: &str) -> Reply {
     let request = stack.http.post(format!("{}/v1/orders", order.url)).header("idempotency-key", key);
     Reply::of(request.json(&order_body("chair", 1))).await
 }
