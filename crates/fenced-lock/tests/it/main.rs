@@ -10,6 +10,7 @@ mod fixtures;
 mod independence;
 mod limits;
 mod metrics;
+mod node_connections;
 mod nodes;
 mod runtimes;
 mod services;

@@ -1,5 +1,6 @@
 //! The client of the inventory service: the calls, and the choice of a replica.
 
+pub mod call_error;
 pub mod client;
 
 mod balancer;

@@ -10,7 +10,7 @@ use fenced_lock::{LockError, Token};
 use crate::{
     dependencies::INVENTORY,
     domain::{allocation::Shortage, error::OrderError, order::Reservation},
-    inventory::client::{CallError, Refusal},
+    inventory::call_error::{CallError, Refusal},
 };
 
 /// How an attempt ends for one order.

@@ -23,7 +23,10 @@ use crate::{
         error::OrderError,
         order::Reservation,
     },
-    inventory::client::{BatchOrder, CallError, GuardedLine, InventoryClient, Reserve, ReserveBatch},
+    inventory::{
+        call_error::CallError,
+        client::{BatchOrder, GuardedLine, InventoryClient, Reserve, ReserveBatch},
+    },
     placement::{
         attempt_error::{AttemptError, AttemptResult, lock_failed, not_written, write_failed},
         batch::{Attempt, Batch, BatchKey, Step},

@@ -18,7 +18,10 @@ use crate::{
         error::OrderError,
         order::{Order, OrderStatus, Reservation},
     },
-    inventory::client::{CallError, Refusal, Transition},
+    inventory::{
+        call_error::{CallError, Refusal},
+        client::Transition,
+    },
     placement::place_order::OrderPlacement,
 };
 
