@@ -5,6 +5,7 @@
 //! Absence: it uses no counter of the attack or of a service.
 
 mod checks;
+mod database_work;
 mod evidence;
 mod item;
 mod live_stats;
@@ -16,6 +17,7 @@ mod statement;
 mod violation;
 
 pub use checks::audit;
+pub use database_work::DatabaseWork;
 pub use evidence::Evidence;
 pub use item::Item;
 pub use live_stats::LiveStats;

@@ -37,7 +37,7 @@ pub enum Command {
     Audit(AuditArgs),
     /// Sell for minutes or hours under random faults, audit every minute, end at the first violation
     Soak(SoakArgs),
-    /// Measure what each strategy costs, with more customers and with more SKUs
+    /// Measure what each strategy costs, with more customers, with more SKUs and sold out, and what a rush does
     Cost(CostArgs),
     /// Show a stack on a live page, and audit it over HTTP; without --target, start one
     Serve(ServeArgs),
@@ -202,7 +202,7 @@ pub struct CostArgs {
     /// Decides which SKU each order is for; any number from 0 to 18446744073709551615 [default: random]
     #[arg(long, value_parser = number(&(0..=u64::MAX)))]
     pub seed: Option<u64>,
-    /// Folder for `cost.md` and the histories
+    /// Folder for `cost.md`, `overload.md` and the histories
     #[arg(long, value_name = "DIR", default_value = "load-tests/reports/cost")]
     pub report: PathBuf,
     /// The stack.

@@ -10,10 +10,10 @@ use goose::config::GooseConfiguration;
 use goose::goose::{GooseUser, Scenario, Transaction, TransactionFunction, TransactionResult};
 use goose::{GooseAttack, trigger_killswitch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::attack::Attack;
-use super::request::{Transport, place};
+use super::request::{Transport, place, place_once};
 
 impl Attack {
     /// `users` customers of each workload place `iterations` orders each, one after the other. By goose.
@@ -37,6 +37,28 @@ impl Attack {
                 while Instant::now() < until && attack.interrupt.by().is_none() {
                     let Some(number) = workload.take_number() else { break };
                     place(&attack, workload, number, None, &mut Transport::Client(&attack.http)).await;
+                }
+            });
+        }
+        customers.join_all().await;
+    }
+}
+
+impl Attack {
+    /// As [`Attack::closed_until`], with a connection for each customer, who sends an order once and never again: after a
+    /// 429 the next order follows when the answer asks for it.
+    pub async fn closed_once_until(self, users: u64, until: Instant) {
+        let attack = Arc::new(self);
+        let mut customers = JoinSet::new();
+        for _ in 0..users {
+            let attack = Arc::clone(&attack);
+            customers.spawn(async move {
+                let workload = &attack.workloads[0];
+                while Instant::now() < until && attack.interrupt.by().is_none() {
+                    let Some(number) = workload.take_number() else { break };
+                    if let Some(pause) = place_once(&attack, workload, number).await {
+                        sleep_until(until.min(Instant::now() + pause)).await;
+                    }
                 }
             });
         }

@@ -22,6 +22,8 @@ const MOST_ATTEMPTS: u32 = 30;
 /// an overloaded service overloaded.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// After a 429 that does not tell.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What sends a request.
 pub(super) enum Transport<'a> {
@@ -79,6 +81,18 @@ pub(super) async fn place(
         let jitter = rand::rng().random_range(0.5..1.0);
         sleep(pause.mul_f64(jitter)).await;
     }
+}
+
+/// Sends order `number` once. Returns how long the answer asks to wait, if it was refused because of the load.
+pub(super) async fn place_once(attack: &Attack, workload: &Workload, number: usize) -> Option<Duration> {
+    let order = Order { attack, workload, number, key: format!("{}-{number}", workload.prefix) };
+    let (sku, to) = (workload.demand[number].clone(), order.replica(0).to_owned());
+    let invocation = Invocation { key: order.key.clone(), sku, quantity: 1, to };
+    let operation = workload.history.invoked_at(workload.history.now(), invocation);
+    let received = receive(order.request(&attack.http, 0).send().await.ok()).await;
+    let refused = received.answer.status == Some(429);
+    workload.history.answered(operation, received.answer);
+    refused.then_some(received.retry_after.unwrap_or(DEFAULT_RETRY_AFTER))
 }
 
 struct Order<'a> {
@@ -140,13 +154,19 @@ fn is_worth_a_retry(answer: &Answer) -> bool {
 /// An answer, and its body as received.
 struct Received {
     answer: Answer,
+    retry_after: Option<Duration>,
     body: String,
 }
 
 /// The more informative of two answers to the same order. Two successes with different bodies become a success
-/// without an order id, which the audit reports.
+/// without an order id, which the audit reports. A sold-out answer need not be stored, so the order may be accepted as well.
 fn more_informative(first: Received, second: Received) -> Answer {
     let is_final = |answer: &Answer| matches!(answer.outcome(), Outcome::Accepted | Outcome::SoldOut);
+    match (first.answer.outcome(), second.answer.outcome()) {
+        (Outcome::Accepted, Outcome::SoldOut) => return first.answer,
+        (Outcome::SoldOut, Outcome::Accepted) => return second.answer,
+        _ => {}
+    }
     match (is_final(&first.answer), is_final(&second.answer)) {
         (true, true) if first.body != second.body => Answer { order_id: None, status: Some(201), ..first.answer },
         (false, true) => second.answer,
@@ -157,11 +177,15 @@ fn more_informative(first: Received, second: Received) -> Answer {
 
 /// Reads a response. A body that breaks off is silence, whatever the status line was.
 async fn receive(response: Option<Response>) -> Received {
-    let Some(response) = response else { return Received { answer: Answer::silence(), body: String::new() } };
+    let Some(response) = response else {
+        return Received { answer: Answer::silence(), retry_after: None, body: String::new() };
+    };
+    let seconds = response.headers().get("retry-after").and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+    let retry_after = seconds.map(Duration::from_secs);
     let (status, lock_ms) = (response.status().as_u16(), lock_ms(response.headers().get("server-timing")));
     let body = response.text().await.unwrap_or_default();
     let json: Option<Value> = serde_json::from_str(&body).ok();
-    Received { answer: decode(status, lock_ms, json.as_ref()), body }
+    Received { answer: decode(status, lock_ms, json.as_ref()), retry_after, body }
 }
 
 fn decode(status: u16, lock_ms: Option<f64>, body: Option<&Value>) -> Answer {
@@ -217,9 +241,9 @@ mod tests {
         let yes = |id: u128| {
             let id = uuid::Uuid::from_u128(id);
             let answer = Answer { status: Some(201), order_id: Some(id), ..Answer::silence() };
-            Received { answer, body: id.to_string() }
+            Received { answer, retry_after: None, body: id.to_string() }
         };
-        let busy = Received { answer: answer(409, "idempotency_in_progress"), body: String::new() };
+        let busy = Received { answer: answer(409, "idempotency_in_progress"), retry_after: None, body: String::new() };
         assert_eq!(more_informative(yes(1), yes(1)).order_id, yes(1).answer.order_id);
         assert_eq!(more_informative(busy, yes(1)).order_id, yes(1).answer.order_id);
         assert_eq!(more_informative(yes(1), yes(2)).order_id, None);

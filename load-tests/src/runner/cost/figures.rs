@@ -1,45 +1,56 @@
-//! Throughput and latency of one measurement, and the medians of several.
+//! Throughput, latency and cost of one measurement, and the medians of several.
 
 use std::fmt;
 use std::time::Duration;
 
+use super::account::Usage;
+use super::median::median;
 use crate::runner::latency::Latencies;
 use crate::workload::operation::Operation;
 use crate::workload::outcome::Outcome;
 
-/// Throughput and latency of accepted orders.
+/// Throughput, latency and cost of the orders that were answered as the measurement is about: accepted, or refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Figures {
-    /// 0 if no order was accepted; latencies are then 0 as well.
+    /// 0 if no order was answered so; latencies are then 0 as well.
     pub(super) orders_per_second: f64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
     /// Orders with another answer, or none.
     pub(super) not_placed: usize,
+    /// What each of them used.
+    pub(super) usage: Usage,
 }
 
 impl Figures {
-    /// Of the orders that were answered within `lasting` since `from`. Latency includes retries and the pauses before
-    /// them.
-    pub(super) fn of(operations: &[Operation], from: Duration, lasting: Duration) -> Self {
+    /// Of the orders that were answered with `outcome` within `lasting` since `from`, and of what was used meanwhile.
+    /// Latency includes retries and the pauses before them.
+    pub(super) fn of(
+        operations: &[Operation],
+        outcome: Outcome,
+        usage: Usage,
+        from: Duration,
+        lasting: Duration,
+    ) -> Self {
         let (mut latencies, mut not_placed) = (Latencies::new(), 0);
         for operation in operations {
             let Some((at, answer)) = operation.answered.as_ref() else { continue };
             if !(from..from + lasting).contains(at) {
                 continue;
             }
-            if answer.outcome() == Outcome::Accepted {
+            if answer.outcome() == outcome {
                 latencies.record(at.saturating_sub(operation.invoked));
             } else {
                 not_placed += 1;
             }
         }
-        let accepted = f64::from(u32::try_from(latencies.count()).unwrap_or(u32::MAX));
+        let answered = f64::from(u32::try_from(latencies.count()).unwrap_or(u32::MAX));
         Self {
-            orders_per_second: accepted / lasting.as_secs_f64(),
+            orders_per_second: answered / lasting.as_secs_f64(),
             p50_ms: latencies.ms_at(0.5),
             p99_ms: latencies.ms_at(0.99),
             not_placed,
+            usage: usage.per(answered),
         }
     }
 
@@ -52,20 +63,15 @@ impl Figures {
             p50_ms: median(answered.iter().map(|run| run.p50_ms)),
             p99_ms: median(answered.iter().map(|run| run.p99_ms)),
             not_placed,
+            usage: Usage::median(&runs.iter().map(|run| run.usage).collect::<Vec<_>>()),
         })
     }
-}
-
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_unstable_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.orders_per_second <= 0.0 {
-            return f.write_str("no order was accepted in time");
+            return f.write_str("no order was answered in time");
         }
         write!(f, "{:.0}/s, {:.0} / {:.0}", self.orders_per_second, self.p50_ms, self.p99_ms)?;
         if self.not_placed == 0 { Ok(()) } else { write!(f, ", {} not placed", self.not_placed) }
@@ -95,11 +101,15 @@ mod tests {
         let counted =
             [order(990, 1_000, 201), order(1_000, 1_030, 201), order(2_900, 2_999, 201), order(1_500, 1_600, 409)];
         let all: Vec<_> = counted.into_iter().chain([early, late]).collect();
-        let figures = Figures::of(&all, from, lasting);
+        let figures = Figures::of(&all, Outcome::Accepted, Usage::default(), from, lasting);
         let rounded = Figures { p50_ms: figures.p50_ms.round(), p99_ms: figures.p99_ms.round(), ..figures };
-        assert_eq!(rounded, Figures { orders_per_second: 1.5, p50_ms: 30.0, p99_ms: 99.0, not_placed: 1 });
+        assert_eq!(
+            rounded,
+            Figures { orders_per_second: 1.5, p50_ms: 30.0, p99_ms: 99.0, not_placed: 1, usage: Usage::default() }
+        );
         assert_eq!(figures.to_string(), "2/s, 30 / 99, 1 not placed");
-        assert_eq!(Figures::of(&[], from, lasting).to_string(), "no order was accepted in time");
+        let none = Figures::of(&[], Outcome::Accepted, Usage::default(), from, lasting);
+        assert_eq!(none.to_string(), "no order was answered in time");
     }
 
     #[test]
@@ -109,9 +119,12 @@ mod tests {
             p50_ms: 2.0 * orders_per_second,
             p99_ms: 100.0 - orders_per_second,
             not_placed,
+            usage: Usage::default(),
         };
         let median = Figures::median(&[run(10.0, 0), run(90.0, 3), run(30.0, 0)]);
-        assert_eq!(median, Some(Figures { orders_per_second: 30.0, p50_ms: 60.0, p99_ms: 70.0, not_placed: 3 }));
+        let expected =
+            Figures { orders_per_second: 30.0, p50_ms: 60.0, p99_ms: 70.0, not_placed: 3, usage: Usage::default() };
+        assert_eq!(median, Some(expected));
         assert_eq!(Figures::median(&[]), None);
     }
 }

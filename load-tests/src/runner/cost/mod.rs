@@ -1,11 +1,14 @@
-//! The cost of each strategy: orders per second and latency, for more customers and for more SKUs. Every order is for a
-//! unit in stock, so a strategy is measured without refusals.
+//! The cost of each strategy: orders per second, latency, processor time, commits, for more customers and for more SKUs.
+//! Every order is for a unit in stock, so a strategy is measured without refusals; refusals are a load of their own.
 //!
 //! Invariant: all strategies are measured at one point before the next point begins, so a machine that slows down slows
 //! all of them; only the time after the warm-up counts.
 //! Absence: no fault, no threshold, no verdict; the figures are those of one machine.
 
+mod account;
 mod figures;
+mod median;
+mod overload;
 mod point;
 mod table;
 
@@ -15,8 +18,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use contract::Strategy;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
+use self::account::Meter;
 use self::figures::Figures;
 use self::point::{Point, WARM_UP};
 use self::table::{Conditions, Measurement};
@@ -25,6 +29,7 @@ use crate::cluster::stack::Stack;
 use crate::interrupt::Interrupt;
 use crate::runner::environment::Environment;
 use crate::runner::sale::Sale;
+use crate::scenario::load::Load;
 use crate::scenario::plan::stack_config_for;
 use crate::workload::{Attack, DuplicateMode};
 
@@ -60,6 +65,7 @@ impl Cost {
             _ = interrupt.asked() => return Ok(()),
         };
         let measurements = self.measure_all(&stack, interrupt).await;
+        let curve = self.overload(&stack, interrupt).await;
         stack.shut_down().await;
         let conditions = Conditions {
             strategies: &self.strategies,
@@ -69,8 +75,59 @@ impl Cost {
         };
         let text = table::text(&conditions, &measurements?);
         println!("{text}");
-        let file = self.folder.join("cost.md");
+        self.write("cost.md", &text)?;
+        if let Some((strategy, curve)) = curve? {
+            let text = overload::text(strategy, self.lasting, self.stack_config.payment, &curve);
+            println!("{text}");
+            self.write("overload.md", &text)?;
+            self.write("overload.svg", &overload::chart(&curve))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let file = self.folder.join(name);
         std::fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))
+    }
+
+    /// The overload curve of `redlock-fenced`, or of the first strategy that was chosen. `None` after an interrupt.
+    async fn overload(
+        &self,
+        stack: &Stack,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Option<(Strategy, Vec<overload::Answers>)>> {
+        let chosen = self.strategies.iter().find(|strategy| **strategy == Strategy::RedlockFenced);
+        let Some(&strategy) = chosen.or(self.strategies.first()) else { return Ok(None) };
+        let environment = Environment::own_stack(stack, &self.folder).await?;
+        let mut curve = Vec::new();
+        for (number, connections) in overload::LOADS.into_iter().enumerate() {
+            if interrupt.by().is_some() {
+                return Ok(None);
+            }
+            let load = overload::load(connections, self.lasting);
+            let file = format!("history-overload-{number}.jsonl");
+            let sale = Sale::open(&environment, strategy, &format!("o{number}"), &load.stocks(self.seed), file).await?;
+            let attack = self.attack(&environment, &sale, &load, interrupt)?;
+            let from = sale.history.now() + WARM_UP;
+            attack.closed_once_until(connections, Instant::now() + WARM_UP + self.lasting).await;
+            let operations = sale.history.finish().with_context(|| format!("{} cannot be written", sale.file))?;
+            let answers = overload::Answers::of(connections, &operations, from, self.lasting);
+            eprintln!("overload, {connections} connections: {answers:?}");
+            curve.push(answers);
+        }
+        Ok(Some((strategy, curve)))
+    }
+
+    fn attack(
+        &self,
+        environment: &Environment<'_>,
+        sale: &Sale,
+        load: &Load,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Attack> {
+        let workload = sale.workload(&load.demand(self.seed));
+        let limit = self.stack_config.answer_limit();
+        Attack::new(&environment.target.orders, vec![workload], limit, Arc::new(DuplicateMode::default()), interrupt)
     }
 
     async fn measure_all(&self, stack: &Stack, interrupt: &Interrupt) -> anyhow::Result<Vec<Measurement>> {
@@ -79,12 +136,13 @@ impl Cost {
         let (began, mut measurements) = (Instant::now(), Vec::new());
         for point in points {
             let environment = Environment::own_stack(stack, &self.folder).await?;
+            let mut meter = Meter::new(stack, &environment)?;
             for run in 1..=self.runs {
                 for &strategy in &self.strategies {
                     if interrupt.by().is_some() {
                         return Ok(measurements);
                     }
-                    let figures = self.measure(&environment, point, strategy, run, interrupt).await?;
+                    let figures = self.measure(&environment, &mut meter, point, strategy, run, interrupt).await?;
                     if interrupt.by().is_none() {
                         measurements.push(Measurement { point, strategy, figures });
                         let done = measurements.len();
@@ -100,6 +158,7 @@ impl Cost {
     async fn measure(
         &self,
         environment: &Environment<'_>,
+        meter: &mut Meter<'_>,
         point: Point,
         strategy: Strategy,
         run: usize,
@@ -108,18 +167,23 @@ impl Cost {
         let load = point.load(self.lasting);
         // Every run has its own keys: under the keys of an earlier run customers would receive its answers.
         let name = format!("{strategy}-{run}");
-        let file = format!("history-{}-{}-{name}.jsonl", point.users, point.skus);
+        let sold_out = if point.sold_out { "-sold-out" } else { "" };
+        let file = format!("history-{}-{}{sold_out}-{name}.jsonl", point.users, point.skus);
         let sale = Sale::open(environment, strategy, &name, &load.stocks(self.seed), file).await?;
-        let workload = sale.workload(&load.demand(self.seed));
-        let limit = self.stack_config.answer_limit();
-        let duplicates = Arc::new(DuplicateMode::default());
-        let attack = Attack::new(&environment.target.orders, vec![workload], limit, duplicates, interrupt)?;
+        let attack = self.attack(environment, &sale, &load, interrupt)?;
         let from = sale.history.now() + WARM_UP;
-        attack.closed_until(point.users, Instant::now() + WARM_UP + self.lasting).await;
+        let begins = Instant::now() + WARM_UP;
+        let metered = async {
+            sleep_until(begins).await;
+            let before = meter.read().await?;
+            sleep_until(begins + self.lasting).await;
+            anyhow::Ok(meter.read().await? - before)
+        };
+        let ((), usage) = tokio::join!(attack.closed_until(point.users, begins + self.lasting), metered);
         let operations = sale.history.finish().with_context(|| format!("{} cannot be written", sale.file))?;
         let exhausted = operations.len() as u64 == load.attempts();
         anyhow::ensure!(!exhausted, "{} orders are too few for {strategy} at {point}", load.attempts());
-        Ok(Figures::of(&operations, from, self.lasting))
+        Ok(Figures::of(&operations, point.outcome(), usage?, from, self.lasting))
     }
 }
 

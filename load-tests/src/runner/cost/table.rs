@@ -1,12 +1,13 @@
-//! `cost.md`: a table over customers and a table over SKUs.
+//! `cost.md`: tables over customers, over SKUs and of refusals, and the account of each strategy.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use contract::Strategy;
 
+use super::account::KINDS;
 use super::figures::Figures;
-use super::point::{CLIENT_COUNTS, Point, SKU_COUNTS, WARM_UP, counted};
+use super::point::{CLIENT_COUNTS, Point, SKU_COUNTS, SOLD_OUT, WARM_UP, counted};
 
 /// One measurement.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,7 +31,8 @@ pub(super) fn text(conditions: &Conditions<'_>, measurements: &[Measurement]) ->
     let _ = writeln!(
         text,
         "Orders per second, p50 / p99 in ms. Each customer orders again as soon as the previous order was answered, for {} \
-         s after a warm-up of {} s; medians of {} runs, payment {} ms, every order is for a unit in stock.\n",
+         s after a warm-up of {} s; medians of {} runs, payment {} ms, every order is for a unit in stock unless said \
+         otherwise. Processor time is that of the processes, in milliseconds per order.\n",
         conditions.lasting.as_secs(),
         WARM_UP.as_secs(),
         conditions.runs,
@@ -40,7 +42,34 @@ pub(super) fn text(conditions: &Conditions<'_>, measurements: &[Measurement]) ->
     text += &table(conditions, measurements, &CLIENT_COUNTS, |point| counted(point.users, "customer"));
     let _ = writeln!(text, "\n## More SKUs, {} customers\n", SKU_COUNTS[0].users);
     text += &table(conditions, measurements, &SKU_COUNTS, |point| counted(point.skus, "SKU"));
+    let _ = writeln!(text, "\n## Refusals: everything is sold out, {} customers\n", SOLD_OUT[0].users);
+    text += &table(conditions, measurements, &SOLD_OUT, |point| counted(point.skus, "SKU"));
+    for point in SKU_COUNTS.into_iter().chain(SOLD_OUT) {
+        let _ = writeln!(text, "\n## What each order uses: {point}\n");
+        text += &account(conditions, measurements, point);
+    }
     text
+}
+
+/// What one order uses under each strategy, at one point.
+fn account(conditions: &Conditions<'_>, measurements: &[Measurement], point: Point) -> String {
+    let mut text = format!(
+        "| strategy | {} ms | all ms | commits | WAL kB | lock-node commands |\n|---|{}\n",
+        KINDS.join(" ms | "),
+        "---:|".repeat(KINDS.len() + 4)
+    );
+    for &strategy in conditions.strategies {
+        if let Some(figures) = Figures::median(&runs(measurements, point, strategy)) {
+            let _ = writeln!(text, "| {strategy} | {} |", figures.usage);
+        }
+    }
+    text
+}
+
+/// The figures of each run.
+fn runs(measurements: &[Measurement], point: Point, strategy: Strategy) -> Vec<Figures> {
+    let same = |one: &&Measurement| (one.point, one.strategy) == (point, strategy);
+    measurements.iter().filter(same).map(|one| one.figures).collect()
 }
 
 fn table(
@@ -53,9 +82,7 @@ fn table(
     let mut text = format!("| strategy | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(points.len()));
     for &strategy in conditions.strategies {
         let cells = points.iter().map(|&point| {
-            let same = |one: &&Measurement| (one.point, one.strategy) == (point, strategy);
-            let runs: Vec<_> = measurements.iter().filter(same).map(|one| one.figures).collect();
-            Figures::median(&runs).map(|figures| figures.to_string()).unwrap_or_default()
+            Figures::median(&runs(measurements, point, strategy)).map(|figures| figures.to_string()).unwrap_or_default()
         });
         let _ = writeln!(text, "| {strategy} | {} |", cells.collect::<Vec<_>>().join(" | "));
     }
@@ -64,11 +91,13 @@ fn table(
 
 #[cfg(test)]
 mod tests {
+    use super::super::account::Usage;
     use super::*;
 
     #[test]
     fn the_document_of_one_strategy() {
-        let figures = Figures { orders_per_second: 120.4, p50_ms: 8.3, p99_ms: 40.0, not_placed: 0 };
+        let figures =
+            Figures { orders_per_second: 120.4, p50_ms: 8.3, p99_ms: 40.0, not_placed: 0, usage: Usage::default() };
         let measured = |point, not_placed| Measurement {
             point,
             strategy: Strategy::RedlockFenced,
