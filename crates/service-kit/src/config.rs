@@ -8,8 +8,9 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 /// Without the driver's lines: an outage of Postgres is logged once, by the service, not for every connection and not for
-/// every statement that was slow.
-const DEFAULT_LOG: &str = "info,sqlx_core::pool=error,sqlx::query=error,sqlx::postgres::notice=warn";
+/// every statement that was slow. Nor the lines of batches.
+const DEFAULT_LOG: &str =
+    "info,sqlx_core::pool=error,sqlx::query=error,batch_aint_one=warn,sqlx::postgres::notice=warn";
 
 /// The log on stderr, and the export of spans.
 #[derive(Debug, Clone, Args)]

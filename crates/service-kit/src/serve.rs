@@ -164,12 +164,12 @@ fn with_middleware(
         .method_not_allowed_fallback(rejections::wrong_method)
         .layer(from_fn_with_state(BodyLimit(limits.body_bytes), body::limit))
         .layer(DefaultBodyLimit::max(limits.body_bytes))
-        .layer(from_fn_with_state(Permits::new(limits), limits::shed_load))
         .merge(operator_routes(ready))
         .layer(map_response(rejections::as_problem))
         .layer(CatchPanicLayer::custom(rejections::panic_response))
         .layer(from_fn(requests::middleware))
         .layer(from_fn(trace::middleware))
+        .layer(from_fn_with_state(Permits::new(limits), limits::shed_load))
 }
 
 #[derive(serde::Serialize)]

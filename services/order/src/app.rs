@@ -33,7 +33,7 @@ use crate::{
     inventory::client::InventoryClient,
     placement::{
         batcher::Batcher, critical_section::CriticalSection, housekeeping, pauses::WritePauses,
-        place_order::OrderPlacement, probes, reconcile, sku_limit::SkuLimit,
+        place_order::OrderPlacement, probes, reconcile, short_skus::ShortSkus, sku_limit::SkuLimit,
     },
     store::{database::Database, payments::PaymentProvider, replicas::Membership},
 };
@@ -92,6 +92,7 @@ impl App {
         let placement = OrderPlacement {
             batcher: Batcher::new(section, config.max_batch),
             db,
+            short_skus: ShortSkus::default(),
             sku_limit: SkuLimit::of(config.max_concurrency),
             key_lifetime: Duration::from_secs(60 * 60 * config.key_hours),
             render: orders::render,

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use axum::{
     extract::{Request, State},
     middleware::Next,
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::http::problem::Problem;
+use crate::{http::problem::Problem, telemetry::trace_context};
 
 /// The limits of one replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,16 @@ impl Default for Limits {
     }
 }
 
+/// The place of a request among those in progress. Work that goes on after its caller has hung up keeps it: what is let in
+/// counts until it is done.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// The routes for operators, who are answered whatever the load.
+pub(crate) const OPERATOR_PATHS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
 /// One permit per concurrent request, [`Limits::concurrency`] in all.
 #[derive(Debug, Clone)]
 pub(crate) struct Permits(Arc<Semaphore>);
@@ -39,10 +49,29 @@ impl Permits {
     }
 }
 
-/// Holds a permit until the response is made or the caller hangs up; answers 429 without one.
-pub(crate) async fn shed_load(State(Permits(permits)): State<Permits>, request: Request, next: Next) -> Response {
-    match permits.try_acquire() {
-        Ok(_permit) => next.run(request).await,
-        Err(_no_permit) => Problem::overloaded().into_response(),
+/// Holds a permit until the response is made or the caller hangs up, and as long as a handler keeps [`Admitted`]; answers
+/// 429 without one.
+///
+/// The outermost layer: in a rush nearly all requests are refused, and what a refusal costs is missing for the others.
+/// It has a trace id and is counted, without its duration, and no span is opened for it.
+pub(crate) async fn shed_load(State(Permits(permits)): State<Permits>, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if OPERATOR_PATHS.contains(&path) {
+        return next.run(request).await;
+    }
+    match permits.try_acquire_owned() {
+        Ok(permit) => {
+            let admitted = Admitted { _permit: Arc::new(permit) };
+            request.extensions_mut().insert(admitted.clone());
+            let response = next.run(request).await;
+            drop(admitted);
+            response
+        }
+        Err(_no_permit) => {
+            metrics::counter!("http_requests_total", "method" => "any", "route" => "any", "status" => "429")
+                .increment(1);
+            let trace = trace_context::new_span(trace_context::extract(request.headers()).as_ref());
+            Problem::overloaded().respond(Some(path), Some(trace.trace_id().to_string()))
+        }
     }
 }

@@ -262,9 +262,16 @@ impl fmt::Display for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        self.respond(trace::current_path().as_deref(), trace::current_trace_id())
+    }
+}
+
+impl Problem {
+    /// The response to a request for `path` in this trace.
+    pub(crate) fn respond(self, path: Option<&str>, trace_id: Option<String>) -> Response {
         let Self { mut details, retry_after } = self;
-        details.instance = trace::current_path().and_then(|path| Uri::try_from(&*path).ok());
-        details.extensions.trace_id = trace::current_trace_id();
+        details.instance = path.and_then(|path| Uri::try_from(path).ok());
+        details.extensions.trace_id = trace_id;
         let unauthorized = details.status == Some(StatusCode::UNAUTHORIZED);
         let encoded = details.extensions.code == UNSUPPORTED_CONTENT_ENCODING;
 

@@ -29,7 +29,9 @@ pub(crate) struct TelemetryFilter {
 
 impl TelemetryFilter {
     fn is_exported(&self, metadata: &Metadata<'_>) -> bool {
-        self.spans && metadata.is_span() && *metadata.level() <= Level::INFO
+        // The spans of a batch belong to no request.
+        let of_batches = metadata.target().starts_with("batch_aint_one");
+        self.spans && metadata.is_span() && *metadata.level() <= Level::INFO && !of_batches
     }
 }
 

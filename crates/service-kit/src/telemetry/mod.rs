@@ -6,7 +6,7 @@ mod export;
 mod filter;
 pub(crate) mod requests;
 pub mod trace;
-mod trace_context;
+pub(crate) mod trace_context;
 
 use std::{
     io::{self, IsTerminal as _},

@@ -17,6 +17,8 @@ use crate::{
 
 const DEFAULT_PAGE_LENGTH: i64 = 100;
 const MAX_PAGE_LENGTH: i64 = 1000;
+/// SKUs that one request may name.
+const MAX_NAMED_SKUS: usize = 100;
 
 /// The units of a SKU.
 #[derive(Debug, Deserialize, ToSchema, garde::Validate)]
@@ -36,6 +38,8 @@ pub struct PageQuery {
     #[serde(default)]
     #[param(pattern = "^[A-Za-z0-9_-]{0,64}$", required = false)]
     after: String,
+    /// Only these SKUs, separated by commas, at most 100, without `after` and `limit`; those that do not exist are left out.
+    skus: Option<String>,
     /// At most this many SKUs; 100 if absent.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
@@ -113,6 +117,9 @@ pub async fn list_stock(
     State(state): State<AppState>,
     Query(page): Query<PageQuery>,
 ) -> Result<Body<StockPage>, StockError> {
+    if let Some(skus) = page.skus {
+        return state.db.stock_of(&named_skus(&skus)?).await.map(|stock| Body(StockPage { stock, next_after: None }));
+    }
     let limit = page.limit.unwrap_or(DEFAULT_PAGE_LENGTH);
     if !(1..=MAX_PAGE_LENGTH).contains(&limit) {
         return Err(StockError::invalid_field("/query/limit", format!("must be 1 to {MAX_PAGE_LENGTH}")));
@@ -127,6 +134,14 @@ pub async fn list_stock(
     stock.truncate(limit);
     let next_after = stock.last().filter(|_| has_next).map(|last| last.sku.clone());
     Ok(Body(StockPage { stock, next_after }))
+}
+
+fn named_skus(skus: &str) -> Result<Vec<Sku>, StockError> {
+    let skus: Vec<_> = skus.split(',').map(|sku| parse_sku(sku, "/query/skus")).collect::<Result<_, _>>()?;
+    if skus.len() > MAX_NAMED_SKUS {
+        return Err(StockError::invalid_field("/query/skus", format!("at most {MAX_NAMED_SKUS} SKUs")));
+    }
+    Ok(skus)
 }
 
 fn parse_sku(text: &str, pointer: &str) -> Result<Sku, StockError> {

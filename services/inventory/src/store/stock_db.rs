@@ -50,6 +50,13 @@ impl StockDb {
         found.map_err(sql_error::from_read_error)?.ok_or_else(|| StockError::UnknownSku { sku: sku.to_string() })
     }
 
+    /// Those of these SKUs that exist, in no order.
+    pub async fn stock_of(&self, skus: &[Sku]) -> Result<Vec<StockSnapshot>, StockError> {
+        let read = "select sku, on_hand, available, fence, version from stock where sku = any($1)";
+        let read = sqlx::query_as(read).bind(skus.iter().map(Sku::as_str).collect::<Vec<_>>());
+        read.fetch_all(&self.pool).await.map_err(sql_error::from_read_error)
+    }
+
     /// The SKUs after `after`, in order, at most `limit`.
     pub async fn page(&self, after: &str, limit: i64) -> Result<Vec<StockSnapshot>, StockError> {
         let read = "select sku, on_hand, available, fence, version from stock

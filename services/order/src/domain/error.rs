@@ -150,6 +150,11 @@ pub enum OrderError {
 }
 
 impl OrderError {
+    /// The database of this service failed in this way: it is down, or what was sent to it is a defect.
+    pub fn of_database(kind: FailureKind, cause: Cause) -> Self {
+        if kind.is_outage() { Self::Database { kind, cause } } else { Self::Unforeseen(cause) }
+    }
+
     /// A call to inventory failed in this way and certainly wrote nothing.
     pub fn inventory(kind: FailureKind, error: impl Error + Send + Sync + 'static) -> Self {
         Self::Inventory { kind, cause: Arc::new(error) }

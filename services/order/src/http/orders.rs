@@ -2,6 +2,7 @@
 //! checked in `domain::order` and carried out in `placement`.
 
 use axum::{
+    Extension,
     body::{Body, to_bytes},
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use service_kit::{
     docs::{CommonBodyErrors, CommonErrors},
     extract::{Json, Path},
+    limits::Admitted,
     problem::Problem,
 };
 use utoipa::ToSchema;
@@ -102,6 +104,7 @@ pub struct PlaceLine {
 )]
 pub async fn place(
     State(api): State<OrdersApi>,
+    Extension(admitted): Extension<Admitted>,
     headers: HeaderMap,
     Json(body): Json<PlaceOrder>,
 ) -> Result<Response, OrderError> {
@@ -112,7 +115,7 @@ pub async fn place(
     let order = OrderRequest::parse(&body.customer, lines, api.limits).map_err(OrderError::Invalid)?;
     let traceparent = service_kit::trace::current_traceparent();
     let request = KeyedRequest { scope: "place-order", key, order, strategy, traceparent };
-    match api.placement.place(request).await {
+    match api.placement.place(request, admitted).await {
         PlacementResult::Final(answer, timings) => Ok(timed(response(answer)?, &timings)),
         PlacementResult::Replayed(answer) => Ok(replayed(response(answer)?)),
         PlacementResult::Retryable(error, timings) => Ok(timed(error.into_response(), &timings)),

@@ -3,7 +3,11 @@
 //! Absence: nothing is decided here, and a write that may have been received is
 //! never sent again.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use contract::{Sku, Strategy};
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -25,6 +29,7 @@ use crate::{
     inventory::{
         balancer::{Answer, Balancer, CONNECT_TIMEOUT, Deadlines, Replica, SendError},
         call_error::{CallError, Refusal},
+        shared_reads::{ReadStock, SharedReads},
     },
 };
 
@@ -116,7 +121,8 @@ pub struct InventoryClient(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    balancer: Balancer,
+    balancer: Arc<Balancer>,
+    reads: SharedReads<StockReader>,
     /// How long a read or a claim may take before it is given up.
     read_timeout: Duration,
     writes: TaskTracker,
@@ -128,8 +134,9 @@ impl InventoryClient {
     /// # Errors
     /// The HTTP client cannot be built.
     pub fn new(urls: Vec<Url>, token: String, read_timeout: Duration) -> Result<Self, reqwest::Error> {
-        let balancer = Balancer::new(urls, token)?;
-        Ok(Self(Arc::new(Inner { balancer, read_timeout, writes: TaskTracker::new() })))
+        let balancer = Arc::new(Balancer::new(urls, token)?);
+        let reads = SharedReads::new(StockReader { balancer: Arc::clone(&balancer), timeout: read_timeout });
+        Ok(Self(Arc::new(Inner { balancer, reads, read_timeout, writes: TaskTracker::new() })))
     }
 
     /// Registers the tokens, all or none, and reads the stock that they guard.
@@ -164,6 +171,17 @@ impl InventoryClient {
             self.call(|http, replica| http.get(replica.url(&path)), self.read_deadline(by)).await
         });
         futures_util::future::try_join_all(reads).await
+    }
+
+    /// The units available of each of these SKUs that exists, at one moment during this call. The read is shared with
+    /// other callers.
+    ///
+    /// # Errors
+    /// Nothing was read in time.
+    pub async fn available(&self, skus: Vec<Sku>, by: Instant) -> Result<HashMap<Sku, i64>, Arc<CallError>> {
+        let none = || Arc::new(CallError::NoAnswer(None));
+        let read = timeout_at(self.read_deadline(by), self.0.reads.available(skus)).await;
+        read.map_err(|_elapsed| none())?.map_err(|error| error.unwrap_or_else(none))
     }
 
     /// The order's reservation, if inventory has one.
@@ -289,9 +307,42 @@ impl InventoryClient {
         make: impl Fn(&Client, &Replica) -> RequestBuilder,
         by: Instant,
     ) -> Result<T, CallError> {
-        let deadlines = Deadlines { overdue: by, give_up: by };
-        decode(self.0.balancer.send(make, service_kit::trace::current_traceparent(), deadlines, true).await?)
+        read(&self.0.balancer, make, by).await
     }
+}
+
+/// Reads the stock of several SKUs, for whoever waits for it.
+#[derive(Debug, Clone)]
+struct StockReader {
+    balancer: Arc<Balancer>,
+    timeout: Duration,
+}
+
+#[derive(Deserialize)]
+struct StockResponse {
+    stock: Vec<StockSnapshot>,
+}
+
+impl ReadStock for StockReader {
+    type Error = CallError;
+
+    async fn read(&self, skus: BTreeSet<&Sku>) -> Result<HashMap<Sku, i64>, CallError> {
+        let skus = skus.into_iter().map(Sku::as_str).collect::<Vec<_>>().join(",");
+        let path = format!("v1/stock?skus={skus}");
+        let make = |http: &Client, replica: &Replica| http.get(replica.url(&path));
+        let response: StockResponse = read(&self.balancer, make, Instant::now() + self.timeout).await?;
+        Ok(response.stock.into_iter().map(|found| (found.sku, found.available)).collect())
+    }
+}
+
+/// Makes a call that may be made again, and waits until `by` for its answer.
+async fn read<T: DeserializeOwned>(
+    balancer: &Balancer,
+    make: impl Fn(&Client, &Replica) -> RequestBuilder,
+    by: Instant,
+) -> Result<T, CallError> {
+    let deadlines = Deadlines { overdue: by, give_up: by };
+    decode(balancer.send(make, service_kit::trace::current_traceparent(), deadlines, true).await?)
 }
 
 impl From<SendError> for CallError {

@@ -4,3 +4,4 @@ pub mod call_error;
 pub mod client;
 
 mod balancer;
+mod shared_reads;

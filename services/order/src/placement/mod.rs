@@ -16,4 +16,6 @@ pub mod place_order;
 pub mod probes;
 pub mod reconcile;
 mod recording;
+pub mod short_skus;
+mod shortage;
 pub mod sku_limit;

@@ -24,6 +24,7 @@ use crate::{
         batch::{Attempt, Step, Timings},
         batcher::Batcher,
         critical_section::CriticalSection,
+        short_skus::ShortSkus,
         sku_limit::SkuLimit,
     },
     store::{
@@ -60,6 +61,8 @@ pub struct OrderPlacement {
     pub batcher: Batcher,
     /// The order database.
     pub db: Database,
+    /// The SKUs that were sold out when they were last seen.
+    pub short_skus: ShortSkus,
     /// Leaves room for orders of other SKUs.
     pub sku_limit: SkuLimit,
     /// How long a key keeps its answer.
@@ -71,13 +74,19 @@ pub struct OrderPlacement {
 }
 
 impl OrderPlacement {
-    /// Claims the key, passes the critical section, records the answer.
+    /// Claims the key, passes the critical section, records the answer. Drops `place` once that is done:
+    /// the order's place among those in progress.
     ///
     /// # Cancel safety
     /// The order is placed all the same.
-    pub async fn place(&self, request: KeyedRequest) -> PlacementResult {
+    pub async fn place(&self, request: KeyedRequest, place: impl Send + 'static) -> PlacementResult {
         let placement = self.clone();
-        let placed = self.run_to_end(async move { placement.begin_and_place(request).await }).await;
+        let work = async move {
+            let placed = placement.begin_and_place(request).await;
+            drop(place);
+            placed
+        };
+        let placed = self.run_to_end(work).await;
         placed.unwrap_or_else(|error| PlacementResult::Retryable(error, Timings::default()))
     }
 
@@ -111,6 +120,9 @@ impl OrderPlacement {
 
     async fn begin_and_place(&self, request: KeyedRequest) -> PlacementResult {
         let deadline = Instant::now() + self.time_budget();
+        if let Some(shortage) = self.shortage(&request).await {
+            return PlacementResult::Retryable(shortage, Timings::default());
+        }
         let error = match self.db.begin(&request, self.claim_duration(), self.section().arrival()).await {
             Ok(BeginResult::Claimed(claim)) => return self.place_claimed(claim, request.order, deadline).await,
             Ok(BeginResult::Answered(answer)) => return PlacementResult::Replayed(answer),
@@ -140,6 +152,9 @@ impl OrderPlacement {
         };
         let lines = std::mem::take(&mut attempt.lines);
         let order = Order { id: order_id, customer, status: OrderStatus::Pending, strategy, lines, reservation: None };
+        if let Err(OrderError::OutOfStock { sku, available }) = &result {
+            self.short_skus.record(sku, *available);
+        }
         metrics::histogram!("order_lock_wait_seconds", "strategy" => strategy.name())
             .record(attempt.timings.of(Step::Lock));
         let outcome = result.as_ref().map_or_else(|error| error.code().as_str(), |_| OrderStatus::Held.name());

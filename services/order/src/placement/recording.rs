@@ -87,7 +87,7 @@ impl OrderPlacement {
     /// Not recorded yet. If the database was down, a task tries again until the claim falls due or the service stops;
     /// then the order is reconciled.
     async fn complete(&self, claim: &KeyClaim, completion: Completion) -> Result<bool, OrderError> {
-        let recorded = self.db.complete(claim, &completion).await.map_err(OrderError::from);
+        let recorded = self.db.complete(claim, completion.clone()).await;
         if matches!(recorded, Err(OrderError::Database { .. })) {
             self.tasks.spawn(self.clone().complete_later(*claim, completion));
         }
@@ -98,7 +98,7 @@ impl OrderPlacement {
         let (due, mut pause) = (Instant::now() + self.claim_duration(), FIRST_RECORDING_PAUSE);
         while Instant::now() < due && !self.tasks.is_closed() {
             sleep(pause.mul_f64(1.0 + rand::random::<f64>())).await;
-            match self.db.complete(&claim, &completion).await.map_err(OrderError::from) {
+            match self.db.complete(&claim, completion.clone()).await {
                 Err(error @ OrderError::Database { .. }) => dependencies::record_failure(&error),
                 _recorded_or_defect => return,
             }

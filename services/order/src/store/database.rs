@@ -8,7 +8,10 @@ use postgres_pool::{MigrationError, Pool, PoolSettings};
 use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
-use crate::domain::error::OrderError;
+use crate::{
+    domain::error::OrderError,
+    store::{completions::Complete, known_keys::FindKeys, new_keys::ClaimNewKeys, shared_statement::Shared},
+};
 
 /// The server's limit for a statement of this service.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,6 +24,9 @@ pub struct Database {
     pub(super) pool: Pool,
     /// The owner of the keys that are claimed here.
     pub(super) replica: Uuid,
+    pub(super) new_keys: Shared<ClaimNewKeys>,
+    pub(super) completions: Shared<Complete>,
+    pub(super) known_keys: Shared<FindKeys>,
     url: String,
 }
 
@@ -36,7 +42,11 @@ impl Database {
             statement_timeout: STATEMENT_TIMEOUT,
             options: &[("lock_timeout", "1000"), ("idle_in_transaction_session_timeout", "5000")],
         };
-        Ok(Self { pool: pool.pool(url)?, replica, url: url.to_owned() })
+        let pool = pool.pool(url)?;
+        let new_keys = Shared::new(ClaimNewKeys { pool: pool.clone(), replica });
+        let completions = Shared::new(Complete { pool: pool.clone() });
+        let known_keys = Shared::new(FindKeys { pool: pool.clone() });
+        Ok(Self { pool, replica, new_keys, completions, known_keys, url: url.to_owned() })
     }
 
     /// Brings the schema up to date; replicas that start together wait for each other, on a connection of their own.
@@ -67,9 +77,6 @@ impl Database {
 
 impl From<sqlx::Error> for OrderError {
     fn from(error: sqlx::Error) -> Self {
-        match FailureKind::of_postgres(&error) {
-            kind if kind.is_outage() => Self::Database { kind, cause: Arc::new(error) },
-            _ => Self::unforeseen(error),
-        }
+        Self::of_database(FailureKind::of_postgres(&error), Arc::new(error))
     }
 }

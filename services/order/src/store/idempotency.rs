@@ -9,17 +9,18 @@
 
 use std::time::Duration;
 
-use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::{
     domain::error::OrderError,
     store::{
+        completions::CompletedOrder,
         database::Database,
         key_records::{
-            BeginResult, ClaimRow, Completion, EarlierWrite, KeyClaim, KeyRow, KeyedRequest, NewOrderRow, OverdueOrder,
-            OverdueRow,
+            BeginResult, ClaimRow, Completion, EarlierWrite, KeyClaim, KeyRow, KeyedRequest, OverdueOrder, OverdueRow,
         },
+        known_keys::Key,
+        new_keys::NewKey,
         replicas::GONE_AFTER,
     },
 };
@@ -57,44 +58,19 @@ impl Database {
         request: &KeyedRequest,
         fingerprint: &[u8],
         claim_duration: Duration,
-    ) -> Result<Option<KeyClaim>, sqlx::Error> {
-        let order_id = Uuid::now_v7();
-        let strategy = request.strategy;
-        let order = NewOrderRow {
-            customer: &request.order.customer,
-            strategy,
-            traceparent: request.traceparent.as_deref(),
-            lines: &request.order.lines,
-        };
-        let inserted: i64 = sqlx::query_scalar(
-            "with mine as (
-                insert into idempotency_keys (scope, key, fingerprint, order_id, state, deadline, owner)
-                values ($1, $2, sha256($3), $4, 'in_flight', now() + make_interval(secs => $5), $7)
-                on conflict on constraint idempotency_keys_pk do nothing
-                returning order_id
-             ), new_order as (
-                select * from jsonb_to_record($6) as fields (customer text, strategy text, traceparent text, lines jsonb)
-             ), ordered as (
-                insert into orders (id, customer, strategy, idempotency_key, traceparent)
-                select mine.order_id, new_order.customer, new_order.strategy, $2, new_order.traceparent
-                  from mine, new_order
-             ), lined as (
-                insert into order_lines (order_id, sku, quantity)
-                select mine.order_id, line.sku, line.quantity
-                  from mine, new_order, jsonb_to_recordset(new_order.lines) as line (sku text, quantity bigint)
-             )
-             select count(*) from mine",
-        )
-        .bind(request.scope)
-        .bind(&request.key)
-        .bind(fingerprint)
-        .bind(order_id)
-        .bind(claim_duration.as_secs_f64())
-        .bind(Json(order))
-        .bind(self.replica)
-        .fetch_one(&self.pool)
-        .await?;
-        Ok((inserted == 1).then_some(KeyClaim { order_id, attempt: 1, strategy, earlier_write: EarlierWrite::None }))
+    ) -> Result<Option<KeyClaim>, OrderError> {
+        let (order_id, strategy) = (Uuid::now_v7(), request.strategy);
+        let row = NewKey { order_id, fingerprint: fingerprint.to_owned(), claim_duration, request: request.clone() };
+        let claimed = self.new_keys.run(row).await?;
+        Ok(claimed.then_some(KeyClaim { order_id, attempt: 1, strategy, earlier_write: EarlierWrite::None }))
+    }
+
+    /// Whether the key of this request exists, at one moment during this call.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn knows_key(&self, request: &KeyedRequest) -> Result<bool, OrderError> {
+        self.known_keys.run(Key { scope: request.scope, key: request.key.clone() }).await
     }
 
     async fn claim_known_key(
@@ -162,59 +138,10 @@ impl Database {
 
     /// Records how an attempt ended; `false` if another attempt has taken the order over.
     ///
-    /// A capture does not need the row of the authorisation, which a crash of
-    /// Postgres may have lost (see `payments`): units are held only after the
-    /// provider authorised the payment.
-    ///
     /// # Errors
     /// The database failed; the order stays pending and is reconciled.
-    pub async fn complete(&self, claim: &KeyClaim, completion: &Completion) -> Result<bool, sqlx::Error> {
-        let recorded: i64 = sqlx::query_scalar(
-            "with end_of_key as (
-                select * from jsonb_to_record($3)
-                    as fields (state text, status_code smallint, content_type text, location text,
-                               seconds_until_due float8, seconds_to_arrive float8, unanswered boolean)
-             ), end_of_order as (
-                select * from jsonb_to_record($5) as fields (status text, reservation jsonb, failure text)
-             ), mine as (
-                update idempotency_keys k
-                   set state = e.state, status_code = e.status_code, content_type = e.content_type,
-                       location = e.location, body = $4,
-                       deadline = greatest(now() + make_interval(secs => e.seconds_until_due),
-                                           case when e.unanswered then now() else coalesce(k.unknown_since, now()) end
-                                           + make_interval(secs => e.seconds_to_arrive)),
-                       unknown_since = case when e.state <> 'unresolved' then null
-                                            when e.unanswered then now()
-                                            else coalesce(k.unknown_since, now()) end
-                  from end_of_key e
-                 where k.order_id = $1 and k.attempt = $2 and k.state = 'in_flight'
-                returning k.order_id
-             ), settled as (
-                update orders
-                   set status = e.status, reservation = coalesce(e.reservation, orders.reservation),
-                       failure = e.failure, updated_at = now(),
-                       review_at = (e.reservation ->> 'expires_at')::timestamptz
-                  from mine, end_of_order e where orders.id = mine.order_id
-             ), captured as (
-                insert into payments (order_id, state, settled_at)
-                select order_id, 'captured', now() from mine where $6 = 'captured'
-                on conflict (order_id) do update set state = excluded.state, settled_at = excluded.settled_at
-             ), voided as (
-                update payments set state = 'voided', settled_at = now()
-                  from mine
-                 where payments.order_id = mine.order_id and payments.state = 'authorised' and $6 = 'voided'
-             )
-             select count(*) from mine",
-        )
-        .bind(claim.order_id)
-        .bind(claim.attempt)
-        .bind(Json(completion.key_row()))
-        .bind(completion.answer().map(|answer| answer.body.as_slice()))
-        .bind(Json(completion.order_row()))
-        .bind(completion.payment_state())
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(recorded == 1)
+    pub async fn complete(&self, claim: &KeyClaim, completion: Completion) -> Result<bool, OrderError> {
+        self.completions.run(CompletedOrder::new(claim, completion)).await
     }
 
     /// Claims at most `limit` keys of pending orders whose claim is overdue, or whose last attempt left them unresolved;

@@ -4,17 +4,13 @@
 use std::{sync::Once, time::Duration};
 
 use contract::{ProblemCode, Strategy};
-use serde::Serialize;
 use sqlx::FromRow;
 use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
-use crate::{
-    domain::{
-        error::OrderError,
-        order::{OrderLine, OrderRequest, OrderStatus, Reservation},
-    },
-    store::orders::stored_strategy,
+use crate::domain::{
+    error::OrderError,
+    order::{OrderRequest, Reservation},
 };
 
 /// Fires when the first pending order is met that this version cannot read.
@@ -120,43 +116,13 @@ pub enum Completion {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-enum KeyState {
+pub(super) enum KeyState {
     InFlight,
     Free,
     Unresolved,
     Done,
-}
-
-/// A row of `orders`, with its lines, as it is created.
-#[derive(Serialize)]
-pub(super) struct NewOrderRow<'a> {
-    pub(super) customer: &'a str,
-    pub(super) strategy: Strategy,
-    pub(super) traceparent: Option<&'a str>,
-    pub(super) lines: &'a [OrderLine],
-}
-
-/// The columns of `idempotency_keys` that an attempt ends with, but for the body.
-#[derive(Serialize)]
-pub(super) struct CompletedKeyRow<'a> {
-    state: KeyState,
-    status_code: Option<u16>,
-    content_type: Option<&'a str>,
-    location: Option<&'a str>,
-    seconds_until_due: f64,
-    seconds_to_arrive: f64,
-    unanswered: bool,
-}
-
-/// The columns of `orders` that an attempt ends with.
-#[derive(Serialize)]
-pub(super) struct CompletedOrderRow<'a> {
-    status: OrderStatus,
-    reservation: Option<&'a Reservation>,
-    failure: Option<&'static str>,
 }
 
 #[derive(FromRow)]
@@ -183,6 +149,11 @@ pub(super) struct KeyRow {
     location: Option<String>,
     body: Option<Vec<u8>>,
     seconds_left: f64,
+}
+
+/// The strategy of a stored order.
+pub(super) fn stored_strategy(name: &str) -> Result<Strategy, OrderError> {
+    name.parse().map_err(|_| OrderError::Defect("a stored order has an unknown strategy"))
 }
 
 impl ClaimRow {
@@ -227,49 +198,5 @@ impl KeyRow {
             return Err(OrderError::Defect("a recorded answer is incomplete"));
         };
         Ok(BeginResult::Answered(Answer { status, content_type, location: self.location, body }))
-    }
-}
-
-impl Completion {
-    pub(super) fn answer(&self) -> Option<&Answer> {
-        match self {
-            Self::Held(_, answer) | Self::Refused(_, answer) => Some(answer),
-            Self::Failed(_) | Self::Unresolved { .. } => None,
-        }
-    }
-
-    pub(super) fn key_row(&self) -> CompletedKeyRow<'_> {
-        let (state, unanswered, pause, arrival) = match *self {
-            Self::Held(..) | Self::Refused(..) => (KeyState::Done, false, Duration::ZERO, Duration::ZERO),
-            Self::Failed(_) => (KeyState::Free, false, Duration::ZERO, Duration::ZERO),
-            Self::Unresolved { unanswered, pause, arrival } => (KeyState::Unresolved, unanswered, pause, arrival),
-        };
-        let answer = self.answer();
-        CompletedKeyRow {
-            state,
-            status_code: answer.map(|answer| answer.status),
-            content_type: answer.map(|answer| answer.content_type.as_str()),
-            location: answer.and_then(|answer| answer.location.as_deref()),
-            seconds_until_due: pause.as_secs_f64(),
-            seconds_to_arrive: arrival.as_secs_f64(),
-            unanswered,
-        }
-    }
-
-    pub(super) fn order_row(&self) -> CompletedOrderRow<'_> {
-        let (status, reservation, failure) = match self {
-            Self::Held(reservation, _) => (OrderStatus::Held, Some(reservation), None),
-            Self::Refused(code, _) | Self::Failed(code) => (OrderStatus::Failed, None, Some(*code)),
-            Self::Unresolved { .. } => (OrderStatus::Pending, None, None),
-        };
-        CompletedOrderRow { status, reservation, failure: failure.map(ProblemCode::as_str) }
-    }
-
-    pub(super) fn payment_state(&self) -> Option<&'static str> {
-        match self {
-            Self::Held(..) => Some("captured"),
-            Self::Refused(..) | Self::Failed(_) => Some("voided"),
-            Self::Unresolved { .. } => None,
-        }
     }
 }

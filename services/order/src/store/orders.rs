@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use contract::{ProblemCode, Strategy};
+use contract::ProblemCode;
 use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::{
         error::OrderError,
         order::{Order, OrderLine, OrderStatus, Reservation},
     },
-    store::database::Database,
+    store::{database::Database, key_records::stored_strategy},
 };
 
 #[derive(FromRow)]
@@ -37,10 +37,6 @@ impl OrderRow {
             reservation: reservation.map(|Json(reservation)| reservation),
         })
     }
-}
-
-pub(super) fn stored_strategy(name: &str) -> Result<Strategy, OrderError> {
-    name.parse().map_err(|_| OrderError::Defect("a stored order has an unknown strategy"))
 }
 
 impl Database {

@@ -160,7 +160,7 @@ async fn an_attempt_whose_key_was_taken_over_records_nothing() {
     let placed = stack.place("k", "chair", 1).await;
     assert_eq!(placed.status, 201, "{}", placed.body);
 
-    let recorded = db.complete(&slow, &Completion::Failed(ProblemCode::LockTimeout)).await.expect("complete");
+    let recorded = db.complete(&slow, Completion::Failed(ProblemCode::LockTimeout)).await.expect("complete");
 
     assert!(!recorded);
     assert_eq!(stack.order_status("k").await, "held");

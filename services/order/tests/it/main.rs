@@ -26,6 +26,8 @@ mod process;
 mod reconciliation;
 mod replica_gone;
 mod requests;
+mod shared_statements;
 mod slow_payments;
+mod sold_out;
 mod stack;
 mod traces;

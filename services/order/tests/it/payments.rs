@@ -50,7 +50,7 @@ async fn a_retry_after_a_voided_payment_is_authorised_and_captured_anew() {
         strategy: Strategy::RedlockFenced,
         traceparent: None,
     };
-    let placed = placement.place(request).await;
+    let placed = placement.place(request, ()).await;
 
     assert!(matches!(placed, PlacementResult::Final(ref answer, _) if answer.status == 201), "{placed:?}");
     eventually("captured", async || stack.payments().await == ["captured"]).await;

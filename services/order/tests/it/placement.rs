@@ -171,7 +171,7 @@ async fn a_panic_while_an_order_is_placed_is_an_internal_error_and_the_order_is_
     let strategy = Strategy::RedlockFenced;
     let request = KeyedRequest { scope: "place-order", key: "k".to_owned(), order, strategy, traceparent: None };
 
-    let placed = placement.place(request).await;
+    let placed = placement.place(request, ()).await;
 
     assert!(matches!(placed, PlacementResult::Retryable(OrderError::Defect(_), _)), "{placed:?}");
     assert_eq!(stack.order_status("k").await, "pending");
