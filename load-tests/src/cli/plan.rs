@@ -135,6 +135,7 @@ impl CostArgs {
         Cost {
             strategies,
             lasting,
+            connections: self.connections,
             runs,
             stack_config: self.stack_config.stack_config(),
             seed,

@@ -159,19 +159,19 @@ struct Received {
 }
 
 /// The more informative of two answers to the same order. Two successes with different bodies become a success
-/// without an order id, which the audit reports. A sold-out answer need not be stored, so the order may be accepted as well.
+/// without an order id, which the audit reports. A sold-out answer need not be stored: another one may differ from it, and
+/// the order may be accepted as well.
 fn more_informative(first: Received, second: Received) -> Answer {
-    let is_final = |answer: &Answer| matches!(answer.outcome(), Outcome::Accepted | Outcome::SoldOut);
-    match (first.answer.outcome(), second.answer.outcome()) {
-        (Outcome::Accepted, Outcome::SoldOut) => return first.answer,
-        (Outcome::SoldOut, Outcome::Accepted) => return second.answer,
-        _ => {}
-    }
-    match (is_final(&first.answer), is_final(&second.answer)) {
-        (true, true) if first.body != second.body => Answer { order_id: None, status: Some(201), ..first.answer },
-        (false, true) => second.answer,
-        (false, false) if leaves_outcome_unknown(&second.answer) => second.answer,
-        (true, _) | (false, false) => first.answer,
+    let differ = first.body != second.body;
+    let (first, second) = (first.answer, second.answer);
+    match (first.outcome(), second.outcome()) {
+        (Outcome::Accepted, Outcome::Accepted) if differ => Answer { order_id: None, ..first },
+        (Outcome::Accepted, _) => first,
+        (_, Outcome::Accepted) => second,
+        (Outcome::SoldOut, _) => first,
+        (_, Outcome::SoldOut) => second,
+        _ if leaves_outcome_unknown(&second) => second,
+        _ => first,
     }
 }
 
@@ -247,5 +247,9 @@ mod tests {
         assert_eq!(more_informative(yes(1), yes(1)).order_id, yes(1).answer.order_id);
         assert_eq!(more_informative(busy, yes(1)).order_id, yes(1).answer.order_id);
         assert_eq!(more_informative(yes(1), yes(2)).order_id, None);
+        let no =
+            |body: &str| Received { answer: answer(409, "out_of_stock"), retry_after: None, body: body.to_owned() };
+        assert_eq!(more_informative(no("one"), yes(1)).order_id, yes(1).answer.order_id);
+        assert_eq!(more_informative(no("one"), no("another")).outcome(), Outcome::SoldOut);
     }
 }

@@ -19,6 +19,8 @@ async fn every_column_is_measured_and_no_order_is_refused() {
         "1",
         "--runs",
         "1",
+        "--connections",
+        "64",
         "--redis-nodes",
         "1",
         "--report",
@@ -31,8 +33,14 @@ async fn every_column_is_measured_and_no_order_is_refused() {
     let text = std::fs::read_to_string(folder.path().join("cost.md")).expect("cost.md");
     let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| atomic |")).collect();
     let cells: Vec<_> = rows.iter().flat_map(|row| row.split(" | ").skip(1)).collect();
-    assert_eq!((rows.len(), cells.len()), (2, 7), "{text}");
+    let (measured, accounts): (Vec<_>, Vec<_>) = cells.iter().copied().partition(|cell: &&str| cell.contains("/s"));
+    // Seven points and one that is sold out; the account of four points, eight columns each.
+    assert_eq!((rows.len(), measured.len(), accounts.len()), (3 + 4, 8, 4 * 8), "{text}");
     assert!(!text.contains("not placed"), "{text}");
+    let overload = std::fs::read_to_string(folder.path().join("overload.md")).expect("overload.md");
+    let loads = overload.lines().filter(|line| line.starts_with("| ") && !line.contains("connections")).count();
+    assert_eq!(loads, 4, "1, 16, 64 and 64 again: {overload}");
+    assert!(folder.path().join("overload.svg").exists());
     // A slow machine may not answer every order within the second.
     let rates = cells.iter().filter_map(|cell| cell.split_once("/s, ")).map(|(rate, _)| rate.parse::<u64>());
     assert!(rates.map(|rate| rate.expect("a number")).sum::<u64>() > 0, "{text}");

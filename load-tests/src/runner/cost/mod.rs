@@ -40,6 +40,8 @@ pub struct Cost {
     pub strategies: Vec<Strategy>,
     /// Duration of each measurement, without the warm-up.
     pub lasting: Duration,
+    /// The largest load of the overload curve.
+    pub connections: u64,
     /// How often each point is measured.
     pub runs: usize,
     /// The stack.
@@ -100,7 +102,7 @@ impl Cost {
         let Some(&strategy) = chosen.or(self.strategies.first()) else { return Ok(None) };
         let environment = Environment::own_stack(stack, &self.folder).await?;
         let mut curve = Vec::new();
-        for (number, connections) in overload::LOADS.into_iter().enumerate() {
+        for (number, connections) in overload::loads(self.connections).enumerate() {
             if interrupt.by().is_some() {
                 return Ok(None);
             }

@@ -18,11 +18,16 @@ use crate::workload::operation::Operation;
 use crate::workload::outcome::Outcome;
 
 /// The numbers of customers, each with a connection of its own; the last load shows what the rush left behind.
-pub(super) const LOADS: [u64; 10] = [1, 16, 64, 256, 512, 800, 1_600, 3_200, 5_000, 64];
+const LOADS: [u64; 10] = [1, 16, 64, 256, 512, 800, 1_600, 3_200, 5_000, 64];
 const ACCEPTED: &str = "#2f6f4f";
 
 /// More orders per second than a machine answers, refusals included.
 const MOST_ORDERS_PER_SECOND: u64 = 20_000;
+
+/// The loads up to the largest one, and the last.
+pub(super) fn loads(largest: u64) -> impl Iterator<Item = u64> {
+    LOADS.into_iter().filter(move |load| *load <= largest)
+}
 
 /// More orders than can be answered, all for one SKU, and a unit in stock for each.
 pub(super) fn load(connections: u64, lasting: Duration) -> Load {
