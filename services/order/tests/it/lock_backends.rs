@@ -61,6 +61,7 @@ async fn is_fenced_by(stack: &Stack, held_replies: &[Reply], source: &str) {
         .await
         .expect("a SKU");
     assert_eq!(bound, source);
+    stack.put_stock("chair", i64::try_from(UNITS).expect("few") + 1).await;
     stack.place("another", "chair", 1).await.is(409, "token_source_mismatch");
 }
 
