@@ -6,7 +6,7 @@
 //! that is read-only close the connection, and every connection that was made before is replaced when it is next needed.
 //!
 //! Invariant: a connection whose last statement has no answer is never handed on.
-//! Absence: no statement is repeated, and nothing is logged about an outage; the caller does so.
+//! Absence: no statement without an answer is repeated, and nothing is logged about an outage; the caller does so.
 
 mod executor;
 mod health;
@@ -14,8 +14,10 @@ mod migration;
 mod pool;
 mod sessions;
 mod settings;
+mod shared;
 
 pub use migration::{MigrationError, Session, migrate};
 pub use pool::Pool;
 pub use sessions::{SessionError, require_own_sessions};
 pub use settings::PoolSettings;
+pub use shared::{Shared, SharedError, Statement};

@@ -2,6 +2,7 @@
 //! request before its handler does.
 
 pub mod auth;
+mod backlog;
 pub(crate) mod body;
 pub mod deadline;
 pub mod docs;

@@ -1,6 +1,6 @@
 //! Why stock was not read or changed. Absence: no HTTP; `http/problem.rs` gives each error its status.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use contract::{ProblemCode, ReservationStatus, Sku, Strategy};
 use fenced_lock::LockError;
@@ -126,13 +126,13 @@ pub enum StockError {
     },
     /// Postgres did not answer in time, or cannot be reached.
     #[error("postgres is unavailable")]
-    PostgresUnavailable(#[source] sqlx::Error),
+    PostgresUnavailable(#[source] Arc<sqlx::Error>),
     /// A defect: the lock library was called with arguments that it refuses.
     #[error("the lock library refused the call")]
     UnexpectedLockError(#[source] LockError),
     /// A defect: Postgres refused a statement for a reason that is no rule of stock.
     #[error("postgres refused the statement")]
-    UnexpectedPostgresError(#[source] sqlx::Error),
+    UnexpectedPostgresError(#[source] Arc<sqlx::Error>),
     /// A defect: the task of a write panicked. The write may have been sent.
     #[error("the task of a write did not end normally")]
     WriteTaskFailed(#[source] tokio::task::JoinError),

@@ -115,7 +115,7 @@ pub async fn claim(
         }
     }
     let db = state.db.clone();
-    let snapshots = state.run_write(async move { db.claim(&tokens, source).await }).await?;
+    let snapshots = state.run_write(async move { db.claim(tokens, source).await }).await?;
     Ok(Body(Snapshots { snapshots }))
 }
 

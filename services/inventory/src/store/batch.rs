@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use contract::TokenSource;
+use contract::Sku;
 use serde::Serialize;
 use sqlx::types::Json;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     domain::{
-        allocation::{Allocation, Batch, StockWrite},
+        allocation::{Allocation, Batch, BatchOrder, ServedOrder, StockWrite},
         error::{ProtocolStep, StockError},
         stock::Reservation,
     },
-    store::{protocol::NewReservation, sql_error, stock_db::StockDb},
+    store::{protocol::NewReservation, shared_writes::FencedWrite, sql_error, stock_db::StockDb},
 };
 
 /// Each attempt leaves out the orders that turned out to have a reservation. Only repeated requests for the same
@@ -29,7 +30,8 @@ struct StockRow<'a> {
 }
 
 impl StockDb {
-    /// Sets units aside for all these orders. The results are in the order of the batch's orders.
+    /// Sets units aside for all these orders, together with other writes unless somebody has locked a row of this one. The
+    /// results are in the order of the batch's orders.
     ///
     /// # Errors
     /// Nothing was written.
@@ -37,13 +39,20 @@ impl StockDb {
         let orders: Vec<_> = batch.orders.iter().map(|order| order.order_id).collect();
         let mut reserved = Vec::new();
         for _ in 0..MAX_ATTEMPTS {
-            let allocation =
+            let Allocation { served, refused, stock } =
                 batch.allocate(|order| reserved.iter().any(|stored: &Reservation| stored.order_id == order));
-            let places = self.skus.places(allocation.stock.keys()).await?;
-            let written = self.write_batch(batch, &allocation).await;
-            drop(places);
-            match written {
-                Ok(()) => return self.results_of(batch, allocation, &orders).await,
+            let write = batch.write(served, stock)?;
+            match self.write_batch(&write).await? {
+                Ok(hold_ends) => {
+                    let written = write.reservations.into_iter().map(|written| written.held_until(hold_ends));
+                    reserved.extend(written.collect::<Result<Vec<_>, _>>()?);
+                    if !refused.is_empty() {
+                        // An order that is out of stock now may have got its units by an earlier write.
+                        let refused: Vec<_> = refused.iter().map(|(order, _)| *order).collect();
+                        reserved.extend(self.reservations_of_orders(&refused).await?);
+                    }
+                    return Ok(results_of(batch, reserved, refused));
+                }
                 Err(error) if sql_error::is_duplicate_order(&error) => {
                     reserved = self.reservations_of_orders(&orders).await?;
                 }
@@ -56,47 +65,26 @@ impl StockDb {
         Err(StockError::BatchOverlaps)
     }
 
-    async fn write_batch(&self, batch: &Batch, allocation: &Allocation) -> Result<(), sqlx::Error> {
-        if allocation.served.is_empty() {
-            return Ok(());
+    /// When the holds end. The inner error is that of the statement.
+    async fn write_batch(&self, write: &FencedWrite) -> Result<Result<OffsetDateTime, sqlx::Error>, StockError> {
+        if write.reservations.is_empty() {
+            return Ok(Ok(OffsetDateTime::UNIX_EPOCH)); // of no hold
         }
-        let stock = allocation.stock.iter().map(|(sku, write)| StockRow { sku: sku.as_str(), write: *write });
-        let reservations = allocation.served.iter().map(|order| NewReservation {
-            id: Uuid::now_v7(),
-            order_id: order.order_id,
-            fingerprint: &order.fingerprint,
-            lines: order.lines.iter().collect(),
-        });
-        let written = sqlx::query("select reserve_batch($1, $2, $3, $4, $5)")
-            .bind(batch.strategy.name())
-            .bind(batch.strategy.token_source().map(TokenSource::name))
-            .bind(batch.hold_seconds)
+        let together = self.fenced_writes.run(write.clone()).await;
+        if let Some(hold_ends) = sql_error::served_together(together)? {
+            return Ok(Ok(hold_ends));
+        }
+        let _places = self.skus.places(write.stock.keys()).await?;
+        let stock = write.stock.iter().map(|(sku, write)| StockRow { sku: sku.as_str(), write: *write });
+        let written = sqlx::query_scalar("select reserve_batch($1, $2, $3, $4, $5)")
+            .bind(write.strategy.name())
+            .bind(write.source.name())
+            .bind(write.hold_seconds)
             .bind(Json(stock.collect::<Vec<_>>()))
-            .bind(Json(reservations.collect::<Vec<_>>()))
-            .execute(&self.pool)
+            .bind(Json(&write.reservations))
+            .fetch_one(&self.pool)
             .await;
-        written.map(drop)
-    }
-
-    /// The result of each order: its reservation, or the reason of its refusal.
-    async fn results_of(
-        &self,
-        batch: &Batch,
-        allocation: Allocation,
-        orders: &[Uuid],
-    ) -> Result<Vec<Result<Reservation, StockError>>, StockError> {
-        let stored = self.reservations_of_orders(orders).await?.into_iter();
-        let mut stored: BTreeMap<_, _> = stored.map(|stored| (stored.order_id, stored)).collect();
-        let mut refused: BTreeMap<_, _> = allocation.refused.into_iter().collect();
-        let results = batch.orders.iter().map(|order| {
-            let order_id = order.order_id;
-            match stored.remove(&order_id) {
-                Some(stored) if stored.fingerprint == order.fingerprint() => Ok(stored),
-                Some(_) => Err(StockError::OrderAlreadyReserved { order_id }),
-                None => Err(refused.remove(&order_id).unwrap_or(StockError::UnknownReservation)),
-            }
-        });
-        Ok(results.collect())
+        Ok(written)
     }
 
     /// A refused batch may be the second copy of one that succeeded. Then all its orders were written with exactly
@@ -110,13 +98,41 @@ impl StockDb {
         let StockError::StaleToken { .. } = &refused else { return Err(refused) };
         let stored = self.reservations_of_orders(orders).await?;
         if stored.len() == orders.len() && stored.iter().all(|stored| has_tokens_of(batch, stored)) {
-            return self.results_of(batch, Allocation::default(), orders).await;
+            return Ok(results_of(batch, stored, Vec::new()));
         }
         for order in orders {
             refused = self.record_refusal(refused, Some(*order)).await;
         }
         Err(refused)
     }
+}
+
+impl Batch {
+    fn write(&self, served: Vec<ServedOrder>, stock: BTreeMap<Sku, StockWrite>) -> Result<FencedWrite, StockError> {
+        let source = self.strategy.token_source().ok_or(StockError::Defect("a batch without tokens"))?;
+        let reservations = served.into_iter().map(|order| {
+            let ServedOrder { order_id, fingerprint, lines } = order;
+            NewReservation { id: Uuid::now_v7(), order_id, fingerprint, lines }
+        });
+        let (strategy, hold_seconds) = (self.strategy, self.hold_seconds);
+        Ok(FencedWrite { strategy, source, hold_seconds, stock, reservations: reservations.collect() })
+    }
+}
+
+/// The result of each order: its reservation, or the reason of its refusal.
+fn results_of(
+    batch: &Batch,
+    reserved: Vec<Reservation>,
+    refused: Vec<(Uuid, StockError)>,
+) -> Vec<Result<Reservation, StockError>> {
+    let mut reserved: BTreeMap<_, _> = reserved.into_iter().map(|stored| (stored.order_id, stored)).collect();
+    let mut refused: BTreeMap<_, _> = refused.into_iter().collect();
+    let result = |order: &BatchOrder| match reserved.remove(&order.order_id) {
+        Some(stored) if stored.fingerprint == order.fingerprint() => Ok(stored),
+        Some(_) => Err(StockError::OrderAlreadyReserved { order_id: order.order_id }),
+        None => Err(refused.remove(&order.order_id).unwrap_or(StockError::UnknownReservation)),
+    };
+    batch.orders.iter().map(result).collect()
 }
 
 fn has_tokens_of(batch: &Batch, stored: &Reservation) -> bool {

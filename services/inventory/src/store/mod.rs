@@ -6,6 +6,8 @@ mod batch;
 mod connect;
 mod maintenance;
 mod protocol;
+mod shared_claims;
+mod shared_writes;
 mod sku_connections;
 mod sql_error;
 mod stock_db;

@@ -3,27 +3,47 @@
 
 use std::collections::BTreeMap;
 
-use contract::{Sku, TokenSource};
+use contract::{ReservationStatus, Sku, TokenSource, WriteCheck};
 use serde::Serialize;
 use sqlx::types::Json;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     domain::{
+        allocation::StockWrite,
         error::{ProtocolStep, StockError},
-        stock::{Reservation, ReserveLine, ReserveRequest, StockSnapshot},
+        stock::{Reservation, ReservationLine, ReserveLine, ReserveRequest, StockSnapshot},
     },
-    store::{sql_error, stock_db::StockDb},
+    store::{shared_claims::TokenClaim, shared_writes::FencedWrite, sql_error, stock_db::StockDb},
 };
 
 /// A reservation to be written: the parameter of `reserve` and `reserve_batch`, in SQL the row type
 /// `new_reservation`.
-#[derive(Debug, Serialize)]
-pub(super) struct NewReservation<'a> {
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct NewReservation {
     pub(super) id: Uuid,
     pub(super) order_id: Uuid,
-    pub(super) fingerprint: &'a str,
-    pub(super) lines: Vec<&'a ReserveLine>,
+    pub(super) fingerprint: String,
+    pub(super) lines: Vec<ReserveLine>,
+}
+
+impl NewReservation {
+    /// The reservation, once it was written.
+    pub(super) fn held_until(self, hold_ends: OffsetDateTime) -> Result<Reservation, StockError> {
+        let lines = self.lines.into_iter().map(|line| {
+            let ReserveLine { sku, quantity, fencing_token, .. } = line;
+            Ok(ReservationLine { sku: sku.parsed(|| "/lines".to_owned())?, quantity, fencing_token })
+        });
+        Ok(Reservation {
+            reservation_id: self.id,
+            order_id: self.order_id,
+            status: ReservationStatus::Held,
+            expires_at: hold_ends,
+            lines: lines.collect::<Result<_, _>>()?,
+            fingerprint: self.fingerprint,
+        })
+    }
 }
 
 macro_rules! select_reservation {
@@ -40,10 +60,23 @@ macro_rules! select_reservation {
 }
 
 impl StockDb {
-    /// Registers the tokens, all or none, and reads what they protect. `tokens` are claimed in SKU order.
+    /// Registers the tokens, all or none, and reads what they protect. `tokens` are claimed in SKU order; together with
+    /// other claims, unless somebody has locked a row of this one.
     ///
     /// One statement, so one transaction and one round trip: it is committed when this returns.
     pub async fn claim(
+        &self,
+        tokens: BTreeMap<Sku, i64>,
+        source: TokenSource,
+    ) -> Result<Vec<StockSnapshot>, StockError> {
+        let together = self.claims.run(TokenClaim { tokens: tokens.clone(), source }).await;
+        match sql_error::served_together(together)? {
+            Some(snapshots) => Ok(snapshots),
+            None => self.claim_alone(&tokens, source).await,
+        }
+    }
+
+    async fn claim_alone(
         &self,
         tokens: &BTreeMap<Sku, i64>,
         source: TokenSource,
@@ -63,27 +96,43 @@ impl StockDb {
         }
     }
 
-    /// Sets units aside for an order. A write that arrives twice returns what the first one wrote.
+    /// Sets units aside for an order; together with other writes, if the strategy is fenced and nobody has locked a row of
+    /// this one. A write that arrives twice returns what the first one wrote.
     pub async fn reserve(&self, request: &ReserveRequest) -> Result<Reservation, StockError> {
-        let (strategy, order_id, fingerprint) = (request.strategy, request.order_id, request.fingerprint());
+        let (order_id, fingerprint) = (request.order_id, request.fingerprint());
+        let lines = request.lines.values().cloned().collect();
+        let reservation = NewReservation { id: Uuid::now_v7(), order_id, fingerprint: fingerprint.clone(), lines };
+        if let Some(write) = fenced_write(request, &reservation) {
+            let together = self.fenced_writes.run(write).await;
+            if let Some(hold_ends) = sql_error::served_together(together)? {
+                return reservation.held_until(hold_ends);
+            }
+        }
         let places = self.skus.places(request.lines.keys()).await?;
-        let id = Uuid::now_v7();
-        let lines = request.lines.values().collect();
-        let written = sqlx::query("select reserve($1, $2, $3, $4, $5)")
-            .bind(strategy.name())
-            .bind(strategy.check().name())
-            .bind(strategy.token_source().map(TokenSource::name))
-            .bind(request.hold_seconds)
-            .bind(Json(NewReservation { id, order_id, fingerprint: &fingerprint, lines }))
-            .execute(&self.pool)
-            .await;
+        let written = self.reserve_alone(request, &reservation).await;
         drop(places);
         let refused = match written {
-            Ok(_) => return self.reservation(id).await,
+            Ok(hold_ends) => return reservation.held_until(hold_ends),
             Err(error) if sql_error::is_duplicate_order(&error) => StockError::OrderAlreadyReserved { order_id },
             Err(error) => sql_error::from_db_error(error, ProtocolStep::Write),
         };
         self.find_first_write(order_id, &fingerprint, refused).await
+    }
+
+    async fn reserve_alone(
+        &self,
+        request: &ReserveRequest,
+        reservation: &NewReservation,
+    ) -> Result<OffsetDateTime, sqlx::Error> {
+        let strategy = request.strategy;
+        sqlx::query_scalar("select reserve($1, $2, $3, $4, $5)")
+            .bind(strategy.name())
+            .bind(strategy.check().name())
+            .bind(strategy.token_source().map(TokenSource::name))
+            .bind(request.hold_seconds)
+            .bind(Json(reservation))
+            .fetch_one(&self.pool)
+            .await
     }
 
     /// A refused write may be the second copy of one that succeeded: then the answer is the stored reservation.
@@ -144,4 +193,17 @@ impl StockDb {
         let read = sqlx::query_as(select_reservation!("order_id = any($1)")).bind(orders);
         read.fetch_all(&self.pool).await.map_err(sql_error::from_read_error)
     }
+}
+
+/// The write that can be made together with others; `None` under a strategy without a fence, and for an order that is out
+/// of stock, which is refused alone.
+fn fenced_write(request: &ReserveRequest, reservation: &NewReservation) -> Option<FencedWrite> {
+    let ReserveRequest { strategy, hold_seconds, .. } = *request;
+    let source = strategy.token_source().filter(|_| strategy.check() == WriteCheck::Fenced)?;
+    let stock = request.lines.iter().map(|(sku, line)| {
+        let available = line.observed_available?.checked_sub(line.quantity).filter(|left| *left >= 0)?;
+        Some((sku.clone(), StockWrite { fencing_token: line.fencing_token?, available }))
+    });
+    let reservations = vec![reservation.clone()];
+    Some(FencedWrite { strategy, source, hold_seconds, stock: stock.collect::<Option<_>>()?, reservations })
 }

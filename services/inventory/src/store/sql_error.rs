@@ -1,8 +1,11 @@
 //! What an error of Postgres means. Recognised by SQLSTATE (the `HF…` codes of `0002_protocol.sql`), by the name of
 //! a constraint, and by the JSON in a refusal's `detail`; never by a message.
 
+use std::sync::Arc;
+
 use contract::Sku;
 use failure_kind::FailureKind;
+use postgres_pool::SharedError;
 use serde::{Deserialize, de::DeserializeOwned};
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
 
@@ -97,9 +100,22 @@ fn detail<T: DeserializeOwned>(database: &dyn DatabaseError) -> Option<T> {
     serde_json::from_str(detail).ok()
 }
 
+/// What a shared statement did with a request; `None` also if it was refused together with others. Then it is made alone,
+/// and that tells why.
+pub(super) fn served_together<T>(result: Result<Option<T>, SharedError>) -> Result<Option<T>, StockError> {
+    match result {
+        Ok(served) => Ok(served),
+        Err(SharedError::Refused(_)) => Ok(None),
+        Err(SharedError::Failed(error)) => Err(from_read_error(error)),
+        Err(SharedError::Overloaded) => Err(StockError::Overloaded),
+        Err(SharedError::Ended) => Err(StockError::Defect("a shared statement ended without a result")),
+    }
+}
+
 /// The meaning of an error of a statement that no rule can refuse: an outage, where a retry may help; anything else is
 /// a defect.
-pub(super) fn from_read_error(error: sqlx::Error) -> StockError {
+pub(super) fn from_read_error(error: impl Into<Arc<sqlx::Error>>) -> StockError {
+    let error = error.into();
     if FailureKind::of_postgres(&error).is_outage() {
         StockError::PostgresUnavailable(error)
     } else {

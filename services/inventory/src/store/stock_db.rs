@@ -1,12 +1,14 @@
 //! The connection pool of the service's own database.
 
 use contract::Sku;
-use postgres_pool::Pool;
+use postgres_pool::{Pool, Shared};
 
 use crate::{
     domain::{error::StockError, stock::StockSnapshot},
     store::{
         connect::{ConnectError, Database, connect},
+        shared_claims::ClaimTokens,
+        shared_writes::WriteFenced,
         sku_connections::SkuConnections,
         sql_error,
     },
@@ -17,6 +19,8 @@ use crate::{
 pub struct StockDb {
     pub(super) pool: Pool,
     pub(super) skus: SkuConnections,
+    pub(super) claims: Shared<ClaimTokens>,
+    pub(super) fenced_writes: Shared<WriteFenced>,
 }
 
 impl StockDb {
@@ -25,7 +29,10 @@ impl StockDb {
     /// # Errors
     /// Postgres is unavailable, or the database is not one of this service.
     pub async fn connect(database: &Database) -> Result<Self, ConnectError> {
-        Ok(Self { pool: connect(database).await?, skus: SkuConnections::of(database.pool) })
+        let pool = connect(database).await?;
+        let claims = Shared::new(ClaimTokens { pool: pool.clone() });
+        let fenced_writes = Shared::new(WriteFenced { pool: pool.clone() });
+        Ok(Self { pool, skus: SkuConnections::of(database.pool), claims, fenced_writes })
     }
 
     /// How many connections are open, and how many of them are idle.

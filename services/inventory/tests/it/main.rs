@@ -11,6 +11,7 @@ mod problems;
 mod protocol;
 mod reservations;
 mod service;
+mod shared_statements;
 mod sku_order;
 mod stock;
 mod stock_lock;

@@ -35,9 +35,9 @@ async fn one_of_each() -> Vec<StockError> {
         StockError::LockQuorumUnavailable(LockError::NoTokens { backend: "off" }),
         StockError::Overloaded,
         StockError::SkuBusy { sku: sku(), waited: Duration::from_secs(1) },
-        StockError::PostgresUnavailable(sqlx::Error::PoolTimedOut),
+        StockError::PostgresUnavailable(sqlx::Error::PoolTimedOut.into()),
         StockError::UnexpectedLockError(LockError::NoTokens { backend: "off" }),
-        StockError::UnexpectedPostgresError(sqlx::Error::RowNotFound),
+        StockError::UnexpectedPostgresError(sqlx::Error::RowNotFound.into()),
         StockError::WriteTaskFailed(panicked),
         StockError::Defect("a defect"),
     ]

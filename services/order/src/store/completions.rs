@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use postgres_pool::Pool;
+use postgres_pool::{Pool, Statement};
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::{
     domain::order::{OrderStatus, Reservation},
-    store::{
-        key_records::{Answer, Completion, KeyClaim, KeyState},
-        shared_statement::Statement,
-    },
+    store::key_records::{Answer, Completion, KeyClaim, KeyState},
 };
 
 /// The columns that an attempt ends with.

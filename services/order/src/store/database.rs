@@ -4,13 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use failure_kind::FailureKind;
-use postgres_pool::{MigrationError, Pool, PoolSettings};
+use postgres_pool::{MigrationError, Pool, PoolSettings, Shared, SharedError};
 use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
 use crate::{
     domain::error::OrderError,
-    store::{completions::Complete, known_keys::FindKeys, new_keys::ClaimNewKeys, shared_statement::Shared},
+    store::{completions::Complete, known_keys::FindKeys, new_keys::ClaimNewKeys},
 };
 
 /// The server's limit for a statement of this service.
@@ -78,5 +78,17 @@ impl Database {
 impl From<sqlx::Error> for OrderError {
     fn from(error: sqlx::Error) -> Self {
         Self::of_database(FailureKind::of_postgres(&error), Arc::new(error))
+    }
+}
+
+impl From<SharedError> for OrderError {
+    fn from(error: SharedError) -> Self {
+        match error {
+            SharedError::Overloaded => Self::Overloaded,
+            SharedError::Refused(error) | SharedError::Failed(error) => {
+                Self::of_database(FailureKind::of_postgres(&error), error)
+            }
+            SharedError::Ended => Self::Defect("a shared statement ended without a result"),
+        }
     }
 }

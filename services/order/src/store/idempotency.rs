@@ -70,7 +70,7 @@ impl Database {
     /// # Errors
     /// The database failed.
     pub async fn knows_key(&self, request: &KeyedRequest) -> Result<bool, OrderError> {
-        self.known_keys.run(Key { scope: request.scope, key: request.key.clone() }).await
+        Ok(self.known_keys.run(Key { scope: request.scope, key: request.key.clone() }).await?)
     }
 
     async fn claim_known_key(
@@ -141,7 +141,7 @@ impl Database {
     /// # Errors
     /// The database failed; the order stays pending and is reconciled.
     pub async fn complete(&self, claim: &KeyClaim, completion: Completion) -> Result<bool, OrderError> {
-        self.completions.run(CompletedOrder::new(claim, completion)).await
+        Ok(self.completions.run(CompletedOrder::new(claim, completion)).await?)
     }
 
     /// Claims at most `limit` keys of pending orders whose claim is overdue, or whose last attempt left them unresolved;

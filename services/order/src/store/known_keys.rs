@@ -1,8 +1,6 @@
 //! Tells which idempotency keys exist, for several callers in one statement.
 
-use postgres_pool::Pool;
-
-use crate::store::shared_statement::Statement;
+use postgres_pool::{Pool, Statement};
 
 /// A key, with its scope.
 #[derive(Debug)]

@@ -12,5 +12,4 @@ mod new_keys;
 pub mod orders;
 pub mod payments;
 pub mod replicas;
-mod shared_statement;
 pub mod slow_payments;

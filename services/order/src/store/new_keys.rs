@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use postgres_pool::Pool;
+use postgres_pool::{Pool, Statement};
 use uuid::Uuid;
 
-use crate::store::{key_records::KeyedRequest, shared_statement::Statement};
+use crate::store::key_records::KeyedRequest;
 
 /// A key that is claimed if it does not exist, and the order that is created with it.
 #[derive(Debug)]

@@ -5,11 +5,14 @@
 //! the order its state (`idempotency`, `orders`): captured if and only if the
 //! units are the order's. Only what such a statement could not see yet is settled here.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use contract::Sku;
 use futures_util::future::join_all;
-use postgres_pool::{Pool, PoolSettings};
+use postgres_pool::{Pool, PoolSettings, Shared, SharedError, Statement};
 use sqlx::FromRow;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
@@ -22,17 +25,55 @@ use crate::store::{
 /// Authorises payments. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PaymentProvider {
-    pool: Pool,
+    authorisations: Shared<Authorise>,
     latency: Duration,
     limit: Duration,
     /// What the lab adds to the latency.
     pub slow: SlowPayments,
 }
 
+/// Records that authorisations have begun, those of one attempt in each row; the result is how long ago each order's began.
+/// An order that is paid for is left out.
+#[derive(Debug, Clone)]
+struct Authorise {
+    pool: Pool,
+}
+
 #[derive(FromRow)]
 struct AuthorisationRow {
     order_id: Uuid,
     age_seconds: f64,
+}
+
+impl Statement for Authorise {
+    type Row = Vec<Uuid>;
+    type Result = Vec<(Uuid, Duration)>;
+    const NAME: &'static str = "authorisations of payments";
+
+    async fn execute(&self, rows: &[Vec<Uuid>]) -> Result<Vec<Self::Result>, sqlx::Error> {
+        // In one order, each once: two statements with the same orders cannot deadlock, nor one with itself.
+        let orders: BTreeSet<_> = rows.iter().flatten().copied().collect();
+        let begun: Vec<AuthorisationRow> = sqlx::query_as(
+            "insert into payments (order_id, state) select order_id, 'authorised' from unnest($1::uuid[]) as of (order_id)
+             on conflict (order_id) do update
+                set state = 'authorised', settled_at = null,
+                    authorised_at = case payments.state when 'voided' then now() else payments.authorised_at end
+              where payments.state in ('voided', 'authorised')
+             returning order_id, extract(epoch from now() - authorised_at)::float8 as age_seconds",
+        )
+        .bind(orders.into_iter().collect::<Vec<_>>())
+        .fetch_all(&self.pool)
+        .await?;
+        let ages: HashMap<_, _> = begun.into_iter().map(|row| (row.order_id, row.age())).collect();
+        let of = |orders: &Vec<Uuid>| orders.iter().filter_map(|order| Some((*order, *ages.get(order)?))).collect();
+        Ok(rows.iter().map(of).collect())
+    }
+}
+
+impl AuthorisationRow {
+    fn age(&self) -> Duration {
+        Duration::try_from_secs_f64(self.age_seconds).unwrap_or_default()
+    }
 }
 
 impl PaymentProvider {
@@ -51,7 +92,8 @@ impl PaymentProvider {
             statement_timeout: STATEMENT_TIMEOUT,
             options: &[("synchronous_commit", "off")],
         };
-        Ok(Self { pool: pool.pool(database_url)?, latency, limit, slow: SlowPayments::default() })
+        let authorisations = Shared::new(Authorise { pool: pool.pool(database_url)? });
+        Ok(Self { authorisations, latency, limit, slow: SlowPayments::default() })
     }
 
     /// How long an order waits for the authorisation of its payment.
@@ -69,21 +111,10 @@ impl PaymentProvider {
     ///
     /// # Errors
     /// The authorisations were not recorded; no customer is charged.
-    pub async fn authorise(&self, orders: &[Uuid], skus: &[Sku]) -> Result<Vec<Uuid>, sqlx::Error> {
+    pub async fn authorise(&self, orders: &[Uuid], skus: &[Sku]) -> Result<Vec<Uuid>, SharedError> {
         let asked = Instant::now();
-        let begun: Vec<AuthorisationRow> = sqlx::query_as(
-            "insert into payments (order_id, state) select order_id, 'authorised' from unnest($1::uuid[]) as of (order_id)
-             on conflict (order_id) do update
-                set state = 'authorised', settled_at = null,
-                    authorised_at = case payments.state when 'voided' then now() else payments.authorised_at end
-              where payments.state in ('voided', 'authorised')
-             returning order_id, extract(epoch from now() - authorised_at)::float8 as age_seconds",
-        )
-        .bind(orders)
-        .fetch_all(&self.pool)
-        .await?;
-        let answers = begun.into_iter().map(|AuthorisationRow { order_id, age_seconds }| async move {
-            let age = Duration::try_from_secs_f64(age_seconds).unwrap_or_default();
+        let begun = self.authorisations.run(orders.to_vec()).await?;
+        let answers = begun.into_iter().map(|(order_id, age)| async move {
             let begun = asked.checked_sub(age).unwrap_or(asked);
             let answer = async {
                 sleep_until(begun + self.latency).await;

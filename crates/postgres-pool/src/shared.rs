@@ -8,10 +8,6 @@ use std::sync::Arc;
 
 use batch_aint_one::{BatchError, Batcher, BatchingPolicy, Limits, Processor};
 
-use failure_kind::FailureKind;
-
-use crate::domain::error::OrderError;
-
 /// Most rows of one statement.
 const MAX_ROWS: usize = 64;
 /// Statements under way at a time: while Postgres writes one to disk, the other is executed.
@@ -20,7 +16,7 @@ const CONCURRENCY: usize = 2;
 const MAX_WAITING: usize = 2_048;
 
 /// A statement that takes the rows of several callers.
-pub(super) trait Statement: Clone + Send + Sync + 'static {
+pub trait Statement: Clone + Send + Sync + 'static {
     /// What one caller asks for.
     type Row: Send + Sync + 'static;
     /// What it learns.
@@ -32,16 +28,39 @@ pub(super) trait Statement: Clone + Send + Sync + 'static {
     fn execute(&self, rows: &[Self::Row]) -> impl Future<Output = Result<Vec<Self::Result>, sqlx::Error>> + Send;
 }
 
+/// Why a row was not served.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SharedError {
+    /// Too many rows wait. This one was not sent.
+    #[error("too many rows wait for the statement")]
+    Overloaded,
+    /// Postgres refused what the row was to write. It was not written.
+    #[error(transparent)]
+    Refused(Arc<sqlx::Error>),
+    /// The statement failed: the row was not written, or nobody knows.
+    #[error(transparent)]
+    Failed(Arc<sqlx::Error>),
+    /// The task that executes the statements has ended, which is a defect; the row may have been written.
+    #[error("the shared statement ended without a result")]
+    Ended,
+}
+
+impl SharedError {
+    fn of(error: Arc<sqlx::Error>) -> Self {
+        if refuses_values(&error) { Self::Refused(error) } else { Self::Failed(error) }
+    }
+}
+
 /// A statement and the callers that wait for it. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Shared<S: Statement>(Batcher<Batches<S>>);
+pub struct Shared<S: Statement>(Batcher<Batches<S>>);
 
 impl<S: Statement> Shared<S> {
     /// Starts a task, which ends with the last clone.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(super) fn new(statement: S) -> Self {
+    pub fn new(statement: S) -> Self {
         let limits = Limits::builder().max_batch_size(MAX_ROWS).max_key_concurrency(CONCURRENCY);
         let batcher = Batcher::builder()
             .name(S::NAME)
@@ -54,18 +73,20 @@ impl<S: Statement> Shared<S> {
     /// Serves one row, together with the rows of those who wait.
     ///
     /// # Errors
-    /// `Database`: the row was not written, or nobody knows. `Overloaded`: too many wait.
+    /// Those of [`SharedError`].
     ///
     /// # Cancel safety
     /// The row is written if its statement has begun.
-    pub(super) async fn run(&self, row: S::Row) -> Result<S::Result, OrderError> {
+    pub async fn run(&self, row: S::Row) -> Result<S::Result, SharedError> {
         match self.0.add((), row).await {
-            Ok(written) => written.map_err(failed),
-            Err(BatchError::Rejected(_)) => Err(OrderError::Overloaded),
-            Err(BatchError::BatchFailed(error) | BatchError::ResourceAcquisitionFailed(error)) => Err(failed(error)),
+            Ok(served) => served.map_err(SharedError::of),
+            Err(BatchError::Rejected(_)) => Err(SharedError::Overloaded),
+            Err(BatchError::BatchFailed(error) | BatchError::ResourceAcquisitionFailed(error)) => {
+                Err(SharedError::of(error))
+            }
             Err(error) => {
                 tracing::error!(%error, statement = S::NAME, "shared statement ended without a result");
-                Err(OrderError::Defect("a shared statement ended without a result"))
+                Err(SharedError::Ended)
             }
         }
     }
@@ -116,13 +137,10 @@ impl<S: Statement> Batches<S> {
     }
 }
 
-fn failed(error: Arc<sqlx::Error>) -> OrderError {
-    OrderError::of_database(FailureKind::of_postgres(&error), error)
-}
-
-/// Whether the statement was rolled back because of what it was to write: data exceptions (22), constraints (23), and
-/// deadlocks with other statements (40). Source: PostgreSQL manual, appendix A.
+/// Whether the statement was rolled back because of what it was to write: data exceptions (22), constraints (23),
+/// deadlocks with other statements (40), rows that somebody keeps locked (55P03), and refusals of the schema's own functions (HF). Source: PostgreSQL manual,
+/// appendix A.
 fn refuses_values(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| ["22", "23", "40"].iter().any(|class| code.starts_with(class)))
+    code.is_some_and(|code| ["22", "23", "40", "55P03", "HF"].iter().any(|class| code.starts_with(class)))
 }
