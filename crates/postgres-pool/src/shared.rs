@@ -12,6 +12,8 @@ use batch_aint_one::{BatchError, Batcher, BatchingPolicy, Limits, Processor};
 const MAX_ROWS: usize = 64;
 /// Statements under way at a time: while Postgres writes one to disk, the other is executed.
 const CONCURRENCY: usize = 2;
+/// The second one begins only for so many rows: fewer wait for the first to end, and make one statement fewer.
+const ROWS_FOR_A_SECOND: usize = 16;
 /// Most rows that wait; a caller beyond that is refused.
 const MAX_WAITING: usize = 2_048;
 
@@ -66,7 +68,7 @@ impl<S: Statement> Shared<S> {
             .name(S::NAME)
             .processor(Batches(statement))
             .limits(limits.max_key_queued_items(MAX_WAITING).build())
-            .batching_policy(BatchingPolicy::Immediate);
+            .batching_policy(BatchingPolicy::Balanced { min_size_hint: ROWS_FOR_A_SECOND });
         Self(batcher.build())
     }
 

@@ -7,7 +7,7 @@
 //! # The model
 //! Three lock nodes, each with a counter and the owner of its key; up to three acquisitions; one row of stock. `lock`
 //! and `stock` hold the steps, `rules` the versions, `protocol_model` the bounds, `properties` what is checked,
-//! `safe_versions`, `unsafe_versions`, `atomic_updates` and `tokens` the tests.
+//! `safe_versions`, `unsafe_versions`, `atomic_updates`, `shared_statements` and `tokens` the tests.
 //!
 //! # Why so few steps are enough
 //! * **Loss, delay and reordering need no steps.** Every request stays in flight until its step happens, in any order,
@@ -24,6 +24,9 @@
 //! * **A statement of the storage is one step**: it is one update of one row. The claim commits before the read, as it
 //!   does in the service, and the write is its own transaction. A claim that arrives twice changes nothing the second
 //!   time; a write may, and has a step for it.
+//! * **A shared statement locks each row before it checks it,** so what it does to one row is what one claim or write does.
+//!   Two claims or writes of the *same* row in one statement have a step: both, one after the other, or neither. One that
+//!   was rolled back is a request in flight again.
 //! * **All clients are alike, and so are all nodes,** so states that differ only in their names count once
 //!   (`symmetry`).
 //!
@@ -55,6 +58,7 @@ mod protocol_model;
 mod rules;
 mod safe_versions;
 mod schedule;
+mod shared_statements;
 mod state;
 mod stock;
 mod symmetry;

@@ -29,6 +29,25 @@ pub(crate) enum AtomicUpdate {
     RaisesFence,
 }
 
+/// How the storage is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Statements {
+    /// Each claim and each write is a statement of its own.
+    Single,
+    /// Two claims, or two writes, may also be one statement, which makes both or neither: a refusal rolls it back, and each
+    /// is made alone.
+    Shared(Conditions),
+}
+
+/// When a shared statement checks the conditions of what it makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conditions {
+    /// Those of the second after the effect of the first.
+    OneAfterTheOther,
+    /// All of them first, on the row as it was before the statement.
+    AllFirst,
+}
+
 /// The last step of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -55,6 +74,7 @@ pub(crate) struct ProtocolModel {
     pub(crate) atomic_update: AtomicUpdate,
     /// The number of atomic updates.
     pub(crate) atomic_updates: u8,
+    pub(crate) statements: Statements,
     /// States that differ only in names count once.
     pub(crate) symmetry_reduced: bool,
     /// If set, the only property that is checked. The checker then stops at the first state that violates it, so the
@@ -76,6 +96,7 @@ impl ProtocolModel {
             duplicates: 0,
             atomic_update: AtomicUpdate::LeavesFence,
             atomic_updates: 0,
+            statements: Statements::Single,
             symmetry_reduced: true,
             only_property: None,
         }
@@ -100,6 +121,11 @@ impl ProtocolModel {
     /// Three clients, two units, two writes that arrive twice, and the weakest possible lock.
     pub(crate) fn any_token(version: Version) -> Self {
         Self { clients: 3, units: 2, issuer: TokenIssuer::AnyToken, duplicates: 2, ..Self::no_failures(version) }
+    }
+
+    /// The same, with claims and writes that share a statement.
+    pub(crate) fn sharing(self) -> Self {
+        Self { statements: Statements::Shared(Conditions::OneAfterTheOther), ..self }
     }
 
     /// The order of tokens is part of the state. Only where it is checked: it multiplies the states.

@@ -123,6 +123,16 @@ fn at_the_storage(
         StockStep::WriteAgain(id) => {
             format!("the same write of {} arrives again: {}", client(id), outcome(before, after, id))
         }
+        StockStep::ClaimTogether(one, other) => {
+            let tokens = [one, other].map(|id| before.clients[id].token);
+            let outcome = if before.stock == after.stock { "rolled back" } else { "accepted" };
+            format!("{} and {} claim with {tokens:?} in one statement: {outcome}", client(one), client(other))
+        }
+        StockStep::WriteTogether(one, other) => {
+            let outcome = if before.stock == after.stock { "rolled back" } else { "accepted" };
+            let sold = after.stock.sold;
+            format!("{} and {} write in one statement: {outcome}; sold {sold}", client(one), client(other))
+        }
         StockStep::AtomicUpdate => format!("an atomic update sells one: available = {left}, sold {}", after.stock.sold),
     }
 }

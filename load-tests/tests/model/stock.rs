@@ -1,7 +1,7 @@
 //! The steps at the storage: claim, read, decide, write, and the atomic update that uses no lock.
-//! Each is one statement on one row, and so one step.
+//! Each is one statement on one row, and so one step; two claims or two writes may share a statement.
 
-use crate::protocol_model::{AtomicUpdate, ProtocolModel, Scope};
+use crate::protocol_model::{AtomicUpdate, Conditions, ProtocolModel, Scope, Statements};
 use crate::rules::{Claim, FenceAtWrite, Issue};
 use crate::state::{Client, Phase, State, Stock};
 
@@ -18,6 +18,10 @@ pub(crate) enum StockStep {
     WriteAgain(usize),
     /// An atomic update sells one unit.
     AtomicUpdate,
+    /// Two claims in one statement.
+    ClaimTogether(usize, usize),
+    /// Two writes in one statement; of one client, the same write twice.
+    WriteTogether(usize, usize),
 }
 
 pub(crate) fn enabled_steps(model: &ProtocolModel, state: &State, mut step: impl FnMut(StockStep)) {
@@ -45,6 +49,29 @@ pub(crate) fn enabled_steps(model: &ProtocolModel, state: &State, mut step: impl
     if state.budget.atomic_updates > 0 && state.stock.available > 0 {
         step(StockStep::AtomicUpdate);
     }
+    if model.statements != Statements::Single {
+        enabled_shared_steps(model, state, step);
+    }
+}
+
+fn enabled_shared_steps(model: &ProtocolModel, state: &State, mut step: impl FnMut(StockStep)) {
+    let rules = model.version.rules();
+    let claims = |id: usize| {
+        let holding = state.clients[id].phase == Phase::Holding;
+        holding && rules.claim != Claim::None && !rules.read_first
+    };
+    let writes = |id: usize| matches!(state.clients[id].phase, Phase::Decided(_));
+    for one in 0..state.clients.len() {
+        for other in 0..state.clients.len() {
+            let arrives_twice = one == other && state.budget.duplicates > 0;
+            if one != other && claims(one) && claims(other) {
+                step(StockStep::ClaimTogether(one, other));
+            }
+            if (one != other || arrives_twice) && writes(one) && writes(other) {
+                step(StockStep::WriteTogether(one, other));
+            }
+        }
+    }
 }
 
 pub(crate) fn apply(model: &ProtocolModel, state: &mut State, step: StockStep) {
@@ -61,6 +88,16 @@ pub(crate) fn apply(model: &ProtocolModel, state: &mut State, step: StockStep) {
         StockStep::WriteAgain(id) => {
             state.budget.duplicates -= 1;
             write(model, state, id);
+        }
+        StockStep::ClaimTogether(one, other) => {
+            if let Some(claimed) = claimed_together(model, state, one, other) {
+                *state = claimed;
+            }
+        }
+        StockStep::WriteTogether(one, other) => {
+            if let Some(written) = written_together(model, state, one, other) {
+                *state = written;
+            }
         }
         StockStep::AtomicUpdate => {
             state.budget.atomic_updates -= 1;
@@ -91,6 +128,24 @@ fn claim(model: &ProtocolModel, stock: &mut Stock, client: &Client) -> Phase {
     }
 }
 
+/// Both claims, one after the other; `None` if one of them is refused, which rolls both back.
+fn claimed_together(model: &ProtocolModel, state: &State, one: usize, other: usize) -> Option<State> {
+    let mut next = *state;
+    for id in [one, other] {
+        let mut checked = if checks_first(model) { state.stock } else { next.stock };
+        next.clients[id].phase = claim(model, &mut checked, &state.clients[id]);
+        if matches!(next.clients[id].phase, Phase::Stale(_)) {
+            return None;
+        }
+        next.stock = checked;
+    }
+    Some(next)
+}
+
+fn checks_first(model: &ProtocolModel) -> bool {
+    model.statements == Statements::Shared(Conditions::AllFirst)
+}
+
 /// `select available from stock`, and the decision. Under a claim it also queries the orders of every lower token: an
 /// order that is absent now must stay absent.
 fn read(model: &ProtocolModel, state: &mut State, id: usize) {
@@ -115,24 +170,49 @@ fn read(model: &ProtocolModel, state: &mut State, id: usize) {
 /// `update stock set available = $new, applied_fence = $token
 ///   where fence = $token and applied_fence < $token`
 fn write(model: &ProtocolModel, state: &mut State, id: usize) {
+    if accepts(model, state.stock, &state.clients[id]) {
+        accept(model, state, id);
+    } else if let Phase::Decided(seen) = state.clients[id].phase {
+        // A refused second arrival does not change how the first one ended.
+        state.clients[id].phase = Phase::Refused(seen);
+    }
+}
+
+/// Both writes; `None` if one of them is refused, which rolls both back.
+fn written_together(model: &ProtocolModel, state: &State, one: usize, other: usize) -> Option<State> {
+    let mut next = *state;
+    if one == other {
+        next.budget.duplicates -= 1;
+    }
+    for id in [one, other] {
+        let checked = if checks_first(model) { state.stock } else { next.stock };
+        if !accepts(model, checked, &state.clients[id]) {
+            return None;
+        }
+        accept(model, &mut next, id);
+    }
+    Some(next)
+}
+
+/// The conditions of a write.
+fn accepts(model: &ProtocolModel, stock: Stock, client: &Client) -> bool {
+    let rules = model.version.rules();
+    let in_order = match rules.fence {
+        FenceAtWrite::NotChecked => true,
+        FenceAtWrite::Textbook => stock.fence < client.token,
+        FenceAtWrite::EqualsToken => stock.fence == client.token,
+    };
+    in_order && !(rules.write_once && stock.applied_fence >= client.token)
+}
+
+/// The effect of a write that is accepted.
+fn accept(model: &ProtocolModel, state: &mut State, id: usize) {
     let rules = model.version.rules();
     let client = &mut state.clients[id];
     let (Phase::Decided(seen) | Phase::Written(seen) | Phase::Refused(seen)) = client.phase else {
         return;
     };
     let stock = &mut state.stock;
-    let in_order = match rules.fence {
-        FenceAtWrite::NotChecked => true,
-        FenceAtWrite::Textbook => stock.fence < client.token,
-        FenceAtWrite::EqualsToken => stock.fence == client.token,
-    };
-    if !in_order || (rules.write_once && stock.applied_fence >= client.token) {
-        // A refused second arrival does not change how the first one ended.
-        if let Phase::Decided(seen) = client.phase {
-            client.phase = Phase::Refused(seen);
-        }
-        return;
-    }
     state.ghost.lost_update |= stock.available != seen;
     state.ghost.revived |= state.ghost.absent & (1 << id) != 0;
     stock.available = seen - 1;
