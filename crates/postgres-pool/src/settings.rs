@@ -11,10 +11,17 @@ const ACQUIRE_LIMIT: Duration = Duration::from_secs(1);
 /// After the server's own `statement_timeout`, so that the server's answer usually comes first.
 const STATEMENT_MARGIN: Duration = Duration::from_millis(500);
 
-/// Every statement is planned once for each connection, and reads by an index. Postgres would plan a statement with arrays
-/// again each time, which costs more than to execute it; and a plan made while a table was empty would read the whole table
-/// until the next `analyze`.
-const PLANS: [(&str, &str); 3] = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];
+/// Every statement is planned once for each connection, and reads and joins by an index. Postgres would plan a statement with
+/// arrays again each time, which costs more than to execute it; a plan made while a table was empty would read the whole table
+/// until the next `analyze`; and a plan for any `limit` expects a tenth of all rows, and would join by reading a whole index.
+const PLANS: [(&str, &str); 5] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    // What is left to a sequential scan looks so expensive that its expressions would be compiled.
+    ("jit", "off"),
+];
 
 /// The settings of a pool.
 #[derive(Debug, Clone, Copy)]

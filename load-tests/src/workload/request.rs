@@ -83,7 +83,8 @@ pub(super) async fn place(
     }
 }
 
-/// Sends order `number` once. Returns how long the answer asks to wait, if it was refused because of the load.
+/// Sends order `number` once. Returns how long to wait if it was refused because of the load: once to twice as long as the
+/// answer asks for, since customers who are refused together and come again together are refused again.
 pub(super) async fn place_once(attack: &Attack, workload: &Workload, number: usize) -> Option<Duration> {
     let order = Order { attack, workload, number, key: format!("{}-{number}", workload.prefix) };
     let (sku, to) = (workload.demand[number].clone(), order.replica(0).to_owned());
@@ -92,7 +93,8 @@ pub(super) async fn place_once(attack: &Attack, workload: &Workload, number: usi
     let received = receive(order.request(&attack.http, 0).send().await.ok()).await;
     let refused = received.answer.status == Some(429);
     workload.history.answered(operation, received.answer);
-    refused.then_some(received.retry_after.unwrap_or(DEFAULT_RETRY_AFTER))
+    let asked = received.retry_after.unwrap_or(DEFAULT_RETRY_AFTER);
+    refused.then(|| asked.mul_f64(rand::rng().random_range(1.0..2.0)))
 }
 
 struct Order<'a> {

@@ -94,8 +94,8 @@ pub(super) fn text(strategy: Strategy, lasting: Duration, payment: Duration, cur
     let best = best(curve);
     let mut text = format!(
         "# Overload: `{strategy}`, one SKU\n\n\
-         Each customer has a connection and orders again as soon as the previous order was answered; after a 429, as long \
-         after it as `Retry-After` asks for. Each load lasts {} s after a warm-up of {} s; payment {} ms. The last load comes \
+         Each customer has a connection and orders again as soon as the previous order was answered; after a 429, once \
+         to twice as long after it as `Retry-After` asks for. Each load lasts {} s after a warm-up of {} s; payment {} ms. The last load comes \
          directly after the largest.\n\n![accepted orders per second](overload.svg)\n\n\
          | connections | accepted/s | of the best | p50 ms | p99 ms | 429/s | p99 ms | other answers/s |\n\
          |---:|---:|---:|---:|---:|---:|---:|---:|\n",

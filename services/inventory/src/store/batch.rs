@@ -14,7 +14,7 @@ use crate::{
         error::{ProtocolStep, StockError},
         stock::Reservation,
     },
-    store::{protocol::NewReservation, shared_writes::FencedWrite, sql_error, stock_db::StockDb},
+    store::{new_reservation::NewReservation, shared_writes::FencedWrite, sql_error, stock_db::StockDb},
 };
 
 /// Each attempt leaves out the orders that turned out to have a reservation. Only repeated requests for the same

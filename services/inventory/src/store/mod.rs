@@ -5,6 +5,7 @@
 mod batch;
 mod connect;
 mod maintenance;
+mod new_reservation;
 mod protocol;
 mod shared_claims;
 mod shared_writes;

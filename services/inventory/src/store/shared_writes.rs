@@ -9,7 +9,7 @@ use serde::Serialize;
 use sqlx::{FromRow, types::Json};
 use time::OffsetDateTime;
 
-use crate::{domain::allocation::StockWrite, store::protocol::NewReservation};
+use crate::{domain::allocation::StockWrite, store::new_reservation::NewReservation};
 
 /// One request: what its orders leave of each SKU, and their reservations.
 #[derive(Debug, Clone)]

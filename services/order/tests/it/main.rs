@@ -19,6 +19,7 @@ mod outcome_unknown;
 mod paused_before_write;
 mod paused_write;
 mod payments;
+mod periodic_work;
 mod placement;
 mod poolers;
 mod postgres_faults;
