@@ -49,6 +49,8 @@ pub enum ProblemCode {
     ValidationFailed,
     /// 404: no such order, reservation or SKU.
     NotFound,
+    /// 410: older than what the service retains; it may have existed.
+    PastRetention,
     /// 500: a defect of the service, a panic included.
     Internal,
 }

@@ -139,9 +139,9 @@ impl<S: Statement> Batches<S> {
     }
 }
 
-/// Whether the statement was rolled back because of what it was to write: data exceptions (22), constraints (23),
-/// deadlocks with other statements (40), rows that somebody keeps locked (55P03), and refusals of the schema's own functions (HF). Source: PostgreSQL manual,
-/// appendix A.
+/// Whether the statement was rolled back because of what it was to write: data exceptions (22), constraints (23), deadlocks
+/// with other statements (40), rows that somebody keeps locked (55P03), and refusals of the schema's own functions (HF).
+/// Source: PostgreSQL manual, appendix A.
 fn refuses_values(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| ["22", "23", "40", "55P03", "HF"].iter().any(|class| code.starts_with(class)))

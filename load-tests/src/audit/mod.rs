@@ -24,8 +24,8 @@ pub use live_stats::LiveStats;
 pub use quiescence::{InFlight, Quiescence, Unsettled, wait_until_quiescent};
 pub use reader::{Auditor, Scope};
 pub use snapshot::{
-    DbSnapshot, LedgerKind, LedgerRow, LostUpdate, Order, OrderStatus, PaymentState, Refusal, RefusalStep, Reservation,
-    ReservationLine, StockRow,
+    CarriedForward, DbSnapshot, LedgerKind, LedgerRow, LostUpdate, Order, OrderStatus, PaymentState, Refusal,
+    RefusalStep, Reservation, ReservationLine, Retention, StockRow,
 };
 pub use statement::{ItemState, ItemStatement, RowCounts, Statement};
 pub use violation::{AnswerShown, Findings, Undecided, Violation};

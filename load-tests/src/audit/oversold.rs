@@ -5,16 +5,21 @@
 
 use std::collections::HashMap;
 
-use super::snapshot::{LedgerKind, LedgerRow};
+use super::snapshot::{CarriedForward, LedgerKind, LedgerRow};
 
-/// Units oversold of each SKU, 0 where none were. The rows must be in the order of `seq`.
-pub fn by_sku(ledger: &[LedgerRow]) -> HashMap<&str, i64> {
+/// Units oversold of each SKU, 0 where none were. The rows must be in the order of `seq`; `carried` is what the rows before
+/// them add up to, where there were any.
+pub fn by_sku<'a>(ledger: &'a [LedgerRow], carried: &'a [CarriedForward]) -> HashMap<&'a str, i64> {
     struct Sku {
         live: i64,
         stock: i64,
         worst: i64,
     }
-    let mut skus: HashMap<&str, Sku> = HashMap::new();
+    let of_deleted = |carried: &'a CarriedForward| {
+        let CarriedForward { taken_units: live, put_units: stock, oversold: worst, .. } = *carried;
+        (carried.sku.as_str(), Sku { live, stock, worst })
+    };
+    let mut skus: HashMap<&str, Sku> = carried.iter().map(of_deleted).collect();
     for row in ledger {
         let sku = skus.entry(&row.sku).or_insert(Sku { live: 0, stock: 0, worst: 0 });
         match row.kind {
@@ -26,9 +31,9 @@ pub fn by_sku(ledger: &[LedgerRow]) -> HashMap<&str, i64> {
     skus.into_iter().map(|(name, sku)| (name, sku.worst)).collect()
 }
 
-/// Units oversold over all SKUs.
+/// Units oversold over all SKUs, by the whole ledger.
 pub fn units(ledger: &[LedgerRow]) -> u64 {
-    by_sku(ledger).into_values().map(i64::unsigned_abs).sum()
+    by_sku(ledger, &[]).into_values().map(i64::unsigned_abs).sum()
 }
 
 #[cfg(test)]

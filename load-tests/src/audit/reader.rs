@@ -9,18 +9,21 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use contract::ReservationStatus;
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::snapshot::{DbSnapshot, LedgerRow, Order, Refusal, Reservation, ReservationLine, StockRow};
+use super::snapshot::{
+    CarriedForward, DbSnapshot, LedgerRow, Order, Refusal, Reservation, ReservationLine, Retention, StockRow,
+};
 use crate::cluster::target::Databases;
 
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
 const CONNECTIONS: u32 = 2;
-/// Five statements, each of which the server ends after 30 s; a silent connection never answers.
+const ONE_MOMENT: &str = "begin isolation level repeatable read, read only";
+/// Eight statements, each of which the server ends after 30 s; a silent connection never answers.
 const READ_WITHIN: Duration = Duration::from_mins(3);
 
 /// Which SKUs are read.
@@ -90,12 +93,21 @@ impl Auditor {
     pub async fn read(&self, scope: &Scope) -> anyhow::Result<DbSnapshot> {
         let skus = scope.skus();
         let read = async {
+            // Old rows may be deleted meanwhile: one moment of each database.
+            let mut inventory = self.inventory.begin_with(ONE_MOMENT).await?;
+            let mut order = self.order.begin_with(ONE_MOMENT).await?;
+            let retention = Retention {
+                orders_before: forgotten_before(&mut order).await?,
+                reservations_before: forgotten_before(&mut inventory).await?,
+            };
             Ok::<_, sqlx::Error>(DbSnapshot {
-                stock: self.stock(skus).await?,
-                ledger: self.ledger(skus).await?,
-                reservations: self.reservations(skus).await?,
-                orders: self.orders(skus).await?,
-                refusals: self.refusals(skus).await?,
+                stock: stock(&mut inventory, skus).await?,
+                ledger: ledger(&mut inventory, skus).await?,
+                reservations: reservations(&mut inventory, skus).await?,
+                orders: orders(&mut order, skus).await?,
+                refusals: refusals(&mut inventory, skus).await?,
+                carried_forward: carried_forward(&mut inventory, skus).await?,
+                retention,
             })
         };
         let read = timeout(READ_WITHIN, read).await;
@@ -146,49 +158,62 @@ impl Auditor {
                       where l.sku = $1 and p.state = 'authorised' and p.authorised_at < now() - make_interval(secs => $2)";
         sqlx::query_scalar(query).bind(sku).bind(longer_than.as_secs_f64()).fetch_one(&self.order).await
     }
+}
 
-    async fn stock(&self, skus: Option<&[String]>) -> Result<Vec<StockRow>, sqlx::Error> {
-        let query = "select sku, on_hand, available from stock where $1::text[] is null or sku = any($1) order by sku";
-        sqlx::query_as(query).bind(skus).fetch_all(&self.inventory).await
-    }
+async fn stock(database: &mut PgConnection, skus: Option<&[String]>) -> Result<Vec<StockRow>, sqlx::Error> {
+    let query = "select sku, on_hand, available from stock where $1::text[] is null or sku = any($1) order by sku";
+    sqlx::query_as(query).bind(skus).fetch_all(database).await
+}
 
-    async fn ledger(&self, skus: Option<&[String]>) -> Result<Vec<LedgerRow>, sqlx::Error> {
-        let query = "select seq, sku, delta, before, after, fence, kind, reservation_id, xmin::text as transaction, at
-                      from stock_ledger where $1::text[] is null or sku = any($1) order by seq";
-        sqlx::query_as(query).bind(skus).fetch_all(&self.inventory).await
-    }
+async fn ledger(database: &mut PgConnection, skus: Option<&[String]>) -> Result<Vec<LedgerRow>, sqlx::Error> {
+    let query = "select seq, sku, delta, before, after, fence, kind, reservation_id, xmin::text as transaction, at
+                  from stock_ledger where $1::text[] is null or sku = any($1) order by seq";
+    sqlx::query_as(query).bind(skus).fetch_all(database).await
+}
 
-    async fn reservations(&self, skus: Option<&[String]>) -> Result<Vec<Reservation>, sqlx::Error> {
-        let query = "select r.id, r.order_id, r.status, l.sku, l.quantity
-                      from reservations r join reservation_lines l on l.reservation_id = r.id
-                     where $1::text[] is null
-                        or exists (select from reservation_lines o where o.reservation_id = r.id and o.sku = any($1))
-                     order by r.id, l.sku";
-        let rows: Vec<ReservationRow> = sqlx::query_as(query).bind(skus).fetch_all(&self.inventory).await?;
-        let (mut all, mut known): (Vec<Reservation>, HashMap<Uuid, usize>) = (Vec::new(), HashMap::new());
-        for ReservationRow { id, order_id, status, sku, quantity } in rows {
-            let at = *known.entry(id).or_insert_with(|| {
-                all.push(Reservation { id, order_id, status: status.0, lines: Vec::new() });
-                all.len() - 1
-            });
-            all[at].lines.push(ReservationLine { sku, quantity });
-        }
-        Ok(all)
+async fn reservations(database: &mut PgConnection, skus: Option<&[String]>) -> Result<Vec<Reservation>, sqlx::Error> {
+    let query = "select r.id, r.order_id, r.status, l.sku, l.quantity
+                  from reservations r join reservation_lines l on l.reservation_id = r.id
+                 where $1::text[] is null
+                    or exists (select from reservation_lines o where o.reservation_id = r.id and o.sku = any($1))
+                 order by r.id, l.sku";
+    let rows: Vec<ReservationRow> = sqlx::query_as(query).bind(skus).fetch_all(database).await?;
+    let (mut all, mut known): (Vec<Reservation>, HashMap<Uuid, usize>) = (Vec::new(), HashMap::new());
+    for ReservationRow { id, order_id, status, sku, quantity } in rows {
+        let at = *known.entry(id).or_insert_with(|| {
+            all.push(Reservation { id, order_id, status: status.0, lines: Vec::new() });
+            all.len() - 1
+        });
+        all[at].lines.push(ReservationLine { sku, quantity });
     }
+    Ok(all)
+}
 
-    async fn orders(&self, skus: Option<&[String]>) -> Result<Vec<Order>, sqlx::Error> {
-        let query = "select o.id, o.status, o.idempotency_key, p.state as payment
-                      from orders o left join payments p on p.order_id = o.id
-                     where $1::text[] is null
-                        or exists (select from order_lines l where l.order_id = o.id and l.sku = any($1))";
-        sqlx::query_as(query).bind(skus).fetch_all(&self.order).await
-    }
+async fn orders(database: &mut PgConnection, skus: Option<&[String]>) -> Result<Vec<Order>, sqlx::Error> {
+    let query = "select o.id, o.status, o.idempotency_key, p.state as payment
+                  from orders o left join payments p on p.order_id = o.id
+                 where $1::text[] is null
+                    or exists (select from order_lines l where l.order_id = o.id and l.sku = any($1))";
+    sqlx::query_as(query).bind(skus).fetch_all(database).await
+}
 
-    async fn refusals(&self, skus: Option<&[String]>) -> Result<Vec<Refusal>, sqlx::Error> {
-        let query = "select sku, token, current, step, order_id, at from fence_refusals
-                     where $1::text[] is null or sku = any($1) order by id";
-        sqlx::query_as(query).bind(skus).fetch_all(&self.inventory).await
-    }
+async fn refusals(database: &mut PgConnection, skus: Option<&[String]>) -> Result<Vec<Refusal>, sqlx::Error> {
+    let query = "select sku, token, current, step, order_id, at from fence_refusals
+                 where $1::text[] is null or sku = any($1) order by id";
+    sqlx::query_as(query).bind(skus).fetch_all(database).await
+}
+
+async fn carried_forward(
+    database: &mut PgConnection,
+    skus: Option<&[String]>,
+) -> Result<Vec<CarriedForward>, sqlx::Error> {
+    let query = "select sku, last_seq, available, fence, put_units, taken_units, oversold, sold_units
+                  from stock_carried_forward where $1::text[] is null or sku = any($1) order by sku";
+    sqlx::query_as(query).bind(skus).fetch_all(database).await
+}
+
+async fn forgotten_before(database: &mut PgConnection) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+    sqlx::query_scalar("select forgotten_before from retention").fetch_optional(database).await
 }
 
 async fn pool(url: &str) -> Result<PgPool, sqlx::Error> {

@@ -21,6 +21,58 @@ pub struct DbSnapshot {
     pub orders: Vec<Order>,
     /// Stale tokens that were refused.
     pub refusals: Vec<Refusal>,
+    /// What deleted rows of these SKUs add up to.
+    pub carried_forward: Vec<CarriedForward>,
+    /// What may have been deleted because it was over and old.
+    pub retention: Retention,
+}
+
+/// A row of `stock_carried_forward`: the deleted rows of a SKU, summed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct CarriedForward {
+    /// The SKU.
+    pub sku: String,
+    /// The last row of the ledger that was deleted, 0 if none was.
+    pub last_seq: i64,
+    /// `available` as that row left it.
+    pub available: i64,
+    /// The highest fencing token of the deleted rows.
+    pub fence: Option<i64>,
+    /// Units that the deleted `put` rows added.
+    pub put_units: i64,
+    /// Units that the other deleted rows took.
+    pub taken_units: i64,
+    /// The most by which units taken exceeded units in stock, after any of the deleted rows.
+    pub oversold: i64,
+    /// Units of confirmed reservations that were deleted.
+    pub sold_units: i64,
+}
+
+/// Up to which age rows may have been deleted; `None` where none were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Orders that are older may be gone.
+    pub orders_before: Option<OffsetDateTime>,
+    /// Reservations of orders that are older may be gone.
+    pub reservations_before: Option<OffsetDateTime>,
+}
+
+impl Retention {
+    /// Whether the row of this order may have been deleted.
+    pub fn may_lack_order(&self, order: Uuid) -> bool {
+        is_older(order, self.orders_before)
+    }
+
+    /// Whether the reservation of this order may have been deleted.
+    pub fn may_lack_reservation(&self, order: Uuid) -> bool {
+        is_older(order, self.reservations_before)
+    }
+}
+
+/// By the time in the id.
+fn is_older(order: Uuid, than: Option<OffsetDateTime>) -> bool {
+    let made = order.get_timestamp().map(|made| i128::from(made.to_unix().0));
+    than.zip(made).is_some_and(|(than, made)| made < i128::from(than.unix_timestamp()))
 }
 
 /// A row of `stock`.
@@ -190,13 +242,19 @@ impl Order {
 }
 
 impl DbSnapshot {
-    /// Σ live units per SKU, from the reservations.
+    /// Σ live units per SKU, from the reservations and from those that were deleted after they had been confirmed.
     pub fn live_units(&self) -> HashMap<&str, i64> {
-        let mut live = HashMap::new();
+        let deleted = self.carried_forward.iter();
+        let mut live: HashMap<_, _> = deleted.map(|deleted| (deleted.sku.as_str(), deleted.sold_units)).collect();
         for line in self.reservations.iter().filter(|r| r.status.is_live()).flat_map(|r| &r.lines) {
             *live.entry(line.sku.as_str()).or_default() += line.quantity;
         }
         live
+    }
+
+    /// What the deleted rows of this SKU add up to; nothing if there are none.
+    pub fn carried(&self, sku: &str) -> CarriedForward {
+        self.carried_forward.iter().find(|carried| carried.sku == sku).cloned().unwrap_or_default()
     }
 
     /// The ledger rows of each SKU, in the order of `seq`.
@@ -212,7 +270,7 @@ impl DbSnapshot {
     pub fn lost_updates(&self) -> Vec<LostUpdate> {
         let mut lost = Vec::new();
         for (sku, rows) in self.ledger_by_sku() {
-            let mut actual = 0;
+            let mut actual = self.carried(sku).available;
             for row in rows {
                 if row.before != actual {
                     lost.push(LostUpdate { sku: sku.to_owned(), seq: row.seq, read: row.before, actual });

@@ -6,6 +6,7 @@ mod faults;
 mod live;
 mod release;
 mod repo_rules;
+mod retention;
 mod small_stack;
 mod soak;
 mod state_machine;

@@ -14,7 +14,7 @@ use crate::{
     lab::Lab,
     maintenance::{
         changes::ReservationChanges,
-        probes,
+        probes, retention,
         stock_lock::StockLocks,
         sweeper::{self, Sweeper},
     },
@@ -87,6 +87,11 @@ impl App {
         let counted = db.clone();
         let record = move |stop| probes::record_pool_metrics(counted.clone(), stop);
         writes.spawn(supervise("metrics of the pool", stop.clone(), record));
+        if let Some(retained) = config.retained_for() {
+            let kept = db.clone();
+            let delete = move |stop| retention::run(kept.clone(), retained, stop);
+            writes.spawn(supervise("retention", stop.clone(), delete));
+        }
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let probed = db.clone();
         let ready = move || -> serve::Readiness {

@@ -67,6 +67,10 @@ pub struct Config {
     /// The most holds that expire in one transaction, from 1 to 10000.
     #[arg(long, env = "INVENTORY_SWEEP_BATCH", default_value_t = 100, value_parser = whole_number(1..=10_000_i64))]
     pub sweep_batch: i64,
+    /// For how many days reservations that are over, the ledger and refusals are kept, from 1 to 3650; older ones are deleted
+    /// in batches. Without it, everything is kept. ORDER_RETAIN_DAYS of the order service is best the same.
+    #[arg(long, env = "INVENTORY_RETAIN_DAYS", value_parser = whole_number(1..=3_650_u32))]
+    pub retain_days: Option<u32>,
     /// The format of logs, and the receiver of spans.
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
@@ -90,6 +94,11 @@ impl Config {
             return Err(ConfigError::LabToken);
         }
         Ok(())
+    }
+
+    /// [`Config::retain_days`], as a `Duration`.
+    pub fn retained_for(&self) -> Option<Duration> {
+        self.retain_days.map(|days| Duration::from_hours(24) * days)
     }
 
     /// [`Config::lock_wait_ms`], as a `Duration`.

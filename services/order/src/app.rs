@@ -95,6 +95,7 @@ impl App {
             short_skus: ShortSkus::default(),
             sku_limit: SkuLimit::of(config.max_concurrency),
             key_lifetime: Duration::from_secs(60 * 60 * config.key_hours),
+            retained_for: config.retained_for(),
             render: orders::render,
             tasks: TaskTracker::new(),
         };

@@ -87,6 +87,10 @@ pub struct Config {
     /// An order, which takes the wait for the lock, the payment's time and the lease at most, must end sooner.
     #[arg(long, env = "ORDER_KEY_HOURS", default_value_t = 24, value_parser = whole_number(1..=8_760_u64))]
     pub key_hours: u64,
+    /// For how many days orders that are over are kept, from 1 to 3650, and longer than their keys; older ones are deleted in
+    /// batches, with their payments. Without it, all are kept. INVENTORY_RETAIN_DAYS of inventory is best the same.
+    #[arg(long, env = "ORDER_RETAIN_DAYS", value_parser = whole_number(1..=3_650_u32))]
+    pub retain_days: Option<u32>,
     /// Most orders that share a grant and its write, from 1 to 64; with 1, none do. The write must stay far
     /// shorter than the lease.
     #[arg(long, env = "ORDER_MAX_BATCH", default_value_t = 64, value_parser = whole_number(1..=MAX_BATCH))]
@@ -141,6 +145,16 @@ pub enum ConfigError {
         /// Milliseconds.
         lease: u64,
     },
+    /// An order's key would outlive it.
+    #[error(
+        "ORDER_RETAIN_DAYS={days} is not longer than ORDER_KEY_HOURS={hours}: an order is kept longer than its key"
+    )]
+    KeyOutlastsRetention {
+        /// Days.
+        days: u32,
+        /// Hours.
+        hours: u64,
+    },
 }
 
 impl Config {
@@ -154,6 +168,9 @@ impl Config {
         if hours.saturating_mul(HOUR_MS) <= wait + limit + lease {
             return Err(ConfigError::OrderOutlastsKey { hours, wait, limit, lease });
         }
+        if let Some(days) = self.retain_days.filter(|days| u64::from(*days) * 24 <= hours) {
+            return Err(ConfigError::KeyOutlastsRetention { days, hours });
+        }
         match self {
             Self { lab: true, .. } => Ok(()),
             Self { inventory_token, .. } if inventory_token == LAB_TOKEN => Err(ConfigError::LabToken),
@@ -162,6 +179,11 @@ impl Config {
             Self { .. } if payment >= limit => Err(ConfigError::PaymentOutlastsLimit { payment, limit }),
             Self { .. } => Ok(()),
         }
+    }
+
+    /// [`Config::retain_days`].
+    pub fn retained_for(&self) -> Option<Duration> {
+        self.retain_days.map(|days| Duration::from_hours(24) * days)
     }
 
     /// [`Config::lock_lease_ms`].

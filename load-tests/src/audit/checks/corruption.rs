@@ -9,8 +9,8 @@ use contract::ReservationStatus;
 use strum::VariantArray as _;
 
 use crate::audit::{
-    DbSnapshot, Evidence, Findings, Item, LedgerKind, LedgerRow, Order, OrderStatus, PaymentState, Reservation,
-    ReservationLine, StockRow, Violation, audit,
+    CarriedForward, DbSnapshot, Evidence, Findings, Item, LedgerKind, LedgerRow, Order, OrderStatus, PaymentState,
+    Reservation, ReservationLine, Retention, StockRow, Violation, audit,
 };
 use crate::workload::operation::{Answer, Invocation, Operation};
 
@@ -55,8 +55,31 @@ pub(super) fn valid() -> DbSnapshot {
             order(2, OrderStatus::Held, PaymentState::Captured),
             order(3, OrderStatus::Failed, PaymentState::Voided),
         ],
-        refusals: Vec::new(),
+        ..DbSnapshot::default()
     }
+}
+
+/// [`valid`], in which order 1 was confirmed and is deleted, with its reservation and the first two rows of the ledger.
+fn with_deleted_rows() -> DbSnapshot {
+    let mut snapshot = valid();
+    snapshot.ledger.drain(..2);
+    snapshot.reservations.remove(0);
+    snapshot.orders.remove(0);
+    let (sku, fence) = (SKU.into(), Some(2));
+    let carried = CarriedForward {
+        sku,
+        last_seq: 2,
+        available: 2,
+        fence,
+        put_units: 3,
+        taken_units: 1,
+        oversold: -2,
+        sold_units: 1,
+    };
+    snapshot.carried_forward = vec![carried];
+    let before = Some(OffsetDateTime::from_unix_timestamp(2_000_000_000).expect("a time"));
+    snapshot.retention = Retention { orders_before: before, reservations_before: before };
+    snapshot
 }
 
 /// The requests and answers that led to [`valid`].
@@ -99,6 +122,44 @@ fn found(evidence: &Evidence<'_>, item: Item) -> Vec<Violation> {
 fn a_valid_snapshot_passes() {
     let (snapshot, history) = (valid(), history());
     assert_eq!(audit(&Evidence { snapshot: &snapshot, history: Some(&history) }), Findings::default());
+}
+
+#[test]
+fn a_valid_snapshot_passes_though_its_old_rows_are_deleted() {
+    let snapshot = with_deleted_rows();
+    assert_eq!(audit(&Evidence { snapshot: &snapshot, history: None }), Findings::default());
+}
+
+#[test]
+fn what_the_deleted_rows_add_up_to_is_judged_with_the_others() {
+    let breaks = |item: Item, corrupt: fn(&mut CarriedForward)| {
+        let mut snapshot = with_deleted_rows();
+        corrupt(&mut snapshot.carried_forward[0]);
+        assert!(!only(&snapshot, item).is_empty(), "{item:?}");
+    };
+    breaks(Item::LiveUnitsExist, |carried| carried.sold_units = 3);
+    breaks(Item::LiveUnitsExist, |carried| carried.oversold = 1);
+    breaks(Item::LiveUnitsExist, |carried| carried.put_units = 1);
+    breaks(Item::AvailableAddsUp, |carried| carried.sold_units = 0);
+    breaks(Item::AvailableAddsUp, |carried| carried.taken_units = 0);
+    breaks(Item::FencesNeverDecrease, |carried| carried.fence = Some(9));
+    breaks(Item::LedgerChains, |carried| carried.available = 3);
+}
+
+#[test]
+fn only_a_row_that_is_old_enough_may_be_missing() {
+    let id = |unix: u64| uuid::Builder::from_unix_timestamp_millis(unix * 1000, &[7; 10]).into_uuid();
+    for (made, violations) in [(1_999_999_999, 0), (2_000_000_000, 1)] {
+        let mut snapshot = with_deleted_rows();
+        let confirmed = Order { id: id(made), status: OrderStatus::Confirmed, ..snapshot.orders[0].clone() };
+        snapshot.orders.push(Order { idempotency_key: "confirmed".into(), ..confirmed });
+        assert_eq!(only(&snapshot, Item::ConfirmedTogether).len(), violations, "an order made at {made}");
+
+        let mut snapshot = with_deleted_rows();
+        let (order_id, status) = (id(made), ReservationStatus::Confirmed);
+        snapshot.reservations.push(Reservation { order_id, status, ..snapshot.reservations[0].clone() });
+        assert_eq!(only(&snapshot, Item::ConfirmedTogether).len(), violations, "a reservation made at {made}");
+    }
 }
 
 /// Breaks this item, and no other.

@@ -8,6 +8,14 @@ use crate::audit::violation::Violation;
 pub(super) fn fences_never_decrease(evidence: &Evidence<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (sku, rows) in evidence.snapshot.ledger_by_sku() {
+        let carried = evidence.snapshot.carried(sku);
+        let first = rows.iter().find_map(|row| Some((row.seq, row.fence?)));
+        if let (Some((seq, fence)), Some(earlier_fence)) = (first, carried.fence)
+            && fence < earlier_fence
+        {
+            let (sku, earlier_seq) = (sku.to_owned(), carried.last_seq);
+            violations.push(Violation::FenceDecreased { sku, seq, fence, earlier_seq, earlier_fence });
+        }
         let fenced: Vec<_> = rows.into_iter().filter_map(|row| Some((row, row.fence?))).collect();
         for pair in fenced.windows(2) {
             let ((earlier, old), (later, new)) = (pair[0], pair[1]);

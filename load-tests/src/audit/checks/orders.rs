@@ -33,7 +33,7 @@ pub(super) fn confirmed_together(evidence: &Evidence<'_>) -> Vec<Violation> {
             {
                 violations.push(Violation::StatusesDiffer { order: id, status, reservation });
             }
-            None if status == OrderStatus::Confirmed => {
+            None if status == OrderStatus::Confirmed && !snapshot.retention.may_lack_reservation(id) => {
                 violations.push(Violation::ConfirmedWithoutReservation { order: id });
             }
             Some(_) | None => {}
@@ -41,7 +41,7 @@ pub(super) fn confirmed_together(evidence: &Evidence<'_>) -> Vec<Violation> {
     }
     let orders: HashSet<_> = snapshot.orders.iter().map(|order| order.id).collect();
     for (&order, reservation) in reservations.iter().filter(|(order, _)| !orders.contains(order)) {
-        if reservation.status == ReservationStatus::Confirmed {
+        if reservation.status == ReservationStatus::Confirmed && !snapshot.retention.may_lack_order(order) {
             violations.push(Violation::ConfirmedWithoutOrder { reservation: reservation.id, order });
         }
     }

@@ -8,7 +8,7 @@ use crate::audit::violation::Violation;
 /// 1. Σ live units ≤ units in stock, per SKU: by the reservations now, and by the ledger at any time.
 pub(super) fn live_units_exist(evidence: &Evidence<'_>) -> Vec<Violation> {
     let snapshot = evidence.snapshot;
-    let (live, ever) = (snapshot.live_units(), oversold::by_sku(&snapshot.ledger));
+    let (live, ever) = (snapshot.live_units(), oversold::by_sku(&snapshot.ledger, &snapshot.carried_forward));
     let mut violations = Vec::new();
     for row in &snapshot.stock {
         let (sku, on_hand) = (row.sku.clone(), row.on_hand);
@@ -35,6 +35,7 @@ pub(super) fn available_adds_up(evidence: &Evidence<'_>) -> Vec<Violation> {
         }
         let rows = ledger.get(row.sku.as_str()).map(Vec::as_slice).unwrap_or_default();
         let taken: i64 = rows.iter().filter(|entry| entry.kind != LedgerKind::Put).map(|entry| -entry.delta).sum();
+        let taken = taken + snapshot.carried(&row.sku).taken_units;
         if taken != live {
             violations.push(Violation::LedgerDiffers { sku: row.sku.clone(), taken, live });
         }

@@ -19,6 +19,9 @@ pub enum StockError {
     /// No row of `reservations` has this id or order id.
     #[error("the reservation does not exist")]
     UnknownReservation,
+    /// The order has no reservation any more, or never had one: reservations of its age may have been deleted.
+    #[error("the order is older than what is retained: its reservation may have been deleted")]
+    PastRetention,
     /// Fewer units are available than requested.
     #[error("SKU {sku} has too few units: {available} available")]
     OutOfStock {
@@ -151,6 +154,7 @@ impl StockError {
     pub fn code(&self) -> ProblemCode {
         match self {
             Self::UnknownSku { .. } | Self::UnknownReservation => ProblemCode::NotFound,
+            Self::PastRetention => ProblemCode::PastRetention,
             Self::OutOfStock { .. } => ProblemCode::OutOfStock,
             Self::StaleToken { .. } => ProblemCode::StaleFencingToken,
             Self::StaleVersion { .. } => ProblemCode::StaleVersion,

@@ -21,6 +21,7 @@ impl From<StockError> for Problem {
         let conflict = |title| problem(StatusCode::CONFLICT, title);
         match error {
             StockError::UnknownSku { .. } | StockError::UnknownReservation => Self::not_found(detail),
+            StockError::PastRetention => problem(StatusCode::GONE, "Past retention"),
             StockError::OutOfStock { sku, available } => {
                 conflict("Out of stock").with("sku", sku).with("available", available)
             }
@@ -83,6 +84,7 @@ impl IntoResponse for StockError {
             Self::PostgresUnavailable(_) | Self::LockQuorumUnavailable(_) => outages::record_failure(&self),
             Self::UnknownSku { .. }
             | Self::UnknownReservation
+            | Self::PastRetention
             | Self::OutOfStock { .. }
             | Self::StaleToken { .. }
             | Self::StaleVersion { .. }

@@ -52,6 +52,7 @@ pub async fn show_reservation(
         CommonErrors,
         CommonAuthErrors,
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
+        (status = 410, description = "past_retention: the order is so old that its reservation may have been deleted", content_type = "application/problem+json", body = Problem),
         (status = 422, description = "validation_failed", content_type = "application/problem+json", body = Problem),
     )
 )]

@@ -6,3 +6,4 @@ pub mod stuck_skus;
 pub mod sweeper;
 
 pub(crate) mod probes;
+pub(crate) mod retention;

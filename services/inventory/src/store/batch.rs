@@ -34,7 +34,7 @@ impl StockDb {
     /// results are in the order of the batch's orders.
     ///
     /// # Errors
-    /// Nothing was written.
+    /// Nothing was written, or nobody knows: what was written is read again, and that can fail.
     pub async fn reserve_batch(&self, batch: &Batch) -> Result<Vec<Result<Reservation, StockError>>, StockError> {
         let orders: Vec<_> = batch.orders.iter().map(|order| order.order_id).collect();
         let mut reserved = Vec::new();

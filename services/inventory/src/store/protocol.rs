@@ -155,11 +155,14 @@ impl StockDb {
         found.ok_or(StockError::UnknownReservation)
     }
 
-    /// The reservation of an order.
+    /// The reservation of an order; `PastRetention` if it may have been deleted.
     pub async fn reservation_of_order(&self, order_id: Uuid) -> Result<Reservation, StockError> {
         let read = sqlx::query_as(select_reservation!("order_id = $1")).bind(order_id);
-        let found = read.fetch_optional(&self.pool).await.map_err(sql_error::from_read_error)?;
-        found.ok_or(StockError::UnknownReservation)
+        match read.fetch_optional(&self.pool).await.map_err(sql_error::from_read_error)? {
+            Some(found) => Ok(found),
+            None if self.may_have_been_deleted(order_id).await? => Err(StockError::PastRetention),
+            None => Err(StockError::UnknownReservation),
+        }
     }
 
     /// The reservations of several orders; orders without one are left out.

@@ -12,6 +12,7 @@ const NUMBERS: &[NumberSetting] = &[
     NumberSetting::new("INVENTORY_LOCK_WAIT_MS", "--lock-wait-ms", 0, 3_600_000),
     NumberSetting::new("INVENTORY_SWEEP_MS", "--sweep-ms", 10, 3_600_000),
     NumberSetting::new("INVENTORY_SWEEP_BATCH", "--sweep-batch", 1, 10_000),
+    NumberSetting::new("INVENTORY_RETAIN_DAYS", "--retain-days", 1, 3_650),
 ];
 
 /// The service, with everything that it requires.

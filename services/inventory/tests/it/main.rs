@@ -11,6 +11,7 @@ mod privileges;
 mod problems;
 mod protocol;
 mod reservations;
+mod retention;
 mod service;
 mod shared_statements;
 mod sku_order;

@@ -18,6 +18,7 @@ async fn one_of_each() -> Vec<StockError> {
     vec![
         StockError::UnknownSku { sku: "chair".to_owned() },
         StockError::UnknownReservation,
+        StockError::PastRetention,
         StockError::OutOfStock { sku: sku(), available: 2 },
         StockError::StaleToken { sku: sku(), token: 33, current: 34, step: ProtocolStep::Write },
         StockError::StaleVersion { sku: sku(), observed: 7, current: 8 },

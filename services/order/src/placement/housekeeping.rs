@@ -1,12 +1,13 @@
-//! Deletes the idempotency keys that have expired, and settles the payments that were authorised after their order had
-//! ended: periodically, in batches, so that a backlog of any length takes short statements.
+//! Deletes the idempotency keys that have expired and, if it is configured, the orders that are over and old, and settles
+//! the payments that were authorised after their order had ended: periodically, in batches, so that a backlog of any length
+//! takes short statements.
 //!
-//! Invariant: neither of the two waits for the other to succeed.
+//! Invariant: none of them waits for another to succeed.
 //! Absence: orders are resolved elsewhere (`reconcile`), and do not wait for this.
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{dependencies, domain::error::OrderError, placement::place_order::OrderPlacement};
@@ -23,20 +24,24 @@ pub(super) struct Batch {
     pub(super) full: bool,
 }
 
-/// Works until `stop`. A full batch is followed by the next at once, any other and a failure by a pause.
+/// Works until `stop`. A full batch is followed by the next after as long as it took, any
+/// other and a failure by a pause.
 pub async fn run(placement: OrderPlacement, every: Duration, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Ok(Batch { full: true, .. }) = batch(&placement).await {
-            continue;
-        }
+        let began = Instant::now();
+        let pause = match batch(&placement).await {
+            // At most half of the time is spent here, however much there is.
+            Ok(Batch { full: true, .. }) => began.elapsed(),
+            _ => every,
+        };
         tokio::select! {
-            () = sleep(every) => {}
+            () = sleep(pause) => {}
             () = stop.cancelled() => return,
         }
     }
 }
 
-/// One batch of each, though the other failed; failures are logged.
+/// One batch of each, though another failed; failures are logged.
 ///
 /// # Errors
 /// The database failed; the next batch tries again.
@@ -46,11 +51,16 @@ pub(super) async fn batch(placement: &OrderPlacement) -> Result<Batch, OrderErro
     let deleted = deleted.map_err(|error| recorded("expired idempotency keys not deleted", error.into()));
     let settled = placement.db.settle_open_payments(limit).await;
     let settled = settled.map_err(|error| recorded("open payments not settled", error.into()));
-    let (deleted, settled) = (deleted?, settled?);
-    if deleted > 0 || settled > 0 {
-        tracing::debug!(deleted, settled, "expired idempotency keys deleted, open payments settled");
+    let old = match placement.retained_for {
+        Some(retained) => placement.db.delete_old_orders(limit, retained).await,
+        None => Ok(0),
+    };
+    let old = old.map_err(|error| recorded("old orders not deleted", error.into()));
+    let (deleted, settled, old) = (deleted?, settled?, old?);
+    if deleted > 0 || settled > 0 || old > 0 {
+        tracing::debug!(deleted, settled, old, "expired keys deleted, open payments settled, old orders deleted");
     }
-    Ok(Batch { settled, full: deleted == BATCH || settled == BATCH })
+    Ok(Batch { settled, full: [deleted, settled, old].contains(&BATCH) })
 }
 
 fn recorded(step: &str, error: OrderError) -> OrderError {

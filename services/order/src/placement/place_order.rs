@@ -67,6 +67,8 @@ pub struct OrderPlacement {
     pub sku_limit: SkuLimit,
     /// How long a key keeps its answer.
     pub key_lifetime: Duration,
+    /// How long orders that are over are kept; `None`: for good.
+    pub retained_for: Option<Duration>,
     /// Renders the answers that are recorded.
     pub render: RenderAnswer,
     /// Orders in progress.

@@ -12,4 +12,5 @@ mod new_keys;
 pub mod orders;
 pub mod payments;
 pub mod replicas;
+mod retention;
 pub mod slow_payments;

@@ -12,6 +12,7 @@ const NUMBERS: &[NumberSetting] = &[
     NumberSetting::new("ORDER_HOLD_SECONDS", "--hold-seconds", 1, 31_536_000),
     NumberSetting::new("ORDER_RECONCILE_MS", "--reconcile-ms", 10, 3_600_000),
     NumberSetting::new("ORDER_KEY_HOURS", "--key-hours", 1, 8_760),
+    NumberSetting::new("ORDER_RETAIN_DAYS", "--retain-days", 1, 3_650),
     NumberSetting::new("ORDER_MAX_BATCH", "--max-batch", 1, 64),
     NumberSetting::new("ORDER_MAX_LINES", "--max-lines", 1, 128),
     NumberSetting::new("ORDER_MAX_QUANTITY", "--max-quantity", 1, 1_000_000),
@@ -53,6 +54,7 @@ async fn numbers_that_cannot_work_together_are_refused_with_both_names_and_value
             [("ORDER_KEY_HOURS", "1"), ("ORDER_LOCK_WAIT_MS", "3600000")],
             &["ORDER_KEY_HOURS=1", "ORDER_LOCK_WAIT_MS=3600000", "ORDER_LOCK_LEASE_MS=5000"],
         ),
+        ([("ORDER_KEY_HOURS", "48"), ("ORDER_RETAIN_DAYS", "2")], &["ORDER_RETAIN_DAYS=2", "ORDER_KEY_HOURS=48"]),
     ] {
         let envs: Vec<_> = outside_the_lab.into_iter().chain(given).collect();
         order().assert_refuses(&envs, names).await;

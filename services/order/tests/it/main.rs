@@ -27,6 +27,7 @@ mod process;
 mod reconciliation;
 mod replica_gone;
 mod requests;
+mod retention;
 mod shared_statements;
 mod slow_payments;
 mod sold_out;

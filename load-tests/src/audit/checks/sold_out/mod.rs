@@ -116,7 +116,8 @@ impl Supply {
         let began = requests.iter().map(|request| request.began).min().unwrap_or_default();
         let others = snapshot.ledger.iter().filter(|row| row.sku == sku && row.kind != LedgerKind::Reserve);
         let mut others = others.map(|row| row.delta);
-        let first = others.next().unwrap_or_default();
+        let carried = snapshot.carried(sku);
+        let first = if carried.last_seq > 0 { carried.available } else { others.next().unwrap_or_default() };
         Self { first, later: others.map(|units| (began, units)).collect() }
     }
 }
