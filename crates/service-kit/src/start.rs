@@ -10,9 +10,14 @@ use clap::{
     CommandFactory, Parser,
     error::{ContextKind, ContextValue},
 };
+use mimalloc::MiMalloc;
 use tokio::runtime::Runtime;
 
 use crate::{config::TelemetryArgs, telemetry};
+
+/// An order makes hundreds of small allocations, on one thread, that another thread frees.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The exit code of a configuration that cannot work, as clap has it.
 const CONFIGURATION: u8 = 2;

@@ -1,5 +1,5 @@
 //! Real servers for tests and experiments: Redis nodes, Postgres, etcd and ZooKeeper, as child processes or as
-//! containers, each with temporary data; PgBouncer; a TCP proxy that injects network faults; and any other program as a child
+//! containers, each with temporary data; PgBouncer, pgbench; a TCP proxy that injects network faults; and any other program as a child
 //! process, or run once to see which configuration it refuses.
 //!
 //! Invariant: nothing that was started here outlives the process that started it, however that process ends:
@@ -23,6 +23,6 @@ pub use mode::Mode;
 pub use processes::{Process, ProcessSpec};
 pub use proxy::Proxy;
 pub use servers::{
-    Etcd, PgBouncer, Pooling, Postgres, PostgresOptions, RedisNode, Zookeeper, redis_cluster, redis_nodes,
-    single_shard_nodes,
+    Etcd, PgBench, PgBenchResult, PgBouncer, Pooling, Postgres, PostgresOptions, RedisNode, Zookeeper, redis_cluster,
+    redis_nodes, single_shard_nodes,
 };

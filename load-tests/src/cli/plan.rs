@@ -136,6 +136,7 @@ impl CostArgs {
             strategies,
             lasting,
             connections: self.connections,
+            existing_orders: self.existing_orders,
             runs,
             stack_config: self.stack_config.stack_config(),
             seed,

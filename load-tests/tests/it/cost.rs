@@ -19,6 +19,8 @@ async fn every_column_is_measured_and_no_order_is_refused() {
         "1",
         "--runs",
         "1",
+        "--existing-orders",
+        "1000",
         "--connections",
         "64",
         "--redis-nodes",
@@ -34,9 +36,13 @@ async fn every_column_is_measured_and_no_order_is_refused() {
     let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| atomic |")).collect();
     let cells: Vec<_> = rows.iter().flat_map(|row| row.split(" | ").skip(1)).collect();
     let (measured, accounts): (Vec<_>, Vec<_>) = cells.iter().copied().partition(|cell: &&str| cell.contains("/s"));
-    // Seven points and one that is sold out; the account of four points, eight columns each.
-    assert_eq!((rows.len(), measured.len(), accounts.len()), (3 + 4, 8, 4 * 8), "{text}");
-    assert!(!text.contains("not placed"), "{text}");
+    // Seven points and one that is sold out; three ratios to the floor; the account of four points, eight columns each.
+    assert_eq!((rows.len(), measured.len(), accounts.len()), (4 + 4, 8, 3 + 4 * 8), "{text}");
+    assert!(!text.contains("not placed") && text.contains("1000 orders of the past"), "{text}");
+    let floor: Vec<_> = text.lines().filter(|line| line.starts_with("| floor |")).collect();
+    assert_eq!(floor.len(), 1 + 3, "{text}");
+    assert_eq!(floor[0].matches("/s, ").count(), 3, "{text}");
+    assert!(floor[1..].iter().all(|row| !row.contains("**0.00**")), "its processor time is counted: {text}");
     let overload = std::fs::read_to_string(folder.path().join("overload.md")).expect("overload.md");
     let loads = overload.lines().filter(|line| line.starts_with("| ") && !line.contains("connections")).count();
     assert_eq!(loads, 4, "1, 16, 64 and 64 again: {overload}");

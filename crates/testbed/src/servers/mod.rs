@@ -2,6 +2,7 @@
 
 mod etcd;
 mod instance;
+mod pgbench;
 mod pgbouncer;
 mod postgres;
 mod readiness;
@@ -11,6 +12,7 @@ mod zookeeper;
 
 pub use self::redis::{RedisNode, redis_cluster, redis_nodes, single_shard_nodes};
 pub use etcd::Etcd;
+pub use pgbench::{PgBench, PgBenchResult};
 pub use pgbouncer::{PgBouncer, Pooling};
 pub use postgres::{Postgres, PostgresOptions};
 pub use zookeeper::Zookeeper;

@@ -269,7 +269,7 @@ fn container_spec(options: PostgresOptions) -> ContainerSpec {
 }
 
 async fn initdb(launch: &LaunchSpec, data: &Path) -> Result<(), TestbedError> {
-    let program = beside(&launch.program, "initdb")?;
+    let program = program("initdb")?;
     let log = launch.folder.path().join("log");
     let (output, errors) = open_log(&log)?;
     let child = Child::spawn("initdb", &program, StopPolicy::KILL, |command| {
@@ -287,14 +287,15 @@ async fn initdb(launch: &LaunchSpec, data: &Path) -> Result<(), TestbedError> {
     }
 }
 
-/// A program of the same installation; distributions link only some of them into PATH.
-fn beside(program: &Path, name: &str) -> Result<PathBuf, TestbedError> {
-    let real = program.canonicalize().map_err(TestbedError::file("cannot find", program))?;
-    let candidate = real.with_file_name(name);
-    if is_executable(&candidate) {
-        return Ok(candidate);
-    }
-    BinarySpec { names: &["initdb"], ..POSTGRES }.find()
+/// A program of the installation that the server comes from; distributions link only some of them into PATH.
+pub(super) fn program(name: &str) -> Result<PathBuf, TestbedError> {
+    let server = POSTGRES.find()?;
+    let real = server.canonicalize().map_err(TestbedError::file("cannot find", &server))?;
+    Some(real.with_file_name(name)).filter(|program| is_executable(program)).ok_or_else(|| TestbedError::NotInstalled {
+        program: name.to_owned(),
+        other_folders: format!(" or beside {}", real.display()),
+        hint: POSTGRES.hint,
+    })
 }
 
 /// Succeeds if a connection is served, and only by the process `pid` if that is known.

@@ -8,6 +8,7 @@ use std::ops::Sub;
 
 use anyhow::Context as _;
 use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
+use tokio::time::{Instant, sleep_until};
 
 use super::median::median;
 use crate::cluster::stack::Stack;
@@ -37,6 +38,17 @@ impl<'a> Meter<'a> {
     pub(super) fn new(stack: &'a Stack, environment: &'a Environment<'a>) -> anyhow::Result<Self> {
         let system = System::new().context("the process table cannot be read")?;
         Ok(Self { stack, environment, system })
+    }
+
+    /// What is used between two times.
+    ///
+    /// # Errors
+    /// A server does not answer.
+    pub(super) async fn between(&mut self, begin: Instant, end: Instant) -> anyhow::Result<Usage> {
+        sleep_until(begin).await;
+        let before = self.read().await?;
+        sleep_until(end).await;
+        Ok(self.read().await? - before)
     }
 
     /// # Errors

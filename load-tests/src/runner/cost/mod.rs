@@ -7,6 +7,8 @@
 
 mod account;
 mod figures;
+mod fill;
+mod floor;
 mod median;
 mod overload;
 mod point;
@@ -18,11 +20,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use contract::Strategy;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use self::account::Meter;
 use self::figures::Figures;
-use self::point::{Point, WARM_UP};
+use self::floor::{Floor, FloorFigures};
+use self::point::{Point, SKU_COUNTS, WARM_UP, counted};
 use self::table::{Conditions, Measurement};
 use crate::cluster::config::StackConfig;
 use crate::cluster::stack::Stack;
@@ -42,6 +45,8 @@ pub struct Cost {
     pub lasting: Duration,
     /// The largest load of the overload curve.
     pub connections: u64,
+    /// Orders of the past that are in the databases before.
+    pub existing_orders: u64,
     /// How often each point is measured.
     pub runs: usize,
     /// The stack.
@@ -66,7 +71,8 @@ impl Cost {
             stack = Stack::start(&stack_config, &self.binaries, None) => stack.context("the stack did not start")?,
             _ = interrupt.asked() => return Ok(()),
         };
-        let measurements = self.measure_all(&stack, interrupt).await;
+        fill::fill(&stack, self.existing_orders, interrupt).await?;
+        let measured = self.measure_all(&stack, interrupt).await;
         let curve = self.overload(&stack, interrupt).await;
         stack.shut_down().await;
         let conditions = Conditions {
@@ -74,8 +80,10 @@ impl Cost {
             lasting: self.lasting,
             runs: self.runs,
             payment: self.stack_config.payment,
+            existing_orders: self.existing_orders,
         };
-        let text = table::text(&conditions, &measurements?);
+        let (measurements, floor) = measured?;
+        let text = table::text(&conditions, &measurements, &floor);
         println!("{text}");
         self.write("cost.md", &text)?;
         if let Some((strategy, curve)) = curve? {
@@ -101,7 +109,7 @@ impl Cost {
         let chosen = self.strategies.iter().find(|strategy| **strategy == Strategy::RedlockFenced);
         let Some(&strategy) = chosen.or(self.strategies.first()) else { return Ok(None) };
         let environment = Environment::own_stack(stack, &self.folder).await?;
-        let mut curve = Vec::new();
+        let (mut meter, mut curve) = (Meter::new(stack, &environment)?, Vec::new());
         for (number, connections) in overload::loads(self.connections).enumerate() {
             if interrupt.by().is_some() {
                 return Ok(None);
@@ -110,10 +118,11 @@ impl Cost {
             let file = format!("history-overload-{number}.jsonl");
             let sale = Sale::open(&environment, strategy, &format!("o{number}"), &load.stocks(self.seed), file).await?;
             let attack = self.attack(&environment, &sale, &load, interrupt)?;
-            let from = sale.history.now() + WARM_UP;
-            attack.closed_once_until(connections, Instant::now() + WARM_UP + self.lasting).await;
+            let (from, begins) = (sale.history.now() + overload::WARM_UP, Instant::now() + overload::WARM_UP);
+            let metered = meter.between(begins, begins + self.lasting);
+            let ((), usage) = tokio::join!(attack.closed_once_until(connections, begins + self.lasting), metered);
             let operations = sale.history.finish().with_context(|| format!("{} cannot be written", sale.file))?;
-            let answers = overload::Answers::of(connections, &operations, from, self.lasting);
+            let answers = overload::Answers::of(connections, &operations, usage?, from, self.lasting);
             eprintln!("overload, {connections} connections: {answers:?}");
             curve.push(answers);
         }
@@ -132,17 +141,22 @@ impl Cost {
         Attack::new(&environment.target.orders, vec![workload], limit, Arc::new(DuplicateMode::default()), interrupt)
     }
 
-    async fn measure_all(&self, stack: &Stack, interrupt: &Interrupt) -> anyhow::Result<Vec<Measurement>> {
+    async fn measure_all(
+        &self,
+        stack: &Stack,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<(Vec<Measurement>, Vec<FloorFigures>)> {
         let points = Point::all();
         let total = points.len() * self.runs * self.strategies.len();
-        let (began, mut measurements) = (Instant::now(), Vec::new());
+        let (began, mut measurements, mut floors) = (Instant::now(), Vec::new(), Vec::new());
+        let floor = Floor::prepare(stack).await?;
         for point in points {
             let environment = Environment::own_stack(stack, &self.folder).await?;
             let mut meter = Meter::new(stack, &environment)?;
             for run in 1..=self.runs {
                 for &strategy in &self.strategies {
                     if interrupt.by().is_some() {
-                        return Ok(measurements);
+                        return Ok((measurements, floors));
                     }
                     let figures = self.measure(&environment, &mut meter, point, strategy, run, interrupt).await?;
                     if interrupt.by().is_none() {
@@ -152,9 +166,14 @@ impl Cost {
                         eprintln!("{point}, {strategy}: {figures} ({done} of {total}, about {left} s left)");
                     }
                 }
+                if SKU_COUNTS.contains(&point) {
+                    let figures = floor.measure(&mut meter, point.skus, self.lasting).await?;
+                    eprintln!("{}, floor: {figures}", counted(point.skus, "SKU"));
+                    floors.push(figures);
+                }
             }
         }
-        Ok(measurements)
+        Ok((measurements, floors))
     }
 
     async fn measure(
@@ -175,12 +194,7 @@ impl Cost {
         let attack = self.attack(environment, &sale, &load, interrupt)?;
         let from = sale.history.now() + WARM_UP;
         let begins = Instant::now() + WARM_UP;
-        let metered = async {
-            sleep_until(begins).await;
-            let before = meter.read().await?;
-            sleep_until(begins + self.lasting).await;
-            anyhow::Ok(meter.read().await? - before)
-        };
+        let metered = meter.between(begins, begins + self.lasting);
         let ((), usage) = tokio::join!(attack.closed_until(point.users, begins + self.lasting), metered);
         let operations = sale.history.finish().with_context(|| format!("{} cannot be written", sale.file))?;
         let exhausted = operations.len() as u64 == load.attempts();

@@ -11,7 +11,7 @@ use kuva::plot::bar::BarPlot;
 use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
 
-use super::point::WARM_UP;
+use super::account::Usage;
 use crate::runner::latency::Latencies;
 use crate::scenario::load::Load;
 use crate::workload::operation::Operation;
@@ -19,6 +19,8 @@ use crate::workload::outcome::Outcome;
 
 /// The numbers of customers, each with a connection of its own; the last load shows what the rush left behind.
 const LOADS: [u64; 10] = [1, 16, 64, 256, 512, 800, 1_600, 3_200, 5_000, 64];
+/// Thousands of connections are established, and their first orders answered, before the measurement.
+pub(super) const WARM_UP: Duration = Duration::from_secs(3);
 const ACCEPTED: &str = "#2f6f4f";
 
 /// More orders per second than a machine answers, refusals included.
@@ -43,6 +45,8 @@ pub(super) struct Answers {
     refused: Kind,
     /// Neither accepted nor 429: customers do not know whether they bought something, or heard of a failure.
     failed_per_second: f64,
+    /// Processor milliseconds of all services and servers in each second.
+    busy_ms: f64,
 }
 
 /// Answers of one kind.
@@ -65,8 +69,14 @@ impl Kind {
 }
 
 impl Answers {
-    /// Of the orders that were answered within `lasting` since `from`.
-    pub(super) fn of(connections: u64, operations: &[Operation], from: Duration, lasting: Duration) -> Self {
+    /// Of the orders that were answered within `lasting` since `from`, and of what was used meanwhile.
+    pub(super) fn of(
+        connections: u64,
+        operations: &[Operation],
+        usage: Usage,
+        from: Duration,
+        lasting: Duration,
+    ) -> Self {
         let (mut accepted, mut refused, mut failed) = (Latencies::new(), Latencies::new(), Latencies::new());
         for operation in operations {
             let Some((at, answer)) = operation.answered.as_ref() else { continue };
@@ -85,6 +95,7 @@ impl Answers {
             accepted: Kind::of(&accepted, lasting),
             refused: Kind::of(&refused, lasting),
             failed_per_second: Kind::of(&failed, lasting).per_second,
+            busy_ms: usage.per(lasting.as_secs_f64()).processor_ms(),
         }
     }
 }
@@ -95,19 +106,20 @@ pub(super) fn text(strategy: Strategy, lasting: Duration, payment: Duration, cur
     let mut text = format!(
         "# Overload: `{strategy}`, one SKU\n\n\
          Each customer has a connection and orders again as soon as the previous order was answered; after a 429, once \
-         to twice as long after it as `Retry-After` asks for. Each load lasts {} s after a warm-up of {} s; payment {} ms. The last load comes \
+         to twice as long after it as `Retry-After` asks for. The last column is what services and servers used; the customers use \
+         the same processors. Each load lasts {} s after a warm-up of {} s; payment {} ms. The last load comes \
          directly after the largest.\n\n![accepted orders per second](overload.svg)\n\n\
-         | connections | accepted/s | of the best | p50 ms | p99 ms | 429/s | p99 ms | other answers/s |\n\
-         |---:|---:|---:|---:|---:|---:|---:|---:|\n",
+         | connections | accepted/s | of the best | p50 ms | p99 ms | 429/s | p99 ms | other answers/s | processor ms/s |\n\
+         |---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         lasting.as_secs(),
         WARM_UP.as_secs(),
         payment.as_millis()
     );
     for answers in curve {
-        let Answers { connections, accepted, refused, failed_per_second } = answers;
+        let Answers { connections, accepted, refused, failed_per_second, busy_ms } = answers;
         let _ = writeln!(
             text,
-            "| {connections} | {:.0} | {:.2} | {:.0} | {:.0} | {:.0} | {:.0} | {failed_per_second:.1} |",
+            "| {connections} | {:.0} | {:.2} | {:.0} | {:.0} | {:.0} | {:.0} | {failed_per_second:.1} | {busy_ms:.0} |",
             accepted.per_second,
             accepted.per_second / best,
             accepted.p50_ms,
@@ -163,9 +175,9 @@ mod tests {
             order(1_500, Some(503), "dependency_unavailable"),
             order(1_500, None, ""),
         ];
-        let answers = Answers::of(16, &orders, from, lasting);
+        let answers = Answers::of(16, &orders, Usage::default(), from, lasting);
         let text = text(Strategy::RedlockFenced, lasting, Duration::from_millis(2), &[answers]);
-        assert!(text.ends_with("| 16 | 1 | 1.00 | 1000 | 2001 | 0 | 1500 | 1.0 |\n"), "{text}");
+        assert!(text.ends_with("| 16 | 1 | 1.00 | 1000 | 2001 | 0 | 1500 | 1.0 | 0 |\n"), "{text}");
         assert!(chart(&[answers, answers]).contains("16 again"));
     }
 }

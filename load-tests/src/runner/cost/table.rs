@@ -7,6 +7,7 @@ use contract::Strategy;
 
 use super::account::KINDS;
 use super::figures::Figures;
+use super::floor::FloorFigures;
 use super::point::{CLIENT_COUNTS, Point, SKU_COUNTS, SOLD_OUT, WARM_UP, counted};
 
 /// One measurement.
@@ -23,30 +24,62 @@ pub(super) struct Conditions<'a> {
     pub(super) lasting: Duration,
     pub(super) runs: usize,
     pub(super) payment: Duration,
+    pub(super) existing_orders: u64,
 }
 
 /// The whole document.
-pub(super) fn text(conditions: &Conditions<'_>, measurements: &[Measurement]) -> String {
+pub(super) fn text(conditions: &Conditions<'_>, measurements: &[Measurement], floor: &[FloorFigures]) -> String {
     let mut text = String::from("# What each strategy costs\n\n");
     let _ = writeln!(
         text,
         "Orders per second, p50 / p99 in ms. Each customer orders again as soon as the previous order was answered, for {} \
          s after a warm-up of {} s; medians of {} runs, payment {} ms, every order is for a unit in stock unless said \
-         otherwise. Processor time is that of the processes, in milliseconds per order.\n",
+         otherwise. Processor time is that of the processes, in milliseconds per order. Each table held {} orders of the past.\n",
         conditions.lasting.as_secs(),
         WARM_UP.as_secs(),
         conditions.runs,
-        conditions.payment.as_millis()
+        conditions.payment.as_millis(),
+        conditions.existing_orders
     );
     let _ = writeln!(text, "## More customers, {} SKUs\n", CLIENT_COUNTS[0].skus);
     text += &table(conditions, measurements, &CLIENT_COUNTS, |point| counted(point.users, "customer"));
     let _ = writeln!(text, "\n## More SKUs, {} customers\n", SKU_COUNTS[0].users);
     text += &table(conditions, measurements, &SKU_COUNTS, |point| counted(point.skus, "SKU"));
+    text += &floor_row(floor);
+    text += "\nThe floor is `pgbench` with 32 connections: the rows of an order in one transaction of one database, without \
+             services, locks or HTTP. Orders per second, of the floor:\n\n";
+    text += &ratios(conditions, measurements, floor);
     let _ = writeln!(text, "\n## Refusals: everything is sold out, {} customers\n", SOLD_OUT[0].users);
     text += &table(conditions, measurements, &SOLD_OUT, |point| counted(point.skus, "SKU"));
     for point in SKU_COUNTS.into_iter().chain(SOLD_OUT) {
         let _ = writeln!(text, "\n## What each order uses: {point}\n");
         text += &account(conditions, measurements, point);
+        if let Some(figures) = FloorFigures::median(floor, point.skus).filter(|_| !point.sold_out) {
+            let _ = writeln!(text, "| floor | {} |", figures.usage);
+        }
+    }
+    text
+}
+
+/// The last row of the table over SKUs.
+fn floor_row(floor: &[FloorFigures]) -> String {
+    let cells = SKU_COUNTS.map(|point| FloorFigures::median(floor, point.skus).map(|figures| figures.to_string()));
+    format!("| floor | {} |\n", cells.map(Option::unwrap_or_default).join(" | "))
+}
+
+/// How many orders per second each strategy accepts for one of the floor.
+fn ratios(conditions: &Conditions<'_>, measurements: &[Measurement], floor: &[FloorFigures]) -> String {
+    let heads = SKU_COUNTS.map(|point| counted(point.skus, "SKU"));
+    let mut text = format!("| strategy | {} |\n|---|{}\n", heads.join(" | "), "---:|".repeat(heads.len()));
+    for &strategy in conditions.strategies {
+        let cells = SKU_COUNTS.map(|point| {
+            let figures = Figures::median(&runs(measurements, point, strategy));
+            let ratio = figures.zip(FloorFigures::median(floor, point.skus));
+            ratio
+                .map(|(figures, floor)| format!("{:.2}", figures.orders_per_second / floor.per_second))
+                .unwrap_or_default()
+        });
+        let _ = writeln!(text, "| {strategy} | {} |", cells.join(" | "));
     }
     text
 }
@@ -108,7 +141,10 @@ mod tests {
             lasting: Duration::from_secs(4),
             runs: 3,
             payment: Duration::from_millis(2),
+            existing_orders: 0,
         };
-        insta::assert_snapshot!(text(&conditions, &[measured(CLIENT_COUNTS[0], 0), measured(SKU_COUNTS[0], 2)]));
+        let floor = FloorFigures { skus: 1, per_second: 240.8, latency_ms: 4.15, usage: Usage::default() };
+        let measurements = [measured(CLIENT_COUNTS[0], 0), measured(SKU_COUNTS[0], 2)];
+        insta::assert_snapshot!(text(&conditions, &measurements, &[floor]));
     }
 }

@@ -191,7 +191,7 @@ impl Database {
     }
 
     /// Deletes at most `limit` keys of that age whose orders have ended, the oldest first: the same key then means a new
-    /// order. The orders stay, and so do keys that somebody works on.
+    /// order. The orders stay, and so do keys that somebody works on. A key is as old as the id of its order tells.
     ///
     /// # Errors
     /// The database failed; the keys stay until the next round.
@@ -199,9 +199,9 @@ impl Database {
         let deleted = sqlx::query(
             "with expired as (
                 select k.scope, k.key from idempotency_keys k join orders o on o.id = k.order_id
-                 where k.created_at < now() - make_interval(secs => $2)
+                 where k.order_id < first_id_at(now() - make_interval(secs => $2))
                    and o.status <> 'pending' and k.state <> 'in_flight'
-                 order by k.created_at limit $1
+                 order by k.order_id limit $1
                    for update of k skip locked
              )
              delete from idempotency_keys k using expired where k.scope = expired.scope and k.key = expired.key",

@@ -174,10 +174,8 @@ async fn an_expired_key_means_a_new_order() {
     let first = stack.place("k", "chair", 1).await;
     order::placement::reconcile::round(&stack.app.api.placement).await.expect("a round");
     assert_eq!(stack.place("k", "chair", 1).await.bytes, first.bytes, "the key has not expired yet");
-    sqlx::query("update idempotency_keys set created_at = now() - interval '25 hours'")
-        .execute(&stack.orders)
-        .await
-        .expect("update");
+    let older = include_str!("../../../../migrations/order/older.sql");
+    sqlx::raw_sql(older).execute(&stack.orders).await.expect("an older order");
 
     order::placement::reconcile::round(&stack.app.api.placement).await.expect("a round");
 

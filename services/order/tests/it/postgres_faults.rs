@@ -67,14 +67,18 @@ async fn silence_until_served(
 async fn inventory_replaces_silent_connections_and_stops_while_they_are_silent() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 9).await;
+    let alone = sessions(&stack.stock, "inventory").await;
     for pool in ["4", "16"] {
+        eventually("no session of the other replica is left", async || {
+            sessions(&stack.stock, "inventory").await <= alone
+        })
+        .await;
         let url = through(&stack.stock_url, stack.stock_line.addr());
         let inventory = start_inventory(&url, &[("INVENTORY_POOL", pool)]).await;
         let show = || stack.http.get(format!("{}/v1/stock/chair", inventory.url)).bearer_auth(order::config::LAB_TOKEN);
-        let before = sessions(&stack.stock, "inventory").await;
         let shown = fill(&stack.stock_line, (0..32).map(|_| show())).await;
         assert!(shown.iter().all(|shown| shown.status == 200), "{shown:?}");
-        assert!(sessions(&stack.stock, "inventory").await - before >= SEVERAL);
+        assert!(sessions(&stack.stock, "inventory").await - alone >= SEVERAL);
         silence_until_served(&stack.stock_line, 1, 200, |_| show()).await;
 
         fill(&stack.stock_line, (0..32).map(|_| show())).await;
@@ -91,7 +95,10 @@ async fn inventory_replaces_silent_connections_and_stops_while_they_are_silent()
 async fn order_replaces_silent_connections_and_stops_while_they_are_silent() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 99).await;
+    let alone = sessions(&stack.orders, "order").await;
     for pool in ["4", "16"] {
+        eventually("no session of the other replica is left", async || sessions(&stack.orders, "order").await <= alone)
+            .await;
         let url = through(&stack.orders_url, stack.database_line.addr());
         let name = format!("silent-{pool}");
         let order = process::replica(&stack, &name, &[("ORDER_DATABASE_URL", &url), ("ORDER_POOL", pool)]).await;
@@ -101,10 +108,9 @@ async fn order_replaces_silent_connections_and_stops_while_they_are_silent() {
         };
         // Orders share their statements and need few connections; a read of an order takes one to itself.
         let show = |_| stack.http.get(format!("{}/v1/orders/{}", order.url, uuid::Uuid::nil()));
-        let before = sessions(&stack.orders, "order").await;
         let shown = fill(&stack.database_line, (0..32).map(show)).await;
         assert!(shown.iter().all(|shown| shown.status == 404), "{shown:?}");
-        assert!(sessions(&stack.orders, "order").await - before >= SEVERAL);
+        assert!(sessions(&stack.orders, "order").await - alone >= SEVERAL);
         silence_until_served(&stack.database_line, 2, 201, place).await;
 
         fill(&stack.database_line, (0..32).map(show)).await;

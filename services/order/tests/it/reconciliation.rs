@@ -9,12 +9,14 @@ use tokio::time::timeout;
 
 use crate::stack::{Setup, Stack, eventually};
 
-/// Inserts pending orders of one unit whose last attempt left them unresolved; the keys are `name` and a number from 1.
+/// Inserts pending orders of one unit a day and an hour ago whose last attempt left them unresolved; the
+/// keys are `name` and a number from 1.
 async fn insert_unresolved(stack: &Stack, name: &str, count: i32, strategy: &str, sku: &str) {
     let inserted = sqlx::query(
         "with pending as (
             insert into orders (id, customer, strategy, idempotency_key)
-            select gen_random_uuid(), 'ada', $3, $1 || number from generate_series(1, $2) as number
+            select overlay(gen_random_uuid()::text placing left(first_id_at(now() - interval '25 hours')::text, 13)
+                           from 1 for 13)::uuid, 'ada', $3, $1 || number from generate_series(1, $2) as number
             returning id, idempotency_key
          ), lined as (
             insert into order_lines (order_id, sku, quantity) select id, $4, 1 from pending
@@ -132,8 +134,7 @@ async fn expired_keys_are_deleted_in_batches_without_waiting_for_one_that_is_loc
     insert_unresolved(&stack, "old", 1_200, "etcd-fenced", "chair").await;
     insert_unresolved(&stack, "pending", 1, "etcd-fenced", "chair").await;
     let ended = "with ended as (update orders set status = 'failed' where idempotency_key like 'old%')
-                 update idempotency_keys set state = case when key like 'old%' then 'free' else state end,
-                        created_at = now() - interval '25 hours'";
+                 update idempotency_keys set state = 'free' where key like 'old%'";
     sqlx::query(ended).execute(&stack.orders).await.expect("update");
     let mut other = stack.orders.begin().await.expect("a transaction");
     let locked = "select key from idempotency_keys where key = 'old1' for update";
