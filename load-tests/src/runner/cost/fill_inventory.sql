@@ -1,6 +1,6 @@
--- Reservations $1 to $2 of the past: confirmed, of one unit each, for 1,000 SKUs, over the last 30 days.
+-- Reservations $1 to $2 of the past: confirmed, of one unit each, for 1,000 SKUs, over the last day.
 with reservation as materialized (
-    select n, now() - interval '30 days' + interval '29 days' * (n::float8 / $3) as at,
+    select n, now() - interval '20 hours' + interval '19 hours' * (n::float8 / $3) as at,
            'filled-' || n % 1000 as sku
       from generate_series($1::bigint, $2) as n
 ), identified as materialized (

@@ -1,10 +1,9 @@
--- Orders $1 to $2 of the past: confirmed and paid for, of one unit each, over the last 30 days. Their keys are as old as a
--- key can be.
+-- Orders $1 to $2 of the past: confirmed and paid for, of one unit each, over the last day. No key has expired yet.
 with identified as materialized (
     select n, 'filled-' || n % 1000 as sku, at,
            overlay(md5('o' || n)::uuid::text placing left(first_id_at(at)::text, 13) || '-7' from 1 for 15)::uuid as id
       from generate_series($1::bigint, $2) as n
-           cross join lateral (select now() - interval '30 days' + interval '29 days' * (n::float8 / $3) as at) as made
+           cross join lateral (select now() - interval '20 hours' + interval '19 hours' * (n::float8 / $3) as at) as made
 ), orders_filled as (
     insert into orders (id, customer, status, strategy, idempotency_key, reservation, created_at, updated_at)
     select id, 'customer-' || n, 'confirmed', 'redlock-fenced', 'filled-' || n,
