@@ -202,7 +202,7 @@ pub struct CostArgs {
     /// Decides which SKU each order is for; any number from 0 to 18446744073709551615 [default: random]
     #[arg(long, value_parser = number(&(0..=u64::MAX)))]
     pub seed: Option<u64>,
-    /// Orders of the past to fill each table of both databases with before, from 0 to 10000000; a million take two minutes
+    /// Orders of the past to fill each table of both databases with before, from 0 to 10000000; a million take half a minute
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = number(&(0..=10_000_000)))]
     pub existing_orders: u64,
     /// The largest load of the overload curve, in connections, from 64 to 5000

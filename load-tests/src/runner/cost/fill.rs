@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
 use tokio::time::Instant;
 
 use crate::cluster::stack::Stack;
@@ -37,7 +38,9 @@ async fn fill_one(
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
     let context = || format!("{rows} {name} of the past could not be written");
-    let mut database = PgConnection::connect(url).await.with_context(context)?;
+    // Its statements are slow, and no line for each of them is wanted.
+    let options = url.parse::<PgConnectOptions>()?.disable_statement_logging();
+    let mut database = options.connect().await.with_context(context)?;
     // The triggers let nobody write past the functions of the protocol.
     sqlx::raw_sql("set session_replication_role = replica").execute(&mut database).await.with_context(context)?;
     let mut reported = Instant::now();

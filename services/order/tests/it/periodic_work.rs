@@ -5,7 +5,7 @@ use crate::stack::{Setup, Stack, eventually};
 /// Half of them held for another hour, the others failed; the keys and the payments of all are over.
 const MANY_ORDERS: &str = "
     insert into orders (id, customer, status, strategy, idempotency_key, reservation, review_at)
-    select gen_random_uuid(), 'ada', case n % 2 when 0 then 'held' else 'failed' end, 'atomic', n::text,
+    select overlay(gen_random_uuid()::text placing left(first_id_at(now())::text, 13) from 1 for 13)::uuid, 'ada', case n % 2 when 0 then 'held' else 'failed' end, 'atomic', n::text,
            jsonb_build_object('expires_at', now() + interval '1 hour'), now() + interval '1 hour'
       from generate_series(1, 20000) as n;
     insert into order_lines (order_id, sku, quantity) select id, 'chair', 1 from orders;
@@ -25,7 +25,7 @@ const ROWS_READ: &str = "
 
 #[tokio::test]
 async fn the_reconciler_and_housekeeping_read_nothing_that_is_not_due() {
-    let stack = Stack::with(Setup { flags: &["--reconcile-ms=10"], ..Setup::default() }).await;
+    let stack = Stack::with(Setup { flags: &["--reconcile-ms=10", "--retain-days=2"], ..Setup::default() }).await;
     sqlx::raw_sql(MANY_ORDERS).execute(&stack.orders).await.expect("orders");
     let count = async |query: &'static str| -> i64 {
         sqlx::query_scalar(query).fetch_one(&stack.orders).await.expect("a count")
