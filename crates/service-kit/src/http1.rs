@@ -2,34 +2,42 @@
 //! [`Connection`].
 
 use std::{
+    convert::Infallible,
     io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use axum::Router;
-use hyper::{
-    body::Incoming,
-    server::conn::http1,
-    service::{Service as _, service_fn},
-};
-use hyper_util::{rt::TokioIo, server::graceful::Watcher, service::TowerToHyperService};
+use axum::{body::Body, extract::Request, response::Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{rt::TokioIo, server::graceful::Watcher};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use tower::{Service, ServiceExt as _};
 
 use crate::connections::{Connection, Place};
 
+/// What answers requests: a router in its middleware. Each request is answered by a clone.
+pub(crate) trait HttpService:
+    Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
+}
+
+impl<S> HttpService for S where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
+}
+
 /// Serves requests until the client closes the connection, a deadline passes, the place
 /// is needed, or `shutdown` and the request in progress is answered.
-pub(crate) async fn serve(stream: TcpStream, place: Place, router: Router, shutdown: Watcher) {
+pub(crate) async fn serve(stream: TcpStream, place: Place, router: impl HttpService, shutdown: Watcher) {
     let connection = &place.connection;
-    let router = TowerToHyperService::new(router);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let in_progress = connection.request();
-        let response = router.call(request);
+        let response = router.clone().oneshot(request.map(Body::new));
         async move {
             let response = response.await;
             drop(in_progress);

@@ -27,6 +27,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use tower::{ServiceBuilder, util::MapRequestLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
@@ -37,7 +38,7 @@ use crate::{
         problem::Problem,
         rejections,
     },
-    http1,
+    http1::{self, HttpService},
     supervise::supervise,
     telemetry::{self, requests, trace},
 };
@@ -153,23 +154,29 @@ async fn receive(signal: &mut Option<Signal>) {
     }
 }
 
-/// The router with its middleware; the last layer is the outermost.
+/// The router in its middleware; the first layer is the outermost.
+///
+/// The layers are around the router, which is cheap to clone. Inside of it every layer would be boxed for each route, and
+/// each request would clone all the boxes below each of them.
 fn with_middleware(
     router: Router,
     ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static,
     limits: Limits,
-) -> Router {
-    router
+) -> impl HttpService {
+    let router = router
         .fallback(rejections::unknown_path)
         .method_not_allowed_fallback(rejections::wrong_method)
+        .merge(operator_routes(ready))
+        .layer(MapRequestLayer::new(requests::note_route));
+    ServiceBuilder::new()
+        .layer(from_fn_with_state(Permits::new(limits), limits::shed_load))
+        .layer(from_fn(trace::middleware))
+        .layer(from_fn(requests::middleware))
+        .layer(CatchPanicLayer::custom(rejections::panic_response))
+        .layer(map_response(rejections::as_problem))
         .layer(from_fn_with_state(BodyLimit(limits.body_bytes), body::limit))
         .layer(DefaultBodyLimit::max(limits.body_bytes))
-        .merge(operator_routes(ready))
-        .layer(map_response(rejections::as_problem))
-        .layer(CatchPanicLayer::custom(rejections::panic_response))
-        .layer(from_fn(requests::middleware))
-        .layer(from_fn(trace::middleware))
-        .layer(from_fn_with_state(Permits::new(limits), limits::shed_load))
+        .service(router)
 }
 
 #[derive(serde::Serialize)]

@@ -1,6 +1,6 @@
 //! The service as a whole: what it is built from, its background tasks, and what it waits for when it stops.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use fenced_lock::{ClientName, Lease, Locks, Nodes, Options, Resource};
@@ -32,7 +32,7 @@ const LOCKS_CLOSE_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct App {
     /// The state that all handlers share.
-    pub state: AppState,
+    pub state: Arc<AppState>,
     sweeper: Sweeper,
 }
 
@@ -62,7 +62,7 @@ impl App {
         let token = BearerToken::new(config.token.clone());
         let writes = TaskTracker::new();
         let state = AppState { db, changes, lab, token, max_lines: config.max_lines, writes };
-        Ok(Self { state, sweeper })
+        Ok(Self { state: Arc::new(state), sweeper })
     }
 
     /// Serves until `shutdown`, and then waits for the writes that were started.
@@ -76,7 +76,7 @@ impl App {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let Self { state, sweeper } = self;
-        let AppState { db, writes, .. } = state.clone();
+        let (db, writes) = (state.db.clone(), state.writes.clone());
         let locks = state.changes.locks.clone();
         let redlock = locks.redlock().cloned();
         let stop = CancellationToken::new();

@@ -50,7 +50,7 @@ const LOCKS_CLOSE_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct App {
     /// What the handlers share.
-    pub api: OrdersApi,
+    pub api: Arc<OrdersApi>,
     membership: Membership,
 }
 
@@ -101,7 +101,7 @@ impl App {
         };
         let limits = OrderLimits { lines: config.max_lines, quantity: config.max_quantity };
         let api = OrdersApi { placement, default_strategy: config.strategy, lab: config.lab, limits };
-        Ok(Self { api, membership })
+        Ok(Self { api: Arc::new(api), membership })
     }
 
     /// Serves until `shutdown`, then lets orders in progress finish, for at most the time budget of an order and a few
@@ -115,7 +115,7 @@ impl App {
         config: &Config,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let OrdersApi { placement, .. } = self.api.clone();
+        let placement = &self.api.placement;
         let stop = CancellationToken::new();
         let every = Duration::from_millis(config.reconcile_ms);
         let own = placement.clone();
@@ -137,7 +137,7 @@ impl App {
         let section = placement.section();
         let slow_payments = section.payments.slow.clone();
         let lab = section.pauses.clone().map(|pauses| Lab { pauses, slow_payments });
-        let routes = router::router(self.api.clone(), lab);
+        let routes = router::router(Arc::clone(&self.api), lab);
         let app = self.clone();
         let ready = move || -> Readiness {
             let app = app.clone();
@@ -161,7 +161,7 @@ impl App {
     /// Postgres and the lock of the default strategy. Without inventory this service still answers
     /// retries of finished orders, so inventory does not count.
     async fn ready(&self) -> Result<(), Vec<String>> {
-        let OrdersApi { placement, default_strategy, .. } = &self.api;
+        let OrdersApi { placement, default_strategy, .. } = self.api.as_ref();
         let database = timeout(READY_WITHIN, placement.db.ready());
         let locks = timeout(READY_WITHIN, placement.section().lock_ready(*default_strategy));
         let (database, locks) = tokio::join!(database, locks);

@@ -1,7 +1,10 @@
 //! Metrics of requests: number and duration by method, route and status. Labels come
 //! from the router, never from the caller, so that a caller cannot create new series.
 
-use std::time::Instant;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -16,29 +19,42 @@ use crate::telemetry::export;
 /// The status label of a request whose caller hung up before the response.
 const ABANDONED: &str = "abandoned";
 
-/// Counts and times one request.
-pub(crate) async fn middleware(request: Request, next: Next) -> Response {
-    let mut timer = RequestTimer::new(&request);
-    export::name_after_route(&Span::current(), timer.method, &timer.route);
+/// The route of a request, which is known once the router has matched its path.
+#[derive(Debug, Clone, Default)]
+struct Route(Arc<OnceLock<MatchedPath>>);
+
+/// Counts and times one request. The router must pass it on through [`note_route`].
+pub(crate) async fn middleware(mut request: Request, next: Next) -> Response {
+    let mut timer = RequestTimer::new(request.method());
+    request.extensions_mut().insert(timer.route.clone());
     let response = next.run(request).await;
     timer.status = response.status().as_u16().to_string();
     response
 }
 
+/// Tells [`middleware`] which route was matched, and names the span after it.
+pub(crate) fn note_route(request: Request) -> Request {
+    let extensions = request.extensions();
+    if let Some((Route(route), matched)) = extensions.get().zip(extensions.get::<MatchedPath>()) {
+        export::name_after_route(&Span::current(), method_label(request.method()), matched.as_str());
+        let _first = route.set(matched.clone());
+    }
+    request
+}
+
 struct RequestTimer {
     started: Instant,
     method: &'static str,
-    route: String,
+    route: Route,
     status: String,
 }
 
 impl RequestTimer {
-    fn new(request: &Request) -> Self {
-        let route = request.extensions().get::<MatchedPath>();
+    fn new(method: &Method) -> Self {
         Self {
             started: Instant::now(),
-            method: method_label(request.method()),
-            route: route.map_or("unmatched", MatchedPath::as_str).to_owned(),
+            method: method_label(method),
+            route: Route::default(),
             status: ABANDONED.to_owned(),
         }
     }
@@ -47,11 +63,9 @@ impl RequestTimer {
 impl Drop for RequestTimer {
     fn drop(&mut self) {
         let elapsed = self.started.elapsed();
-        let labels = [
-            ("method", self.method.to_owned()),
-            ("route", std::mem::take(&mut self.route)),
-            ("status", std::mem::take(&mut self.status)),
-        ];
+        let route = self.route.0.get().map_or("unmatched", MatchedPath::as_str).to_owned();
+        let labels =
+            [("method", self.method.to_owned()), ("route", route), ("status", std::mem::take(&mut self.status))];
         tracing::debug!(status = labels[2].1, ?elapsed, "request answered");
         metrics::counter!("http_requests_total", &labels).increment(1);
         metrics::histogram!("http_request_duration_seconds", &labels).record(elapsed.as_secs_f64());

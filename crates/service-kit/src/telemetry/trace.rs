@@ -4,11 +4,8 @@
 
 use std::{future::Future, sync::Arc};
 
-use axum::{
-    extract::{OriginalUri, Request},
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, middleware::Next, response::Response};
+use futures_util::future::Either;
 use opentelemetry::trace::SpanContext;
 use tracing::{Instrument as _, Span, field::Empty};
 
@@ -71,11 +68,9 @@ impl Trace {
     /// # Cancel safety: that of `work`.
     pub fn instrument<T>(self, work: impl Future<Output = T>) -> impl Future<Output = T> {
         let work = work.instrument(self.span);
-        async move {
-            match self.current {
-                Some(current) => CURRENT.scope(current, work).await,
-                None => work.await,
-            }
+        match self.current {
+            Some(current) => Either::Left(CURRENT.scope(current, work)),
+            None => Either::Right(work),
         }
     }
 
@@ -87,10 +82,7 @@ impl Trace {
 
 /// Opens a span for the request, in the trace of the caller if it sent one.
 pub(crate) async fn middleware(request: Request, next: Next) -> Response {
-    let path: Arc<str> = match request.extensions().get::<OriginalUri>() {
-        Some(OriginalUri(uri)) => uri.path().into(),
-        None => request.uri().path().into(),
-    };
+    let path: Arc<str> = request.uri().path().into();
     let span = tracing::info_span!(
         "request",
         otel.kind = export::is_enabled().then_some("server"),

@@ -1,6 +1,6 @@
 //! `POST /v1/reservations/batch`: sets units aside for several orders that share one grant of locks.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json as Body, extract::State, http::HeaderMap};
 use contract::{Sku, Strategy};
@@ -146,7 +146,7 @@ impl From<StockError> for OrderRefusal {
     )
 )]
 pub async fn reserve_batch(
-    State(state): State<AppState>,
+    State(state): State<Arc<AppState>>,
     headers: HeaderMap,
     Json(reserve): Json<ReserveBatch>,
 ) -> Result<Body<BatchOutcomes>, StockError> {

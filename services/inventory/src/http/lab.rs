@@ -1,5 +1,7 @@
 //! `/v1/lab/pauses`: arms, lists and removes the pauses of this replica. Routed only where the lab is on.
 
+use std::sync::Arc;
+
 use axum::{Json as Body, extract::State, http::StatusCode};
 use serde::Deserialize;
 use service_kit::extract::Json;
@@ -31,7 +33,7 @@ const fn one() -> usize {
 }
 
 /// Arms pauses in this replica.
-pub async fn arm(State(state): State<AppState>, Json(arm): Json<ArmPauses>) -> Result<StatusCode, StockError> {
+pub async fn arm(State(state): State<Arc<AppState>>, Json(arm): Json<ArmPauses>) -> Result<StatusCode, StockError> {
     if let Some(lab) = &state.lab {
         lab.arm(arm.write, arm.sku.parsed(|| "/sku".to_owned())?, arm.count);
     }
@@ -39,12 +41,12 @@ pub async fn arm(State(state): State<AppState>, Json(arm): Json<ArmPauses>) -> R
 }
 
 /// How many pauses are armed, and those that fired.
-pub async fn pauses(State(state): State<AppState>) -> Body<Pauses> {
-    Body(state.lab.unwrap_or_default().pauses())
+pub async fn pauses(State(state): State<Arc<AppState>>) -> Body<Pauses> {
+    Body(state.lab.clone().unwrap_or_default().pauses())
 }
 
 /// Removes the pauses that have not fired.
-pub async fn disarm(State(state): State<AppState>) -> StatusCode {
+pub async fn disarm(State(state): State<Arc<AppState>>) -> StatusCode {
     if let Some(lab) = &state.lab {
         lab.disarm();
     }

@@ -2,7 +2,7 @@
 //! reads stock, `POST /v1/reservations` sets its units aside. The statements are in `store/protocol.rs`, the conditions
 //! in `migrations/inventory/0002_protocol.sql`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json as Body,
@@ -96,7 +96,7 @@ pub struct Reserve {
     )
 )]
 pub async fn claim(
-    State(state): State<AppState>,
+    State(state): State<Arc<AppState>>,
     headers: HeaderMap,
     Json(claim): Json<Claim>,
 ) -> Result<Body<Snapshots>, StockError> {
@@ -137,7 +137,7 @@ pub async fn claim(
     )
 )]
 pub async fn reserve(
-    State(state): State<AppState>,
+    State(state): State<Arc<AppState>>,
     headers: HeaderMap,
     Json(reserve): Json<Reserve>,
 ) -> Result<Response, StockError> {

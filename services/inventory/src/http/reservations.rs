@@ -1,5 +1,7 @@
 //! `/v1/reservations`: reads, confirms and cancels reservations. `http/protocol.rs` makes them.
 
+use std::sync::Arc;
+
 use axum::{Json as Body, extract::State};
 use serde::Deserialize;
 use service_kit::{
@@ -36,7 +38,7 @@ pub struct OrderQuery {
     )
 )]
 pub async fn show_reservation(
-    State(state): State<AppState>,
+    State(state): State<Arc<AppState>>,
     Path(id): Path<Uuid>,
 ) -> Result<Body<Reservation>, StockError> {
     state.db.reservation(id).await.map(Body)
@@ -57,7 +59,7 @@ pub async fn show_reservation(
     )
 )]
 pub async fn find_reservation(
-    State(state): State<AppState>,
+    State(state): State<Arc<AppState>>,
     Query(query): Query<OrderQuery>,
 ) -> Result<Body<Reservation>, StockError> {
     state.db.reservation_of_order(query.order_id).await.map(Body)
@@ -76,7 +78,10 @@ pub async fn find_reservation(
         (status = 409, description = "invalid_state: the reservation was cancelled; reservation_expired: the hold has ended, swept or not", content_type = "application/problem+json", body = Problem),
     )
 )]
-pub async fn confirm(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<Body<Reservation>, StockError> {
+pub async fn confirm(
+    State(state): State<Arc<AppState>>,
+    Path(id): Path<Uuid>,
+) -> Result<Body<Reservation>, StockError> {
     let changes = state.changes.clone();
     state.run_write(async move { changes.confirm(id).await }).await.map(Body)
 }
@@ -95,7 +100,7 @@ pub async fn confirm(State(state): State<AppState>, Path(id): Path<Uuid>) -> Res
         (status = 503, description = "lock_timeout, lock_quorum_unavailable, dependency_unavailable", content_type = "application/problem+json", body = Problem),
     )
 )]
-pub async fn cancel(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<Body<Reservation>, StockError> {
+pub async fn cancel(State(state): State<Arc<AppState>>, Path(id): Path<Uuid>) -> Result<Body<Reservation>, StockError> {
     let changes = state.changes.clone();
     state.run_write(async move { changes.cancel(id).await }).await.map(Body)
 }

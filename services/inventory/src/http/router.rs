@@ -1,6 +1,8 @@
 //! Every route of the inventory service, on one page. Paths and documentation are at the handlers;
 //! `service_kit::serve` adds `/livez`, `/readyz`, `/metrics`, limits and fallbacks.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
@@ -16,7 +18,7 @@ const TITLE: &str = "Holdfast: inventory";
 const DESCRIPTION: &str = "Owns stock: registers fencing tokens, sets units aside, returns them. Internal: every route requires the bearer token. Every failure is a problem (RFC 9457) with a `code`. A request with `Deadline-Ms` is given up before that many milliseconds have passed, with 504.";
 
 #[rustfmt::skip] // a table
-fn routes() -> OpenApiRouter<AppState> {
+fn routes() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::with_openapi(docs::document_with_bearer(TITLE, DESCRIPTION))
         .routes(routes!(stock::list_stock)) //                                     GET  /v1/stock
         .routes(routes!(stock::put_stock, stock::show_stock)) //              PUT, GET  /v1/stock/{sku}
@@ -30,7 +32,7 @@ fn routes() -> OpenApiRouter<AppState> {
 
 /// The routes of the service. All of them require the bearer token, since only services call them; the
 /// documentation is public.
-pub fn router(state: AppState) -> Router {
+pub fn router(state: Arc<AppState>) -> Router {
     let token = state.token.clone();
     let (routes, document) = routes().split_for_parts();
     let pauses = Router::new().route("/v1/lab/pauses", post(lab::arm).get(lab::pauses).delete(lab::disarm));

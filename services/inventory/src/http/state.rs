@@ -2,6 +2,7 @@
 
 use axum::http::HeaderMap;
 use contract::Strategy;
+use futures_util::future::Either;
 use service_kit::auth::BearerToken;
 use tokio_util::task::TaskTracker;
 
@@ -12,8 +13,8 @@ use crate::{
     store::StockDb,
 };
 
-/// The state that all handlers share. Cheap to clone.
-#[derive(Debug, Clone)]
+/// The state that all handlers share.
+#[derive(Debug)]
 pub struct AppState {
     /// The service's own database.
     pub db: StockDb,
@@ -31,30 +32,36 @@ pub struct AppState {
 
 impl AppState {
     /// Runs a write to its end, even if the caller disconnects: once sent it may be committed, and the fence
-    /// decides whether it counts.
+    /// decides whether it counts. It begins now, not at the first poll.
     ///
     /// # Errors
     /// Those of `write`; `WriteTaskFailed` if it panicked.
-    pub async fn run_write<T: Send + 'static>(
-        &self,
-        write: impl Future<Output = Result<T, StockError>> + Send + 'static,
-    ) -> Result<T, StockError> {
+    pub fn run_write<W, T: Send + 'static>(&self, write: W) -> impl Future<Output = Result<T, StockError>> + use<W, T>
+    where
+        W: Future<Output = Result<T, StockError>> + Send + 'static,
+    {
         let task = self.writes.spawn(service_kit::trace::in_current_trace(write));
-        task.await.map_err(StockError::WriteTaskFailed)?
+        async { task.await.map_err(StockError::WriteTaskFailed)? }
     }
 
     /// As [`AppState::run_write`]; a pause that the lab has armed for the `pending` write stops the process first.
     ///
     /// # Errors
     /// Those of [`AppState::run_write`].
-    pub async fn run_reserve<T: Send + 'static>(
+    pub fn run_reserve<W, T: Send + 'static>(
         &self,
         pending: Option<PendingWrite>,
-        write: impl Future<Output = Result<T, StockError>> + Send + 'static,
-    ) -> Result<T, StockError> {
+        write: W,
+    ) -> impl Future<Output = Result<T, StockError>> + use<W, T>
+    where
+        W: Future<Output = Result<T, StockError>> + Send + 'static,
+    {
         match self.lab.clone().zip(pending) {
-            None => self.run_write(write).await,
-            Some((lab, pending)) => self.run_write(async move { lab.send_write(pending, write).await }).await,
+            None => Either::Left(self.run_write(write)),
+            Some((lab, pending)) => {
+                let write = Box::pin(write);
+                Either::Right(self.run_write(async move { lab.send_write(pending, write).await }))
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! `/v1/stock`: sets the stock of a SKU, and reads it.
 
+use std::sync::Arc;
+
 use axum::{Json as Body, extract::State};
 use contract::Sku;
 use serde::{Deserialize, Serialize};
@@ -72,7 +74,7 @@ pub struct StockPage {
     )
 )]
 pub async fn put_stock(
-    State(state): State<AppState>,
+    State(state): State<Arc<AppState>>,
     Path(sku): Path<String>,
     Json(put): Json<PutStock>,
 ) -> Result<Body<StockSnapshot>, StockError> {
@@ -94,7 +96,7 @@ pub async fn put_stock(
     )
 )]
 pub async fn show_stock(
-    State(state): State<AppState>,
+    State(state): State<Arc<AppState>>,
     Path(sku): Path<String>,
 ) -> Result<Body<StockSnapshot>, StockError> {
     let sku: Sku = sku.parse().map_err(|_| StockError::UnknownSku { sku })?;
@@ -114,7 +116,7 @@ pub async fn show_stock(
     )
 )]
 pub async fn list_stock(
-    State(state): State<AppState>,
+    State(state): State<Arc<AppState>>,
     Query(page): Query<PageQuery>,
 ) -> Result<Body<StockPage>, StockError> {
     if let Some(skus) = page.skus {

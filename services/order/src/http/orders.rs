@@ -1,6 +1,8 @@
 //! The handlers of orders, and the bodies they take and send. Requests are
 //! checked in `domain::order` and carried out in `placement`.
 
+use std::sync::Arc;
+
 use axum::{
     Extension,
     body::{Body, to_bytes},
@@ -42,8 +44,8 @@ const MAX_KEY_LENGTH: usize = 255;
 /// More than any answer of this service, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// What the handlers share. Cheap to clone.
-#[derive(Debug, Clone)]
+/// What the handlers share.
+#[derive(Debug)]
 pub struct OrdersApi {
     /// Places and concludes orders.
     pub placement: OrderPlacement,
@@ -103,7 +105,7 @@ pub struct PlaceLine {
     )
 )]
 pub async fn place(
-    State(api): State<OrdersApi>,
+    State(api): State<Arc<OrdersApi>>,
     Extension(admitted): Extension<Admitted>,
     headers: HeaderMap,
     Json(body): Json<PlaceOrder>,
@@ -133,7 +135,7 @@ pub async fn place(
         (status = 404, description = "not_found", content_type = "application/problem+json", body = Problem),
     )
 )]
-pub async fn show(State(api): State<OrdersApi>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
+pub async fn show(State(api): State<Arc<OrdersApi>>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
     Ok(axum::Json(api.placement.db.order(id).await?).into_response())
 }
 
@@ -149,7 +151,7 @@ pub async fn show(State(api): State<OrdersApi>, Path(id): Path<Uuid>) -> Result<
         (status = 409, description = "invalid_state, reservation_expired", content_type = "application/problem+json", body = Problem),
     )
 )]
-pub async fn confirm(State(api): State<OrdersApi>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
+pub async fn confirm(State(api): State<Arc<OrdersApi>>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
     Ok(axum::Json(lifecycle::conclude(&api.placement, id, Transition::Confirm).await?).into_response())
 }
 
@@ -165,7 +167,7 @@ pub async fn confirm(State(api): State<OrdersApi>, Path(id): Path<Uuid>) -> Resu
         (status = 409, description = "invalid_state, reservation_expired", content_type = "application/problem+json", body = Problem),
     )
 )]
-pub async fn cancel(State(api): State<OrdersApi>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
+pub async fn cancel(State(api): State<Arc<OrdersApi>>, Path(id): Path<Uuid>) -> Result<Response, OrderError> {
     Ok(axum::Json(lifecycle::conclude(&api.placement, id, Transition::Cancel).await?).into_response())
 }
 

@@ -2,6 +2,8 @@
 //! at the handlers; `service_kit::serve` adds `/livez`, `/readyz`, `/metrics`,
 //! limits and fallbacks.
 
+use std::sync::Arc;
+
 use axum::{Router, routing::post};
 use service_kit::docs;
 use utoipa::openapi::OpenApi;
@@ -15,7 +17,7 @@ use crate::http::{
 const TITLE: &str = "Holdfast: orders";
 const ABOUT: &str = "Places orders under a distributed lock. Every failure is a problem (RFC 9457) with a `code`.";
 
-fn routes() -> OpenApiRouter<OrdersApi> {
+fn routes() -> OpenApiRouter<Arc<OrdersApi>> {
     OpenApiRouter::with_openapi(docs::document(TITLE, ABOUT))
         .routes(routes!(orders::place)) //   POST /v1/orders
         .routes(routes!(orders::show)) //    GET  /v1/orders/{id}
@@ -24,7 +26,7 @@ fn routes() -> OpenApiRouter<OrdersApi> {
 }
 
 /// The routes of the service and their documentation; with `lab`, those of the lab too.
-pub fn router(api: OrdersApi, lab: Option<Lab>) -> Router {
+pub fn router(api: Arc<OrdersApi>, lab: Option<Lab>) -> Router {
     let (routes, document) = routes().split_for_parts();
     routes.with_state(api).merge(lab.map(lab_routes).unwrap_or_default()).merge(docs::pages(document))
 }

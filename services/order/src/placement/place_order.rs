@@ -93,16 +93,16 @@ impl OrderPlacement {
     }
 
     /// Runs `work` to its end though the caller stops waiting, in the trace of
-    /// the caller.
+    /// the caller. It begins now, not at the first poll.
     ///
     /// # Errors
     /// `work` panicked, which the log reports.
-    pub(crate) async fn run_to_end<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, OrderError> {
+    pub(crate) fn run_to_end<W>(&self, work: W) -> impl Future<Output = Result<W::Output, OrderError>> + use<W>
+    where
+        W: Future<Output: Send> + Send + 'static,
+    {
         let task = self.tasks.spawn(service_kit::trace::in_current_trace(work));
-        task.await.map_err(|_panicked| OrderError::Defect("the task of an order panicked"))
+        async { task.await.map_err(|_panicked| OrderError::Defect("the task of an order panicked")) }
     }
 
     /// The locks, inventory and the payment provider.
@@ -126,7 +126,10 @@ impl OrderPlacement {
             return PlacementResult::Retryable(shortage, Timings::default());
         }
         let error = match self.db.begin(&request, self.claim_duration(), self.section().arrival()).await {
-            Ok(BeginResult::Claimed(claim)) => return self.place_claimed(claim, request.order, deadline).await,
+            // Boxed, so that a refusal does not pay for the memory of an order.
+            Ok(BeginResult::Claimed(claim)) => {
+                return Box::pin(self.place_claimed(claim, request.order, deadline)).await;
+            }
             Ok(BeginResult::Answered(answer)) => return PlacementResult::Replayed(answer),
             Ok(BeginResult::Reused) => OrderError::KeyReused,
             Ok(BeginResult::InProgress { at_most }) => OrderError::InProgress { at_most },
