@@ -14,7 +14,7 @@ pub(super) const COLUMNS: [&str; 14] = [
     "lost updates",
     "stale writes refused",
     "payments voided",
-    "503s",
+    "429s / 503s",
     "orders/s",
     "p50",
     "p99",
@@ -36,7 +36,11 @@ pub(super) fn cells(run: &RunReport) -> [String; COLUMNS.len()] {
         run.lost_updates.to_string(),
         run.stale_writes_refused.to_string(),
         run.payments_voided.to_string(),
-        (run.lock_timeouts + run.unavailable + run.tried_again_unavailable).to_string(),
+        format!(
+            "{} / {}",
+            run.overloaded + run.tried_again_overloaded,
+            run.lock_timeouts + run.unavailable + run.tried_again_unavailable
+        ),
         format!("{:.0}", run.orders_per_second),
         format!("{:.0} ms", run.latency_ms.p50),
         format!("{:.0} ms", run.latency_ms.p99),

@@ -130,6 +130,7 @@ fn counts(tally: Tally) -> String {
     let errors = [
         (tally.lock_timeouts, "lock timeouts"),
         (tally.unavailable, "unavailable"),
+        (tally.overloaded, "overloaded"),
         (tally.unexplained + tally.silence, "unexplained"),
         (tally.tried_again, "retried"),
     ];

@@ -18,8 +18,10 @@ pub enum Outcome {
     LockTimeout,
     /// 503 `lock_quorum_unavailable`: order failed closed.
     QuorumUnavailable,
-    /// 503 `dependency_unavailable` or `payment_timeout`, or 429: nothing was sold, or it is not known yet.
+    /// 503 `dependency_unavailable` or `payment_timeout`: nothing was sold, or it is not known yet.
     Unavailable,
+    /// 429: this request was not taken on.
+    Overloaded,
     /// Any other answer.
     Unexplained,
     /// No answer.
@@ -47,9 +49,8 @@ impl Outcome {
             (409, Some(Code::OutOfStock)) => Self::SoldOut,
             (503, Some(Code::LockTimeout)) => Self::LockTimeout,
             (503, Some(Code::LockQuorumUnavailable)) => Self::QuorumUnavailable,
-            (503, Some(Code::DependencyUnavailable | Code::PaymentTimeout)) | (429, Some(Code::Overloaded)) => {
-                Self::Unavailable
-            }
+            (503, Some(Code::DependencyUnavailable | Code::PaymentTimeout)) => Self::Unavailable,
+            (429, Some(Code::Overloaded)) => Self::Overloaded,
             _ => Self::Unexplained,
         }
     }

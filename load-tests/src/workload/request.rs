@@ -143,7 +143,11 @@ fn leaves_outcome_unknown(answer: &Answer) -> bool {
 /// The failure may be temporary, or the outcome is unknown.
 fn is_worth_a_retry(answer: &Answer) -> bool {
     match answer.outcome() {
-        Outcome::LockTimeout | Outcome::QuorumUnavailable | Outcome::Unavailable | Outcome::Silence => true,
+        Outcome::LockTimeout
+        | Outcome::QuorumUnavailable
+        | Outcome::Unavailable
+        | Outcome::Overloaded
+        | Outcome::Silence => true,
         Outcome::Accepted | Outcome::SoldOut => false,
         Outcome::Unexplained => {
             let code = answer.code.as_deref().and_then(|code| code.parse().ok());

@@ -15,14 +15,18 @@ pub struct Tally {
     pub lock_timeouts: u64,
     /// [`Outcome::QuorumUnavailable`] and [`Outcome::Unavailable`].
     pub unavailable: u64,
+    /// [`Outcome::Overloaded`].
+    pub overloaded: u64,
     /// [`Outcome::Unexplained`].
     pub unexplained: u64,
     /// [`Outcome::Silence`].
     pub silence: u64,
     /// Answers, and silences, after which the customer retried under the same key; none of them is counted above.
     pub tried_again: u64,
-    /// Of the retries, those after a 503 or 429.
+    /// Of the retries, those after a 503.
     pub tried_again_unavailable: u64,
+    /// Of the retries, those after a 429.
+    pub tried_again_overloaded: u64,
     /// Of the retries, those after silence.
     pub tried_again_silence: u64,
     /// Orders that were sent twice at the same time, with both copies answered.
@@ -48,10 +52,12 @@ impl Tally {
             (&mut self.sold_out, other.sold_out),
             (&mut self.lock_timeouts, other.lock_timeouts),
             (&mut self.unavailable, other.unavailable),
+            (&mut self.overloaded, other.overloaded),
             (&mut self.unexplained, other.unexplained),
             (&mut self.silence, other.silence),
             (&mut self.tried_again, other.tried_again),
             (&mut self.tried_again_unavailable, other.tried_again_unavailable),
+            (&mut self.tried_again_overloaded, other.tried_again_overloaded),
             (&mut self.tried_again_silence, other.tried_again_silence),
             (&mut self.duplicates, other.duplicates),
         ];
@@ -67,6 +73,7 @@ impl Tally {
             Outcome::LockTimeout | Outcome::QuorumUnavailable | Outcome::Unavailable => {
                 self.tried_again_unavailable += 1;
             }
+            Outcome::Overloaded => self.tried_again_overloaded += 1,
             Outcome::Silence => self.tried_again_silence += 1,
             Outcome::Accepted | Outcome::SoldOut | Outcome::Unexplained => {}
         }
@@ -80,6 +87,7 @@ impl Tally {
             Outcome::SoldOut => &mut self.sold_out,
             Outcome::LockTimeout => &mut self.lock_timeouts,
             Outcome::QuorumUnavailable | Outcome::Unavailable => &mut self.unavailable,
+            Outcome::Overloaded => &mut self.overloaded,
             Outcome::Unexplained => &mut self.unexplained,
             Outcome::Silence => &mut self.silence,
         } += 1;

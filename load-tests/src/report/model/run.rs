@@ -34,8 +34,10 @@ pub struct RunReport {
     pub sold_out: u64,
     /// Orders answered 503 `lock_timeout`.
     pub lock_timeouts: u64,
-    /// Orders answered with another 503, or 429.
+    /// Orders answered with another 503.
     pub unavailable: u64,
+    /// Orders whose last answer was 429.
+    pub overloaded: u64,
     /// Stale tokens refused at the claim.
     pub stale_claims_refused: usize,
     /// Stale tokens refused at the write.
@@ -69,8 +71,10 @@ pub struct RunReport {
     pub payment_ms: u64,
     /// Answers after which a customer retried under the same key; none of them is counted above.
     pub tried_again: u64,
-    /// Retries after a 503 or 429.
+    /// Retries after a 503.
     pub tried_again_unavailable: u64,
+    /// Retries after a 429.
+    pub tried_again_overloaded: u64,
     /// How many times the row was run, at least 1: a void row that broke no promise is run again, and only the last
     /// repetition is reported.
     pub repetition: u32,

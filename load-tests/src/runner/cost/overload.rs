@@ -47,6 +47,8 @@ pub(super) struct Answers {
     failed_per_second: f64,
     /// Processor milliseconds of all services and servers in each second.
     busy_ms: f64,
+    /// The same, of the customers.
+    customers_ms: f64,
 }
 
 /// Answers of one kind.
@@ -96,6 +98,7 @@ impl Answers {
             refused: Kind::of(&refused, lasting),
             failed_per_second: Kind::of(&failed, lasting).per_second,
             busy_ms: usage.per(lasting.as_secs_f64()).processor_ms(),
+            customers_ms: usage.per(lasting.as_secs_f64()).customers_ms(),
         }
     }
 }
@@ -106,20 +109,20 @@ pub(super) fn text(strategy: Strategy, lasting: Duration, payment: Duration, cur
     let mut text = format!(
         "# Overload: `{strategy}`, one SKU\n\n\
          Each customer has a connection and orders again as soon as the previous order was answered; after a 429, once \
-         to twice as long after it as `Retry-After` asks for. The last column is what services and servers used; the customers use \
-         the same processors. Each load lasts {} s after a warm-up of {} s; payment {} ms. The last load comes \
+         to twice as long after it as `Retry-After` asks for. The last columns are the processor milliseconds that services \
+         and servers used in each second, and that the customers used on the same machine. Each load lasts {} s after a warm-up of {} s; payment {} ms. The last load comes \
          directly after the largest.\n\n![accepted orders per second](overload.svg)\n\n\
-         | connections | accepted/s | of the best | p50 ms | p99 ms | 429/s | p99 ms | other answers/s | processor ms/s |\n\
-         |---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+         | connections | accepted/s | of the best | p50 ms | p99 ms | 429/s | p99 ms | other answers/s | services ms/s | customers ms/s |\n\
+         |---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         lasting.as_secs(),
         WARM_UP.as_secs(),
         payment.as_millis()
     );
     for answers in curve {
-        let Answers { connections, accepted, refused, failed_per_second, busy_ms } = answers;
+        let Answers { connections, accepted, refused, failed_per_second, busy_ms, customers_ms } = answers;
         let _ = writeln!(
             text,
-            "| {connections} | {:.0} | {:.2} | {:.0} | {:.0} | {:.0} | {:.0} | {failed_per_second:.1} | {busy_ms:.0} |",
+            "| {connections} | {:.0} | {:.2} | {:.0} | {:.0} | {:.0} | {:.0} | {failed_per_second:.1} | {busy_ms:.0} | {customers_ms:.0} |",
             accepted.per_second,
             accepted.per_second / best,
             accepted.p50_ms,
@@ -177,7 +180,7 @@ mod tests {
         ];
         let answers = Answers::of(16, &orders, Usage::default(), from, lasting);
         let text = text(Strategy::RedlockFenced, lasting, Duration::from_millis(2), &[answers]);
-        assert!(text.ends_with("| 16 | 1 | 1.00 | 1000 | 2001 | 0 | 1500 | 1.0 | 0 |\n"), "{text}");
+        assert!(text.ends_with("| 16 | 1 | 1.00 | 1000 | 2001 | 0 | 1500 | 1.0 | 0 | 0 |\n"), "{text}");
         assert!(chart(&[answers, answers]).contains("16 again"));
     }
 }
