@@ -52,13 +52,14 @@ impl Sale {
         Ok(Self { strategy, prefix, skus, stock: stocks.iter().sum(), file, history: Arc::new(history) })
     }
 
-    /// The sale as a workload: one order for each index of a SKU in `demand`.
+    /// The sale as a workload: one order, of one line, for each index of a SKU in `demand`.
     pub fn workload(&self, demand: &[u64]) -> Workload {
         let sku = |sku: &u64| usize::try_from(*sku).ok().and_then(|sku| self.skus.get(sku).cloned());
         Workload {
             strategy: self.strategy,
             prefix: self.prefix.clone(),
             demand: demand.iter().filter_map(sku).collect(),
+            lines: 1,
             history: Arc::clone(&self.history),
             next: AtomicUsize::new(0),
         }

@@ -37,8 +37,10 @@ pub struct Workload {
     pub strategy: Strategy,
     /// The prefix of every idempotency key; unique to the row.
     pub prefix: String,
-    /// The SKU of each order.
+    /// The SKU of each order; of its first line, if it has several.
     pub demand: Vec<String>,
+    /// Lines of each order, at least 1; each asks for a unit.
+    pub lines: usize,
     /// Records every request and every answer.
     pub history: Arc<History>,
     /// The number of the next order.
@@ -65,9 +67,37 @@ impl Attack {
 }
 
 impl Workload {
+    /// The SKU of each line of an order: its own, and those of orders that are placed at other times.
+    pub(super) fn skus(&self, number: usize) -> impl Iterator<Item = &str> {
+        let apart = self.demand.len() / self.lines.max(1);
+        let sku = move |line: usize| self.demand[(number + line * apart) % self.demand.len()].as_str();
+        (0..self.lines.max(1)).map(sku)
+    }
+
     /// The number of the next order; `None` once all of the demand was ordered.
     pub(super) fn take_number(&self) -> Option<usize> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         (number < self.demand.len()).then_some(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_an_order_are_for_skus_of_orders_at_other_times() {
+        let demand: Vec<_> = (0..9).map(|sku| sku.to_string()).collect();
+        let history = tempfile::NamedTempFile::new().expect("a file");
+        let workload = |lines| Workload {
+            strategy: Strategy::Off,
+            prefix: String::new(),
+            demand: demand.clone(),
+            lines,
+            history: Arc::new(History::begin(history.path()).expect("a history")),
+            next: AtomicUsize::new(0),
+        };
+        assert_eq!(workload(1).skus(8).collect::<Vec<_>>(), ["8"]);
+        assert_eq!(workload(3).skus(8).collect::<Vec<_>>(), ["8", "2", "5"]);
     }
 }

@@ -125,9 +125,9 @@ impl Order<'_> {
     }
 
     fn request(&self, client: &Client, attempt: usize) -> RequestBuilder {
-        let sku = &self.workload.demand[self.number];
         let customer = format!("customer-{}", self.number);
-        let body = json!({ "customer": customer, "lines": [{ "sku": sku, "quantity": 1 }] });
+        let lines: Vec<_> = self.workload.skus(self.number).map(|sku| json!({ "sku": sku, "quantity": 1 })).collect();
+        let body = json!({ "customer": customer, "lines": lines });
         let request = client.post(format!("{}/v1/orders", self.replica(attempt)));
         let request =
             request.header("idempotency-key", &self.key).header("lock-strategy", self.workload.strategy.name());

@@ -36,8 +36,9 @@ async fn every_column_is_measured_and_no_order_is_refused() {
     let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| atomic |")).collect();
     let cells: Vec<_> = rows.iter().flat_map(|row| row.split(" | ").skip(1)).collect();
     let (measured, accounts): (Vec<_>, Vec<_>) = cells.iter().copied().partition(|cell: &&str| cell.contains("/s"));
-    // Seven points and one that is sold out; three ratios to the floor; the account of four points, eight columns each.
-    assert_eq!((rows.len(), measured.len(), accounts.len()), (4 + 4, 8, 3 + 4 * 8), "{text}");
+    // Four numbers of customers, three of SKUs, three of lines, and sold out; three ratios to the floor; the account of
+    // six points, eight columns each.
+    assert_eq!((rows.len(), measured.len(), accounts.len()), (5 + 6, 4 + 3 + 3 + 1, 3 + 6 * 8), "{text}");
     assert!(!text.contains("not placed") && text.contains("1000 orders of the past"), "{text}");
     let floor: Vec<_> = text.lines().filter(|line| line.starts_with("| floor |")).collect();
     assert_eq!(floor.len(), 1 + 3, "{text}");

@@ -34,7 +34,7 @@ use crate::runner::environment::Environment;
 use crate::runner::sale::Sale;
 use crate::scenario::load::Load;
 use crate::scenario::plan::stack_config_for;
-use crate::workload::{Attack, DuplicateMode};
+use crate::workload::{Attack, DuplicateMode, Workload};
 
 /// What to measure, and on what.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl Cost {
             let load = overload::load(connections, self.lasting);
             let file = format!("history-overload-{number}.jsonl");
             let sale = Sale::open(&environment, strategy, &format!("o{number}"), &load.stocks(self.seed), file).await?;
-            let attack = self.attack(&environment, &sale, &load, interrupt)?;
+            let attack = self.attack(&environment, &sale, &load, 1, interrupt)?;
             let (from, begins) = (sale.history.now() + overload::WARM_UP, Instant::now() + overload::WARM_UP);
             let metered = meter.between(begins, begins + self.lasting);
             let ((), usage) = tokio::join!(attack.closed_once_until(connections, begins + self.lasting), metered);
@@ -134,9 +134,10 @@ impl Cost {
         environment: &Environment<'_>,
         sale: &Sale,
         load: &Load,
+        lines: u64,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Attack> {
-        let workload = sale.workload(&load.demand(self.seed));
+        let workload = Workload { lines: usize::try_from(lines)?, ..sale.workload(&load.demand(self.seed)) };
         let limit = self.stack_config.answer_limit();
         Attack::new(&environment.target.orders, vec![workload], limit, Arc::new(DuplicateMode::default()), interrupt)
     }
@@ -189,9 +190,9 @@ impl Cost {
         // Every run has its own keys: under the keys of an earlier run customers would receive its answers.
         let name = format!("{strategy}-{run}");
         let sold_out = if point.sold_out { "-sold-out" } else { "" };
-        let file = format!("history-{}-{}{sold_out}-{name}.jsonl", point.users, point.skus);
+        let file = format!("history-{}-{}-{}{sold_out}-{name}.jsonl", point.users, point.skus, point.lines);
         let sale = Sale::open(environment, strategy, &name, &load.stocks(self.seed), file).await?;
-        let attack = self.attack(environment, &sale, &load, interrupt)?;
+        let attack = self.attack(environment, &sale, &load, point.lines, interrupt)?;
         let from = sale.history.now() + WARM_UP;
         let begins = Instant::now() + WARM_UP;
         let metered = meter.between(begins, begins + self.lasting);

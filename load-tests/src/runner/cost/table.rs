@@ -8,7 +8,7 @@ use contract::Strategy;
 use super::account::KINDS;
 use super::figures::Figures;
 use super::floor::FloorFigures;
-use super::point::{CLIENT_COUNTS, Point, SKU_COUNTS, SOLD_OUT, WARM_UP, counted};
+use super::point::{CLIENT_COUNTS, LINE_COUNTS, Point, SKU_COUNTS, SOLD_OUT, WARM_UP, counted};
 
 /// One measurement.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,12 +49,19 @@ pub(super) fn text(conditions: &Conditions<'_>, measurements: &[Measurement], fl
     text += "\nThe floor is `pgbench` with 32 connections: the rows of an order in one transaction of one database, without \
              services, locks or HTTP. Orders per second, of the floor:\n\n";
     text += &ratios(conditions, measurements, floor);
+    let _ = writeln!(
+        text,
+        "\n## More lines in each order, {} customers, {} SKUs\n",
+        LINE_COUNTS[0].users, LINE_COUNTS[0].skus
+    );
+    text += &table(conditions, measurements, &LINE_COUNTS, |point| counted(point.lines, "line"));
     let _ = writeln!(text, "\n## Refusals: everything is sold out, {} customers\n", SOLD_OUT[0].users);
     text += &table(conditions, measurements, &SOLD_OUT, |point| counted(point.skus, "SKU"));
-    for point in SKU_COUNTS.into_iter().chain(SOLD_OUT) {
+    let several_lines = LINE_COUNTS.into_iter().filter(|point| point.lines > 1);
+    for point in SKU_COUNTS.into_iter().chain(several_lines).chain(SOLD_OUT) {
         let _ = writeln!(text, "\n## What each order uses: {point}\n");
         text += &account(conditions, measurements, point);
-        if let Some(figures) = FloorFigures::median(floor, point.skus).filter(|_| !point.sold_out) {
+        if let Some(figures) = FloorFigures::median(floor, point.skus).filter(|_| SKU_COUNTS.contains(&point)) {
             let _ = writeln!(text, "| floor | {} |", figures.usage);
         }
     }
