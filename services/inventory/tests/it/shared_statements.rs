@@ -150,6 +150,9 @@ async fn a_row_that_somebody_keeps_locked_delays_no_other_claim_or_write() {
         let blocked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
                           and datname = current_database() and usename = 'inventory_service'";
         inventory.until(blocked, 1).await;
+        let shared = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
+                         and datname = current_database() and query like '%stock_claim_shared(%'";
+        assert_eq!(inventory.count(shared).await, 0, "a statement that claims share waits for no row");
         let orders = ids();
         let others = (0..REQUESTS).filter(|number| *number != ODD).map(async |number| {
             let (name, order) = (sku(number), orders[number]);
