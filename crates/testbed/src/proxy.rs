@@ -86,6 +86,8 @@ pub struct Proxy {
     runtime: Handle,
     faults: watch::Sender<Faults>,
     slot: Arc<ListenerSlot>,
+    /// Each open connection has a clone.
+    open: Arc<()>,
     acceptor: AbortHandle,
 }
 
@@ -98,8 +100,15 @@ impl Proxy {
         let (faults, current) = watch::channel(Faults::default());
         let slot = Arc::new(ListenerSlot::default());
         slot.open(listener);
-        let acceptor = tokio::spawn(accept(Arc::clone(&slot), upstream, current)).abort_handle();
-        Ok(Self { addr, runtime: Handle::current(), faults, slot, acceptor })
+        let open = Arc::new(());
+        let acceptor = tokio::spawn(accept(Arc::clone(&slot), upstream, current, Arc::clone(&open))).abort_handle();
+        Ok(Self { addr, runtime: Handle::current(), faults, slot, open, acceptor })
+    }
+
+    /// Connections that are open, silent ones included.
+    pub fn connections(&self) -> usize {
+        // Without the clones of this proxy and of the task that accepts connections.
+        Arc::strong_count(&self.open).saturating_sub(2)
     }
 
     /// The address for clients; it never changes.
@@ -221,12 +230,19 @@ impl ListenerSlot {
 }
 
 /// Accepts connections until the proxy is dropped; all connections end with it.
-async fn accept(slot: Arc<ListenerSlot>, upstream: SocketAddr, faults: watch::Receiver<Faults>) {
+async fn accept(slot: Arc<ListenerSlot>, upstream: SocketAddr, faults: watch::Receiver<Faults>, open: Arc<()>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             client = slot.next() => match client {
-                Ok(client) => { connections.spawn(forward(client, upstream, faults.clone())); }
+                Ok(client) => {
+                    let (forwarded, counted) = (forward(client, upstream, faults.clone()), Arc::clone(&open));
+                    connections.spawn(async move {
+                        let ended = forwarded.await;
+                        drop(counted);
+                        ended
+                    });
+                }
                 // The client closed the connection, or no file handle is left: the next connection may succeed.
                 Err(error) => {
                     tracing::debug!(%error, "proxy could not accept a connection; it accepts the next");

@@ -146,3 +146,27 @@ async fn a_cut_closes_and_refuses_until_it_is_healed() {
     TcpStream::connect(addr).await.expect_err("the listener is closed");
     timeout(LIMIT, ask(&mut stream, "PING")).await.expect("at once").expect_err("the connection is closed");
 }
+
+#[tokio::test]
+async fn open_connections_are_counted_silent_ones_included() {
+    let (_node, proxy) = through_a_proxy().await;
+    let mut streams = Vec::new();
+    for open in 1..=3 {
+        let mut stream = TcpStream::connect(proxy.addr()).await.expect("a connection");
+        assert_eq!(ask(&mut stream, "PING").await.expect("a reply"), "+PONG");
+        streams.push(stream);
+        assert_eq!(proxy.connections(), open);
+    }
+    proxy.silence_established();
+    assert_eq!(proxy.connections(), 3);
+    proxy.close_silenced();
+    for stream in &mut streams {
+        timeout(LIMIT, stream.read_u8()).await.expect("at once").expect_err("it is closed");
+    }
+    let none = async {
+        while proxy.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, none).await.expect("closed connections are not counted");
+}

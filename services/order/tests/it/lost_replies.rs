@@ -2,9 +2,14 @@
 //! that follows: the order is sold once. Between order and inventory, see
 //! `outcome_unknown`.
 
+use std::time::Duration;
+
 use testbed::Proxy;
 
-use crate::stack::{Reply, Setup, Stack, eventually, order_body};
+use crate::{
+    slow_payments::{place_slowly, slow_down},
+    stack::{Setup, Stack, eventually, order_body},
+};
 
 #[tokio::test]
 async fn between_client_and_order() {
@@ -55,17 +60,19 @@ async fn between_order_and_the_lock_nodes() {
 
 #[tokio::test]
 async fn between_inventory_and_its_commit() {
-    let setup = Setup { lease_ms: 1_500, payment_ms: 300, ..Setup::default() };
-    let stack = Stack::with(setup).await;
+    let stack = Stack::start().await;
     stack.put_stock("chair", 10).await;
-    // On a fresh connection the reply to the prepare would be lost, before the statement is executed.
-    for number in 0..6 {
-        stack.place(&format!("before{number}"), "chair", 1).await.is(201, "");
-    }
-    let placing = tokio::spawn(Reply::of(stack.post("k").json(&order_body("chair", 1))));
-    eventually("the payment is being authorised", async || stack.payments().await.len() == 7).await;
+    slow_down(&stack, "chair", Duration::from_mins(1)).await;
+    let placing = place_slowly(&stack, "k", "chair").await;
+    // The write waits for this row, so that its reply is the first one that is lost. Without the reply to an earlier message
+    // it would not be sent.
+    let mut row = stack.stock.begin().await.expect("a transaction");
+    sqlx::query("select from stock where sku = 'chair' for update").execute(&mut *row).await.expect("the row");
+    stack.app.api.placement.section().payments.slow.stop();
+    eventually("the write waits for the row", async || waiting_sessions(&stack).await == 1).await;
     stack.stock_line.drop_to_client(true);
-    eventually("the write is committed", async || stack.reservations().await == 7).await;
+    row.commit().await.expect("the row is free");
+    eventually("the write is committed", async || stack.reservations().await == 1).await;
     stack.stock_line.cut();
     stack.stock_line.drop_to_client(false);
     stack.stock_line.heal();
@@ -75,6 +82,13 @@ async fn between_inventory_and_its_commit() {
     // The first request may be over before the line is back; a retry finds the result.
     assert!(placed.status == 201 || placed.code() == "dependency_unavailable", "{}", placed.body);
     eventually("the outcome is known", async || stack.place("k", "chair", 1).await.status == 201).await;
-    assert_eq!((stack.reservations().await, stack.available("chair").await), (7, 3));
-    assert_eq!(stack.payments().await, ["captured"; 7]);
+    assert_eq!((stack.reservations().await, stack.available("chair").await), (1, 9));
+    assert_eq!(stack.payments().await, ["captured"]);
+}
+
+/// The sessions of inventory that wait for a row.
+async fn waiting_sessions(stack: &Stack) -> i64 {
+    let count = "select count(*) from pg_stat_activity
+                  where datname = current_database() and application_name = 'inventory' and wait_event_type = 'Lock'";
+    sqlx::query_scalar(count).fetch_one(&stack.stock).await.expect("a count")
 }

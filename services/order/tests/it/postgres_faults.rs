@@ -13,14 +13,14 @@ use tokio::{
 use crate::{
     process,
     slow_payments::{place_slowly, slow_down},
-    stack::{Reply, Stack, eventually, order_body, start_inventory, through},
+    stack::{Reply, Stack, address_of, eventually, order_body, start_inventory, through},
 };
 
 /// Far above what is promised, which is printed, and far below "never".
 const PATIENCE: Duration = Duration::from_secs(20);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Connections that are silent at the same time, at least; the first failure must condemn them all.
-const SEVERAL: i64 = 3;
+const SEVERAL: usize = 3;
 const JSON_LOG: (&str, &str) = ("LOG_FORMAT", "json");
 
 /// Sends requests at the same time over a slow line, so that the service makes as many connections as it may.
@@ -29,12 +29,6 @@ async fn fill(line: &Proxy, requests: impl Iterator<Item = reqwest::RequestBuild
     let replies = requests.map(Reply::of).collect::<JoinSet<_>>().join_all().await;
     line.set_latency(Duration::ZERO);
     replies
-}
-
-/// The sessions of `application`.
-async fn sessions(database: &PgPool, application: &str) -> i64 {
-    let count = "select count(*) from pg_stat_activity where datname = current_database() and application_name = $1";
-    sqlx::query_scalar(count).bind(application).fetch_one(database).await.expect("a count")
 }
 
 /// Silences the connections and sends request after request, until one is served: one may fail for each pool of the
@@ -67,27 +61,22 @@ async fn silence_until_served(
 async fn inventory_replaces_silent_connections_and_stops_while_they_are_silent() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 9).await;
-    let alone = sessions(&stack.stock, "inventory").await;
     for pool in ["4", "16"] {
-        eventually("no session of the other replica is left", async || {
-            sessions(&stack.stock, "inventory").await <= alone
-        })
-        .await;
-        let url = through(&stack.stock_url, stack.stock_line.addr());
+        let line = Proxy::start(address_of(&stack.stock_url)).await.expect("a proxy");
+        let url = through(&stack.stock_url, line.addr());
         let inventory = start_inventory(&url, &[("INVENTORY_POOL", pool)]).await;
         let show = || stack.http.get(format!("{}/v1/stock/chair", inventory.url)).bearer_auth(order::config::LAB_TOKEN);
-        let shown = fill(&stack.stock_line, (0..32).map(|_| show())).await;
+        let shown = fill(&line, (0..32).map(|_| show())).await;
         assert!(shown.iter().all(|shown| shown.status == 200), "{shown:?}");
-        assert!(sessions(&stack.stock, "inventory").await - alone >= SEVERAL);
-        silence_until_served(&stack.stock_line, 1, 200, |_| show()).await;
+        assert!(line.connections() >= SEVERAL, "{}", line.connections());
+        silence_until_served(&line, 1, 200, |_| show()).await;
 
-        fill(&stack.stock_line, (0..32).map(|_| show())).await;
-        stack.stock_line.silence_established();
+        fill(&line, (0..32).map(|_| show())).await;
+        line.silence_established();
         let in_flight = tokio::spawn(show().send());
         let ended = inventory.process.terminate(STOP_LIMIT).await;
         assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
         drop(in_flight.await);
-        stack.stock_line.heal();
     }
 }
 
@@ -95,11 +84,9 @@ async fn inventory_replaces_silent_connections_and_stops_while_they_are_silent()
 async fn order_replaces_silent_connections_and_stops_while_they_are_silent() {
     let stack = Stack::start().await;
     stack.put_stock("chair", 99).await;
-    let alone = sessions(&stack.orders, "order").await;
     for pool in ["4", "16"] {
-        eventually("no session of the other replica is left", async || sessions(&stack.orders, "order").await <= alone)
-            .await;
-        let url = through(&stack.orders_url, stack.database_line.addr());
+        let line = Proxy::start(address_of(&stack.orders_url)).await.expect("a proxy");
+        let url = through(&stack.orders_url, line.addr());
         let name = format!("silent-{pool}");
         let order = process::replica(&stack, &name, &[("ORDER_DATABASE_URL", &url), ("ORDER_POOL", pool)]).await;
         let place = |key: usize| {
@@ -108,18 +95,17 @@ async fn order_replaces_silent_connections_and_stops_while_they_are_silent() {
         };
         // Orders share their statements and need few connections; a read of an order takes one to itself.
         let show = |_| stack.http.get(format!("{}/v1/orders/{}", order.url, uuid::Uuid::nil()));
-        let shown = fill(&stack.database_line, (0..32).map(show)).await;
+        let shown = fill(&line, (0..32).map(show)).await;
         assert!(shown.iter().all(|shown| shown.status == 404), "{shown:?}");
-        assert!(sessions(&stack.orders, "order").await - alone >= SEVERAL);
-        silence_until_served(&stack.database_line, 2, 201, place).await;
+        assert!(line.connections() >= SEVERAL, "{}", line.connections());
+        silence_until_served(&line, 2, 201, place).await;
 
-        fill(&stack.database_line, (0..32).map(show)).await;
-        stack.database_line.silence_established();
+        fill(&line, (0..32).map(show)).await;
+        line.silence_established();
         let in_flight = tokio::spawn(place(3000).send());
         let ended = order.process.terminate(STOP_LIMIT).await;
         assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
         drop(in_flight.await);
-        stack.database_line.heal();
     }
 }
 

@@ -341,7 +341,7 @@ pub(crate) fn beside_this_test(name: &str) -> PathBuf {
     program
 }
 
-fn address_of(url: &str) -> SocketAddr {
+pub(crate) fn address_of(url: &str) -> SocketAddr {
     let url: url::Url = url.parse().expect("a URL");
     let host = url.host_str().expect("a host").replace("localhost", "127.0.0.1");
     format!("{host}:{}", url.port_or_known_default().unwrap_or(5432)).parse().expect("an address")
