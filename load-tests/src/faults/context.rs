@@ -22,8 +22,9 @@ use crate::workload::DuplicateMode;
 use crate::workload::history::History;
 use crate::workload::tally::Tally;
 
-/// An order is in flight by then, or no customer orders any more and there is nothing to disturb.
-const BUSY_WITHIN: Duration = Duration::from_secs(2);
+/// An order is in flight by then, or no customer orders any more and there is nothing to disturb. Longer than the calm part of
+/// an open sale may have between two orders, which are answered at once.
+const BUSY_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a fault can read and reach while a cell runs.
 #[derive(Debug)]
