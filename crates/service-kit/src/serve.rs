@@ -156,8 +156,8 @@ async fn receive(signal: &mut Option<Signal>) {
 
 /// The router in its middleware; the first layer is the outermost.
 ///
-/// The layers are around the router, which is cheap to clone. Inside of it every layer would be boxed for each route, and
-/// each request would clone all the boxes below each of them.
+/// The layers are around the router, which is cheap to clone. Inside of it a layer is boxed for each route, and each request
+/// clones the boxes below it: only what depends on the route is there.
 fn with_middleware(
     router: Router,
     ready: impl Fn() -> Readiness + Clone + Send + Sync + 'static,
@@ -166,6 +166,7 @@ fn with_middleware(
     let router = router
         .fallback(rejections::unknown_path)
         .method_not_allowed_fallback(rejections::wrong_method)
+        .layer(from_fn_with_state(BodyLimit(limits.body_bytes), body::limit))
         .merge(operator_routes(ready))
         .layer(MapRequestLayer::new(requests::note_route));
     ServiceBuilder::new()
@@ -174,7 +175,6 @@ fn with_middleware(
         .layer(from_fn(requests::middleware))
         .layer(CatchPanicLayer::custom(rejections::panic_response))
         .layer(map_response(rejections::as_problem))
-        .layer(from_fn_with_state(BodyLimit(limits.body_bytes), body::limit))
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .service(router)
 }

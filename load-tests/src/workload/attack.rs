@@ -69,9 +69,8 @@ impl Attack {
 impl Workload {
     /// The SKU of each line of an order: its own, and those of orders that are placed at other times.
     pub(super) fn skus(&self, number: usize) -> impl Iterator<Item = &str> {
-        let apart = self.demand.len() / self.lines.max(1);
-        let sku = move |line: usize| self.demand[(number + line * apart) % self.demand.len()].as_str();
-        (0..self.lines.max(1)).map(sku)
+        let (orders, lines) = (self.demand.len(), self.lines.max(1));
+        (0..lines).map(move |line| self.demand[(number + line * (orders / lines)) % orders].as_str())
     }
 
     /// The number of the next order; `None` once all of the demand was ordered.

@@ -19,9 +19,15 @@ use crate::telemetry::export;
 /// The status label of a request whose caller hung up before the response.
 const ABANDONED: &str = "abandoned";
 
-/// The route of a request, which is known once the router has matched its path.
+/// The route of a request, which is known once the router has looked its path up.
 #[derive(Debug, Clone, Default)]
 struct Route(Arc<OnceLock<MatchedPath>>);
+
+impl Route {
+    fn label(&self) -> &str {
+        self.0.get().map_or("unmatched", MatchedPath::as_str)
+    }
+}
 
 /// Counts and times one request. The router must pass it on through [`note_route`].
 pub(crate) async fn middleware(mut request: Request, next: Next) -> Response {
@@ -35,9 +41,11 @@ pub(crate) async fn middleware(mut request: Request, next: Next) -> Response {
 /// Tells [`middleware`] which route was matched, and names the span after it.
 pub(crate) fn note_route(request: Request) -> Request {
     let extensions = request.extensions();
-    if let Some((Route(route), matched)) = extensions.get().zip(extensions.get::<MatchedPath>()) {
-        export::name_after_route(&Span::current(), method_label(request.method()), matched.as_str());
-        let _first = route.set(matched.clone());
+    if let Some(route) = extensions.get::<Route>() {
+        if let Some(matched) = extensions.get::<MatchedPath>() {
+            let _first = route.0.set(matched.clone());
+        }
+        export::name_after_route(&Span::current(), method_label(request.method()), route.label());
     }
     request
 }
@@ -63,7 +71,7 @@ impl RequestTimer {
 impl Drop for RequestTimer {
     fn drop(&mut self) {
         let elapsed = self.started.elapsed();
-        let route = self.route.0.get().map_or("unmatched", MatchedPath::as_str).to_owned();
+        let route = self.route.label().to_owned();
         let labels =
             [("method", self.method.to_owned()), ("route", route), ("status", std::mem::take(&mut self.status))];
         tracing::debug!(status = labels[2].1, ?elapsed, "request answered");

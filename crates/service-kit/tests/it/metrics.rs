@@ -1,7 +1,11 @@
 //! Metrics, as Prometheus scrapes them. The test process has one recorder, so every
 //! test has routes of its own.
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    http::StatusCode,
+    routing::{get, post},
+};
 
 use crate::server::{Reply, Server};
 
@@ -55,5 +59,16 @@ async fn a_panic_is_counted_as_status_500() {
     server.get("/v1/counted-defect").await;
     let metrics = server.get("/metrics").await.text;
     let series = ["http_requests_total{", r#"route="/v1/counted-defect""#, r#"status="500""#];
+    assert_eq!(value(&metrics, &series), Some(1.0));
+}
+
+#[tokio::test]
+async fn a_body_that_is_refused_by_its_length_is_counted_under_its_route() {
+    let router = Router::new().route("/v1/counted-body/{id}", post(async || StatusCode::OK));
+    let server = Server::start(router).await;
+    let too_large = "x".repeat(2 << 20);
+    assert_eq!(server.post("/v1/counted-body/1", too_large).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let metrics = server.get("/metrics").await.text;
+    let series = ["http_requests_total{", r#"route="/v1/counted-body/{id}""#, r#"status="413""#];
     assert_eq!(value(&metrics, &series), Some(1.0));
 }

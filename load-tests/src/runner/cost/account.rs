@@ -29,7 +29,8 @@ pub(super) struct Meter<'a> {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Usage {
     processor_ms: [f64; KINDS.len()],
-    customers_ms: f64,
+    /// Of those who place orders, and of the audit.
+    pub(super) customers_ms: f64,
     commits: f64,
     wal_bytes: f64,
     lock_commands: f64,
@@ -145,11 +146,6 @@ impl Usage {
     pub(super) fn processor_ms(&self) -> f64 {
         self.processor_ms.iter().sum()
     }
-
-    /// Processor time of those who place orders, and of the audit.
-    pub(super) fn customers_ms(&self) -> f64 {
-        self.customers_ms
-    }
 }
 
 /// The columns of a table: processor milliseconds by kind and in all, commits, kilobytes of log, commands.
@@ -174,22 +170,17 @@ mod tests {
 
     #[test]
     fn usage_between_two_readings_is_divided_among_the_orders() {
-        let then = Usage {
-            processor_ms: [1.0, 2.0, 3.0, 4.0],
-            customers_ms: 1.0,
-            commits: 10.0,
-            wal_bytes: 2048.0,
-            lock_commands: 7.0,
+        let usage = |processor_ms, [customers_ms, commits, wal_bytes, lock_commands]: [f64; 4]| Usage {
+            processor_ms,
+            customers_ms,
+            commits,
+            wal_bytes,
+            lock_commands,
         };
-        let now = Usage {
-            processor_ms: [3.0, 4.0, 5.0, 10.0],
-            customers_ms: 9.0,
-            commits: 30.0,
-            wal_bytes: 6144.0,
-            lock_commands: 17.0,
-        };
+        let then = usage([1.0, 2.0, 3.0, 4.0], [1.0, 10.0, 2048.0, 7.0]);
+        let now = usage([3.0, 4.0, 5.0, 10.0], [9.0, 30.0, 6144.0, 17.0]);
         assert_eq!((now - then).per(2.0).to_string(), "1.00 | 1.00 | 1.00 | 3.00 | **6.00** | 10.00 | 2.0 | 5.0");
-        assert_eq!((now - then).per(2.0).customers_ms().to_string(), "4");
+        assert_eq!((now - then).per(2.0).customers_ms.to_string(), "4");
         assert_eq!((now - then).per(0.0), Usage::default());
     }
 

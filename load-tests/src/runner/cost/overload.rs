@@ -92,13 +92,14 @@ impl Answers {
             };
             kind.record(at.saturating_sub(operation.invoked));
         }
+        let each_second = usage.per(lasting.as_secs_f64());
         Self {
             connections,
             accepted: Kind::of(&accepted, lasting),
             refused: Kind::of(&refused, lasting),
             failed_per_second: Kind::of(&failed, lasting).per_second,
-            busy_ms: usage.per(lasting.as_secs_f64()).processor_ms(),
-            customers_ms: usage.per(lasting.as_secs_f64()).customers_ms(),
+            busy_ms: each_second.processor_ms(),
+            customers_ms: each_second.customers_ms,
         }
     }
 }

@@ -70,7 +70,7 @@ impl Floor {
         connection.close().await?;
         let variables = [("skus", skus.to_string())];
         let script = self.script.path().to_path_buf();
-        // The meter is read while the connections exist: what their processes used is not known once they have ended.
+        // Longer than the meter reads, so that it measures nothing but orders.
         let bench = PgBench {
             database: &self.database,
             script,
