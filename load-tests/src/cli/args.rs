@@ -85,6 +85,9 @@ pub struct RunArgs {
     /// A smaller load: under a minute including the stack; about a quarter of an hour with --matrix, on two cores
     #[arg(long)]
     pub quick: bool,
+    /// Print every column of the table; a terminal of 150 characters or more always shows them
+    #[arg(long)]
+    pub wide: bool,
     /// Folder for the report; the report of an earlier run in it is replaced
     #[arg(long, value_name = "DIR", default_value = "load-tests/reports/latest")]
     pub report: PathBuf,

@@ -21,7 +21,8 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<u8> {
     }
     // Read before the run, whose report may replace it.
     let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
-    let experiment = Experiment { plan, target, binaries: binaries::folder()?, folder: args.report, baseline };
+    let experiment =
+        Experiment { plan, target, binaries: binaries::folder()?, folder: args.report, baseline, wide: args.wide };
     let verdict = experiment.run(&interrupt).await?;
     let status = verdict.exit_status();
     if let ([reason, ..], exit_status::VOID) = (verdict.void_reasons.as_slice(), status) {

@@ -1,30 +1,65 @@
 //! The verdict in sentences, for the terminal, `report.md` and `index.html`.
 
-use super::model::{Report, RunReport, Verdict};
+use super::model::{Conclusion, Report, RunReport, Verdict};
 
 /// The verdict in one sentence.
-pub(super) fn headline(verdict: &Verdict) -> String {
-    match (verdict.broken_promises.as_slice(), verdict.void_reasons.as_slice(), verdict.error_reduction_percent) {
-        ([broken, ..], _, _) => format!("BROKEN: {broken}."),
-        ([], [reason, ..], _) => format!("VOID: {reason}."),
-        ([], [], Some(percent)) => {
-            format!("PASSED: every promise not to oversell was kept, and errors were reduced by {percent} %.")
-        }
-        ([], [], None) => "PASSED: every promise not to oversell was kept.".to_owned(),
+pub(super) fn headline(report: &Report) -> String {
+    let verdict = &report.verdict;
+    let conclusion = verdict.conclusion();
+    match (conclusion, verdict.broken_promises.first(), verdict.void_reasons.first()) {
+        (Conclusion::Broken, Some(broken), _) => format!("{conclusion}: {broken}."),
+        (Conclusion::Void, _, Some(reason)) => format!("{conclusion}: {reason}."),
+        (Conclusion::Shown, ..) => format!("{conclusion}: {}", shown(&report.runs)),
+        _ => format!("{conclusion}: {}", passed(verdict)),
     }
 }
 
-/// One sentence per row, then the verdict with every reason.
-pub(super) fn sentences(report: &Report) -> Vec<String> {
+/// The verdict with every reason and every warning; the first sentence is the headline.
+pub(super) fn conclusions(report: &Report) -> Vec<String> {
     let verdict = &report.verdict;
-    let mut sentences: Vec<_> = report.runs.iter().map(row).collect();
-    sentences.extend(verdict.error_reduction_percent.map(|percent| format!("Errors were reduced by {percent} %.")));
-    sentences.extend(verdict.broken_promises.iter().map(|broken| format!("BROKEN: {broken}.")));
-    sentences.extend(verdict.void_reasons.iter().map(|reason| format!("VOID: {reason}.")));
-    if verdict.valid && verdict.broken_promises.is_empty() {
-        sentences.push("PASSED: the run is valid, and every promise not to oversell was kept.".to_owned());
+    let conclusion = verdict.conclusion();
+    let mut sentences = Vec::new();
+    if matches!(conclusion, Conclusion::Passed | Conclusion::Shown) {
+        sentences.push(headline(report));
     }
+    sentences.extend(verdict.broken_promises.iter().map(|broken| format!("{}: {broken}.", Conclusion::Broken)));
+    sentences.extend(verdict.void_reasons.iter().map(|reason| format!("{}: {reason}.", Conclusion::Void)));
+    sentences.extend(verdict.warnings.iter().map(|warning| format!("NOTE: {warning}.")));
     sentences
+}
+
+/// One sentence per row, then the conclusions.
+pub(super) fn sentences(report: &Report) -> Vec<String> {
+    report.runs.iter().map(row).chain(conclusions(report)).collect()
+}
+
+fn passed(verdict: &Verdict) -> String {
+    let rows = match verdict.promises_tested {
+        1 => "1 row".to_owned(),
+        rows => format!("{rows} rows"),
+    };
+    let kept = format!("no strategy oversold where it promises not to ({rows})");
+    match verdict.error_reduction_percent {
+        Some(percent) => format!("{kept}; compared with no lock, errors were reduced by {percent} %."),
+        None => format!("{kept}."),
+    }
+}
+
+/// What a run without any promise shows: its worst row.
+fn shown(runs: &[RunReport]) -> String {
+    let oversold = runs.iter().filter(|run| run.units_oversold > 0).count();
+    let worst = runs.iter().max_by_key(|run| run.units_oversold);
+    let shown = match worst.filter(|_| oversold > 0) {
+        Some(worst) => {
+            let more = match oversold {
+                1 => String::new(),
+                rows => format!(", the most of {rows} rows that oversold"),
+            };
+            format!("{} oversold {} units of {}{more}", worst.name(), worst.units_oversold, worst.initial_stock)
+        }
+        None => "nothing was oversold".to_owned(),
+    };
+    format!("{shown}; no strategy of this run promises not to.")
 }
 
 fn row(run: &RunReport) -> String {
@@ -55,7 +90,7 @@ mod tests {
     fn of(runs: Vec<RunReport>, interrupted: Option<&'static str>) -> String {
         let verdict = judge(&runs, interrupted);
         let report = Report { runs, verdict, ..sample::report() };
-        format!("{}\n\n{}", headline(&report.verdict), sentences(&report).join("\n"))
+        format!("{}\n\n{}", headline(&report), sentences(&report).join("\n"))
     }
 
     #[test]
@@ -91,6 +126,23 @@ mod tests {
     #[test]
     fn a_cell_that_could_not_be_run() {
         let failed = VoidReason::CellFailed { fault: Fault::RedisSlow, error: "redis-2 does not answer".into() };
-        insta::assert_snapshot!(headline(&judge(&sample::report().runs, None).also_void(vec![failed])));
+        let report = sample::report();
+        let verdict = judge(&report.runs, None).also_void(vec![failed]);
+        insta::assert_snapshot!(headline(&Report { verdict, ..report }));
+    }
+
+    #[test]
+    fn a_run_in_which_nobody_promised_anything_is_shown_and_has_not_passed() {
+        let (off, redlock) =
+            (sample::run(Strategy::Off, Fault::None), sample::run(Strategy::Redlock, Fault::PauseInventory));
+        insta::assert_snapshot!(of(vec![off, redlock], None));
+    }
+
+    #[test]
+    fn a_sick_run_says_so() {
+        let mut slow = sample::run(Strategy::RedlockFenced, Fault::None);
+        slow.latency_ms.p50 = 21.0;
+        let lost = RunReport { accepted: 100, sold_out: 150, ..sample::run(Strategy::Atomic, Fault::None) };
+        insta::assert_snapshot!(of(vec![slow, lost], None));
     }
 }

@@ -1,6 +1,7 @@
-//! The table of rows: the same columns in the terminal, `report.md` and `index.html`.
+//! The table of rows: all columns, the same in `report.md`, `index.html` and a wide terminal, and the few that decide,
+//! for a terminal of 80 characters.
 
-use super::model::{Change, RunReport};
+use super::model::{Change, RunReport, Verdict};
 use crate::audit::{Item, Undecided, Violation};
 
 /// The columns of the table.
@@ -20,6 +21,9 @@ pub(super) const COLUMNS: [&str; 14] = [
     "p99",
     "audit",
 ];
+
+/// The columns that decide; the first has the strategy and the fault.
+pub(super) const DECISIVE_COLUMNS: [&str; 6] = ["strategy · fault", "stock", "sold", "oversold", "refused", "p99"];
 
 /// The columns of a comparison, after the name of the row.
 pub(super) const COMPARISON_COLUMNS: [&str; 4] = ["oversold", "orders/s", "p50 ms", "p99 ms"];
@@ -45,6 +49,24 @@ pub(super) fn cells(run: &RunReport) -> [String; COLUMNS.len()] {
         format!("{:.0} ms", run.latency_ms.p50),
         format!("{:.0} ms", run.latency_ms.p99),
         audit_cell(run),
+    ]
+}
+
+/// The cells of a row that decide. A row that is void or broke a promise says so beside its name.
+pub(super) fn decisive_cells(run: &RunReport, verdict: &Verdict) -> [String; DECISIVE_COLUMNS.len()] {
+    let name = run.name();
+    let mark = match (verdict.is_broken(name), verdict.is_void(name)) {
+        (true, _) => " (BROKEN)",
+        (false, true) => " (void)",
+        (false, false) => "",
+    };
+    [
+        format!("{} · {}{mark}", run.strategy, run.fault),
+        run.initial_stock.to_string(),
+        run.units_sold.to_string(),
+        run.units_oversold.to_string(),
+        run.stale_writes_refused.to_string(),
+        format!("{:.0} ms", run.latency_ms.p99),
     ]
 }
 

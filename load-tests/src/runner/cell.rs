@@ -61,7 +61,7 @@ pub async fn run(
     environment: &Environment<'_>,
     plan: &Plan,
     cell_run: CellRun<'_>,
-    progress: Progress<'_>,
+    progress: &Progress<'_>,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Vec<RunReport>> {
     let CellRun { number, cell, .. } = cell_run;

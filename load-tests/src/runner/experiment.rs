@@ -37,6 +37,8 @@ pub struct Experiment {
     pub folder: PathBuf,
     /// An earlier report to compare with.
     pub baseline: Option<Baseline>,
+    /// Print every column of the table.
+    pub wide: bool,
 }
 
 impl Experiment {
@@ -52,17 +54,17 @@ impl Experiment {
         let progress = Progress::of(&experiment.plan);
         progress.announce(&format!("Seed {} (--seed repeats it)", experiment.plan.seed));
         let ran = match &experiment.target {
-            Some(target) => experiment.on_target(target, interrupt, progress).await,
-            None => experiment.on_own_stack(interrupt, progress).await,
+            Some(target) => experiment.on_target(target, interrupt, &progress).await,
+            None => experiment.on_own_stack(interrupt, &progress).await,
         };
         let CellResults { runs, failed } = ran?;
         let verdict = judge(&runs, interrupt.by()).also_void(failed);
-        let Self { plan, folder, baseline, .. } = experiment;
+        let Self { plan, folder, baseline, wide, .. } = experiment;
         let comparison = baseline.map(|baseline| baseline.compare(&runs));
         let report = Report { comparison, ..Report::new(&plan, started_at, runs, verdict) };
         files::write(&report, &folder)
             .with_context(|| format!("the report cannot be written to {}", folder.display()))?;
-        terminal::print(&report, &folder).context("the verdict cannot be printed")?;
+        terminal::print(&report, &folder, wide).context("the verdict cannot be printed")?;
         Ok(report.verdict)
     }
 
@@ -90,7 +92,7 @@ impl Experiment {
         Ok(())
     }
 
-    async fn on_own_stack(&self, interrupt: &Interrupt, progress: Progress<'_>) -> anyhow::Result<CellResults> {
+    async fn on_own_stack(&self, interrupt: &Interrupt, progress: &Progress<'_>) -> anyhow::Result<CellResults> {
         let mut ran = CellResults::default();
         for proxied in [false, true] {
             let numbers = self.plan.numbers(proxied);
@@ -109,7 +111,7 @@ impl Experiment {
         stack_config: &StackConfig,
         numbers: &[usize],
         interrupt: &Interrupt,
-        progress: Progress<'_>,
+        progress: &Progress<'_>,
     ) -> anyhow::Result<CellResults> {
         let (nodes, replicas) = (stack_config.redis_nodes, stack_config.replicas);
         let proxies = if stack_config.proxied { ", with proxies between them" } else { "" };
@@ -133,7 +135,7 @@ impl Experiment {
         &self,
         target: &Target,
         interrupt: &Interrupt,
-        progress: Progress<'_>,
+        progress: &Progress<'_>,
     ) -> anyhow::Result<CellResults> {
         let environment = Environment::external(target, &self.folder).await?;
         let all: Vec<_> = (1..=self.plan.cells.len()).collect();
@@ -146,7 +148,7 @@ impl Experiment {
         environment: &Environment<'_>,
         numbers: &[usize],
         interrupt: &Interrupt,
-        progress: Progress<'_>,
+        progress: &Progress<'_>,
     ) -> CellResults {
         let mut ran = CellResults::default();
         for &number in numbers {
@@ -169,7 +171,7 @@ impl Experiment {
         environment: &Environment<'_>,
         number: usize,
         interrupt: &Interrupt,
-        progress: Progress<'_>,
+        progress: &Progress<'_>,
         rows: &mut Vec<RunReport>,
     ) -> anyhow::Result<()> {
         let planned = &self.plan.cells[number - 1];

@@ -47,7 +47,7 @@ pub(crate) async fn run(plan: &Plan) -> Vec<RunReport> {
         .await
         .expect("a stack");
     let environment = Environment::own_stack(&stack, folder.path()).await.expect("an environment");
-    let rows = cell::run(&environment, plan, CellRun::first(plan, 1), Progress::of(plan), &Interrupt::never())
+    let rows = cell::run(&environment, plan, CellRun::first(plan, 1), &Progress::of(plan), &Interrupt::never())
         .await
         .expect("a cell");
     drop(environment);

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::charts;
 use super::matrix::Matrix;
-use super::model::{Change, Report, RunReport};
+use super::model::{Change, Conclusion, Report, RunReport};
 use super::sentences::{headline, sentences};
 use super::summary::Summary;
 use super::table::{COLUMNS, COMPARISON_COLUMNS, cells, comparison_cells};
@@ -38,8 +38,8 @@ fn text(report: &Report) -> Result<String, minijinja::Error> {
     let charted = charted(runs);
     let page = Page {
         report,
-        state: State::of(report),
-        headline: headline(&report.verdict),
+        conclusion: report.verdict.conclusion(),
+        headline: headline(report),
         sentences: sentences(report),
         summary: Summary::of(report),
         columns: COLUMNS,
@@ -60,7 +60,8 @@ fn text(report: &Report) -> Result<String, minijinja::Error> {
 #[derive(Serialize)]
 struct Page<'a> {
     report: &'a Report,
-    state: State,
+    /// Decides the colour of the banner, and whether anything is green.
+    conclusion: Conclusion,
     headline: String,
     sentences: Vec<String>,
     summary: Summary,
@@ -74,25 +75,6 @@ struct Page<'a> {
     heat: Option<Value>,
     without_card: usize,
     cards: Vec<Card<'a>>,
-}
-
-/// Decides the colour of the banner.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    Passed,
-    Broken,
-    Void,
-}
-
-impl State {
-    fn of(report: &Report) -> Self {
-        match (report.verdict.broken_promises.is_empty(), report.verdict.valid) {
-            (false, _) => Self::Broken,
-            (true, true) => Self::Passed,
-            (true, false) => Self::Void,
-        }
-    }
 }
 
 /// A line of the table.

@@ -14,11 +14,14 @@ fn page(report: &Report) -> String {
 fn the_page_opens_with_the_verdict_in_one_sentence() {
     let report = sample::report();
     let page = page(&report);
-    assert!(page.contains(r#"class="banner passed" id="verdict">PASSED: "#), "{}", &page[..400]);
+    assert!(page.contains(r#"class="banner" id="verdict">PASSED: "#), "{}", &page[..400]);
+    assert!(page.contains(r#"<body class="passed">"#));
     let mut void = report;
     let reason = VoidReason::Row { row: void.runs[0].name(), reason: RowVoid::LoadTooLight { oversold: 1, stock: 9 } };
     void.verdict = void.verdict.also_void(vec![reason]);
-    assert!(super::text(&void).expect("a page").contains(r#"class="banner void" id="verdict">VOID: off without"#));
+    let page = super::text(&void).expect("a page");
+    assert!(page.contains(r#"class="banner" id="verdict">VOID: off without"#));
+    assert!(page.contains(r#"<body class="void">"#), "without this class the page of a void run has green");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 
 pub use comparison::{Change, Comparison, Pair};
 pub use run::{AuditReport, Latency, LockWait, RowName, RunReport};
-pub use verdict::{BrokenPromise, RowVoid, Verdict, VoidReason};
+pub use verdict::{BrokenPromise, Conclusion, RowVoid, Verdict, VoidReason, Warning};
 
 use crate::scenario::plan::Plan;
 

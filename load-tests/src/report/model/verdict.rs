@@ -20,6 +20,51 @@ pub struct Verdict {
     pub error_reduction_percent: Option<f64>,
     /// Promises that were broken, one sentence each.
     pub broken_promises: Vec<BrokenPromise>,
+    /// Rows whose strategy promises not to oversell under the fault of the row.
+    pub promises_tested: usize,
+    /// What a reader should know before quoting the numbers, one sentence each; none of it decides the verdict.
+    pub warnings: Vec<Warning>,
+}
+
+/// The verdict in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "UPPERCASE")]
+pub enum Conclusion {
+    /// A strategy oversold where it promises not to, or a rule that it promises to keep does not hold.
+    Broken,
+    /// The run shows nothing.
+    Void,
+    /// A strategy promised not to oversell, was tested, and kept the promise.
+    Passed,
+    /// The run is valid, but no strategy promised anything: it can show overselling, and prove nothing.
+    Shown,
+}
+
+/// A row whose numbers describe something else than its strategy.
+#[derive(Debug, Clone, PartialEq, Eq, Display)]
+pub enum Warning {
+    /// Customers waited for the machine or for each other most of the time.
+    #[strum(to_string = "{row}: the median order took {p50_ms} ms, more than ten payments of {payment_ms} ms, so its \
+                         latency is that of a queue")]
+    Queued {
+        /// The row.
+        row: RowName,
+        /// Median latency.
+        p50_ms: u64,
+        /// Duration of a payment.
+        payment_ms: u64,
+    },
+    /// Fewer orders were accepted than ended without a decision.
+    #[strum(to_string = "{row}: {undecided} orders ended without a decision, and only {accepted} were accepted")]
+    MostlyUndecided {
+        /// The row.
+        row: RowName,
+        /// Orders that were neither accepted nor sold out.
+        undecided: u64,
+        /// Orders that were accepted.
+        accepted: u64,
+    },
 }
 
 /// Why a run is void.
@@ -114,13 +159,42 @@ impl Verdict {
         self
     }
 
-    /// Exit status of the process: 0 valid and every promise kept, 1 a promise was broken, 3 void.
-    pub fn exit_status(&self) -> u8 {
-        match (self.broken_promises.is_empty(), self.valid) {
-            (false, _) => 1,
-            (true, true) => 0,
-            (true, false) => 3,
+    /// The verdict in one word.
+    pub fn conclusion(&self) -> Conclusion {
+        match (self.broken_promises.is_empty(), self.valid, self.promises_tested) {
+            (false, ..) => Conclusion::Broken,
+            (true, false, _) => Conclusion::Void,
+            (true, true, 0) => Conclusion::Shown,
+            (true, true, _) => Conclusion::Passed,
         }
+    }
+
+    /// Exit status of the process: 0 valid and no promise was broken, 1 a promise was broken, 3 void.
+    pub fn exit_status(&self) -> u8 {
+        match self.conclusion() {
+            Conclusion::Passed | Conclusion::Shown => 0,
+            Conclusion::Broken => 1,
+            Conclusion::Void => 3,
+        }
+    }
+
+    /// The row was named as a reason why the run is void.
+    pub fn is_void(&self, row: RowName) -> bool {
+        self.void_reasons.iter().any(|reason| matches!(reason, VoidReason::Row { row: named, .. } if *named == row))
+    }
+
+    /// The row broke a promise.
+    pub fn is_broken(&self, row: RowName) -> bool {
+        self.broken_promises.iter().any(|broken| match broken {
+            BrokenPromise::Oversold { row: named, .. } | BrokenPromise::AuditFailed { row: named, .. } => *named == row,
+        })
+    }
+}
+
+/// The sentence.
+impl Serialize for Warning {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -1,16 +1,19 @@
 //! Judges the rows of a run. Pure: rows go in, a verdict comes out.
 //!
 //! Invariant: a row that could not have shown overselling makes the run void, and void is not a pass.
-//! Absence: no threshold of speed; a slow machine gets the same verdict.
+//! Absence: no threshold of speed; a slow machine gets the same verdict, and a warning.
 
 use std::time::Duration;
 
 use contract::Strategy;
 
-use super::model::{BrokenPromise, RowVoid, RunReport, Verdict, VoidReason};
+use super::model::{BrokenPromise, RowVoid, RunReport, Verdict, VoidReason, Warning};
 use crate::faults::Fault;
 use crate::scenario::load::DEMAND;
 use crate::scenario::theory::{Theory, promises_no_oversell};
+
+/// A median order that takes longer than this many payments has waited for most of its time.
+const QUEUED_PAYMENTS: u64 = 10;
 
 /// Judges the rows; `interrupted` names the signal that ended the run early.
 pub fn judge(runs: &[RunReport], interrupted: Option<&'static str>) -> Verdict {
@@ -23,6 +26,8 @@ pub fn judge(runs: &[RunReport], interrupted: Option<&'static str>) -> Verdict {
         void_reasons,
         error_reduction_percent: error_reduction(runs),
         broken_promises: runs.iter().flat_map(broken_promises).collect(),
+        promises_tested: runs.iter().filter(|run| promises_no_oversell(run.strategy, run.fault)).count(),
+        warnings: runs.iter().flat_map(warnings).collect(),
     }
 }
 
@@ -84,6 +89,22 @@ fn broken_promises(run: &RunReport) -> Vec<BrokenPromise> {
         violation: violation.clone(),
     }));
     broken
+}
+
+fn warnings(run: &RunReport) -> Vec<Warning> {
+    let row = run.name();
+    let mut warnings = Vec::new();
+    let (payment_ms, accepted) = (run.payment_ms, run.accepted);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a latency in milliseconds")]
+    let p50_ms = run.latency_ms.p50 as u64;
+    if payment_ms > 0 && p50_ms > QUEUED_PAYMENTS * payment_ms {
+        warnings.push(Warning::Queued { row, p50_ms, payment_ms });
+    }
+    let undecided = run.attempts.saturating_sub(accepted + run.sold_out);
+    if undecided > accepted {
+        warnings.push(Warning::MostlyUndecided { row, undecided, accepted });
+    }
+    warnings
 }
 
 fn error_reduction(runs: &[RunReport]) -> Option<f64> {
