@@ -6,6 +6,7 @@ mod audit;
 mod binaries;
 mod cost;
 pub mod exit_status;
+mod first_order;
 mod run;
 mod serve;
 mod soak;

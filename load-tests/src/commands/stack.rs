@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use super::{binaries, exit_status};
+use super::{binaries, exit_status, first_order};
 use crate::cli::StackArgs;
 use crate::cluster::stack::Stack;
 use crate::cluster::target::Target;
@@ -32,5 +32,15 @@ fn print(target: &Target) {
     }
     println!("{:<12}{}  {}", "postgres", target.postgres.inventory, target.postgres.order);
     println!("{:<12}{}", "token", target.inventory_token);
+    for url in target.orders.iter().take(1).chain(target.inventory.iter().take(1)) {
+        println!("{:<12}{url}/docs", "browse");
+    }
+    if let Some(commands) = first_order::commands(target) {
+        println!("\nA first order, in another terminal:\n");
+        for command in commands {
+            println!("{command}");
+        }
+        println!();
+    }
     println!("Ctrl-C stops the stack.");
 }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod cost;
 mod faults;
+mod first_order;
 mod live;
 mod release;
 mod repo_rules;

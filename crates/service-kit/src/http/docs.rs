@@ -23,14 +23,34 @@ pub const PAGE: &str = "/docs";
 const BEARER: &str = "bearer";
 const LICENSE: &str = "MIT OR Apache-2.0";
 
-/// The routes of [`DOCUMENT`] and [`PAGE`]. They require no credentials.
+/// The routes of [`DOCUMENT`], [`PAGE`] and `/`, which says what the service is. They require no credentials.
 pub fn pages(document: OpenApi) -> Router {
+    let about: Arc<str> = about(&document.info).into();
     // The default validator is a service on the internet.
     let config = Config::from(DOCUMENT).validator_url("none");
     let page = SwaggerUi::new(PAGE).config(config);
     // Routes are cloned for every connection; the document is large.
     let document = Arc::new(document);
-    Router::new().route(DOCUMENT, get(async move || Json(document.as_ref()).into_response())).merge(page)
+    Router::new()
+        .route("/", get(async move || about.to_string()))
+        .route(DOCUMENT, get(async move || Json(document.as_ref()).into_response()))
+        .merge(page)
+}
+
+/// What the service is and where everything else about it is, for a person with a browser or `curl`.
+fn about(info: &Info) -> String {
+    let description = info.description.as_deref().unwrap_or_default();
+    let pages = [
+        (PAGE, "every operation, with examples to try"),
+        (DOCUMENT, "the same for programs (OpenAPI 3.1)"),
+        ("/readyz", "200 while the service can answer requests"),
+        ("/metrics", "metrics for Prometheus"),
+    ];
+    let mut text = format!("{} {}\n{description}\n\n", info.title, info.version);
+    for (path, what) in pages {
+        text += &format!("{path:<14}{what}\n");
+    }
+    text
 }
 
 #[derive(utoipa::OpenApi)]
@@ -100,4 +120,27 @@ fn problems<const N: usize>(statuses: [(u16, &str); N]) -> BTreeMap<String, RefO
         ResponseBuilder::new().description(description).content("application/problem+json", shape).build()
     };
     statuses.map(|(status, description)| (status.to_string(), problem(description).into())).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_page_says_what_the_service_is_and_every_page_it_names_is_there() {
+        let router = pages(document("Holdfast: tests", "Tests pages."));
+        let get = async |path: &str| {
+            let request = Request::get(path).body(Body::empty()).expect("a request");
+            router.clone().oneshot(request).await.expect("an answer")
+        };
+        let body = axum::body::to_bytes(get("/").await.into_body(), 4096).await.expect("a body");
+        let text = std::str::from_utf8(&body).expect("text");
+        assert!(text.starts_with("Holdfast: tests 0.1.0\nTests pages.\n\n/docs "), "{text}");
+        for path in [PAGE, DOCUMENT] {
+            assert!(text.contains(path) && !get(path).await.status().is_client_error(), "{path}");
+        }
+    }
 }

@@ -133,7 +133,11 @@ impl From<StockError> for OrderRefusal {
     post,
     path = "/v1/reservations/batch",
     params(("Lock-Strategy" = Option<Strategy>, Header, description = "A strategy that claims; redlock-fenced by default")),
-    request_body = ReserveBatch,
+    request_body(content = ReserveBatch, example = json!({
+        "stock": [{ "sku": "tea", "fencing_token": 1, "observed_available": 10 }],
+        "orders": [{ "order_id": "01900000-0000-7000-8000-000000000001", "lines": [{ "sku": "tea", "quantity": 1 }] }],
+        "hold_seconds": 900,
+    })),
     responses(
         (status = 200, description = "The result of each order, in the order of the request", body = BatchOutcomes),
         CommonErrors,

@@ -83,9 +83,11 @@ pub struct Reserve {
     post,
     path = "/v1/claims",
     params(("Lock-Strategy" = Option<Strategy>, Header, description = "A strategy that claims; redlock-fenced by default")),
-    request_body = Claim,
+    request_body(content = Claim, example = json!({ "lines": [{ "sku": "tea", "fencing_token": 1 }] })),
     responses(
-        (status = 200, description = "The tokens are registered and committed", body = Snapshots),
+        (status = 200, description = "The tokens are registered and committed", body = Snapshots, example = json!({
+            "snapshots": [{ "sku": "tea", "on_hand": 10, "available": 10, "fence": 1, "version": 1 }],
+        })),
         CommonErrors,
         CommonBodyErrors,
         CommonAuthErrors,
@@ -124,7 +126,11 @@ pub async fn claim(
     post,
     path = "/v1/reservations",
     params(("Lock-Strategy" = Option<Strategy>, Header, description = "How the order guards stock; redlock-fenced by default, unsafe ones only where the lab is on")),
-    request_body = Reserve,
+    request_body(content = Reserve, example = json!({
+        "order_id": "01900000-0000-7000-8000-000000000001",
+        "lines": [{ "sku": "tea", "quantity": 1, "fencing_token": 1, "observed_available": 10 }],
+        "hold_seconds": 900,
+    })),
     responses(
         (status = 201, description = "The units are held", body = Reservation, headers(("Location" = String))),
         CommonErrors,

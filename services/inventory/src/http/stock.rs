@@ -62,9 +62,11 @@ pub struct StockPage {
     put,
     path = "/v1/stock/{sku}",
     params(("sku" = String, Path, description = "1 to 64 letters, digits, `_` or `-`")),
-    request_body = PutStock,
+    request_body(content = PutStock, example = json!({ "on_hand": 10 })),
     responses(
-        (status = 200, description = "The stock as it was written", body = StockSnapshot),
+        (status = 200, description = "The stock as it was written", body = StockSnapshot, example = json!({
+            "sku": "tea", "on_hand": 10, "available": 10, "fence": 0, "version": 1,
+        })),
         CommonErrors,
         CommonBodyErrors,
         CommonAuthErrors,

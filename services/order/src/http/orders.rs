@@ -63,7 +63,7 @@ pub struct OrdersApi {
 #[serde(deny_unknown_fields)]
 pub struct PlaceOrder {
     /// The customer's name, 1 to 128 characters.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, example = "ada")]
     customer: String,
     /// The units to order; lines of one SKU are summed.
     #[schema(min_items = 1, max_items = 100)]
@@ -76,10 +76,10 @@ pub struct PlaceOrder {
 #[serde(deny_unknown_fields)]
 pub struct PlaceLine {
     /// 1 to 64 letters, digits, `_` or `-`.
-    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$", example = "tea")]
     sku: String,
     /// 1 to 1,000,000 units.
-    #[schema(minimum = 1, maximum = 1_000_000)]
+    #[schema(minimum = 1, maximum = 1_000_000, example = 1)]
     quantity: i64,
 }
 
@@ -91,9 +91,21 @@ pub struct PlaceLine {
         ("Idempotency-Key" = String, Header, description = "Identifies this order: the same key is answered with the same order", min_length = 1, max_length = 255),
         ("Lock-Strategy" = Option<Strategy>, Header, description = "How stock is guarded; strategies that can oversell only where the lab is switched on"),
     ),
-    request_body = PlaceOrder,
+    request_body(content = PlaceOrder, example = json!({ "customer": "ada", "lines": [{ "sku": "tea", "quantity": 1 }] })),
     responses(
-        (status = 201, description = "Held", body = Order, headers(("Location" = String), ("Server-Timing" = String))),
+        (status = 201, description = "Held", body = Order, headers(("Location" = String), ("Server-Timing" = String)), example = json!({
+            "id": "01900000-0000-7000-8000-000000000001",
+            "customer": "ada",
+            "status": "held",
+            "strategy": "redlock-fenced",
+            "lines": [{ "sku": "tea", "quantity": 1 }],
+            "reservation": {
+                "reservation_id": "01900000-0000-7000-8000-000000000002",
+                "status": "held",
+                "expires_at": "2026-01-01T00:15:00Z",
+                "lines": [{ "sku": "tea", "quantity": 1, "fencing_token": 1 }],
+            },
+        })),
         CommonErrors,
         CommonBodyErrors,
         (status = 400, description = "malformed_json, idempotency_key_missing, header_repeated", content_type = "application/problem+json", body = Problem),
