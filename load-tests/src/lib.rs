@@ -31,3 +31,36 @@ pub mod report;
 pub mod runner;
 pub mod scenario;
 pub mod workload;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::Cli;
+use crate::commands::exit_status;
+
+/// The whole program: reads the arguments, runs the subcommand, returns its exit status.
+///
+/// It is here and not in `main.rs` because the code of a future is generated where it is first polled: this way it is
+/// generated once, with the library, and not a second time with the program.
+pub fn run() -> ExitCode {
+    let cli = Cli::try_parse().unwrap_or_else(|error| cli::exit(&error));
+    // Postgres sends notices when a fault crashes it on purpose; they are not worth a line.
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sqlx::postgres::notice=off"));
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).with_env_filter(filter).init();
+    let executed = Runtime::new().map_err(anyhow::Error::from);
+    let executed = executed.and_then(|runtime| runtime.block_on(commands::execute(cli.command)));
+    match executed {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            // One line: what failed, and the chain of its causes.
+            eprintln!("oversell: {error:#}");
+            ExitCode::from(exit_status::VOID)
+        }
+    }
+}

@@ -77,6 +77,11 @@ pub enum TestbedError {
         /// The output of the command, or the reason why it could not run.
         answer: String,
     },
+    /// Containers were asked for, and this program was built without them.
+    #[error(
+        "this program was built without containers; build it with `--features containers`, or set HOLDFAST_TESTBED=native"
+    )]
+    NoContainers,
     /// A container could not be started.
     #[error("a container of {image} could not be started")]
     Container {
@@ -84,7 +89,7 @@ pub enum TestbedError {
         image: String,
         /// The error of testcontainers.
         #[source]
-        source: Box<testcontainers::TestcontainersError>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// An environment variable or argument has an unknown value.
     #[error("{variable}={value} is invalid; use one of: {allowed}")]

@@ -39,11 +39,12 @@ impl Mode {
         }
     }
 
-    /// The forced mode; otherwise containers if an engine answers and has or can pull `image`; otherwise native.
+    /// The forced mode; otherwise containers if this program was built with them and an engine answers and has or can
+    /// pull `image`; otherwise native.
     pub(crate) async fn choose(image: Image) -> Result<Self, TestbedError> {
         match Self::forced()? {
             Some(mode) => Ok(mode),
-            None if available(image.reference()).await => Ok(Self::Containers),
+            None if cfg!(feature = "containers") && available(image.reference()).await => Ok(Self::Containers),
             None => Ok(Self::Native),
         }
     }

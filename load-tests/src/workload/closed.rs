@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::attack::Attack;
+use super::quiet_stdout::QuietStdout;
 use super::request::{Transport, place, place_once};
 
 impl Attack {
@@ -92,6 +93,7 @@ async fn run_goose(attack: Arc<Attack>, users: u64, iterations: u64) -> anyhow::
         Box::pin(order) as Pin<Box<dyn Future<Output = TransactionResult> + Send + '_>>
     });
     let scenario = Scenario::new("customers").register_transaction(Transaction::new(order).set_name("order"));
+    let _quiet = QuietStdout::begin().context("standard output cannot be silenced")?;
     let goose = GooseAttack::initialize_with_config(configuration).context("goose could not be set up")?;
     let mut running = Box::pin(goose.register_scenario(scenario).execute());
     let ended = tokio::select! {

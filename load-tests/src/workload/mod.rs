@@ -12,6 +12,7 @@ pub mod history_file;
 mod open;
 pub mod operation;
 pub mod outcome;
+mod quiet_stdout;
 mod request;
 pub mod tally;
 

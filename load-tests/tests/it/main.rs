@@ -11,4 +11,5 @@ mod retention;
 mod small_stack;
 mod soak;
 mod state_machine;
+mod terminal;
 mod usage;

@@ -12,3 +12,25 @@ pub mod maintenance;
 pub mod store;
 
 mod outages;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+
+use crate::{app::App, config::Config};
+
+/// The whole program: reads the configuration, runs the service, stops it on a signal.
+///
+/// It is here and not in `main.rs` because the code of a future is generated where it is first polled: this way it is
+/// generated once, with the library, and not a second time with the program.
+pub fn run() -> ExitCode {
+    service_kit::start::run("inventory", |config: &Config| &config.telemetry, serve)
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let app = App::build(config).await?;
+    let listener = TcpListener::bind(config.listen).await;
+    let listener = listener.with_context(|| format!("INVENTORY_LISTEN: listening on {} failed", config.listen))?;
+    app.run(listener, config, service_kit::serve::shutdown_signal()).await.context("serving failed")
+}

@@ -1,18 +1,7 @@
-//! Reads the configuration, runs the service, and stops it on a signal. Nothing else happens here.
+//! The program: see [`inventory::run`].
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use inventory::{app::App, config::Config};
-use tokio::net::TcpListener;
-
 fn main() -> ExitCode {
-    service_kit::start::run("inventory", |config: &Config| &config.telemetry, serve)
-}
-
-async fn serve(config: &Config) -> anyhow::Result<()> {
-    let app = App::build(config).await?;
-    let listener = TcpListener::bind(config.listen).await;
-    let listener = listener.with_context(|| format!("INVENTORY_LISTEN: listening on {} failed", config.listen))?;
-    app.run(listener, config, service_kit::serve::shutdown_signal()).await.context("serving failed")
+    inventory::run()
 }

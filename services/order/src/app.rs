@@ -1,13 +1,11 @@
 //! The wired service: built from its configuration, and run until it is stopped.
 //! Everything long-lived is created here; nothing here handles an order.
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use contract::LockKind;
-use fenced_lock::{
-    AdvisoryDatabase, ClientName, EtcdEndpoints, Lease, Locks, NodeTimeout, Nodes, Options, ZookeeperEnsemble,
-};
+use fenced_lock::Lease;
 use service_kit::{
     limits::Limits,
     serve::{self, Readiness},
@@ -31,6 +29,7 @@ use crate::{
         router,
     },
     inventory::client::InventoryClient,
+    locks,
     placement::{
         batcher::Batcher, critical_section::CriticalSection, housekeeping, pauses::WritePauses,
         place_order::OrderPlacement, probes, reconcile, short_skus::ShortSkus, sku_limit::SkuLimit,
@@ -62,7 +61,8 @@ impl App {
     /// The configuration cannot work, lock nodes are not independent servers, or the database does not answer.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         config.check().context(Setting("configuration"))?;
-        let (lease, locks) = (Lease::new(config.lease()).context(Setting("ORDER_LOCK_LEASE_MS"))?, locks(config)?);
+        let (lease, locks) =
+            (Lease::new(config.lease()).context(Setting("ORDER_LOCK_LEASE_MS"))?, locks::configured(config)?);
         let membership = Membership::new(&config.database_url).context(Setting("ORDER_DATABASE_URL"))?;
         let db =
             Database::new(&config.database_url, config.pool, membership.id).context(Setting("ORDER_DATABASE_URL"))?;
@@ -188,33 +188,4 @@ impl App {
         }
         placement.section().close_locks(LOCKS_CLOSE_WITHIN).await;
     }
-}
-
-/// The lock of each kind whose server is configured. Connects to nothing yet.
-fn locks(config: &Config) -> anyhow::Result<HashMap<LockKind, Locks>> {
-    let owner = ClientName::new(format!("order-{}", std::process::id()))?;
-    let options = Options::default().with_client_name(owner);
-    // A server that flushes every grant to disk may take a while, but never the whole lease.
-    let node_timeout = (config.lease() / 4).clamp(Duration::from_millis(1), Duration::from_secs(1));
-    let slow = options.clone().with_node_timeout(NodeTimeout::new(node_timeout)?);
-    let nodes = Nodes::parse(&config.lock_nodes).context(Setting("ORDER_LOCK_NODES"))?;
-    let first = nodes.iter().next().cloned().context(Setting("ORDER_LOCK_NODES"))?;
-    let mut locks = HashMap::from([
-        (LockKind::None, Locks::off()),
-        (LockKind::OneRedis, Locks::redis(first, options.clone())),
-        (LockKind::Redlock, Locks::redlock(nodes, options)),
-    ]);
-    if let Some(endpoints) = &config.etcd_endpoints {
-        let endpoints = EtcdEndpoints::parse(endpoints).context(Setting("ORDER_ETCD_ENDPOINTS"))?;
-        locks.insert(LockKind::Etcd, Locks::etcd(endpoints, slow.clone()));
-    }
-    if let Some(ensemble) = &config.zookeeper {
-        let ensemble = ZookeeperEnsemble::parse(ensemble).context(Setting("ORDER_ZOOKEEPER"))?;
-        locks.insert(LockKind::Zookeeper, Locks::zookeeper(ensemble, slow.clone()));
-    }
-    if let Some(url) = &config.advisory_url {
-        let database = AdvisoryDatabase::parse(url).context(Setting("ORDER_ADVISORY_URL"))?;
-        locks.insert(LockKind::Advisory, Locks::postgres_advisory(database, slow));
-    }
-    Ok(locks)
 }

@@ -1,17 +1,13 @@
 //! One server in a container, created through testcontainers, then killed, paused and started again by the engine.
 //!
 //! Invariant: the watchdog receives the container's name before the engine does, and no other container has this name.
+//! Only `create` needs testcontainers, and with it a Docker client: the feature `containers`.
 //! Absence: the handle that testcontainers returns is not kept. Its clean-up needs a running async runtime, which is
 //! missing in a static, a panic or a signal; the command line in `Drop` and the watchdog clean up instead.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-use testcontainers::bollard::models::{HostConfig, PortBinding};
-use testcontainers::core::IntoContainerPort as _;
-use testcontainers::runners::AsyncRunner as _;
-use testcontainers::{GenericImage, ImageExt as _};
 
 use crate::containers::docker::{LIMIT, docker, docker_blocking, ensure_image};
 use crate::containers::image::Image;
@@ -21,6 +17,7 @@ use crate::processes::watchdog::Watchdog;
 
 /// How to run a server in a container.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "containers"), expect(dead_code, reason = "read where the container is created"))]
 pub(crate) struct ContainerSpec {
     pub(crate) image: Image,
     pub(crate) args: Vec<String>,
@@ -57,19 +54,7 @@ impl Container {
         ensure_image(&reference).await?;
         self.watchdog.watch_container(&self.name);
         self.created = true;
-        let (repository, tag) = split(&reference);
-        let request = GenericImage::new(repository, tag)
-            .with_cmd(self.spec.args.clone())
-            .with_container_name(&self.name)
-            .with_mapped_port(self.addr.port(), self.spec.image.port.tcp())
-            .with_host_config_modifier(on_loopback_only);
-        let request = self.spec.envs.iter().fold(request, |request, (key, value)| request.with_env_var(*key, value));
-        let container = request
-            .start()
-            .await
-            .map_err(|source| TestbedError::Container { image: reference, source: Box::new(source) })?;
-        std::mem::forget(container);
-        Ok(())
+        create(&self.name, self.addr, &self.spec).await
     }
 
     /// True if the engine reports that it does not run; false if the engine does not answer.
@@ -133,15 +118,44 @@ impl Drop for Container {
     }
 }
 
-/// Otherwise published ports are reachable from the whole network, and these servers have no password.
-fn on_loopback_only(config: &mut HostConfig) {
-    let bindings = config.port_bindings.iter_mut().flat_map(|ports| ports.values_mut()).flatten();
-    for binding in bindings.flatten() {
-        *binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: binding.host_port.take() };
-    }
+#[cfg(feature = "containers")]
+async fn create(name: &str, addr: SocketAddr, spec: &ContainerSpec) -> Result<(), TestbedError> {
+    use testcontainers::bollard::models::{HostConfig, PortBinding};
+    use testcontainers::core::IntoContainerPort as _;
+    use testcontainers::runners::AsyncRunner as _;
+    use testcontainers::{GenericImage, ImageExt as _};
+
+    // Otherwise published ports are reachable from the whole network, and these servers have no password.
+    let on_loopback_only = |config: &mut HostConfig| {
+        let bindings = config.port_bindings.iter_mut().flat_map(|ports| ports.values_mut()).flatten();
+        for binding in bindings.flatten() {
+            *binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: binding.host_port.take() };
+        }
+    };
+    let reference = spec.image.reference();
+    let (repository, tag) = split(&reference);
+    let request = GenericImage::new(repository, tag)
+        .with_cmd(spec.args.clone())
+        .with_container_name(name)
+        .with_mapped_port(addr.port(), spec.image.port.tcp())
+        .with_host_config_modifier(on_loopback_only);
+    let request = spec.envs.iter().fold(request, |request, (key, value)| request.with_env_var(*key, value));
+    let container = request
+        .start()
+        .await
+        .map_err(|source| TestbedError::Container { image: reference, source: Box::new(source) })?;
+    std::mem::forget(container);
+    Ok(())
+}
+
+#[cfg(not(feature = "containers"))]
+#[expect(clippy::unused_async, reason = "as the one with containers")]
+async fn create(_: &str, _: SocketAddr, _: &ContainerSpec) -> Result<(), TestbedError> {
+    Err(TestbedError::NoContainers)
 }
 
 /// Splits `repository:tag`. The colon before a registry's port does not begin a tag.
+#[cfg(any(feature = "containers", test))]
 fn split(reference: &str) -> (&str, &str) {
     match reference.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, tag),

@@ -6,6 +6,7 @@ pub(crate) struct Image {
     pub(crate) variable: &'static str,
     pub(crate) default: &'static str,
     /// The server's port inside the container.
+    #[cfg_attr(not(feature = "containers"), expect(dead_code, reason = "read where the container is created"))]
     pub(crate) port: u16,
 }
 

@@ -375,9 +375,17 @@ fn client(url: &NodeUrl, options: &Options) -> Result<Client, RedisError> {
         .set_skip_set_lib_name();
     let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
     let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
-    if !url.is_tls() {
-        return Client::open(info);
-    }
+    if url.is_tls() { tls_client(info, options) } else { Client::open(info) }
+}
+
+/// The client refuses such a URL, and says why.
+#[cfg(not(feature = "tls"))]
+fn tls_client(info: redis::ConnectionInfo, _: &Options) -> Result<Client, RedisError> {
+    Client::open(info)
+}
+
+#[cfg(feature = "tls")]
+fn tls_client(info: redis::ConnectionInfo, options: &Options) -> Result<Client, RedisError> {
     // Fails, without harm, where the program has installed a provider already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match options.root_certificate() {
