@@ -41,6 +41,12 @@ pub enum InvalidNodes {
         /// The refused address, without credentials.
         given: String,
     },
+    /// The node is reached over TLS, and this program was built without the feature `tls`.
+    #[error("{given}: this program was built without TLS; build it with the feature `tls`, or name the node redis://")]
+    NoTls {
+        /// The refused address, without credentials.
+        given: String,
+    },
     /// An even number of nodes tolerates no more failures than one node less. Also reported for more than
     /// [`Nodes::MAX`].
     #[error("{0} lock nodes: their number must be odd and at most {max}", max = Nodes::MAX)]
@@ -82,7 +88,7 @@ impl NodeUrl {
     /// Parses the address of one node.
     ///
     /// # Errors
-    /// [`InvalidNodes::NotAUrl`] and [`InvalidNodes::NotANode`]; neither shows credentials.
+    /// [`InvalidNodes::NotAUrl`], [`InvalidNodes::NotANode`] and [`InvalidNodes::NoTls`]; none shows credentials.
     pub fn parse(address: &str) -> Result<Self, InvalidNodes> {
         let address = address.trim();
         let url = Url::parse(address).map_err(|source| {
@@ -91,6 +97,9 @@ impl NodeUrl {
         })?;
         let node = Self(url);
         let scheme = ["redis", "rediss"].contains(&node.0.scheme());
+        if node.is_tls() && !cfg!(feature = "tls") {
+            return Err(InvalidNodes::NoTls { given: node.to_string() });
+        }
         if scheme && node.0.host_str().is_some_and(|host| !host.is_empty()) {
             Ok(node)
         } else {

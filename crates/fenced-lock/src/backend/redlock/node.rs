@@ -378,7 +378,7 @@ fn client(url: &NodeUrl, options: &Options) -> Result<Client, RedisError> {
     if url.is_tls() { tls_client(info, options) } else { Client::open(info) }
 }
 
-/// The client refuses such a URL, and says why.
+/// Not reached: [`NodeUrl::parse`] refuses such a URL in this build.
 #[cfg(not(feature = "tls"))]
 fn tls_client(info: redis::ConnectionInfo, _: &Options) -> Result<Client, RedisError> {
     Client::open(info)
