@@ -28,7 +28,8 @@ impl QuietStdout {
         let mut silenced = lock();
         if silenced.guards == 0 {
             let nothing = OpenOptions::new().write(true).open("/dev/null")?;
-            silenced.original = Some(rustix::io::dup(io::stdout())?);
+            // Closed on exec: a replica that is started meanwhile must not keep the reader of the verdict waiting.
+            silenced.original = Some(rustix::io::fcntl_dupfd_cloexec(io::stdout(), 0)?);
             rustix::stdio::dup2_stdout(&nothing)?;
         }
         silenced.guards += 1;

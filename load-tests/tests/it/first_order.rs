@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use load_tests::cluster::stack::Stack;
 use reqwest::Method;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
@@ -50,8 +51,8 @@ async fn the_commands_that_stack_prints_set_stock_place_an_order_and_confirm_it(
     assert_eq!((&placed["status"], &placed["id"]), (&"held".into(), &answers[1]["id"]), "{out}{err}");
     assert_eq!(answers[1]["status"], "confirmed", "{out}");
 
-    let pid = stack.id().expect("it runs").to_string();
-    Command::new("kill").args(["-INT", &pid]).status().await.expect("a signal");
+    let pid = i32::try_from(stack.id().expect("it runs")).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(pid, Signal::INT).expect("a signal");
     assert!(timeout(TIME_LIMIT, stack.wait()).await.expect("an end").expect("a status").success());
 }
 
