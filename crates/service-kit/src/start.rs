@@ -3,7 +3,7 @@
 //! Exit codes: 0 for a clean end, 2 for a configuration that cannot work, 1 for everything else.
 //! Absence: no backtrace; the chain of causes says what failed, and for what.
 
-use std::{ffi::OsString, fmt, process::ExitCode};
+use std::{ffi::OsString, fmt, net::SocketAddr, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{
@@ -11,7 +11,7 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 use mimalloc::MiMalloc;
-use tokio::runtime::Runtime;
+use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::{config::TelemetryArgs, telemetry};
 
@@ -61,6 +61,14 @@ pub fn run<C: Parser>(
     let Err(error) = ran else { return ExitCode::SUCCESS };
     eprintln!("{name}: {}", one_line(&causes(&error)));
     if error.is::<Setting>() { ExitCode::from(CONFIGURATION) } else { ExitCode::FAILURE }
+}
+
+/// Listens on the address of `setting`.
+///
+/// # Errors
+/// The address cannot be listened on; the error names the setting.
+pub async fn listen(setting: Setting, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{setting}: listening on {address} failed"))
 }
 
 fn read<C: Parser>(args: impl IntoIterator<Item = OsString>) -> Result<C, clap::Error> {

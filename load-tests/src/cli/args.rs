@@ -18,7 +18,7 @@ use crate::scenario::limits;
 #[derive(Debug, Parser)]
 #[command(name = "oversell", version, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit status: 0 the run is valid and every promise was kept, 1 a promise was broken, 2 bad usage, 3 the run is void or could not be made."
+    after_help = "Exit status: 0 the run is valid and no promise was broken, 1 a promise was broken, 2 bad usage, 3 the run is void or could not be made."
 )]
 pub struct Cli {
     /// The subcommand.

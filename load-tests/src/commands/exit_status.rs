@@ -1,6 +1,6 @@
 //! Exit statuses of the process. Bad usage is 2, which clap returns.
 
-/// Valid, and every promise was kept.
+/// Valid, and no promise was broken.
 pub const PASSED: u8 = 0;
 /// A promise or a rule was broken.
 pub const BROKEN: u8 = 1;

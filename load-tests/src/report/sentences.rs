@@ -2,26 +2,21 @@
 
 use super::model::{Conclusion, Report, RunReport, Verdict};
 
-/// The verdict in one sentence.
+/// The verdict in one sentence: the first of the conclusions.
 pub(super) fn headline(report: &Report) -> String {
-    let verdict = &report.verdict;
-    let conclusion = verdict.conclusion();
-    match (conclusion, verdict.broken_promises.first(), verdict.void_reasons.first()) {
-        (Conclusion::Broken, Some(broken), _) => format!("{conclusion}: {broken}."),
-        (Conclusion::Void, _, Some(reason)) => format!("{conclusion}: {reason}."),
-        (Conclusion::Shown, ..) => format!("{conclusion}: {}", shown(&report.runs)),
-        _ => format!("{conclusion}: {}", passed(verdict)),
-    }
+    conclusions(report).into_iter().next().unwrap_or_default()
 }
 
-/// The verdict with every reason and every warning; the first sentence is the headline.
+/// The verdict with every reason and every warning, the decisive one first.
 pub(super) fn conclusions(report: &Report) -> Vec<String> {
     let verdict = &report.verdict;
     let conclusion = verdict.conclusion();
-    let mut sentences = Vec::new();
-    if matches!(conclusion, Conclusion::Passed | Conclusion::Shown) {
-        sentences.push(headline(report));
-    }
+    let summary = match conclusion {
+        Conclusion::Passed => Some(passed(verdict)),
+        Conclusion::Shown => Some(shown(&report.runs)),
+        Conclusion::Broken | Conclusion::Void => None,
+    };
+    let mut sentences: Vec<_> = summary.map(|summary| format!("{conclusion}: {summary}")).into_iter().collect();
     sentences.extend(verdict.broken_promises.iter().map(|broken| format!("{}: {broken}.", Conclusion::Broken)));
     sentences.extend(verdict.void_reasons.iter().map(|reason| format!("{}: {reason}.", Conclusion::Void)));
     sentences.extend(verdict.warnings.iter().map(|warning| format!("NOTE: {warning}.")));

@@ -16,7 +16,7 @@ mod outages;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
+use service_kit::start::{Setting, listen};
 
 use crate::{app::App, config::Config};
 
@@ -30,7 +30,6 @@ pub fn run() -> ExitCode {
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let app = App::build(config).await?;
-    let listener = TcpListener::bind(config.listen).await;
-    let listener = listener.with_context(|| format!("INVENTORY_LISTEN: listening on {} failed", config.listen))?;
+    let listener = listen(Setting("INVENTORY_LISTEN"), config.listen).await?;
     app.run(listener, config, service_kit::serve::shutdown_signal()).await.context("serving failed")
 }

@@ -19,7 +19,7 @@ mod dependencies;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
+use service_kit::start::{Setting, listen};
 
 use crate::{app::App, config::Config};
 
@@ -33,7 +33,6 @@ pub fn run() -> ExitCode {
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let app = App::build(config).await?;
-    let listener = TcpListener::bind(config.listen).await;
-    let listener = listener.with_context(|| format!("ORDER_LISTEN: listening on {} failed", config.listen))?;
+    let listener = listen(Setting("ORDER_LISTEN"), config.listen).await?;
     app.run(listener, config, service_kit::serve::shutdown_signal()).await.context("serving failed")
 }
