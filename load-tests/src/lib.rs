@@ -7,7 +7,7 @@
 //!
 //! A module uses only modules above it in this list, which a test enforces:
 //!
-//! 1. [`interrupt`], `fraction`: what needs nothing else here
+//! 1. [`interrupt`], `bad_usage`, `fraction`: what needs nothing else here
 //! 2. [`cluster`]: the system under attack
 //! 3. [`workload`]: the orders, and the history of requests and answers
 //! 4. [`audit`]: reads the databases, and checks them against the history
@@ -20,6 +20,7 @@
 //! 11. [`commands`]: what each subcommand does
 
 pub mod audit;
+mod bad_usage;
 pub mod cli;
 pub mod cluster;
 pub mod commands;
@@ -39,6 +40,7 @@ use clap::Parser as _;
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
+use crate::bad_usage::BadUsage;
 use crate::cli::Cli;
 use crate::commands::exit_status;
 
@@ -58,9 +60,29 @@ pub fn run() -> ExitCode {
     match executed {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            // One line: what failed, and the chain of its causes.
-            eprintln!("oversell: {error:#}");
-            ExitCode::from(exit_status::VOID)
+            eprintln!("oversell: {}", causes(&error));
+            ExitCode::from(if error.is::<BadUsage>() { exit_status::USAGE } else { exit_status::VOID })
         }
+    }
+}
+
+/// One line: what failed, and the chain of its causes. An error that repeats its cause, as those of sqlx do, is followed
+/// by the causes after it.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| match line.ends_with(&cause) {
+        true => line,
+        false if line.is_empty() => cause,
+        false => format!("{line}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    #[test]
+    fn an_error_that_repeats_its_cause_is_told_once() {
+        let error = anyhow!("refused").context("no connection: refused").context("the database cannot be used");
+        assert_eq!(super::causes(&error), "the database cannot be used: no connection: refused");
     }
 }

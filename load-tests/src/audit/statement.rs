@@ -16,6 +16,7 @@ use super::evidence::Evidence;
 use super::item::Item;
 use super::reader::{Auditor, Scope};
 use super::violation::{Findings, Undecided, Violation};
+use crate::bad_usage::BadUsage;
 use crate::workload::history_file;
 
 /// The result of an audit.
@@ -91,7 +92,8 @@ impl Statement {
             findings.add(check(item, &Evidence { snapshot: &snapshot, history: None }));
         }
         for path in histories {
-            let history = history_file::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            let history = history_file::read(path)
+                .with_context(|| BadUsage(format!("--history: {} cannot be read", path.display())))?;
             read.requests += history.len();
             // A history is judged against the orders of its own SKUs: other orders belong to other histories.
             let skus: BTreeSet<_> = history.iter().map(|operation| operation.invocation.sku.clone()).collect();

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::process::{ReplicaProcess, ReplicaProcesses};
+use crate::bad_usage::BadUsage;
 
 /// For an answer over HTTP, and for everything on one connection to a database.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -55,23 +56,28 @@ impl Target {
         if let [line] = words
             && line.trim_start().starts_with('{')
         {
-            return serde_json::from_str(line).context("--target is not the line that `oversell stack --json` prints");
+            let bad = || BadUsage("--target is not the line that `oversell stack --json` prints".to_owned());
+            return serde_json::from_str(line).with_context(bad);
         }
         let (mut orders, mut inventory, mut redis, mut databases) = (vec![], vec![], vec![], vec![]);
         for word in words {
-            let url = Url::parse(word).with_context(|| format!("{word} is not a URL"))?;
+            let url = Url::parse(word).with_context(|| {
+                BadUsage(format!("--target: {word} is not a URL, such as http://127.0.0.1:8080 or postgres://…"))
+            })?;
             let base = word.trim_end_matches('/').to_owned();
             match url.scheme() {
                 "http" | "https" if is_inventory(&base).await? => inventory.push(base),
                 "http" | "https" => orders.push(base),
                 "redis" | "rediss" => redis.push(base),
                 "postgres" | "postgresql" => databases.push(base),
-                other => bail!("{word}: no part of the system is reached by {other}:"),
+                other => bail!(BadUsage(format!(
+                    "--target: {word}: no part of the system is reached by {other}:, only by http:, redis: and postgres:"
+                ))),
             }
         }
         let parts = [("order", orders.len()), ("inventory", inventory.len())];
         if let Some((missing, _)) = parts.iter().find(|(_, found)| *found == 0) {
-            bail!("--target names no replica of {missing}");
+            bail!(BadUsage(format!("--target names no replica of {missing}")));
         }
         let postgres = Databases::among(&databases).await?;
         let inventory_token = inventory_token.to_owned();
@@ -96,6 +102,10 @@ impl Databases {
     pub async fn among(urls: &[String]) -> anyhow::Result<Self> {
         let (mut inventory, mut order) = (None, None);
         for url in urls {
+            let parsed = Url::parse(url);
+            if !parsed.is_ok_and(|url| ["postgres", "postgresql"].contains(&url.scheme())) {
+                bail!(BadUsage(format!("{} is not the URL of a database: postgres://…", without_password(url))));
+            }
             let slot = if has_table(url, "stock_ledger").await? {
                 &mut inventory
             } else if has_table(url, "idempotency_keys").await? {
@@ -104,11 +114,15 @@ impl Databases {
                 bail!("{} is the database of neither service", without_password(url));
             };
             if slot.replace(url.clone()).is_some() {
-                bail!("two of the databases belong to the same service");
+                bail!(BadUsage("two of the databases belong to the same service".to_owned()));
             }
         }
-        let named = "the auditor needs the database of each service: one postgres:// URL for inventory, one for order";
-        Ok(Self { inventory: inventory.context(named)?, order: order.context(named)? })
+        let named = || {
+            let needed =
+                "the auditor needs the database of each service: a postgres:// URL for inventory, another for order";
+            BadUsage(needed.to_owned())
+        };
+        Ok(Self { inventory: inventory.with_context(named)?, order: order.with_context(named)? })
     }
 }
 
@@ -146,7 +160,8 @@ pub(crate) async fn on_connection<T>(
 
 fn without_password(url: &str) -> String {
     Url::parse(url).map_or_else(
-        |_| "the URL".to_owned(),
+        // Whatever it is, a password may be in it.
+        |_| url.rsplit('@').next().unwrap_or_default().to_owned(),
         |mut url| {
             let _ = url.set_password(None);
             url.to_string()

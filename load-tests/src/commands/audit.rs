@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 use super::exit_status;
 use crate::audit::{Auditor, Quiescence, Statement, wait_until_quiescent};
+use crate::bad_usage::BadUsage;
 use crate::cli::AuditArgs;
 use crate::cluster::target::Databases;
 
@@ -11,6 +14,10 @@ use crate::cluster::target::Databases;
 const QUIESCENT_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(args: AuditArgs) -> anyhow::Result<u8> {
+    for file in &args.history {
+        let readable = std::fs::File::open(file);
+        readable.with_context(|| BadUsage(format!("--history: {} cannot be read", file.display())))?;
+    }
     let auditor = Auditor::connect(&Databases::among(&args.postgres).await?).await?;
     if let Quiescence::NotReached(unsettled) = wait_until_quiescent(&auditor, None, QUIESCENT_WITHIN).await? {
         anyhow::bail!("an audit proves nothing while work is in flight: {unsettled}");

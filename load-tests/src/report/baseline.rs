@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use super::model::{Change, Comparison, Pair, RunReport, SCHEMA};
+use crate::bad_usage::BadUsage;
 
 /// The part of an earlier report that is compared.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,14 +47,15 @@ impl Baseline {
     /// It cannot be read, is not a report, or has another schema.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("--baseline: {shown} cannot be read"))?;
-        let not_a_report = || format!("--baseline: {shown} is not a report.json");
+        let text =
+            std::fs::read_to_string(path).with_context(|| BadUsage(format!("--baseline: {shown} cannot be read")))?;
+        let not_a_report = || BadUsage(format!("--baseline: {shown} is not a report.json"));
         let SchemaOnly { schema } = serde_json::from_str(&text).with_context(not_a_report)?;
         if schema != SCHEMA {
-            bail!(
+            bail!(BadUsage(format!(
                 "--baseline: {shown} has schema {schema}, and this program compares with schema {SCHEMA}; make the \
                  baseline again with this program"
-            );
+            )));
         }
         serde_json::from_str(&text).with_context(not_a_report)
     }

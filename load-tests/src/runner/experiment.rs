@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use time::OffsetDateTime;
 
+use crate::bad_usage::BadUsage;
 use crate::cluster::config::StackConfig;
 use crate::cluster::stack::Stack;
 use crate::cluster::target::Target;
@@ -81,10 +82,10 @@ impl Experiment {
         });
         let names: Vec<_> = self.plan.left_out.iter().map(Fault::to_string).collect();
         if self.plan.cells.is_empty() {
-            bail!(
+            bail!(BadUsage(format!(
                 "{} cannot be injected into --target: its processes are not known here; run it with --faults none",
                 names.join(", ")
-            );
+            )));
         }
         if !names.is_empty() {
             eprintln!("Left out, because --target does not allow their injection: {}", names.join(", "));

@@ -1,4 +1,4 @@
-//! Numbers of the command line that cannot work, given to the program: exit status 2 and one line.
+//! Arguments that cannot work, given to the program: exit status 2 and one line.
 
 use testbed::{ConfiguredProgram, Ended};
 
@@ -77,5 +77,25 @@ async fn a_number_of_a_scenario_outside_its_range_ends_the_program_with_status_2
     ] {
         std::fs::write(&file, format!("{before}lease_ms = {lease}\n{after}")).expect("a scenario");
         is_refused(&["run", "--scenario", &file.display().to_string()], names).await;
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_cannot_be_meant_end_the_program_with_status_2_and_one_line_that_says_what_would_be_right() {
+    const DATABASE: &str = "postgres://127.0.0.1:1/database";
+    let cases: [(&[&str], &[&str]); 10] = [
+        (&["audit", "--postgres", "nonsense"], &["nonsense", "postgres://"]),
+        (&["audit", "--postgres", "http://127.0.0.1:1"], &["http://127.0.0.1:1", "postgres://"]),
+        (&["audit", "--postgres", DATABASE, "--history", "/no/file"], &["--history", "/no/file"]),
+        (&["run", "--baseline", "/no/file"], &["--baseline", "/no/file"]),
+        (&["run", "--faults=none", "--target", "nonsense"], &["--target", "nonsense", "http://"]),
+        (&["run", "--faults=none", "--target", "ftp://host"], &["--target", "ftp:", "postgres:"]),
+        (&["run", "--faults=none", "--target", "{}"], &["--target", "oversell stack --json"]),
+        (&["serve", "--listen=127.0.0.1:0", "--target", "nonsense"], &["--target", "nonsense", "http://"]),
+        (&["run", "--strategies=redlok"], &["redlok", "a similar value exists: 'redlock'"]),
+        (&["run", "--fault=none"], &["--fault", "a similar argument exists: '--faults'"]),
+    ];
+    for (args, names) in cases {
+        is_refused(args, names).await;
     }
 }
