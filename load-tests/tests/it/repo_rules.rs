@@ -7,6 +7,7 @@ mod circles;
 mod code;
 mod crates;
 mod dependencies;
+mod documents;
 mod first_build;
 mod libraries;
 mod strategies;
