@@ -42,6 +42,12 @@ impl Interrupt {
         Self(watch::channel(None).1)
     }
 
+    /// An interrupt, and the sender that requests the end with a name, for code that is not run from a command line.
+    pub fn on_request() -> (watch::Sender<Option<&'static str>>, Self) {
+        let (sender, receiver) = watch::channel(None);
+        (sender, Self(receiver))
+    }
+
     /// The signal that requested the end; `None` until one did.
     pub fn by(&self) -> Option<&'static str> {
         *self.0.borrow()

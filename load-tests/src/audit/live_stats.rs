@@ -23,6 +23,19 @@ pub struct LiveStats {
     pub orders: i64,
 }
 
+/// Current sums over some SKUs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SkuStats {
+    /// Units in stock.
+    pub stock: i64,
+    /// Units reserved or sold.
+    pub sold: i64,
+    /// Units sold beyond stock, summed SKU by SKU.
+    pub oversold: i64,
+    /// Stale tokens refused, at the claim or at the write.
+    pub refused: i64,
+}
+
 #[derive(FromRow)]
 struct Units {
     stock: i64,
@@ -36,23 +49,40 @@ struct Refusals {
     writes: i64,
 }
 
+/// `$1`: the SKUs, or null for all of them.
+const UNITS: &str = "with sku as (select coalesce(sum(delta) filter (where kind = 'put'), 0) as stock,
+                                         coalesce(-sum(delta) filter (where kind <> 'put'), 0) as sold
+                                    from stock_ledger where $1::text[] is null or sku = any ($1) group by sku)
+                     select coalesce(sum(stock), 0)::bigint as stock, coalesce(sum(sold), 0)::bigint as sold,
+                            coalesce(sum(greatest(sold - stock, 0)), 0)::bigint as oversold from sku";
+
 impl Auditor {
-    /// Reads the sums once.
+    /// Reads the sums over everything once.
     ///
     /// # Errors
     /// A database does not answer.
     pub async fn live_stats(&self) -> Result<LiveStats, sqlx::Error> {
-        let units = "with sku as (select coalesce(sum(delta) filter (where kind = 'put'), 0) as stock,
-                                         coalesce(-sum(delta) filter (where kind <> 'put'), 0) as sold
-                                    from stock_ledger group by sku)
-                     select coalesce(sum(stock), 0)::bigint as stock, coalesce(sum(sold), 0)::bigint as sold,
-                            coalesce(sum(greatest(sold - stock, 0)), 0)::bigint as oversold from sku";
         let refusals = "select count(*) filter (where step = 'claim') as claims,
                                count(*) filter (where step = 'write') as writes from fence_refusals";
         let orders = "select count(*) from orders where status <> 'pending'";
-        let Units { stock, sold, oversold } = sqlx::query_as(units).fetch_one(&self.inventory).await?;
+        let Units { stock, sold, oversold } = self.units(None).await?;
         let Refusals { claims, writes } = sqlx::query_as(refusals).fetch_one(&self.inventory).await?;
         let orders = sqlx::query_scalar(orders).fetch_one(&self.order).await?;
         Ok(LiveStats { stock, sold, oversold, claims_refused: claims, writes_refused: writes, orders })
+    }
+
+    /// Reads the sums over these SKUs once.
+    ///
+    /// # Errors
+    /// The database of inventory does not answer.
+    pub async fn sku_stats(&self, skus: &[String]) -> Result<SkuStats, sqlx::Error> {
+        let refusals = "select count(*) from fence_refusals where sku = any ($1)";
+        let Units { stock, sold, oversold } = self.units(Some(skus)).await?;
+        let refused = sqlx::query_scalar(refusals).bind(skus).fetch_one(&self.inventory).await?;
+        Ok(SkuStats { stock, sold, oversold, refused })
+    }
+
+    async fn units(&self, skus: Option<&[String]>) -> Result<Units, sqlx::Error> {
+        sqlx::query_as(UNITS).bind(skus).fetch_one(&self.inventory).await
     }
 }

@@ -20,7 +20,7 @@ pub use checks::audit;
 pub use database_work::DatabaseWork;
 pub use evidence::Evidence;
 pub use item::Item;
-pub use live_stats::LiveStats;
+pub use live_stats::{LiveStats, SkuStats};
 pub use quiescence::{InFlight, Quiescence, Unsettled, wait_until_quiescent};
 pub use reader::{Auditor, Scope};
 pub use snapshot::{

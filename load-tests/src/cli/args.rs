@@ -39,7 +39,7 @@ pub enum Command {
     Soak(SoakArgs),
     /// Measure what each strategy costs, with more customers, with more SKUs and sold out, and what a rush does
     Cost(CostArgs),
-    /// Show a stack on a live page, and audit it over HTTP; without --target, start one
+    /// Sell and break a stack on a live page, and audit it over HTTP; without --target, start one
     Serve(ServeArgs),
 }
 
@@ -185,6 +185,9 @@ pub struct ServeArgs {
     /// A running stack: the line of `stack --json`, or the URLs of all replicas and both databases
     #[arg(long, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
     pub target: Vec<String>,
+    /// Bearer token of inventory, for --target with URLs
+    #[arg(long, env = "INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]
+    pub inventory_token: String,
     /// The stack, if one is started.
     #[command(flatten)]
     pub stack_config: StackConfigArgs,

@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use contract::Strategy;
 use strum::VariantArray as _;
 
-use super::args::{Cli, CostArgs, RunArgs, SoakArgs, StackConfigArgs};
+use super::args::{Cli, CostArgs, RunArgs, ServeArgs, SoakArgs, StackConfigArgs};
 use crate::cluster::config::StackConfig;
 use crate::runner::cost::Cost;
 use crate::runner::soak::{self, SoakPlan};
@@ -157,6 +157,14 @@ impl SoakArgs {
             seed: self.seed.unwrap_or_else(random_seed),
             stack_config: self.stack_config.over(&soak::stack_config(&DEFAULT_STACK)),
         }
+    }
+}
+
+impl ServeArgs {
+    /// The stack that is started: payments and leases long enough that a person sees what happens in them.
+    pub fn stack_config(&self) -> StackConfig {
+        let (lease, payment) = (Duration::from_millis(1_500), Duration::from_millis(100));
+        self.stack_config.over(&StackConfig { lease, payment, ..DEFAULT_STACK })
     }
 }
 

@@ -39,6 +39,7 @@ pub use context::{FaultContext, FaultTarget, Pace};
 pub use event::{EventOutcome, FaultEvent, PausePoint};
 pub use injection::Injection;
 pub use spec::{FaultSpec, Needs};
+pub(crate) use steps::lock_probe::locks_of;
 
 /// A fault, as `--faults` spells it. `--help` shows the first line of each.
 #[derive(

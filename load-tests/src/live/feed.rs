@@ -5,10 +5,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use contract::Strategy;
 use serde::Serialize;
 use tokio::sync::watch;
 
-/// Moments that are kept: ten minutes, at two per second.
+use super::stage::StageState;
+
+/// Moments that are kept: five minutes, at four per second.
 const KEPT: usize = 1_200;
 
 /// The state of a stack at one moment.
@@ -32,10 +35,57 @@ pub struct Moment {
     pub writes_refused: i64,
     /// Every replica.
     pub replicas: Vec<Replica>,
+    /// The shelves of the last sale, as the page ordered it; empty before the first.
+    pub shelves: Vec<ShelfMoment>,
+    /// What the stage does.
+    pub stage: StageState,
+    /// The lock nodes, as far as this process can ask them.
+    pub nodes: Vec<Node>,
     /// Both databases were read; otherwise the numbers are those of the last moment at which they were.
     pub databases_read: bool,
     /// What the numbers mean, in one sentence.
     pub verdict: String,
+}
+
+/// One strategy's shelf at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShelfMoment {
+    /// How stock is guarded.
+    pub strategy: Strategy,
+    /// Units in stock.
+    pub stock: i64,
+    /// Units reserved or sold.
+    pub sold: i64,
+    /// Units sold beyond stock.
+    pub oversold: i64,
+    /// Stale tokens refused.
+    pub refused: i64,
+    /// Orders that were answered, or given up.
+    pub ended: u64,
+    /// Orders that were answered "sold out".
+    pub sold_out: u64,
+    /// Answers after which the customer tried again.
+    pub tried_again: u64,
+}
+
+/// A lock node at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Node {
+    /// `redis-1`.
+    pub name: String,
+    /// It answered in time.
+    pub responding: bool,
+    /// The locks of the last sale that it stores.
+    pub locks: Vec<NodeLock>,
+}
+
+/// A lock as a node stores it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeLock {
+    /// The shelf whose SKU is locked, from 0.
+    pub shelf: usize,
+    /// `owner:O:token:N:expiry:UNIX_MS`.
+    pub value: String,
 }
 
 /// A replica of a service.
@@ -112,6 +162,9 @@ mod tests {
             claims_refused: 0,
             writes_refused: 0,
             replicas: Vec::new(),
+            shelves: Vec::new(),
+            stage: StageState::default(),
+            nodes: Vec::new(),
             databases_read: true,
             verdict: String::new(),
         }

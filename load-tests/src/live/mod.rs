@@ -1,10 +1,14 @@
-//! The live page: units sold against stock, orders per second, replicas that do not respond, and the auditor over HTTP.
-//! The only part of the laboratory that uses axum.
+//! The live page: two sales side by side, faults by button, and the auditor over HTTP. The only part of the laboratory
+//! that uses axum.
 //!
-//! Invariant: it only reads; attacks on the stack come from other processes.
+//! Invariant: only the stage changes anything, one action at a time, and only for a page of this server: a request that a
+//! browser sends for another site is refused.
 //! Absence: the page fetches nothing from other servers, and nothing is stored when it ends.
 
+mod assets;
 mod feed;
+mod same_site;
+mod stage;
 mod watcher;
 
 use std::convert::Infallible;
@@ -12,69 +16,76 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use contract::ProblemCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use contract::{ProblemCode, Strategy};
 use futures_util::stream::{self, Stream, StreamExt as _};
 use serde_json::json;
+use strum::VariantArray as _;
 use tokio::net::TcpListener;
 
-pub use feed::{EventFeed, Moment, Replica};
+pub use feed::{EventFeed, Moment, Node, NodeLock, Replica, ShelfMoment};
+pub use stage::{Action, Refusal, Shelf, Stage, StageHandle, StageState};
 pub use watcher::Watcher;
 
 use crate::audit::{Auditor, Quiescence, Statement, wait_until_quiescent};
+use crate::interrupt::Interrupt;
+use crate::runner::environment::Environment;
 
 /// How long the databases may take to become quiescent before an audit is refused.
 const QUIESCENT_WITHIN: Duration = Duration::from_secs(10);
-const PAGE: &str = include_str!("page.html");
-/// The page contains its style and script, and connects to this server only.
-const POLICY: &str =
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:";
 
 /// The state of the handlers.
 #[derive(Debug, Clone)]
 struct Live {
     auditor: Auditor,
     feed: EventFeed,
+    stage: StageHandle,
 }
 
-/// Serves until `ended` resolves, and then ends the stream of every open page.
+/// Serves until the interrupt, and then ends the stream of every open page.
 ///
 /// # Errors
 /// The listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    watcher: Watcher,
-    ended: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
+pub async fn serve(listener: TcpListener, environment: &Environment<'_>, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let (stage, handle) = Stage::new(environment, interrupt);
+    let watcher = Watcher::new(environment, handle.clone())?;
     let feed = EventFeed::default();
-    let live = Live { auditor: watcher.auditor.clone(), feed: feed.clone() };
-    let (closed_at_end, published) = (feed.clone(), feed);
+    let live = Live { auditor: environment.auditor.clone(), feed: feed.clone(), stage: handle };
+    let (closed_at_end, interrupted) = (feed.clone(), interrupt.clone());
     let ended = async move {
-        ended.await;
+        interrupted.asked().await;
         // Otherwise open pages would keep the server running.
         closed_at_end.close();
     };
     tokio::select! {
         served = axum::serve(listener, router(live)).with_graceful_shutdown(ended) => served.context("the live page failed"),
-        never = watcher.watch(&published) => match never {},
+        never = watcher.watch(&feed) => match never {},
+        never = stage.run() => match never {},
     }
 }
 
 fn router(live: Live) -> Router {
     Router::new()
-        .route("/", get(page))
+        .route("/", get(assets::page))
+        .route("/page/{file}", get(assets::file))
         .route("/livez", get(|| async { "ok" }))
+        .route("/v1/strategies", get(strategies))
         .route("/v1/events", get(events))
         .route("/v1/audit", get(audit))
+        .route("/v1/actions", post(act))
+        .layer(middleware::from_fn(same_site::require))
         .with_state(live)
 }
 
-async fn page() -> impl IntoResponse {
-    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(PAGE))
+/// Every strategy, in the order of reports, and what it promises.
+async fn strategies() -> impl IntoResponse {
+    let all = Strategy::VARIANTS.iter().map(|strategy| json!({ "name": strategy, "safe": strategy.is_safe() }));
+    Json(all.collect::<Vec<_>>())
 }
 
 /// The stored moments, then the new ones.
@@ -90,11 +101,25 @@ async fn events(State(live): State<Live>) -> Sse<impl Stream<Item = Result<Event
     Sse::new(events).keep_alive(KeepAlive::default())
 }
 
+/// Carries out what a button says; 202 once it has begun.
+async fn act(State(live): State<Live>, action: Result<Json<Action>, JsonRejection>) -> Response {
+    let Json(action) = match action {
+        Ok(action) => action,
+        Err(rejection) => return problem(rejection.status(), "malformed_json", &rejection.body_text(), false),
+    };
+    match live.stage.request(action).await {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(Refusal { code, detail }) => problem(StatusCode::CONFLICT, code, &detail, false),
+    }
+}
+
 /// Audits both databases. An audit proves nothing while work is in flight, and is refused.
 async fn audit(State(live): State<Live>) -> Response {
     match wait_until_quiescent(&live.auditor, None, QUIESCENT_WITHIN).await {
         Ok(Quiescence::Reached) => {}
-        Ok(Quiescence::NotReached(unsettled)) => return problem("not_quiescent", &unsettled.to_string()),
+        Ok(Quiescence::NotReached(unsettled)) => {
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "not_quiescent", &unsettled.to_string(), true);
+        }
         Err(error) => return unreachable(&error),
     }
     match Statement::take(&live.auditor, &[]).await {
@@ -105,16 +130,19 @@ async fn audit(State(live): State<Live>) -> Response {
 
 fn unreachable(error: &anyhow::Error) -> Response {
     tracing::warn!("the databases could not be audited; the request is answered with 503: {error:#}");
-    problem(ProblemCode::DependencyUnavailable.as_str(), "a database does not answer")
+    let code = ProblemCode::DependencyUnavailable.as_str();
+    problem(StatusCode::SERVICE_UNAVAILABLE, code, "a database does not answer", true)
 }
 
-/// A problem of RFC 9457; both codes are retryable.
-fn problem(code: &str, detail: &str) -> Response {
-    let status = StatusCode::SERVICE_UNAVAILABLE;
+/// A problem of RFC 9457.
+fn problem(status: StatusCode, code: &str, detail: &str, retryable: bool) -> Response {
     let body = json!({
-        "type": "about:blank", "title": "The databases cannot be audited now", "status": status.as_u16(),
-        "detail": detail, "code": code, "retryable": true,
+        "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(),
+        "detail": detail, "code": code, "retryable": retryable,
     });
-    let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::RETRY_AFTER, "1")];
-    (status, headers, body.to_string()).into_response()
+    let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response();
+    if retryable {
+        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    }
+    response
 }

@@ -1,44 +1,47 @@
-//! Polls both databases and every replica, and publishes a moment after each poll.
+//! Polls both databases, every replica and every lock node, and publishes a moment after each poll.
 //!
-//! Invariant: a database or a replica that does not answer is shown in the moment and does not end the watcher.
+//! Invariant: a database, a replica or a node that does not answer is shown in the moment and does not end the watcher.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use reqwest::Client;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::feed::{EventFeed, Moment, Replica};
-use crate::audit::{Auditor, LiveStats};
-use crate::cluster::target::Target;
+use super::feed::{EventFeed, Moment, Node, NodeLock, Replica, ShelfMoment};
+use super::stage::{StageHandle, StageState, node_name};
+use crate::audit::LiveStats;
+use crate::faults::locks_of;
+use crate::runner::environment::Environment;
 
 /// Between two polls.
-const POLL: Duration = Duration::from_millis(500);
-/// A replica that takes longer to answer `/livez` counts as not responding.
+const POLL: Duration = Duration::from_millis(250);
+/// A replica that takes longer to answer `/livez`, or a node to answer at all, counts as not responding.
 const RESPONDS_WITHIN: Duration = Duration::from_millis(400);
 
 /// Watches one stack.
 #[derive(Debug)]
-pub struct Watcher {
-    /// Reads both databases.
-    pub auditor: Auditor,
+pub struct Watcher<'a> {
+    environment: &'a Environment<'a>,
+    stage: StageHandle,
     http: Client,
     /// Names and addresses.
     replicas: Vec<(String, String)>,
 }
 
-impl Watcher {
-    /// A watcher of this stack; `auditor` reads its databases.
+impl<'a> Watcher<'a> {
+    /// A watcher of this stack and of what the stage does to it.
     ///
     /// # Errors
     /// The HTTP client cannot be built.
-    pub fn new(target: &Target, auditor: Auditor) -> anyhow::Result<Self> {
+    pub fn new(environment: &'a Environment<'a>, stage: StageHandle) -> anyhow::Result<Self> {
         let named = |kind: &str, urls: &[String]| -> Vec<_> {
             (1..).zip(urls).map(|(n, url)| (format!("{kind}-{n}"), url.clone())).collect()
         };
+        let target = environment.target;
         let replicas = [named("order", &target.orders), named("inventory", &target.inventory)].concat();
-        Ok(Self { auditor, http: Client::builder().no_proxy().timeout(RESPONDS_WITHIN).build()?, replicas })
+        Ok(Self { environment, stage, http: Client::builder().no_proxy().timeout(RESPONDS_WITHIN).build()?, replicas })
     }
 
     /// Publishes moments; never returns.
@@ -49,15 +52,20 @@ impl Watcher {
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let began = Instant::now();
         let (mut last, mut last_read_at) = (None::<LiveStats>, began);
+        let mut last_shelves = Vec::new();
         loop {
             polls.tick().await;
-            let (stats, replicas) = tokio::join!(self.auditor.live_stats(), self.replicas());
+            let stage = self.stage.state();
+            let auditor = &self.environment.auditor;
+            let (stats, shelves, replicas, nodes) =
+                tokio::join!(auditor.live_stats(), self.shelves(&stage), self.replicas(), self.nodes(&stage));
             let now = Instant::now();
-            let databases_read = stats.is_ok();
-            if let Err(error) = &stats {
+            let databases_read = stats.is_ok() && shelves.is_ok();
+            if let Some(error) = stats.as_ref().err().or(shelves.as_ref().err()) {
                 tracing::debug!("the databases could not be read; the page shows the last numbers: {error}");
             }
             let stats = stats.unwrap_or(last.unwrap_or_default());
+            last_shelves = shelves.unwrap_or(last_shelves);
             let orders = last.map_or(0, |last| stats.orders - last.orders);
             feed.publish(Moment {
                 number: 0,
@@ -69,13 +77,51 @@ impl Watcher {
                 claims_refused: stats.claims_refused,
                 writes_refused: stats.writes_refused,
                 replicas,
+                verdict: verdict(&last_shelves, &stage, &stats, databases_read),
+                shelves: last_shelves.clone(),
+                stage,
+                nodes,
                 databases_read,
-                verdict: verdict(&stats, databases_read),
             });
             if databases_read {
                 (last, last_read_at) = (Some(stats), now);
             }
         }
+    }
+
+    async fn shelves(&self, stage: &StageState) -> Result<Vec<ShelfMoment>, sqlx::Error> {
+        try_join_all(stage.shelves.iter().map(async |shelf| {
+            let stats = self.environment.auditor.sku_stats(&shelf.skus).await?;
+            let tally = *shelf.history.tally().borrow();
+            Ok(ShelfMoment {
+                strategy: shelf.strategy,
+                stock: stats.stock,
+                sold: stats.sold,
+                oversold: stats.oversold,
+                refused: stats.refused,
+                ended: tally.ended,
+                sold_out: tally.sold_out,
+                tried_again: tally.tried_again,
+            })
+        }))
+        .await
+    }
+
+    /// The lock nodes that this process started.
+    async fn nodes(&self, stage: &StageState) -> Vec<Node> {
+        let skus: Vec<_> = stage.shelves.iter().flat_map(|shelf| shelf.skus.iter().map(String::as_str)).collect();
+        let nodes = self.environment.servers.map(|servers| servers.redis.as_slice()).unwrap_or_default();
+        join_all(nodes.iter().enumerate().map(async |(number, node)| {
+            let locks = async { locks_of(&skus, &*node.lock().await).await.ok() };
+            let locks = timeout(RESPONDS_WITHIN, locks).await.ok().flatten();
+            let (name, responding) = (node_name(number), locks.is_some());
+            let locks = locks.into_iter().flatten().filter_map(|lock| {
+                let shelf = stage.shelves.iter().position(|shelf| shelf.skus.contains(&lock.sku))?;
+                Some(NodeLock { shelf, value: lock.value })
+            });
+            Node { name, responding, locks: locks.collect() }
+        }))
+        .await
     }
 
     async fn replicas(&self) -> Vec<Replica> {
@@ -87,12 +133,23 @@ impl Watcher {
     }
 }
 
-fn verdict(stats: &LiveStats, databases_read: bool) -> String {
-    match (databases_read, stats.oversold, stats.stock) {
+/// What the two shelves show, in one sentence.
+/// Before the first sale, what the databases hold: the attack may come from another terminal.
+fn verdict(shelves: &[ShelfMoment], stage: &StageState, all: &LiveStats, databases_read: bool) -> String {
+    let state = |shelf: &ShelfMoment| match shelf.oversold {
+        0 => format!("{} sold {} of {}", shelf.strategy, shelf.sold, shelf.stock),
+        over => format!("{} oversold {over} of {}", shelf.strategy, shelf.stock),
+    };
+    match (databases_read, shelves, &stage.paused) {
         (false, ..) => "The databases cannot be read.".to_owned(),
-        (true, 1.., _) => format!("OVERSOLD: {} units beyond stock were sold.", stats.oversold),
-        (true, _, 0) => "There is no stock yet.".to_owned(),
-        (true, _, stock) => format!("Nothing is oversold: {} of {stock} units are sold.", stats.sold),
+        (true, [], _) if all.stock == 0 => "Nothing has been sold yet.".to_owned(),
+        (true, [], _) if all.oversold > 0 => format!("{} units beyond stock were sold.", all.oversold),
+        (true, [], _) => format!("Nothing is oversold: {} of {} units are sold.", all.sold, all.stock),
+        (true, shelves, paused) => {
+            let shelves: Vec<_> = shelves.iter().map(state).collect();
+            let paused = paused.as_ref().map(|name| format!(" {name} is stopped in the middle of a write."));
+            format!("{}.{}", shelves.join("; "), paused.unwrap_or_default())
+        }
     }
 }
 
@@ -104,14 +161,41 @@ fn per_second(orders: i64, within: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use contract::Strategy;
+
     use super::*;
+
+    fn shelf(strategy: Strategy, sold: i64) -> ShelfMoment {
+        let (ended, sold_out, tried_again) = (0, 0, 0);
+        ShelfMoment {
+            strategy,
+            stock: 100,
+            sold,
+            oversold: (sold - 100).max(0),
+            refused: 0,
+            ended,
+            sold_out,
+            tried_again,
+        }
+    }
 
     #[test]
     fn the_sentence_reads_oversold_if_and_only_if_a_unit_is() {
-        let of = |sold, oversold| verdict(&LiveStats { stock: 10, sold, oversold, ..LiveStats::default() }, true);
-        assert_eq!(of(10, 0), "Nothing is oversold: 10 of 10 units are sold.");
-        assert_eq!(of(11, 1), "OVERSOLD: 1 units beyond stock were sold.");
-        assert_eq!(verdict(&LiveStats::default(), true), "There is no stock yet.");
-        assert_eq!(verdict(&LiveStats::default(), false), "The databases cannot be read.");
+        let shelves = [shelf(Strategy::Off, 187), shelf(Strategy::RedlockFenced, 100)];
+        let of = |shelves: &[ShelfMoment], paused: Option<&str>, read| {
+            let stage = StageState { paused: paused.map(str::to_owned), ..StageState::default() };
+            verdict(shelves, &stage, &LiveStats::default(), read)
+        };
+        assert_eq!(of(&shelves, None, true), "off oversold 87 of 100; redlock-fenced sold 100 of 100.");
+        let paused = of(&shelves[1..], Some("inventory-1"), true);
+        assert_eq!(paused, "redlock-fenced sold 100 of 100. inventory-1 is stopped in the middle of a write.");
+        assert_eq!(of(&[], None, true), "Nothing has been sold yet.");
+        let elsewhere = |sold, oversold| {
+            let all = LiveStats { stock: 10, sold, oversold, ..LiveStats::default() };
+            verdict(&[], &StageState::default(), &all, true)
+        };
+        assert_eq!(elsewhere(10, 0), "Nothing is oversold: 10 of 10 units are sold.");
+        assert_eq!(elsewhere(11, 1), "1 units beyond stock were sold.");
+        assert_eq!(of(&shelves, None, false), "The databases cannot be read.");
     }
 }

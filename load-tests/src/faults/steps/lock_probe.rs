@@ -28,12 +28,20 @@ pub(crate) async fn stored_locks(
     context: &FaultContext<'_>,
     node: &RedisNode,
 ) -> Result<Vec<StoredLock>, TestbedError> {
-    let skus: Vec<&String> = context.targets.iter().flat_map(|target| &target.skus).collect();
+    let skus: Vec<_> = context.targets.iter().flat_map(|target| target.skus.iter().map(String::as_str)).collect();
+    locks_of(&skus, node).await
+}
+
+/// The locks of these SKUs at this node.
+pub(crate) async fn locks_of(skus: &[&str], node: &RedisNode) -> Result<Vec<StoredLock>, TestbedError> {
+    if skus.is_empty() {
+        return node.command(&["PING"]).await.map(|_| Vec::new());
+    }
     let keys: Vec<String> = skus.iter().map(|sku| lock_key(sku)).collect();
     let command: Vec<&str> = std::iter::once("MGET").chain(keys.iter().map(String::as_str)).collect();
     let values = node.command(&command).await?;
-    let stored = |(sku, value): (&&String, &str)| {
-        (!value.is_empty()).then(|| StoredLock { sku: (*sku).clone(), value: value.to_owned() })
+    let stored = |(sku, value): (&&str, &str)| {
+        (!value.is_empty()).then(|| StoredLock { sku: (*sku).to_owned(), value: value.to_owned() })
     };
     // `redis-cli` prints one line a key, an empty one for an absent key.
     Ok(skus.iter().zip(values.split('\n')).filter_map(stored).collect())
