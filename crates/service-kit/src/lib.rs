@@ -31,6 +31,7 @@
 
 pub mod config;
 pub mod lab;
+pub mod messages;
 pub mod outage;
 pub mod serve;
 pub mod start;

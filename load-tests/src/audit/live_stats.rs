@@ -82,6 +82,19 @@ impl Auditor {
         Ok(SkuStats { stock, sold, oversold, refused })
     }
 
+    /// Everything that inventory stores about one SKU, as JSON: `ledger` and `refusals`, oldest first, and the row of
+    /// `stock`.
+    ///
+    /// # Errors
+    /// The database of inventory does not answer.
+    pub async fn rows_of(&self, sku: &str) -> Result<serde_json::Value, sqlx::Error> {
+        let rows = "select jsonb_build_object(
+            'ledger', (select coalesce(jsonb_agg(to_jsonb(l) order by l.seq), '[]') from stock_ledger l where l.sku = $1),
+            'refusals', (select coalesce(jsonb_agg(to_jsonb(r) order by r.at), '[]') from fence_refusals r where r.sku = $1),
+            'stock', (select to_jsonb(s) from stock s where s.sku = $1))";
+        sqlx::query_scalar(rows).bind(sku).fetch_one(&self.inventory).await
+    }
+
     async fn units(&self, skus: Option<&[String]>) -> Result<Units, sqlx::Error> {
         sqlx::query_as(UNITS).bind(skus).fetch_one(&self.inventory).await
     }

@@ -164,7 +164,7 @@ impl ServeArgs {
     /// The stack that is started: payments and leases long enough that a person sees what happens in them.
     pub fn stack_config(&self) -> StackConfig {
         let (lease, payment) = (Duration::from_millis(1_500), Duration::from_millis(100));
-        self.stack_config.over(&StackConfig { lease, payment, ..DEFAULT_STACK })
+        self.stack_config.over(&StackConfig { lease, payment, proxied: true, ..DEFAULT_STACK })
     }
 }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use contract::ProblemCode;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -27,8 +28,33 @@ pub struct PausedRequest {
     pub order_id: Uuid,
     /// The token that it carried; absent for a strategy without tokens.
     pub fencing_token: Option<i64>,
+    /// The time just before it was paused.
+    #[serde(rename = "parked_at", with = "time::serde::rfc3339")]
+    pub paused_at: OffsetDateTime,
+    /// The time just after it went on; absent until then.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub resumed_at: Option<OffsetDateTime>,
     /// How it ended; absent until it was attempted.
     pub outcome: Option<WriteOutcome>,
+}
+
+/// A message that a replica sent, and the reply. Times are Unix microseconds.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Message {
+    /// Address of the receiver.
+    pub to: String,
+    /// What was sent.
+    pub request: String,
+    /// What came back, if anything has.
+    pub reply: Option<String>,
+    /// When it was sent.
+    pub sent_us: u64,
+    /// When the reply came.
+    pub replied_us: Option<u64>,
+    /// The row of stock before a statement.
+    pub before: Option<String>,
+    /// The row after it.
+    pub after: Option<String>,
 }
 
 /// How a paused write ended.
@@ -97,6 +123,53 @@ impl LabClient {
     pub async fn arm(&self, replica: usize, sku: &str) -> anyhow::Result<()> {
         let request = self.http.post(self.url(replica, "lab/pauses")).json(&json!({ "sku": sku, "count": 1 }));
         self.accepted(request, "arming a pause").await.map(drop)
+    }
+
+    /// Arms a pause that holds the next write of `sku` inside this replica of inventory, for at most `limit`, up to a
+    /// minute. The replica itself runs on, so this works wherever it runs.
+    ///
+    /// # Errors
+    /// The lab is off, or the replica did not answer.
+    pub async fn arm_hold(&self, replica: usize, sku: &str, limit: Duration) -> anyhow::Result<()> {
+        let body = json!({ "sku": sku, "hold_ms": limit.as_millis() });
+        let request = self.http.post(self.url(replica, "lab/pauses")).json(&body);
+        self.accepted(request, "arming a pause").await.map(drop)
+    }
+
+    /// Lets the writes that this replica of inventory holds go on.
+    ///
+    /// # Errors
+    /// The lab is off, or the replica did not answer.
+    pub async fn resume_held(&self, replica: usize) -> anyhow::Result<()> {
+        self.accepted(self.http.post(self.url(replica, "lab/pauses/resume")), "resuming a write").await.map(drop)
+    }
+
+    /// Has this replica record every message about `sku` from now on.
+    ///
+    /// # Errors
+    /// The lab is off, or the replica did not answer.
+    pub async fn record(&self, replica: usize, sku: &str) -> anyhow::Result<()> {
+        let request = self.http.put(self.url(replica, &format!("lab/messages/{sku}")));
+        self.accepted(request, "recording messages").await.map(drop)
+    }
+
+    /// The messages about `sku` that this replica has sent since it records them, oldest first.
+    ///
+    /// # Errors
+    /// The lab is off, or the replica did not answer or records nothing about it.
+    pub async fn messages(&self, replica: usize, sku: &str) -> anyhow::Result<Vec<Message>> {
+        let request = self.http.get(self.url(replica, &format!("lab/messages/{sku}")));
+        let response = self.accepted(request, "reading messages").await?;
+        response.json().await.context("the recorded messages could not be decoded")
+    }
+
+    /// Ends a recording.
+    ///
+    /// # Errors
+    /// The lab is off, or the replica did not answer.
+    pub async fn end_recording(&self, replica: usize, sku: &str) -> anyhow::Result<()> {
+        let request = self.http.delete(self.url(replica, &format!("lab/messages/{sku}")));
+        self.accepted(request, "ending a recording").await.map(drop)
     }
 
     /// Cancels the pauses that were armed and have not happened.

@@ -9,7 +9,7 @@ use contract::Strategy;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::stage::StageState;
+use super::stage::{NodeFault, StageState};
 
 /// Moments that are kept: five minutes, at four per second.
 const KEPT: usize = 1_200;
@@ -75,6 +75,8 @@ pub struct Node {
     pub name: String,
     /// It answered in time.
     pub responding: bool,
+    /// What was done to it here.
+    pub fault: Option<NodeFault>,
     /// The locks of the last sale that it stores.
     pub locks: Vec<NodeLock>,
 }

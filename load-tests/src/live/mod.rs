@@ -9,14 +9,15 @@ mod assets;
 mod feed;
 mod same_site;
 mod stage;
+mod story;
 mod watcher;
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -29,7 +30,8 @@ use strum::VariantArray as _;
 use tokio::net::TcpListener;
 
 pub use feed::{EventFeed, Moment, Node, NodeLock, Replica, ShelfMoment};
-pub use stage::{Action, Refusal, Shelf, Stage, StageHandle, StageState};
+pub use stage::{Abilities, Action, NodeFault, Refusal, Shelf, Stage, StageHandle, StageState};
+pub use story::{Held, PlacedOrder, Plot, Story, Told};
 pub use watcher::Watcher;
 
 use crate::audit::{Auditor, Quiescence, Statement, wait_until_quiescent};
@@ -78,6 +80,7 @@ fn router(live: Live) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/audit", get(audit))
         .route("/v1/actions", post(act))
+        .route("/v1/stories/{plot}", get(story))
         .layer(middleware::from_fn(same_site::require))
         .with_state(live)
 }
@@ -110,6 +113,14 @@ async fn act(State(live): State<Live>, action: Result<Json<Action>, JsonRejectio
     match live.stage.request(action).await {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
         Err(Refusal { code, detail }) => problem(StatusCode::CONFLICT, code, &detail, false),
+    }
+}
+
+/// The last story of a plot.
+async fn story(State(live): State<Live>, Path(plot): Path<String>) -> Response {
+    match plot.parse().ok().and_then(|plot| live.stage.story(plot)) {
+        Some(story) => Json(&*story).into_response(),
+        None => problem(StatusCode::NOT_FOUND, "not_found", "this story has not been told yet", false),
     }
 }
 

@@ -1,20 +1,25 @@
-//! What the buttons of the live page do to the stack: two sales side by side, each on a SKU of its own, and faults.
+//! What the buttons of the live page do to the stack: two sales side by side, stories of one or two orders, and faults.
 //!
-//! Invariant: at most one sale at a time; a paused replica is resumed after [`LONGEST_PAUSE`] at the latest, and when the
-//! stage ends.
+//! Invariant: at most one sale and one story at a time, each on SKUs of its own; a paused replica is resumed after
+//! [`LONGEST_PAUSE`] at the latest, and when the stage ends.
 //! Absence: nothing is measured here; the watcher reads the databases.
 
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use contract::Strategy;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use serde::{Deserialize, Serialize};
+use testbed::Proxy;
+use tokio::pin;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::story::{Plot, Story, Teller};
+use crate::cluster::process::ReplicaProcess;
 use crate::interrupt::Interrupt;
 use crate::runner::environment::Environment;
 use crate::runner::sale::Sale;
@@ -35,6 +40,10 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(40);
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 /// A paused replica is resumed after this time, unless somebody resumes it before.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// Between two looks at whether a write is held.
+const POLL: Duration = Duration::from_millis(50);
+/// How much later a slow lock node answers.
+const SLOW_BY: Duration = Duration::from_millis(300);
 /// Actions that wait for their turn; more are refused.
 const QUEUED: usize = 8;
 
@@ -53,8 +62,38 @@ pub enum Action {
     Continue,
     /// Kill a lock node, the last one that runs.
     KillNode,
-    /// Start the killed nodes again, empty.
+    /// Undo what was done to the lock nodes; those that were killed start empty.
     StartNodes,
+    /// Break one lock node, or have it wiped, or as it was.
+    Node {
+        /// Counts from 1.
+        number: usize,
+        /// What happens to it.
+        fault: NodeFault,
+    },
+    /// Place the orders of a story and record every message.
+    Tell {
+        /// Which story.
+        plot: Plot,
+        /// How stock is guarded.
+        strategy: Strategy,
+    },
+}
+
+/// What can be done to a lock node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeFault {
+    /// Its process is killed.
+    Kill,
+    /// All its keys are deleted, as by a restart without persistence.
+    Wipe,
+    /// It answers late.
+    Slow,
+    /// Nothing reaches it, and nothing comes back.
+    Cut,
+    /// None: it is as it was; started empty, if it was killed.
+    Heal,
 }
 
 /// Why an action was not carried out.
@@ -80,12 +119,26 @@ pub struct StageState {
     pub paused: Option<String>,
     /// A pause is armed and no write has met it yet.
     pub pause_armed: bool,
-    /// Names of the killed lock nodes.
-    pub killed: Vec<String>,
-    /// A replica can be paused: its process is known here.
-    pub can_pause: bool,
-    /// Lock nodes can be killed: this process started them.
-    pub can_kill: bool,
+    /// The fault of each lock node, by its name.
+    pub node_faults: BTreeMap<String, NodeFault>,
+    /// What can be broken here.
+    #[serde(flatten)]
+    pub abilities: Abilities,
+    /// A story is being recorded.
+    pub telling: Option<Plot>,
+    /// How many stories have been told.
+    pub stories: usize,
+    /// Why the last action ended early, if it did.
+    pub failed: Option<String>,
+}
+
+/// What can be broken here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Abilities {
+    /// A paused replica is stopped as a whole: its process is known here. Otherwise one write is held in it.
+    pub stops_processes: bool,
+    /// Lock nodes can be broken: this process started them.
+    pub breaks_nodes: bool,
 }
 
 /// One strategy's shelf.
@@ -111,7 +164,11 @@ impl PartialEq for Shelf {
 pub struct StageHandle {
     requests: mpsc::Sender<(Action, oneshot::Sender<Result<(), Refusal>>)>,
     state: watch::Receiver<StageState>,
+    stories: Stories,
 }
+
+/// The last story of each plot.
+type Stories = Arc<Mutex<HashMap<Plot, Arc<Story>>>>;
 
 impl StageHandle {
     /// Has an action carried out; returns when it has begun.
@@ -123,6 +180,11 @@ impl StageHandle {
         let busy = || Refusal { code: "overloaded", detail: "too many actions are waiting".to_owned() };
         self.requests.try_send((action, reply)).map_err(|_| busy())?;
         answer.await.unwrap_or_else(|_| Err(busy()))
+    }
+
+    /// The last story of this plot.
+    pub fn story(&self, plot: Plot) -> Option<Arc<Story>> {
+        self.stories.lock().unwrap_or_else(PoisonError::into_inner).get(&plot).cloned()
     }
 
     /// The state of the stage, now.
@@ -145,20 +207,23 @@ struct Actions<'a> {
     state: watch::Sender<StageState>,
     resume: Notify,
     pauses: AtomicUsize,
+    stories: Stories,
 }
 
 impl<'a> Stage<'a> {
     /// A stage on this stack, and the handle for it.
     pub fn new(environment: &'a Environment<'a>, interrupt: &'a Interrupt) -> (Self, StageHandle) {
         let (sender, requests) = mpsc::channel(QUEUED);
-        let state = StageState {
-            can_pause: environment.processes.inventory.len() == environment.inventory.count(),
-            can_kill: environment.servers.is_some(),
-            ..StageState::default()
+        let abilities = Abilities {
+            stops_processes: environment.processes.inventory.len() == environment.inventory.count(),
+            breaks_nodes: environment.servers.is_some(),
         };
+        let state = StageState { abilities, ..StageState::default() };
         let (state, watched) = watch::channel(state);
-        let does = Actions { environment, interrupt, state, resume: Notify::new(), pauses: AtomicUsize::new(0) };
-        (Self { does, requests }, StageHandle { requests: sender, state: watched })
+        let stories = Stories::default();
+        let handle = StageHandle { requests: sender, state: watched, stories: Arc::clone(&stories) };
+        let (resume, pauses) = (Notify::new(), AtomicUsize::new(0));
+        (Self { does: Actions { environment, interrupt, state, resume, pauses, stories }, requests }, handle)
     }
 
     /// Carries out actions; never returns.
@@ -166,7 +231,7 @@ impl<'a> Stage<'a> {
     /// # Cancel safety: it may be dropped at any time; paused replicas are resumed.
     pub async fn run(self) -> Infallible {
         let Self { does, mut requests } = self;
-        let (mut sale, mut pause) = (None::<BoxFuture<'_, ()>>, None::<BoxFuture<'_, ()>>);
+        let (mut sale, mut pause, mut story) = (None::<BoxFuture<'_, ()>>, None::<BoxFuture<'_, ()>>, None);
         loop {
             tokio::select! {
                 Some((action, reply)) = requests.recv() => {
@@ -176,7 +241,7 @@ impl<'a> Stage<'a> {
                             Ok(())
                         }
                         Action::Sell { .. } => refusal("sale_in_progress", "a sale is in progress; wait until it has ended"),
-                        Action::Pause => does.can_pause(sale.is_some(), pause.is_some()).map(|()| {
+                        Action::Pause => Actions::can_pause(sale.is_some(), pause.is_some()).map(|()| {
                             pause = Some(does.pause().boxed());
                         }),
                         Action::Continue if pause.is_some() => {
@@ -184,13 +249,20 @@ impl<'a> Stage<'a> {
                             Ok(())
                         }
                         Action::Continue => refusal("nothing_paused", "no replica is paused"),
-                        Action::KillNode => does.kill_node().await,
-                        Action::StartNodes => does.start_nodes().await,
+                        Action::KillNode => does.kill_last_node().await,
+                        Action::StartNodes => does.heal_nodes().await,
+                        Action::Node { number, fault } => does.to_node(number, fault).await,
+                        Action::Tell { plot, strategy } if story.is_none() => {
+                            story = Some(does.tell(plot, strategy).boxed());
+                            Ok(())
+                        }
+                        Action::Tell { .. } => refusal("story_in_progress", "a story is being recorded; wait until it has ended"),
                     };
                     let _ = reply.send(begun);
                 }
                 () = ended(&mut sale) => sale = None,
                 () = ended(&mut pause) => pause = None,
+                () = ended(&mut story) => story = None,
             }
         }
     }
@@ -199,10 +271,8 @@ impl<'a> Stage<'a> {
 impl Actions<'_> {
     async fn sell(&self, strategies: [Strategy; 2]) {
         let number = self.state.borrow().sale + 1;
-        if let Err(error) = self.try_sell(number, strategies).await {
-            tracing::warn!("the sale could not be made: {error:#}");
-        }
-        self.state.send_modify(|state| state.selling = false);
+        let failed = failure(self.try_sell(number, strategies).await, "the sale could not be made");
+        self.state.send_modify(|state| (state.selling, state.failed) = (false, failed));
     }
 
     async fn try_sell(&self, number: usize, strategies: [Strategy; 2]) -> anyhow::Result<()> {
@@ -212,12 +282,12 @@ impl Actions<'_> {
             let file = format!("history-{name}-{strategy}.jsonl");
             sales.push(Sale::open(self.environment, strategy, &name, &[STOCK], file).await?);
         }
-        let shelf = |sale: &Sale| Shelf {
+        let of_sale = |sale: &Sale| Shelf {
             strategy: sale.strategy,
             skus: sale.skus.clone(),
             history: Arc::clone(&sale.history),
         };
-        let shelves: Vec<_> = sales.iter().map(shelf).collect();
+        let shelves: Vec<_> = sales.iter().map(of_sale).collect();
         self.state.send_modify(|state| (state.sale, state.selling, state.shelves) = (number, true, shelves));
         let workloads = sales.iter().map(|sale| sale.workload(&[0; ORDERS])).collect();
         let (orders, once) = (&self.environment.target.orders, Arc::new(DuplicateMode::default()));
@@ -226,11 +296,18 @@ impl Actions<'_> {
         Ok(())
     }
 
-    fn can_pause(&self, selling: bool, pausing: bool) -> Result<(), Refusal> {
-        let state = self.state.borrow();
-        if !state.can_pause {
-            return refusal("not_available", "the processes of this stack are not known here, so none can be stopped");
-        }
+    async fn tell(&self, plot: Plot, strategy: Strategy) {
+        self.state.send_modify(|state| state.telling = Some(plot));
+        let number = self.state.borrow().stories + 1;
+        let told = Teller { environment: self.environment, number, plot, strategy }.tell().await;
+        let told = told.map(|story| {
+            self.stories.lock().unwrap_or_else(PoisonError::into_inner).insert(plot, Arc::new(story));
+        });
+        let failed = failure(told, "the story could not be recorded");
+        self.state.send_modify(|state| (state.telling, state.stories, state.failed) = (None, number, failed));
+    }
+
+    fn can_pause(selling: bool, pausing: bool) -> Result<(), Refusal> {
         if !selling {
             return refusal("no_sale", "nothing is being sold; sell first, then pause");
         }
@@ -240,63 +317,154 @@ impl Actions<'_> {
         Ok(())
     }
 
-    /// Stops the replica that is about to write for the sale, until it is told to continue.
+    /// Stops the replica that is about to write for the sale, or holds the write in it, until it is told to continue.
     async fn pause(&self) {
         self.state.send_modify(|state| state.pause_armed = true);
         let replica = self.pauses.fetch_add(1, Ordering::Relaxed) % self.environment.inventory.count();
-        if let Err(error) = self.try_pause(replica).await {
-            tracing::warn!("the holder could not be paused: {error:#}");
-        }
-        self.state.send_modify(|state| (state.paused, state.pause_armed) = (None, false));
+        let paused = match self.environment.processes.inventory.get(replica) {
+            Some(process) => self.stop_process(replica, process).await,
+            None => self.hold_write(replica).await,
+        };
+        let failed = failure(paused, "the holder could not be paused");
+        self.state.send_modify(|state| (state.paused, state.pause_armed, state.failed) = (None, false, failed));
     }
 
-    async fn try_pause(&self, replica: usize) -> anyhow::Result<()> {
-        let skus: Vec<_> = self.state.borrow().shelves.iter().flat_map(|shelf| shelf.skus.clone()).collect();
-        let (inventory, process) = (&self.environment.inventory, &self.environment.processes.inventory[replica]);
-        for sku in &skus {
-            inventory.arm(replica, sku).await?;
+    fn skus(&self) -> Vec<String> {
+        self.state.borrow().shelves.iter().flat_map(|shelf| shelf.skus.clone()).collect()
+    }
+
+    fn show_paused(&self, name: &str) {
+        self.state.send_modify(|state| (state.paused, state.pause_armed) = (Some(name.to_owned()), false));
+    }
+
+    async fn stop_process(&self, replica: usize, process: &ReplicaProcess) -> anyhow::Result<()> {
+        let inventory = &self.environment.inventory;
+        for sku in self.skus() {
+            inventory.arm(replica, &sku).await?;
         }
         let Ok(stopped) = timeout(STOPS_WITHIN, process.stopped()).await else {
             return inventory.disarm(replica).await;
         };
         stopped?;
         let paused = process.resume_on_drop();
-        self.state.send_modify(|state| (state.paused, state.pause_armed) = (Some(process.name().to_owned()), false));
+        self.show_paused(process.name());
         let _ = timeout(LONGEST_PAUSE, self.resume.notified()).await;
         drop(paused);
-        inventory.disarm(replica).await
-    }
-
-    async fn kill_node(&self) -> Result<(), Refusal> {
-        let Some(servers) = self.environment.servers else {
-            return refusal("not_available", "the lock nodes were not started by this process, so it cannot kill them");
-        };
-        let killed = self.state.borrow().killed.len();
-        let Some(node) = servers.redis.len().checked_sub(killed + 1) else {
-            return refusal("no_node_left", "every lock node is down; start them again first");
-        };
-        servers.redis[node].lock().await.kill().await;
-        self.state.send_modify(|state| state.killed.push(node_name(node)));
-        Ok(())
-    }
-
-    async fn start_nodes(&self) -> Result<(), Refusal> {
-        let Some(servers) = self.environment.servers else {
-            return refusal(
-                "not_available",
-                "the lock nodes were not started by this process, so it cannot start them",
-            );
-        };
-        for (number, node) in servers.redis.iter().enumerate() {
-            let name = node_name(number);
-            if self.state.borrow().killed.contains(&name) {
-                let started = node.lock().await.restart().await;
-                started.map_err(|error| Refusal { code: "not_started", detail: format!("{name}: {error}") })?;
-                self.state.send_modify(|state| state.killed.retain(|killed| *killed != name));
+        let disarmed = inventory.disarm(replica);
+        pin!(disarmed);
+        loop {
+            tokio::select! {
+                disarmed = &mut disarmed => return disarmed,
+                // A write of the other shelf met its pause before that was removed.
+                stopped = process.stopped() => stopped.map(|()| process.resume())?,
             }
+        }
+    }
+
+    async fn hold_write(&self, replica: usize) -> anyhow::Result<()> {
+        let inventory = &self.environment.inventory;
+        let before = inventory.paused_requests(replica).await?.len();
+        for sku in self.skus() {
+            inventory.arm_hold(replica, &sku, LONGEST_PAUSE).await?;
+        }
+        let held = async {
+            while inventory.paused_requests(replica).await?.len() == before {
+                sleep(POLL).await;
+            }
+            anyhow::Ok(())
+        };
+        let held = timeout(STOPS_WITHIN, held).await;
+        // The other SKU's pause would hold a second write.
+        inventory.disarm(replica).await?;
+        let Ok(held) = held else { return Ok(()) };
+        held?;
+        self.show_paused(&format!("inventory-{}", replica + 1));
+        let _ = timeout(LONGEST_PAUSE, self.resume.notified()).await;
+        inventory.resume_held(replica).await
+    }
+
+    async fn kill_last_node(&self) -> Result<(), Refusal> {
+        let count = self.environment.servers.map_or(0, |servers| servers.redis.len());
+        let alive = |number: &usize| {
+            let fault = self.state.borrow().node_faults.get(&node_name(*number)).copied();
+            fault != Some(NodeFault::Kill)
+        };
+        match (0..count).rev().find(alive) {
+            Some(number) => self.to_node(number + 1, NodeFault::Kill).await,
+            None if count == 0 => not_started_here(),
+            None => refusal("no_node_left", "every lock node is down; start them again first"),
+        }
+    }
+
+    async fn heal_nodes(&self) -> Result<(), Refusal> {
+        let count = self.environment.servers.map_or(0, |servers| servers.redis.len());
+        if count == 0 {
+            return not_started_here();
+        }
+        for number in 1..=count {
+            self.to_node(number, NodeFault::Heal).await?;
         }
         Ok(())
     }
+
+    async fn to_node(&self, number: usize, fault: NodeFault) -> Result<(), Refusal> {
+        let Some(servers) = self.environment.servers else { return not_started_here() };
+        let Some(index) = number.checked_sub(1).filter(|index| *index < servers.redis.len()) else {
+            return refusal(
+                "no_such_node",
+                &format!("there is no lock node {number}; they are 1 to {}", servers.redis.len()),
+            );
+        };
+        let (name, proxy) = (node_name(index), servers.proxies.as_ref().and_then(|proxies| proxies.redis.get(index)));
+        let before = self.state.borrow().node_faults.get(&name).copied();
+        let mut node = servers.redis[index].lock().await;
+        let failed = |error: testbed::TestbedError| Refusal { code: "node_failed", detail: format!("{name}: {error}") };
+        match (fault, before, proxy) {
+            (NodeFault::Wipe, Some(NodeFault::Kill), _) => {
+                return refusal("node_down", &format!("{name} is down; start it first"));
+            }
+            // What else is wrong with it remains.
+            (NodeFault::Wipe, ..) => return node.command(&["FLUSHALL"]).await.map(drop).map_err(failed),
+            (NodeFault::Slow | NodeFault::Cut, _, None) => {
+                return refusal("not_available", "this stack has no proxies, so its nodes cannot be slow or cut off");
+            }
+            (NodeFault::Kill, ..) => node.kill().await,
+            (_, Some(NodeFault::Kill), _) => node.restart().await.map_err(failed)?,
+            _ => {}
+        }
+        if let Some(proxy) = proxy {
+            proxy.heal();
+        }
+        match (fault, proxy) {
+            (NodeFault::Slow, Some(proxy)) => proxy.set_latency(SLOW_BY),
+            (NodeFault::Cut, Some(proxy)) => silence(proxy),
+            _ => {}
+        }
+        self.state.send_modify(|state| {
+            state.node_faults.remove(&name);
+            if fault != NodeFault::Heal {
+                state.node_faults.insert(name, fault);
+            }
+        });
+        Ok(())
+    }
+}
+
+/// As a network that loses every packet: nobody is told.
+fn silence(proxy: &Proxy) {
+    proxy.drop_to_upstream(true);
+    proxy.drop_to_client(true);
+}
+
+/// What the page is told about an action that ended early.
+fn failure(result: anyhow::Result<()>, what: &str) -> Option<String> {
+    let error = result.err()?;
+    tracing::warn!("{what}: {error:#}");
+    Some(format!("{what}: {error:#}"))
+}
+
+fn not_started_here() -> Result<(), Refusal> {
+    refusal("not_available", "the lock nodes were not started by this program, so it cannot break them")
 }
 
 /// `redis-1` is the first.

@@ -116,10 +116,11 @@ impl<'a> Watcher<'a> {
             let locks = timeout(RESPONDS_WITHIN, locks).await.ok().flatten();
             let (name, responding) = (node_name(number), locks.is_some());
             let locks = locks.into_iter().flatten().filter_map(|lock| {
-                let shelf = stage.shelves.iter().position(|shelf| shelf.skus.contains(&lock.sku))?;
-                Some(NodeLock { shelf, value: lock.value })
+                let of_lock = stage.shelves.iter().position(|one| one.skus.contains(&lock.sku))?;
+                Some(NodeLock { shelf: of_lock, value: lock.value })
             });
-            Node { name, responding, locks: locks.collect() }
+            let fault = stage.node_faults.get(&name).copied();
+            Node { name, responding, fault, locks: locks.collect() }
         }))
         .await
     }
@@ -136,7 +137,7 @@ impl<'a> Watcher<'a> {
 /// What the two shelves show, in one sentence.
 /// Before the first sale, what the databases hold: the attack may come from another terminal.
 fn verdict(shelves: &[ShelfMoment], stage: &StageState, all: &LiveStats, databases_read: bool) -> String {
-    let state = |shelf: &ShelfMoment| match shelf.oversold {
+    let sold = |shelf: &ShelfMoment| match shelf.oversold {
         0 => format!("{} sold {} of {}", shelf.strategy, shelf.sold, shelf.stock),
         over => format!("{} oversold {over} of {}", shelf.strategy, shelf.stock),
     };
@@ -146,7 +147,7 @@ fn verdict(shelves: &[ShelfMoment], stage: &StageState, all: &LiveStats, databas
         (true, [], _) if all.oversold > 0 => format!("{} units beyond stock were sold.", all.oversold),
         (true, [], _) => format!("Nothing is oversold: {} of {} units are sold.", all.sold, all.stock),
         (true, shelves, paused) => {
-            let shelves: Vec<_> = shelves.iter().map(state).collect();
+            let shelves: Vec<_> = shelves.iter().map(sold).collect();
             let paused = paused.as_ref().map(|name| format!(" {name} is stopped in the middle of a write."));
             format!("{}.{}", shelves.join("; "), paused.unwrap_or_default())
         }

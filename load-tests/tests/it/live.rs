@@ -206,7 +206,8 @@ async fn lock_nodes_are_killed_one_by_one_and_started_again() {
         let order = page.order("k1", "a").await;
         assert!(matches!(order, 404 | 503), "{order}");
         assert_eq!(page.act(json!({"do": "start-nodes"})).await.0, 202);
-        page.until(|moment| moment["stage"]["killed"] == json!([]) && not_responding(moment, "nodes").is_empty()).await;
+        page.until(|moment| moment["stage"]["node_faults"] == json!({}) && not_responding(moment, "nodes").is_empty())
+            .await;
         page.put_stock("a", 1).await;
         assert_eq!(page.order("k2", "a").await, 201);
     })

@@ -1,24 +1,49 @@
-//! Pauses for the laboratory: they stop this replica right before it sends a write, as a garbage collector or a
-//! hypervisor could. Invariant: a pause is armed only by a request, only where the lab is on, and fires once.
-//! Absence: nothing here touches stock.
+//! Pauses for the laboratory: right before a write is sent they stop this replica, as a garbage collector or a
+//! hypervisor could, or hold that one write, as a slow network could.
+//! Invariant: a pause is armed only by a request, only where the lab is on, and fires once; a write is held for a limited
+//! time.
+//! Absence: nothing here touches stock. A stopped replica is continued from outside, by SIGCONT.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use contract::Sku;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use tokio::{sync::Notify, time::timeout};
 use uuid::Uuid;
 
 use crate::domain::error::StockError;
 
 /// The pauses of this replica: armed, and fired. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Lab(Arc<Mutex<State>>);
+pub struct Lab(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Held writes go on.
+    resume: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
-    armed: Vec<(WriteKind, Sku)>,
+    armed: Vec<Pause>,
     paused: Vec<PausedRequest>,
+}
+
+/// A pause that has not fired.
+#[derive(Debug, Clone)]
+pub struct Pause {
+    /// The kind of write before which it fires.
+    pub kind: WriteKind,
+    /// A SKU of the write.
+    pub sku: Sku,
+    /// The write is held for at most this long; `None` stops the process.
+    pub hold: Option<Duration>,
 }
 
 /// The writes that can be paused.
@@ -45,7 +70,7 @@ pub struct PendingWrite {
     pub tokens: Vec<(Sku, Option<i64>)>,
 }
 
-/// A write before which this replica was stopped.
+/// A write before which this replica was stopped, or that was held.
 #[derive(Debug, Clone, Serialize)]
 pub struct PausedRequest {
     /// Counts from 0 in each replica.
@@ -60,10 +85,10 @@ pub struct PausedRequest {
     pub strategy: &'static str,
     /// The token for `sku`; absent if the write carried none.
     pub fencing_token: Option<i64>,
-    /// The time just before the process was stopped.
+    /// The time just before the process was stopped or the write was held.
     #[serde(rename = "parked_at", with = "time::serde::rfc3339")]
     pub paused_at: OffsetDateTime,
-    /// The time just after the process was continued; absent until then.
+    /// The time just after it went on; absent until then.
     #[serde(with = "time::serde::rfc3339::option")]
     pub resumed_at: Option<OffsetDateTime>,
     /// `written`, or the code of the refusal; absent until the write was answered.
@@ -82,10 +107,10 @@ pub struct Pauses {
 
 impl Lab {
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sends a write; if a pause is armed for one of its SKUs, the process is stopped first.
+    /// Sends a write; if a pause is armed for one of its SKUs, the process is stopped first, or the write is held.
     ///
     /// # Errors
     /// Those of `write`.
@@ -94,15 +119,20 @@ impl Lab {
         pending: PendingWrite,
         write: impl Future<Output = Result<T, StockError>>,
     ) -> Result<T, StockError> {
-        let id = self.pause(pending);
+        let id = self.pause(pending).await;
         let result = write.await;
         self.record_outcome(id, &result);
         result
     }
 
-    /// Each of the next `count` writes of this kind that include `sku` stops this replica.
-    pub fn arm(&self, kind: WriteKind, sku: Sku, count: usize) {
-        self.with(|state| state.armed.extend(std::iter::repeat_n((kind, sku), count)));
+    /// Each of the next `count` writes that this pause is for meets it.
+    pub fn arm(&self, pause: Pause, count: usize) {
+        self.with(|state| state.armed.extend(std::iter::repeat_n(pause, count)));
+    }
+
+    /// Lets every held write go on.
+    pub fn resume(&self) {
+        self.0.resume.notify_waiters();
     }
 
     /// Removes the pauses that have not fired.
@@ -115,13 +145,26 @@ impl Lab {
         self.with(|state| Pauses { armed: state.armed.len(), paused: state.paused.clone() })
     }
 
-    /// Stops the whole process here if a pause was armed for this write, and returns once it is continued.
-    fn pause(&self, write: PendingWrite) -> Option<usize> {
-        let id = self.with(|state| {
+    /// Stops the whole process here, or waits, if a pause was armed for this write; returns once it goes on.
+    async fn pause(&self, write: PendingWrite) -> Option<usize> {
+        // Before the pause can be seen from outside, so that no resumption is missed.
+        let mut resumed = pin!(self.0.resume.notified());
+        resumed.as_mut().enable();
+        let (id, hold) = self.fire(write)?;
+        match hold {
+            None => service_kit::lab::stop_this_process(),
+            Some(limit) => drop(timeout(limit, resumed).await),
+        }
+        self.with(|state| state.paused[id].resumed_at = Some(OffsetDateTime::now_utc()));
+        Some(id)
+    }
+
+    fn fire(&self, write: PendingWrite) -> Option<(usize, Option<Duration>)> {
+        self.with(|state| {
             let token_of = |sku: &Sku| write.tokens.iter().find(|(written, _)| written == sku).map(|(_, token)| *token);
-            let mut armed = state.armed.iter().enumerate().filter(|(_, (kind, _))| *kind == write.kind);
-            let (at, fencing_token) = armed.find_map(|(at, (_, sku))| Some((at, token_of(sku)?)))?;
-            let (id, (_, sku)) = (state.paused.len(), state.armed.swap_remove(at));
+            let mut armed = state.armed.iter().enumerate().filter(|(_, pause)| pause.kind == write.kind);
+            let (at, fencing_token) = armed.find_map(|(at, pause)| Some((at, token_of(&pause.sku)?)))?;
+            let (id, Pause { sku, hold, .. }) = (state.paused.len(), state.armed.swap_remove(at));
             state.paused.push(PausedRequest {
                 id,
                 sku,
@@ -133,11 +176,8 @@ impl Lab {
                 resumed_at: None,
                 outcome: None,
             });
-            Some(id)
-        })?;
-        service_kit::lab::stop_this_process();
-        self.with(|state| state.paused[id].resumed_at = Some(OffsetDateTime::now_utc()));
-        Some(id)
+            Some((id, hold))
+        })
     }
 
     fn record_outcome<T>(&self, id: Option<usize>, result: &Result<T, StockError>) {

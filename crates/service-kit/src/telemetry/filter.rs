@@ -6,7 +6,7 @@
 //! behind for the next span on that thread.
 
 use tracing::{
-    Level, Metadata, Subscriber,
+    Event, Level, Metadata, Subscriber,
     level_filters::LevelFilter,
     span::{Attributes, Id, Record},
     subscriber::Interest,
@@ -15,6 +15,8 @@ use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     layer::{Context, Layered},
 };
+
+use crate::messages;
 
 /// The subscriber below the layers for logs and spans.
 pub(crate) type FilteredRegistry = Layered<TelemetryFilter, Registry>;
@@ -38,14 +40,32 @@ impl TelemetryFilter {
 impl<S: Subscriber> Layer<S> for TelemetryFilter {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         let logged = Layer::<S>::register_callsite(&self.log, metadata);
+        if messages::is_wire(metadata) && messages::records() {
+            return Interest::always();
+        }
         if self.is_exported(metadata) { Interest::always() } else { logged }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
-        self.is_exported(metadata) || Layer::<S>::enabled(&self.log, metadata, context)
+        let recorded = messages::is_wire(metadata) && messages::records();
+        self.is_exported(metadata) || recorded || Layer::<S>::enabled(&self.log, metadata, context)
+    }
+
+    /// What the lab records is taken out here, so that it is logged only if the directives say so.
+    fn event_enabled(&self, event: &Event<'_>, context: Context<'_, S>) -> bool {
+        if !messages::is_wire(event.metadata()) {
+            return true;
+        }
+        if messages::records() {
+            messages::take(event);
+        }
+        Layer::<S>::enabled(&self.log, event.metadata(), context)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
+        if messages::records() {
+            return Some(LevelFilter::TRACE);
+        }
         let logged = Layer::<S>::max_level_hint(&self.log);
         if self.spans { logged.map(|logged| logged.max(LevelFilter::INFO)) } else { logged }
     }

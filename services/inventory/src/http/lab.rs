@@ -1,6 +1,7 @@
-//! `/v1/lab/pauses`: arms, lists and removes the pauses of this replica. Routed only where the lab is on.
+//! `/v1/lab/pauses`: arms, lists and removes the pauses of this replica, and lets held writes go on. Routed only where
+//! the lab is on.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json as Body, extract::State, http::StatusCode};
 use serde::Deserialize;
@@ -9,7 +10,7 @@ use service_kit::extract::Json;
 use crate::{
     domain::{error::StockError, stock::SkuField},
     http::state::AppState,
-    lab::{Pauses, WriteKind},
+    lab::{Pause, Pauses, WriteKind},
 };
 
 /// Pauses to arm.
@@ -26,6 +27,10 @@ pub struct ArmPauses {
     #[serde(default)]
     #[garde(skip)]
     write: WriteKind,
+    /// The write is held in this replica for at most this many milliseconds; if absent, the whole process is stopped until
+    /// it is continued from outside.
+    #[garde(range(min = 1, max = 60_000))]
+    hold_ms: Option<u64>,
 }
 
 const fn one() -> usize {
@@ -35,7 +40,8 @@ const fn one() -> usize {
 /// Arms pauses in this replica.
 pub async fn arm(State(state): State<Arc<AppState>>, Json(arm): Json<ArmPauses>) -> Result<StatusCode, StockError> {
     if let Some(lab) = &state.lab {
-        lab.arm(arm.write, arm.sku.parsed(|| "/sku".to_owned())?, arm.count);
+        let (kind, sku) = (arm.write, arm.sku.parsed(|| "/sku".to_owned())?);
+        lab.arm(Pause { kind, sku, hold: arm.hold_ms.map(Duration::from_millis) }, arm.count);
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -43,6 +49,14 @@ pub async fn arm(State(state): State<Arc<AppState>>, Json(arm): Json<ArmPauses>)
 /// How many pauses are armed, and those that fired.
 pub async fn pauses(State(state): State<Arc<AppState>>) -> Body<Pauses> {
     Body(state.lab.clone().unwrap_or_default().pauses())
+}
+
+/// Lets every held write go on.
+pub async fn resume(State(state): State<Arc<AppState>>) -> StatusCode {
+    if let Some(lab) = &state.lab {
+        lab.resume();
+    }
+    StatusCode::NO_CONTENT
 }
 
 /// Removes the pauses that have not fired.

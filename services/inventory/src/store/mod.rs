@@ -7,6 +7,7 @@ mod connect;
 mod maintenance;
 mod new_reservation;
 mod protocol;
+mod recorded;
 mod retention;
 mod shared_claims;
 mod shared_writes;

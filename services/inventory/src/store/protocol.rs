@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use contract::{Sku, TokenSource, WriteCheck};
+use serde_json::json;
 use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -15,8 +16,8 @@ use crate::{
         stock::{Reservation, ReserveRequest, StockSnapshot},
     },
     store::{
-        new_reservation::NewReservation, shared_claims::TokenClaim, shared_writes::FencedWrite, sql_error,
-        stock_db::StockDb,
+        new_reservation::NewReservation, recorded::Recorded, shared_claims::TokenClaim, shared_writes::FencedWrite,
+        sql_error, stock_db::StockDb,
     },
 };
 
@@ -56,14 +57,14 @@ impl StockDb {
         source: TokenSource,
     ) -> Result<Vec<StockSnapshot>, StockError> {
         let _places = self.skus.places(tokens.keys()).await?;
-        let claim = "select c.* from unnest($1::text[], $2::bigint[]) with ordinality as l (sku, token, n)
-                      cross join lateral stock_claim(l.sku, l.token, $3) as c order by l.n";
-        let claimed = sqlx::query_as(claim)
-            .bind(tokens.keys().map(Sku::as_str).collect::<Vec<_>>())
-            .bind(tokens.values().copied().collect::<Vec<_>>())
-            .bind(source.name())
-            .fetch_all(&self.pool)
-            .await;
+        let sql = "select c.* from unnest($1::text[], $2::bigint[]) with ordinality as l (sku, token, n)
+                    cross join lateral stock_claim(l.sku, l.token, $3) as c order by l.n";
+        let skus: Vec<_> = tokens.keys().map(Sku::as_str).collect();
+        let values: Vec<_> = tokens.values().copied().collect();
+        let recorded = Recorded { pool: &self.pool, skus: skus.clone(), sql };
+        let claim = sqlx::query_as(sql).bind(&skus).bind(&values).bind(source.name()).fetch_all(&self.pool);
+        let shown = |rows: &Vec<StockSnapshot>| json!(rows).to_string();
+        let claimed = recorded.run(|| json!([skus, values, source.name()]), claim, shown).await;
         match claimed {
             Ok(snapshots) => Ok(snapshots),
             Err(error) => Err(self.record_refusal(sql_error::from_db_error(error, ProtocolStep::Claim), None).await),
@@ -98,15 +99,14 @@ impl StockDb {
         request: &ReserveRequest,
         reservation: &NewReservation,
     ) -> Result<OffsetDateTime, sqlx::Error> {
-        let strategy = request.strategy;
-        sqlx::query_scalar("select reserve($1, $2, $3, $4, $5)")
-            .bind(strategy.name())
-            .bind(strategy.check().name())
-            .bind(strategy.token_source().map(TokenSource::name))
-            .bind(request.hold_seconds)
-            .bind(Json(reservation))
-            .fetch_one(&self.pool)
-            .await
+        let (strategy, sql) = (request.strategy, "select reserve($1, $2, $3, $4, $5)");
+        let (name, check) = (strategy.name(), strategy.check().name());
+        let (source, hold) = (strategy.token_source().map(TokenSource::name), request.hold_seconds);
+        let skus = request.lines.keys().map(Sku::as_str).collect();
+        let write = sqlx::query_scalar(sql).bind(name).bind(check).bind(source).bind(hold).bind(Json(reservation));
+        let recorded = Recorded { pool: &self.pool, skus, sql };
+        let shown = |hold_ends: &OffsetDateTime| format!("held until {hold_ends}");
+        recorded.run(|| json!([name, check, source, hold, reservation]), write.fetch_one(&self.pool), shown).await
     }
 
     /// A refused write may be the second copy of one that succeeded: then the answer is the stored reservation.

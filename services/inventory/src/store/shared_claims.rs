@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 
 use contract::{Sku, TokenSource};
 use postgres_pool::{Pool, Statement};
+use serde_json::json;
 use sqlx::FromRow;
 
-use crate::domain::stock::StockSnapshot;
+use crate::{domain::stock::StockSnapshot, store::recorded::Recorded};
+
+const CLAIM: &str = "select * from stock_claim_shared($1, $2, $3, $4)";
 
 /// One request: tokens to register, all or none.
 #[derive(Debug)]
@@ -39,13 +42,15 @@ impl Statement for ClaimTokens {
     async fn execute(&self, claims: &[TokenClaim]) -> Result<Vec<Self::Result>, sqlx::Error> {
         let lines =
             || (0_i32..).zip(claims).flat_map(|(n, claim)| claim.tokens.iter().map(move |line| (n, claim, line)));
-        let claimed: Vec<ClaimedRow> = sqlx::query_as("select * from stock_claim_shared($1, $2, $3, $4)")
-            .bind(lines().map(|(n, ..)| n).collect::<Vec<_>>())
-            .bind(lines().map(|(.., (sku, _))| sku.as_str()).collect::<Vec<_>>())
-            .bind(lines().map(|(.., (_, token))| *token).collect::<Vec<_>>())
-            .bind(lines().map(|(_, claim, _)| claim.source.name()).collect::<Vec<_>>())
-            .fetch_all(&self.pool)
-            .await?;
+        let requests: Vec<_> = lines().map(|(n, ..)| n).collect();
+        let skus: Vec<_> = lines().map(|(.., (sku, _))| sku.as_str()).collect();
+        let tokens: Vec<_> = lines().map(|(.., (_, token))| *token).collect();
+        let sources: Vec<_> = lines().map(|(_, claim, _)| claim.source.name()).collect();
+        let recorded = Recorded { pool: &self.pool, skus: skus.clone(), sql: CLAIM };
+        let parameters = || json!([requests, skus, tokens, sources]);
+        let claim = sqlx::query_as(CLAIM).bind(&requests).bind(&skus).bind(&tokens).bind(&sources);
+        let shown = |rows: &Vec<ClaimedRow>| json!(rows.iter().map(|row| &row.stock).collect::<Vec<_>>()).to_string();
+        let claimed = recorded.run(parameters, claim.fetch_all(&self.pool), shown).await?;
         let mut by_request: BTreeMap<i32, Vec<StockSnapshot>> = BTreeMap::new();
         for ClaimedRow { request, stock } in claimed {
             by_request.entry(request).or_default().push(stock);

@@ -6,10 +6,14 @@ use std::collections::BTreeMap;
 use contract::{Sku, Strategy, TokenSource};
 use postgres_pool::{Pool, Statement};
 use serde::Serialize;
+use serde_json::json;
 use sqlx::{FromRow, types::Json};
 use time::OffsetDateTime;
 
-use crate::{domain::allocation::StockWrite, store::new_reservation::NewReservation};
+use crate::{
+    domain::allocation::StockWrite,
+    store::{new_reservation::NewReservation, recorded::Recorded},
+};
 
 /// One request: what its orders leave of each SKU, and their reservations.
 #[derive(Debug, Clone)]
@@ -21,6 +25,8 @@ pub(super) struct FencedWrite {
     /// In the order in which units are allocated.
     pub(super) reservations: Vec<NewReservation>,
 }
+
+const WRITE: &str = "select * from reserve_shared($1, $2, $3, $4, $5, $6)";
 
 /// The statement. Its result is when the holds end; `None`: nothing was written, because somebody has locked a row of it
 /// or a SKU does not exist.
@@ -63,15 +69,21 @@ impl Statement for WriteFenced {
                 reservation,
             })
         });
-        let written: Vec<WrittenRow> = sqlx::query_as("select * from reserve_shared($1, $2, $3, $4, $5, $6)")
-            .bind(lines().map(|(n, ..)| n).collect::<Vec<_>>())
-            .bind(lines().map(|(.., (sku, _))| sku.as_str()).collect::<Vec<_>>())
-            .bind(lines().map(|(.., (_, row))| row.fencing_token).collect::<Vec<_>>())
-            .bind(lines().map(|(.., (_, row))| row.available).collect::<Vec<_>>())
-            .bind(lines().map(|(_, write, _)| write.source.name()).collect::<Vec<_>>())
-            .bind(Json(reservations.collect::<Vec<_>>()))
-            .fetch_all(&self.pool)
-            .await?;
+        let numbers: Vec<_> = lines().map(|(n, ..)| n).collect();
+        let skus: Vec<_> = lines().map(|(.., (sku, _))| sku.as_str()).collect();
+        let tokens: Vec<_> = lines().map(|(.., (_, row))| row.fencing_token).collect();
+        let available: Vec<_> = lines().map(|(.., (_, row))| row.available).collect();
+        let sources: Vec<_> = lines().map(|(_, write, _)| write.source.name()).collect();
+        let reservations: Vec<_> = reservations.collect();
+        let recorded = Recorded { pool: &self.pool, skus: skus.clone(), sql: WRITE };
+        let parameters = || json!([numbers, skus, tokens, available, sources, reservations]);
+        let write = sqlx::query_as(WRITE).bind(&numbers).bind(&skus).bind(&tokens).bind(&available).bind(&sources);
+        let write = write.bind(Json(&reservations)).fetch_all(&self.pool);
+        let shown = |rows: &Vec<WrittenRow>| match rows.as_slice() {
+            [] => "nothing was written".to_owned(),
+            rows => rows.iter().map(|row| format!("held until {}", row.hold_ends)).collect::<Vec<_>>().join(", "),
+        };
+        let written: Vec<WrittenRow> = recorded.run(parameters, write, shown).await?;
         let ends: BTreeMap<_, _> = written.into_iter().map(|row| (row.request, row.hold_ends)).collect();
         Ok(requests().map(|(n, _)| ends.get(&n).copied()).collect())
     }

@@ -4,7 +4,7 @@
 //! Invariants: a call goes on to another replica only while none has taken the
 //! connection, so it reaches at most one. A connection that was made before an
 //! overdue call was noticed is not used for a later call.
-//! Absence: no body is interpreted here, and no status but 504.
+//! Absence: no body is interpreted here, and no status but 504; the lab records bodies as they are.
 
 use std::{
     sync::{
@@ -14,8 +14,8 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Client, RequestBuilder, StatusCode};
-use service_kit::deadline;
+use reqwest::{Body, Client, Request, RequestBuilder, StatusCode};
+use service_kit::{deadline, messages};
 use tokio::{
     pin,
     time::{Instant, timeout_at},
@@ -213,8 +213,26 @@ impl Balancer {
 }
 
 async fn answer(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
-    let response = request.send().await?;
-    Ok((response.status(), response.bytes().await?.into()))
+    let (http, request) = request.build_split();
+    let request = request?;
+    let recorded = messages::sent(|| origin(request.url()), || shown(&request));
+    let response = http.execute(request).await?;
+    let answer: Answer = (response.status(), response.bytes().await?.into());
+    if let Some(recorded) = recorded {
+        recorded.replied(format!("{}\n{}", answer.0, String::from_utf8_lossy(&answer.1)));
+    }
+    Ok(answer)
+}
+
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// Method, path and body, for the lab's record.
+fn shown(request: &Request) -> String {
+    let body = request.body().and_then(Body::as_bytes).unwrap_or_default();
+    let query = request.url().query().map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{} {}{query}\n{}", request.method(), request.url().path(), String::from_utf8_lossy(body))
 }
 
 #[cfg(test)]

@@ -118,14 +118,17 @@ impl Node {
             };
             let number = self.count_and_watch(&live);
             let traffic = Arc::clone(&live.traffic);
+            let sent = Instant::now();
             let answer = traffic.until_closed(send(&mut live.connection, &cmd)).await;
             match answer {
                 Ok(value) => {
                     traffic.answered(number);
+                    self.trace_reply(&cmd, &scripts::shown_reply(&value), sent);
                     // The command is executed, so that a release reaches the node, but it is no vote.
                     return self.vote().map(|()| Reply { value, resent });
                 }
                 Err(error) if error.is_io_error() || error.is_connection_dropped() => {
+                    self.trace_reply(&cmd, &error, sent);
                     self.mark_down(live.generation);
                     if resent {
                         return Err(self.failed(kind_of(&error), error));
@@ -134,11 +137,24 @@ impl Node {
                 }
                 Err(error) => {
                     traffic.answered(number);
+                    self.trace_reply(&cmd, &error, sent);
                     // The reason why the node cannot vote says more than the MOVED of a shard.
                     return self.vote().and(Err(self.failed(kind_of(&error), error)));
                 }
             }
         }
+    }
+
+    /// What was sent and what came back, for whoever subscribes to this target. Nothing is formatted otherwise.
+    fn trace_reply(&self, cmd: &Cmd, reply: &dyn fmt::Display, sent: Instant) {
+        tracing::trace!(
+            target: "fenced_lock::wire",
+            node = %self.name,
+            command = %scripts::shown(cmd),
+            %reply,
+            took_us = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "a lock node answered"
+        );
     }
 
     /// An error unless the answers of the node count.

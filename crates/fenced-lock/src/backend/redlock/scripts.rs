@@ -1,39 +1,78 @@
 //! The commands of the protocol: the names of all keys, the arguments, and all of the Lua. Nothing here
 //! sends a command.
 
+use std::fmt::{self, Display};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use redis::{Cmd, Script};
+use redis::{Cmd, Script, Value};
 
 use crate::{Lease, Resource, Token};
 
 /// How long a node keeps a waiter that does not register again. Waiters register more often.
 const WAITING_TTL: Duration = Duration::from_mins(5);
 
-static ACQUIRE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/acquire.lua")));
-static SEAL: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/seal.lua")));
-static EXTEND: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/extend.lua")));
-static RELEASE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/release.lua")));
-static YIELD: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/yield.lua")));
-static RAISE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/raise.lua")));
+static ACQUIRE: LazyLock<Lua> = LazyLock::new(|| Lua::new("acquire", include_str!("lua/acquire.lua")));
+static SEAL: LazyLock<Lua> = LazyLock::new(|| Lua::new("seal", include_str!("lua/seal.lua")));
+static EXTEND: LazyLock<Lua> = LazyLock::new(|| Lua::new("extend", include_str!("lua/extend.lua")));
+static RELEASE: LazyLock<Lua> = LazyLock::new(|| Lua::new("release", include_str!("lua/release.lua")));
+static YIELD: LazyLock<Lua> = LazyLock::new(|| Lua::new("yield", include_str!("lua/yield.lua")));
+static RAISE: LazyLock<Lua> = LazyLock::new(|| Lua::new("raise", include_str!("lua/raise.lua")));
 
 struct Lua {
+    name: &'static str,
     source: String,
     hash: String,
 }
 
 impl Lua {
-    fn new(source: &str) -> Self {
+    fn new(name: &'static str, source: &str) -> Self {
         let source = format!("{}{source}", include_str!("lua/keys.lua"));
-        Self { hash: Script::new(&source).get_hash().to_owned(), source }
+        Self { name, hash: Script::new(&source).get_hash().to_owned(), source }
     }
+}
+
+fn all() -> [&'static Lua; 6] {
+    [&ACQUIRE, &SEAL, &EXTEND, &RELEASE, &YIELD, &RAISE]
+}
+
+/// The command for people: the name of the script instead of its hash.
+pub(super) fn shown(cmd: &Cmd) -> impl Display {
+    fmt::from_fn(|f| {
+        let mut separator = "";
+        for arg in cmd.args_iter() {
+            let text = match arg {
+                redis::Arg::Simple(bytes) => String::from_utf8_lossy(bytes),
+                _ => "?".into(),
+            };
+            let name = all().iter().find(|script| script.hash == text).map(|script| script.name);
+            write!(f, "{separator}{}", name.unwrap_or(&text))?;
+            separator = " ";
+        }
+        Ok(())
+    })
+}
+
+/// A reply for people, as `redis-cli` prints it.
+pub(super) fn shown_reply(value: &Value) -> impl Display {
+    fmt::from_fn(move |f| match value {
+        Value::Nil => f.write_str("(nil)"),
+        Value::Okay => f.write_str("OK"),
+        Value::Int(number) => write!(f, "{number}"),
+        Value::SimpleString(text) => f.write_str(text),
+        Value::BulkString(bytes) => f.write_str(&String::from_utf8_lossy(bytes)),
+        Value::Array(values) => {
+            let shown: Vec<_> = values.iter().map(|value| shown_reply(value).to_string()).collect();
+            write!(f, "[{}]", shown.join(", "))
+        }
+        other => write!(f, "{other:?}"),
+    })
 }
 
 /// Loads every script, so that the commands only carry their hashes.
 pub(super) fn load_all() -> redis::Pipeline {
     let mut load = redis::pipe();
-    for script in [&ACQUIRE, &SEAL, &EXTEND, &RELEASE, &YIELD, &RAISE] {
+    for script in all() {
         load.cmd("SCRIPT").arg("LOAD").arg(&script.source).ignore();
     }
     load

@@ -1,0 +1,262 @@
+//! The messages about one SKU, recorded for the laboratory: calls to another service, commands to lock nodes, and
+//! statements.
+//!
+//! Invariant: nothing is recorded unless somebody asked for it under `/v1/lab/messages`, which is routed only where the lab
+//! is on; while nothing is, a message costs one atomic load. At most [`RECORDINGS`] × [`MESSAGES`] are stored.
+//! Absence: credentials; headers are not recorded.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{Json, Router, extract::Path, http::StatusCode, routing::put};
+use serde::Serialize;
+use tracing::{
+    Event, Metadata,
+    callsite::rebuild_interest_cache,
+    field::{Field, Visit},
+};
+
+use crate::http::problem::Problem;
+
+/// Where `fenced-lock` emits an event for each command that a lock node answered.
+const WIRE: &str = "fenced_lock::wire";
+/// A recording that begins beyond this number ends the oldest.
+const RECORDINGS: usize = 8;
+/// Messages of one recording; later ones are not stored.
+const MESSAGES: usize = 1_000;
+
+static RECORDS: AtomicBool = AtomicBool::new(false);
+static STORE: Mutex<Store> = Mutex::new(Store { recordings: VecDeque::new(), begun: 0 });
+
+/// A message that this process sent, and the reply.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Message {
+    /// The address of the receiver: a URL, a lock node, `postgres`.
+    pub to: String,
+    /// What was sent.
+    pub request: String,
+    /// What came back; absent until it does, and if nothing came.
+    pub reply: Option<String>,
+    /// When it was sent, in Unix microseconds.
+    pub sent_us: u64,
+    /// When the reply came.
+    pub replied_us: Option<u64>,
+    /// The row before a statement, if one was recorded.
+    pub before: Option<String>,
+    /// The row after it.
+    pub after: Option<String>,
+}
+
+struct Store {
+    recordings: VecDeque<Recording>,
+    begun: u64,
+}
+
+struct Recording {
+    id: u64,
+    /// Messages are stored if their request contains it.
+    topic: String,
+    messages: Vec<Message>,
+}
+
+/// A message that was sent and may be answered.
+#[derive(Debug)]
+#[must_use = "the reply is missing until it is set"]
+pub struct Sent {
+    recording: u64,
+    index: usize,
+}
+
+/// Stores a message, if somebody records what it is about.
+pub fn sent(to: impl FnOnce() -> String, request: impl FnOnce() -> String) -> Option<Sent> {
+    if !RECORDS.load(Ordering::Relaxed) {
+        return None;
+    }
+    let request = request();
+    with(|store| {
+        store.add(|| Message { to: to(), request: request.clone(), sent_us: now_us(), ..Message::default() }, &request)
+    })
+}
+
+/// Whether somebody records what is about `text`.
+pub fn is_recorded(text: &str) -> bool {
+    RECORDS.load(Ordering::Relaxed) && with(|store| store.recording_of(text).is_some())
+}
+
+impl Sent {
+    /// Stores the reply.
+    pub fn replied(&self, reply: String) {
+        self.change(|message| (message.reply, message.replied_us) = (Some(reply), Some(now_us())));
+    }
+
+    /// Stores the row as it was, and as it is.
+    pub fn row(&self, before: Option<String>, after: Option<String>) {
+        self.change(|message| (message.before, message.after) = (before, after));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Message)) {
+        with(|store| {
+            let recording = store.recordings.iter_mut().find(|recording| recording.id == self.recording);
+            recording.and_then(|recording| recording.messages.get_mut(self.index)).map(change)
+        });
+    }
+}
+
+impl Store {
+    fn recording_of(&mut self, text: &str) -> Option<&mut Recording> {
+        self.recordings.iter_mut().find(|recording| text.contains(&recording.topic))
+    }
+
+    fn add(&mut self, message: impl FnOnce() -> Message, about: &str) -> Option<Sent> {
+        let recording = self.recording_of(about).filter(|recording| recording.messages.len() < MESSAGES)?;
+        recording.messages.push(message());
+        Some(Sent { recording: recording.id, index: recording.messages.len() - 1 })
+    }
+}
+
+fn with<T>(work: impl FnOnce(&mut Store) -> T) -> T {
+    work(&mut STORE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// `PUT`, `GET` and `DELETE /v1/lab/messages/{topic}`: begin a recording, read it, end it. For services whose lab is on.
+pub fn lab_routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new().route("/v1/lab/messages/{topic}", put(begin).get(read).delete(end))
+}
+
+async fn begin(Path(topic): Path<String>) -> Result<StatusCode, Problem> {
+    if topic.len() < 3 {
+        return Err(Problem::not_found("a topic has at least three characters: name a SKU"));
+    }
+    with(|store| {
+        store.recordings.retain(|recording| recording.topic != topic);
+        store.begun += 1;
+        store.recordings.push_back(Recording { id: store.begun, topic, messages: Vec::new() });
+        if store.recordings.len() > RECORDINGS {
+            store.recordings.pop_front();
+        }
+    });
+    switch();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn read(Path(topic): Path<String>) -> Result<Json<Vec<Message>>, Problem> {
+    let messages = with(|store| {
+        let found = store.recordings.iter().find(|recording| recording.topic == topic);
+        found.map(|recording| recording.messages.clone())
+    });
+    messages.map(Json).ok_or_else(|| Problem::not_found("nobody records this topic; begin with PUT"))
+}
+
+async fn end(Path(topic): Path<String>) -> StatusCode {
+    with(|store| store.recordings.retain(|recording| recording.topic != topic));
+    switch();
+    StatusCode::NO_CONTENT
+}
+
+/// Has the events of the lock passed on while something is recorded, and only then.
+fn switch() {
+    RECORDS.store(with(|store| !store.recordings.is_empty()), Ordering::Relaxed);
+    rebuild_interest_cache();
+}
+
+/// Whether something is recorded now.
+pub(crate) fn records() -> bool {
+    RECORDS.load(Ordering::Relaxed)
+}
+
+/// Whether these are events of the lock that can be recorded.
+pub(crate) fn is_wire(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == WIRE
+}
+
+/// Stores an event of the lock.
+pub(crate) fn take(event: &Event<'_>) {
+    let mut wire = Wire::default();
+    event.record(&mut wire);
+    let replied = now_us();
+    let took = u64::try_from(Duration::from_micros(wire.took_us).as_micros()).unwrap_or_default();
+    with(|store| {
+        let message = || Message {
+            to: wire.node.clone(),
+            request: wire.command.clone(),
+            reply: Some(wire.reply.clone()),
+            sent_us: replied.saturating_sub(took),
+            replied_us: Some(replied),
+            ..Message::default()
+        };
+        store.add(message, &wire.command).map(drop)
+    });
+}
+
+#[derive(Default)]
+struct Wire {
+    node: String,
+    command: String,
+    reply: String,
+    took_us: u64,
+}
+
+impl Visit for Wire {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "took_us" {
+            self.took_us = value;
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "node" => self.node = format!("{value:?}"),
+            "command" => self.command = format!("{value:?}"),
+            "reply" => self.reply = format!("{value:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(topic: &str) -> Vec<Message> {
+        let found = |store: &mut Store| store.recording_of(topic).map(|recording| recording.messages.clone());
+        with(found).unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn only_what_is_about_a_recorded_topic_is_stored_until_the_recording_ends() {
+        let call = |about: &str| sent(|| "inventory".to_owned(), || format!("claim {about}"));
+        assert!(call("tea-1").is_none() && !is_recorded("tea-1"), "nobody records it");
+        begin(Path("tea-1".to_owned())).await.expect("a recording");
+        assert!(call("coffee").is_none());
+        let unanswered = call("tea-1").expect("recorded");
+        call("tea-1").expect("recorded").replied("200".to_owned());
+        unanswered.row(Some("1".to_owned()), None);
+        let messages = stored("tea-1");
+        let replies: Vec<_> = messages.iter().map(|message| message.reply.as_deref()).collect();
+        assert_eq!(replies, [None, Some("200")]);
+        assert_eq!(messages[0].before.as_deref(), Some("1"));
+
+        for other in 0..RECORDINGS {
+            begin(Path(format!("other-{other}"))).await.expect("a recording");
+        }
+        assert!(!is_recorded("tea-1"), "the oldest gave way");
+        for other in 0..RECORDINGS {
+            assert!(records());
+            end(Path(format!("other-{other}"))).await;
+        }
+        assert!(!records() && call("other-1").is_none());
+        assert!(begin(Path("a".to_owned())).await.is_err(), "it would match everything");
+    }
+}

@@ -1,0 +1,281 @@
+//! What one order did, or two of which one was held before its write: told by the messages that the services recorded, and
+//! by the rows that the databases store.
+//!
+//! Invariant: nothing is told that was not recorded. Absence: nothing is drawn or judged here.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use contract::Strategy;
+use futures_util::future::try_join_all;
+use reqwest::Client;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::cluster::lab_client::{LabClient, Message, PausedRequest};
+use crate::runner::environment::Environment;
+
+/// Units in stock.
+const STOCK: u64 = 1;
+/// An order that is not answered by then is told without an answer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(40);
+/// A write is held for no longer than this.
+const HELD_AT_MOST: Duration = Duration::from_secs(50);
+/// No write met the pause within this time.
+const MET_WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks at what a replica has recorded.
+const POLL: Duration = Duration::from_millis(50);
+/// Nothing new was recorded for this long: the last release has arrived.
+const QUIET: Duration = Duration::from_millis(300);
+/// The story is told as far as it was recorded by then.
+const QUIET_WITHIN: Duration = Duration::from_secs(3);
+
+/// Which story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, serde::Deserialize, strum::EnumString)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Plot {
+    /// One order, from its request to the release of the lock.
+    Order,
+    /// The write of the first order is held until the second one is answered.
+    Holder,
+}
+
+/// A story.
+#[derive(Debug, Clone, Serialize)]
+pub struct Story {
+    /// Counts the stories from 1.
+    pub number: usize,
+    /// Which.
+    pub plot: Plot,
+    /// How stock was guarded.
+    pub strategy: Strategy,
+    /// The SKU, which was on sale for this story only.
+    pub sku: String,
+    /// Units in stock at the beginning.
+    pub stock: u64,
+    /// Units reserved or sold in the end.
+    pub sold: i64,
+    /// Units sold beyond stock.
+    pub oversold: i64,
+    /// The orders, as their customers saw them.
+    pub orders: Vec<PlacedOrder>,
+    /// Every recorded message, by the time at which it was sent.
+    pub messages: Vec<Told>,
+    /// The write that was held.
+    pub held: Option<Held>,
+    /// The rows of the ledger, the refusals, and the row of stock in the end.
+    pub rows: Value,
+}
+
+/// An order as its customer saw it. Times are Unix microseconds.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlacedOrder {
+    /// `customer A`.
+    pub customer: String,
+    /// The replica that was asked.
+    pub replica: String,
+    /// The request.
+    pub request: String,
+    /// Status and body; absent without an answer.
+    pub answer: Option<String>,
+    /// When it was sent.
+    pub sent_us: u64,
+    /// When it was answered, or given up.
+    pub answered_us: u64,
+}
+
+/// A message and who sent it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Told {
+    /// Name of the sender.
+    pub from: String,
+    /// The message, its receiver by name.
+    #[serde(flatten)]
+    pub message: Message,
+}
+
+/// The write that was held.
+#[derive(Debug, Clone, Serialize)]
+pub struct Held {
+    /// The replica that held it.
+    pub replica: String,
+    /// The token that it carried.
+    pub token: Option<i64>,
+    /// When it was held, in Unix microseconds.
+    pub from_us: i128,
+    /// When it went on.
+    pub until_us: Option<i128>,
+    /// `written`, or the code of the refusal.
+    pub outcome: Option<String>,
+}
+
+/// Places the orders of a story and collects what was recorded.
+#[derive(Debug)]
+pub(super) struct Teller<'a> {
+    pub(super) environment: &'a Environment<'a>,
+    pub(super) number: usize,
+    pub(super) plot: Plot,
+    pub(super) strategy: Strategy,
+}
+
+impl Teller<'_> {
+    /// Has it happen.
+    ///
+    /// # Errors
+    /// A replica or a database does not answer, or its lab is off.
+    pub(super) async fn tell(&self) -> anyhow::Result<Story> {
+        let environment = self.environment;
+        let sku = format!("{}-story{}", environment.prefix, self.number);
+        environment.inventory.put_stock(&sku, STOCK).await?;
+        for lab in [&environment.orders, &environment.inventory] {
+            try_join_all((0..lab.count()).map(|replica| lab.record(replica, &sku))).await?;
+        }
+        let (orders, held) = match self.plot {
+            Plot::Order => (vec![self.place("A", 0, &sku).await?], None),
+            Plot::Holder => self.around_a_held_write(&sku).await?,
+        };
+        let messages = self.messages(&sku).await?;
+        for lab in [&environment.orders, &environment.inventory] {
+            try_join_all((0..lab.count()).map(|replica| lab.end_recording(replica, &sku))).await?;
+        }
+        let stats = environment.auditor.sku_stats(std::slice::from_ref(&sku)).await?;
+        let rows = environment.auditor.rows_of(&sku).await?;
+        let (sold, oversold) = (stats.sold, stats.oversold);
+        let Self { number, plot, strategy, .. } = *self;
+        Ok(Story { number, plot, strategy, stock: STOCK, sold, oversold, orders, messages, held, rows, sku })
+    }
+
+    /// A's write is held; B orders, waits for the lock until A's lease has ended, and is answered; A's write goes on.
+    async fn around_a_held_write(&self, sku: &str) -> anyhow::Result<(Vec<PlacedOrder>, Option<Held>)> {
+        let inventory = &self.environment.inventory;
+        let replicas = || 0..inventory.count();
+        try_join_all(replicas().map(|replica| inventory.arm_hold(replica, sku, HELD_AT_MOST))).await?;
+        let held_until_answered = async {
+            let met = self.met(inventory, sku).await;
+            // Whichever replica did not meet it lets the next write pass.
+            try_join_all(replicas().map(|replica| inventory.disarm(replica))).await?;
+            let (replica, id) = met?;
+            let second = self.place("B", 1, sku).await;
+            inventory.resume_held(replica).await?;
+            anyhow::Ok((second?, replica, id))
+        };
+        let (first, second) = tokio::join!(self.place("A", 0, sku), held_until_answered);
+        let (second, replica, id) = second?;
+        let ended = async {
+            loop {
+                let request = inventory.paused_requests(replica).await?.into_iter().find(|request| request.id == id);
+                if let Some(request) = request.filter(|request| request.outcome.is_some()) {
+                    return anyhow::Ok(request);
+                }
+                sleep(POLL).await;
+            }
+        };
+        let request = timeout(ANSWERED_WITHIN, ended).await.context("the held write did not end")??;
+        Ok((vec![first?, second], Some(held(replica, &request))))
+    }
+
+    /// The replica and the number of the write that met the pause.
+    async fn met(&self, inventory: &LabClient, sku: &str) -> anyhow::Result<(usize, usize)> {
+        let met = async {
+            loop {
+                for replica in 0..inventory.count() {
+                    let requests = inventory.paused_requests(replica).await?;
+                    if let Some(request) = requests.iter().find(|request| request.sku == sku) {
+                        return anyhow::Ok((replica, request.id));
+                    }
+                }
+                sleep(POLL).await;
+            }
+        };
+        timeout(MET_WITHIN, met).await.context("no write met the pause")?
+    }
+
+    async fn place(&self, customer: &str, turn: usize, sku: &str) -> anyhow::Result<PlacedOrder> {
+        let orders = &self.environment.target.orders;
+        let replica = turn % orders.len();
+        let body = json!({ "customer": customer, "lines": [{ "sku": sku, "quantity": 1 }] });
+        let key = format!("{sku}-{customer}");
+        let request =
+            format!("POST /v1/orders\nIdempotency-Key: {key}\nLock-Strategy: {}\n{body}", self.strategy.name());
+        let http = Client::builder().no_proxy().timeout(ANSWERED_WITHIN).build()?;
+        let order = http.post(format!("{}/v1/orders", orders[replica])).json(&body);
+        let sent_us = now_us();
+        let answered = order.header("idempotency-key", key).header("lock-strategy", self.strategy.name()).send().await;
+        let answer = match answered {
+            Ok(answer) => {
+                let status = answer.status();
+                Some(format!("{status}\n{}", answer.text().await.unwrap_or_default()))
+            }
+            Err(_no_answer) => None,
+        };
+        let (customer, replica) = (format!("customer {customer}"), format!("order-{}", replica + 1));
+        Ok(PlacedOrder { customer, replica, request, answer, sent_us, answered_us: now_us() })
+    }
+
+    /// Everything that was recorded, once nothing more is.
+    async fn messages(&self, sku: &str) -> anyhow::Result<Vec<Told>> {
+        let ends = Instant::now() + QUIET_WITHIN;
+        let (mut told, mut changed) = (self.recorded(sku).await?, Instant::now());
+        while changed.elapsed() < QUIET && Instant::now() < ends {
+            sleep(POLL).await;
+            let now = self.recorded(sku).await?;
+            if now.len() != told.len() {
+                changed = Instant::now();
+            }
+            told = now;
+        }
+        told.sort_by_key(|told| told.message.sent_us);
+        Ok(told)
+    }
+
+    async fn recorded(&self, sku: &str) -> anyhow::Result<Vec<Told>> {
+        let (environment, names) = (self.environment, self.names());
+        let of = async |kind: &str, lab: &LabClient| {
+            let recorded = (0..lab.count()).map(async |replica| {
+                let messages = lab.messages(replica, sku).await?.into_iter().map(|mut message| {
+                    let known = names.iter().find(|(address, _)| *address == message.to);
+                    message.to = known.map_or(message.to, |(_, name)| name.clone());
+                    Told { from: format!("{kind}-{}", replica + 1), message }
+                });
+                anyhow::Ok(messages.collect::<Vec<_>>())
+            });
+            try_join_all(recorded).await
+        };
+        let recorded = [of("order", &environment.orders).await?, of("inventory", &environment.inventory).await?];
+        Ok(recorded.into_iter().flatten().flatten().collect())
+    }
+
+    /// What the services call each other, and what the page calls them.
+    fn names(&self) -> Vec<(String, String)> {
+        let target = self.environment.target;
+        let proxies = self.environment.servers.and_then(|servers| servers.proxies.as_ref());
+        let before_inventory = proxies.map(|proxies| {
+            let url = |proxy: &testbed::Proxy| format!("http://{}", proxy.addr());
+            proxies.inventory.iter().map(url).collect()
+        });
+        let inventory = before_inventory.unwrap_or_else(|| target.inventory.clone());
+        let redis = target.redis.iter().map(|url| url.trim_start_matches("redis://").to_owned());
+        let named = |kind: &str, addresses: Vec<String>| -> Vec<_> {
+            (1..).zip(addresses).map(|(n, address)| (address, format!("{kind}-{n}"))).collect()
+        };
+        [named("inventory", inventory), named("redis", redis.collect())].concat()
+    }
+}
+
+fn held(replica: usize, request: &PausedRequest) -> Held {
+    let us = |at: time::OffsetDateTime| at.unix_timestamp_nanos() / 1_000;
+    Held {
+        replica: format!("inventory-{}", replica + 1),
+        token: request.fencing_token,
+        from_us: us(request.paused_at),
+        until_us: request.resumed_at.map(us),
+        outcome: request.outcome.as_ref().map(ToString::to_string),
+    }
+}
+
+fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
