@@ -34,6 +34,12 @@ pub struct SkuStats {
     pub oversold: i64,
     /// Stale tokens refused, at the claim or at the write.
     pub refused: i64,
+    /// Units that the rows of stock show as available.
+    pub available: i64,
+    /// The highest token that was claimed.
+    pub fence: i64,
+    /// The highest token of a write.
+    pub applied_fence: i64,
 }
 
 #[derive(FromRow)]
@@ -79,7 +85,10 @@ impl Auditor {
         let refusals = "select count(*) from fence_refusals where sku = any ($1)";
         let Units { stock, sold, oversold } = self.units(Some(skus)).await?;
         let refused = sqlx::query_scalar(refusals).bind(skus).fetch_one(&self.inventory).await?;
-        Ok(SkuStats { stock, sold, oversold, refused })
+        let rows = "select coalesce(sum(available), 0)::bigint, coalesce(max(fence), 0)::bigint,
+                           coalesce(max(applied_fence), 0)::bigint from stock where sku = any ($1)";
+        let (available, fence, applied_fence) = sqlx::query_as(rows).bind(skus).fetch_one(&self.inventory).await?;
+        Ok(SkuStats { stock, sold, oversold, refused, available, fence, applied_fence })
     }
 
     /// Everything that inventory stores about one SKU, as JSON: `ledger` and `refusals`, oldest first, and the row of

@@ -188,6 +188,9 @@ pub struct ServeArgs {
     /// Bearer token of inventory, for --target with URLs
     #[arg(long, env = "INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]
     pub inventory_token: String,
+    /// Folder of the report that the page shows
+    #[arg(long, value_name = "DIR", default_value = "load-tests/reports/latest")]
+    pub report: PathBuf,
     /// The stack, if one is started.
     #[command(flatten)]
     pub stack_config: StackConfigArgs,

@@ -26,7 +26,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<u8> {
         println!("To attack it:  oversell run --target '{}'", serde_json::to_string(&stack.target)?);
         println!("Ctrl-C stops the stack.");
         let served = match Environment::own_stack(&stack, folder.path()).await {
-            Ok(environment) => live::serve(listener, &environment, &interrupt).await,
+            Ok(environment) => live::serve(listener, &environment, &args.report, &interrupt).await,
             Err(error) => Err(error),
         };
         stack.shut_down().await;
@@ -35,7 +35,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<u8> {
         let target = Target::find(&args.target, &args.inventory_token).await?;
         let environment = Environment::external(&target, folder.path()).await?;
         println!("http://{page}/");
-        live::serve(listener, &environment, &interrupt).await?;
+        live::serve(listener, &environment, &args.report, &interrupt).await?;
     }
     Ok(exit_status::PASSED)
 }

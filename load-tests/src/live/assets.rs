@@ -5,15 +5,20 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 /// Name, media type, and content.
-const FILES: [(&str, &str, &str); 4] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     ("app.js", "text/javascript; charset=utf-8", include_str!("page/app.js")),
     ("sale.js", "text/javascript; charset=utf-8", include_str!("page/sale.js")),
     ("chart.js", "text/javascript; charset=utf-8", include_str!("page/chart.js")),
+    ("dom.js", "text/javascript; charset=utf-8", include_str!("page/dom.js")),
+    ("steps.js", "text/javascript; charset=utf-8", include_str!("page/steps.js")),
+    ("story.js", "text/javascript; charset=utf-8", include_str!("page/story.js")),
+    ("quorum.js", "text/javascript; charset=utf-8", include_str!("page/quorum.js")),
+    ("report.js", "text/javascript; charset=utf-8", include_str!("page/report.js")),
 ];
 const PAGE: &str = include_str!("page/index.html");
 /// Everything comes from this server, and no markup brings a script or a style of its own.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; frame-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) async fn page() -> Response {

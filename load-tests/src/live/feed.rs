@@ -60,6 +60,12 @@ pub struct ShelfMoment {
     pub oversold: i64,
     /// Stale tokens refused.
     pub refused: i64,
+    /// Units that the row of stock shows as available.
+    pub available: i64,
+    /// The highest token that was claimed.
+    pub fence: i64,
+    /// The highest token of a write.
+    pub applied_fence: i64,
     /// Orders that were answered, or given up.
     pub ended: u64,
     /// Orders that were answered "sold out".
@@ -86,8 +92,12 @@ pub struct Node {
 pub struct NodeLock {
     /// The shelf whose SKU is locked, from 0.
     pub shelf: usize,
-    /// `owner:O:token:N:expiry:UNIX_MS`.
-    pub value: String,
+    /// Its fencing token.
+    pub token: String,
+    /// The replica that holds it, if its process id is known here.
+    pub holder: Option<String>,
+    /// How long the node stores it yet, in milliseconds.
+    pub left_ms: u64,
 }
 
 /// A replica of a service.

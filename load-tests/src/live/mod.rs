@@ -7,17 +7,20 @@
 
 mod assets;
 mod feed;
+mod last_report;
 mod same_site;
 mod stage;
 mod story;
 mod watcher;
 
 use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path as UrlPath, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -47,17 +50,25 @@ struct Live {
     auditor: Auditor,
     feed: EventFeed,
     stage: StageHandle,
+    /// Folder of the last report.
+    report: Arc<Path>,
 }
 
-/// Serves until the interrupt, and then ends the stream of every open page.
+/// Serves until the interrupt, and then ends the stream of every open page. The last report is read from the folder
+/// `report`, whenever there is one.
 ///
 /// # Errors
 /// The listener fails.
-pub async fn serve(listener: TcpListener, environment: &Environment<'_>, interrupt: &Interrupt) -> anyhow::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    environment: &Environment<'_>,
+    report: &Path,
+    interrupt: &Interrupt,
+) -> anyhow::Result<()> {
     let (stage, handle) = Stage::new(environment, interrupt);
     let watcher = Watcher::new(environment, handle.clone())?;
     let feed = EventFeed::default();
-    let live = Live { auditor: environment.auditor.clone(), feed: feed.clone(), stage: handle };
+    let live = Live { auditor: environment.auditor.clone(), feed: feed.clone(), stage: handle, report: report.into() };
     let (closed_at_end, interrupted) = (feed.clone(), interrupt.clone());
     let ended = async move {
         interrupted.asked().await;
@@ -81,6 +92,8 @@ fn router(live: Live) -> Router {
         .route("/v1/audit", get(audit))
         .route("/v1/actions", post(act))
         .route("/v1/stories/{plot}", get(story))
+        .route("/v1/report", get(last_report::summary))
+        .route("/report/", get(last_report::page))
         .layer(middleware::from_fn(same_site::require))
         .with_state(live)
 }
@@ -117,10 +130,11 @@ async fn act(State(live): State<Live>, action: Result<Json<Action>, JsonRejectio
 }
 
 /// The last story of a plot.
-async fn story(State(live): State<Live>, Path(plot): Path<String>) -> Response {
+async fn story(State(live): State<Live>, UrlPath(plot): UrlPath<String>) -> Response {
     match plot.parse().ok().and_then(|plot| live.stage.story(plot)) {
         Some(story) => Json(&*story).into_response(),
-        None => problem(StatusCode::NOT_FOUND, "not_found", "this story has not been told yet", false),
+        // No error: a page asks before there is one.
+        None => StatusCode::NO_CONTENT.into_response(),
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Story {
     pub strategy: Strategy,
     /// The SKU, which was on sale for this story only.
     pub sku: String,
+    /// How many lock nodes the stack has; 0 if that is not known.
+    pub nodes: usize,
     /// Units in stock at the beginning.
     pub stock: u64,
     /// Units reserved or sold in the end.
@@ -142,9 +144,9 @@ impl Teller<'_> {
         }
         let stats = environment.auditor.sku_stats(std::slice::from_ref(&sku)).await?;
         let rows = environment.auditor.rows_of(&sku).await?;
-        let (sold, oversold) = (stats.sold, stats.oversold);
+        let (nodes, sold, oversold) = (environment.target.redis.len(), stats.sold, stats.oversold);
         let Self { number, plot, strategy, .. } = *self;
-        Ok(Story { number, plot, strategy, stock: STOCK, sold, oversold, orders, messages, held, rows, sku })
+        Ok(Story { number, plot, strategy, stock: STOCK, sold, oversold, orders, messages, held, rows, sku, nodes })
     }
 
     /// A's write is held; B orders, waits for the lock until A's lease has ended, and is answered; A's write goes on.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use reqwest::Client;
+use time::OffsetDateTime;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::feed::{EventFeed, Moment, Node, NodeLock, Replica, ShelfMoment};
@@ -99,6 +100,9 @@ impl<'a> Watcher<'a> {
                 sold: stats.sold,
                 oversold: stats.oversold,
                 refused: stats.refused,
+                available: stats.available,
+                fence: stats.fence,
+                applied_fence: stats.applied_fence,
                 ended: tally.ended,
                 sold_out: tally.sold_out,
                 tried_again: tally.tried_again,
@@ -117,12 +121,24 @@ impl<'a> Watcher<'a> {
             let (name, responding) = (node_name(number), locks.is_some());
             let locks = locks.into_iter().flatten().filter_map(|lock| {
                 let of_lock = stage.shelves.iter().position(|one| one.skus.contains(&lock.sku))?;
-                Some(NodeLock { shelf: of_lock, value: lock.value })
+                self.node_lock(of_lock, &lock.value)
             });
             let fault = stage.node_faults.get(&name).copied();
             Node { name, responding, fault, locks: locks.collect() }
         }))
         .await
+    }
+
+    /// From `owner:NAME.ID.N:token:T:expiry:UNIX_MS`, where the name ends with the process id of the replica.
+    fn node_lock(&self, number: usize, value: &str) -> Option<NodeLock> {
+        let (owner, rest) = value.strip_prefix("owner:")?.split_once(":token:")?;
+        let (token, expiry) = rest.split_once(":expiry:")?;
+        let pid = owner.split('.').next()?.rsplit('-').next()?.parse::<u32>().ok();
+        let pids = &self.environment.target.pids;
+        let holder = pids.iter().find(|(_, known)| Some(**known) == pid).map(|(name, _)| name.clone());
+        let now_ms = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+        let left_ms = expiry.parse::<i128>().ok().map(|expiry| u64::try_from(expiry - now_ms).unwrap_or(0))?;
+        Some(NodeLock { shelf: number, token: token.to_owned(), holder, left_ms })
     }
 
     async fn replicas(&self) -> Vec<Replica> {
@@ -174,6 +190,9 @@ mod tests {
             sold,
             oversold: (sold - 100).max(0),
             refused: 0,
+            available: 100 - sold,
+            fence: 0,
+            applied_fence: 0,
             ended,
             sold_out,
             tried_again,

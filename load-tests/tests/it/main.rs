@@ -5,6 +5,7 @@ mod cost;
 mod faults;
 mod first_order;
 mod live;
+mod live_in_browser;
 mod release;
 mod repo_rules;
 mod retention;

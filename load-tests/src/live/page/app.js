@@ -1,17 +1,19 @@
-// The page: reads the stream of moments, shows the last one, and sends what the buttons say.
+// The page: reads the stream of moments, shows the last one, and sends what buttons and keys say.
 
+import { at, make, send } from "./dom.js";
+import * as quorum from "./quorum.js";
+import * as report from "./report.js";
 import * as sale from "./sale.js";
+import { StoryView } from "./story.js";
 
-const at = (id) => document.getElementById(id);
-const item = (text, kind = "") => Object.assign(document.createElement("li"), { textContent: text, className: kind });
-const keys = { s: "sell", p: "pause", c: "continue", k: "kill-node", r: "start-nodes", a: "audit" };
-let last = null;
+const VIEWS = ["sale", "order", "holder", "quorum", "report"];
+const stories = { order: new StoryView(at("view-order"), "order"), holder: new StoryView(at("view-holder"), "holder") };
+const item = (text, kind) => make(kind ? `li.${kind}` : "li", text);
+const refused = (why) => { at("answer").textContent = why; };
+let last = null, view = "sale", told = -1;
 
 function log(moment, sentence) {
-  const entry = document.createElement("li"), time = document.createElement("time");
-  time.textContent = `${(moment.at_ms / 1000).toFixed(1)} s`;
-  entry.append(time, sentence);
-  at("events").prepend(entry);
+  at("events").prepend(make("li", make("time", `${(moment.at_ms / 1000).toFixed(1)} s`), sentence));
 }
 
 function compare(moment) {
@@ -20,51 +22,54 @@ function compare(moment) {
     moment[list].forEach((now, number) => {
       const before = last?.[list][number];
       if (before && before.responding !== now.responding) seen.push(`${now.name} ${now.responding ? "answers again" : "does not answer"}.`);
+      if (before && before.fault !== now.fault && now.fault && now.fault !== "kill") seen.push(`${now.name} is ${now.fault === "cut" ? "cut off" : now.fault}.`);
     });
   }
-  const up = (some) => some.nodes.filter((node) => node.responding).length;
+  const up = (some) => some.nodes.filter((node) => node.responding && !node.fault).length;
   if (last && moment.nodes.length > 0) {
-    const quorum = Math.floor(moment.nodes.length / 2) + 1;
-    if (up(last) >= quorum && up(moment) < quorum) seen.push(`${up(moment)} of ${moment.nodes.length} lock nodes are left, fewer than a quorum: nobody gets the lock, orders are answered with 503.`);
-    if (up(last) < quorum && up(moment) >= quorum) seen.push("A quorum of the lock nodes answers again: orders are accepted.");
+    const needed = Math.floor(moment.nodes.length / 2) + 1;
+    if (up(last) >= needed && up(moment) < needed) seen.push(`${up(moment)} of ${moment.nodes.length} lock nodes are left, fewer than a quorum: nobody gets the lock, orders are answered with 503.`);
+    if (up(last) < needed && up(moment) >= needed) seen.push("A quorum of the lock nodes answers again: orders are accepted.");
   }
+  if (moment.stage.failed && moment.stage.failed !== last?.stage.failed) seen.push(moment.stage.failed);
   seen.forEach((sentence) => log(moment, sentence));
 }
 
 function show(moment) {
-  const all = `In the databases: ${moment.sold} of ${moment.stock} units sold, ${moment.oversold} oversold.`;
-  at("connection").textContent = moment.databases_read ? all : "The databases cannot be read.";
+  const { stage } = moment;
+  at("connection").textContent = moment.databases_read ? `In the databases: ${moment.sold} of ${moment.stock} units sold, ${moment.oversold} oversold.` : "The databases cannot be read.";
   const over = moment.shelves.some((shelf) => shelf.oversold > 0) || (moment.shelves.length === 0 && moment.oversold > 0);
-  const kept = moment.shelves.length > 0 && !moment.stage.selling && !over;
+  const kept = moment.shelves.length > 0 && !stage.selling && !over;
   at("verdict").textContent = moment.verdict;
   at("verdict").className = `banner ${over || !moment.databases_read ? "over" : kept ? "good" : ""}`;
   sale.show(moment);
-  const { stage } = moment;
+  quorum.show(moment, refused);
+  const killed = moment.nodes.filter((node) => node.fault === "kill").length, faults = Object.keys(stage.node_faults).length;
   const disabled = {
-    sell: stage.selling, pause: !stage.can_pause || !stage.selling || stage.pause_armed || Boolean(stage.paused),
-    continue: !stage.paused, "kill-node": !stage.can_kill || stage.killed.length === moment.nodes.length,
-    "start-nodes": !stage.can_kill || stage.killed.length === 0, audit: stage.selling,
+    sell: stage.selling, pause: !stage.selling || stage.pause_armed || Boolean(stage.paused), continue: !stage.paused,
+    "kill-node": !stage.breaks_nodes || killed === moment.nodes.length, "start-nodes": faults === 0, heal: faults === 0,
+    audit: stage.selling, try: Boolean(stage.telling),
   };
   for (const [id, off] of Object.entries(disabled)) at(id).disabled = off;
-  const tokens = (node) => node.locks.map((lock) => `${"AB"[lock.shelf]} token ${/:token:(\d+):/.exec(lock.value)?.[1] ?? "?"}`).join(", ");
-  at("nodes").replaceChildren(...moment.nodes.map((node) => item(`${node.name} ${node.responding ? tokens(node) || "free" : "down"}`, node.responding ? "" : "down")));
-  if (moment.nodes.length === 0) at("nodes").replaceChildren(item("not started by this program, so they cannot be asked"));
+  for (const button of document.querySelectorAll(".tell")) button.disabled = Boolean(stage.telling);
+  const lock = (held) => `${"AB"[held.shelf]} token ${held.token}${held.holder ? ` by ${held.holder}` : ""}, ${held.left_ms} ms`;
+  const chips = moment.nodes.map((node) => item(`${node.name} ${node.fault ? ({ kill: "down", slow: "slow", cut: "cut off" })[node.fault] : !node.responding ? "does not answer" : node.locks.map(lock).join("; ") || "free"}`, node.responding && !node.fault ? "" : "down"));
+  at("nodes").replaceChildren(...(chips.length > 0 ? chips : [item("not started by this program, so they are not asked")]));
   at("replicas").replaceChildren(...moment.replicas.map((replica) => {
-    const stopped = stage.paused === replica.name;
-    return item(`${replica.name}${stopped ? " stopped" : replica.responding ? "" : " does not answer"}`, replica.responding && !stopped ? "" : "down");
+    const paused = stage.paused === replica.name;
+    return item(`${replica.name}${paused ? (stage.stops_processes ? " stopped" : " holds a write") : replica.responding ? "" : " does not answer"}`, replica.responding && !paused ? "" : "down");
   }));
-}
-
-async function send(action) {
-  const headers = { "content-type": "application/json" };
-  const answer = await fetch("v1/actions", { method: "POST", headers, body: JSON.stringify(action) });
-  at("answer").textContent = answer.ok ? "" : (await answer.json()).detail;
+  if (stage.stories !== told) {
+    told = stage.stories;
+    for (const story of Object.values(stories)) story.load();
+    quorum.replies();
+  }
 }
 
 async function audit() {
-  at("answer").textContent = "The audit begins once nothing is in flight.";
+  refused("The audit begins once nothing is in flight.");
   const answer = await fetch("v1/audit"), body = await answer.json();
-  at("answer").textContent = answer.ok ? "" : body.detail;
+  refused(answer.ok ? "" : body.detail);
   if (!answer.ok) return;
   const line = (rule) => item(`${rule.item}. ${rule.state.replace("_", " ")}: ${rule.rule}${rule.found.slice(0, 3).map((found) => ` — ${found}`).join("")}${rule.found.length > 3 ? ` — and ${rule.found.length - 3} more` : ""}`, rule.state);
   at("statement").querySelector("ul").replaceChildren(...body.items.map(line));
@@ -72,37 +77,62 @@ async function audit() {
   at("statement").scrollIntoView({ block: "nearest" });
 }
 
+const strategy = (name) => at(`view-${name}`).querySelector("select").value;
+const does = async (action) => refused(await send(action));
 const actions = {
-  sell: () => send({ do: "sell", strategies: [at("strategy-0").value, at("strategy-1").value] }),
-  pause: () => send({ do: "pause" }),
-  continue: () => send({ do: "continue" }),
-  "kill-node": () => send({ do: "kill-node" }),
-  "start-nodes": () => send({ do: "start-nodes" }),
+  sell: () => does({ do: "sell", strategies: [at("strategy-0").value, at("strategy-1").value] }),
+  pause: () => does({ do: "pause" }), continue: () => does({ do: "continue" }),
+  "kill-node": () => does({ do: "kill-node" }), "start-nodes": () => does({ do: "start-nodes" }), heal: () => does({ do: "start-nodes" }),
+  try: () => does({ do: "tell", plot: "order", strategy: strategy("quorum") }),
   audit,
+  reset: async () => {
+    if (last?.stage.paused) await send({ do: "continue" });
+    if (Object.keys(last?.stage.node_faults ?? {}).length > 0) await send({ do: "start-nodes" });
+    at("events").replaceChildren();
+    at("statement").hidden = true;
+    refused("");
+    sale.clear();
+  },
+  larger: () => {
+    const root = document.documentElement, sizes = ["", "125%", "160%"];
+    root.style.fontSize = sizes[(sizes.indexOf(root.style.fontSize) + 1) % sizes.length];
+  },
+  "full-screen": () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
 };
-const act = (id) => actions[id]().catch((error) => { at("answer").textContent = `The server does not answer: ${error.message}`; });
-for (const id of Object.keys(actions)) {
-  at(id).disabled = true;
-  at(id).addEventListener("click", () => act(id));
+for (const [id, act] of Object.entries(actions)) at(id).addEventListener("click", () => Promise.resolve(act()).catch((error) => refused(`The server does not answer: ${error.message}`)));
+for (const plot of Object.keys(stories)) {
+  at(`view-${plot}`).querySelector(".tell").addEventListener("click", () => does({ do: "tell", plot, strategy: strategy(plot) }));
 }
+
+const keys = {
+  sale: { s: "sell", p: "pause", c: "continue", k: "kill-node", r: "start-nodes", a: "audit" },
+  quorum: { o: "try", r: "heal" },
+};
+function choose() {
+  view = VIEWS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "sale";
+  for (const name of VIEWS) at(`view-${name}`).hidden = name !== view;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === `#${view}`) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+  }
+  if (view === "report") report.look();
+}
+addEventListener("hashchange", choose);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select, input")) return;
-  const id = keys[event.key.toLowerCase()];
-  if (id && !at(id).disabled) act(id);
+  const key = event.key.toLowerCase();
+  if (VIEWS[Number(key) - 1]) { location.hash = VIEWS[Number(key) - 1]; return; }
+  if (stories[view]?.key(key)) return;
+  const button = keys[view]?.[key] ? at(keys[view][key]) : key === "o" ? at(`view-${view}`).querySelector(".tell") : null;
+  if (button && !button.disabled) button.click();
 });
-
-const sizes = ["", "125%", "160%"];
-at("larger").addEventListener("click", () => {
-  const root = document.documentElement;
-  root.style.fontSize = sizes[(sizes.indexOf(root.style.fontSize) + 1) % sizes.length];
-});
-at("full-screen").addEventListener("click", () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()));
+setInterval(() => view === "report" && report.look().catch(() => {}), 2000);
 
 const strategies = await (await fetch("v1/strategies")).json();
-["off", "redlock-fenced"].forEach((chosen, number) => {
-  const option = ({ name }) => Object.assign(document.createElement("option"), { value: name, textContent: name, selected: name === chosen });
-  at(`strategy-${number}`).replaceChildren(...strategies.map(option));
-});
+for (const select of document.querySelectorAll("select.strategy")) {
+  const option = ({ name }) => Object.assign(document.createElement("option"), { value: name, textContent: name, selected: name === select.dataset.chosen });
+  select.replaceChildren(...strategies.map(option));
+}
+choose();
 
 const stream = new EventSource("v1/events");
 stream.onmessage = (event) => {
@@ -110,7 +140,7 @@ stream.onmessage = (event) => {
   // After a reconnection the server sends the stored moments again.
   if (last && moment.number <= last.number && moment.at_ms <= last.at_ms) return;
   // A server that was started again counts from the beginning.
-  if (last && moment.number < last.number) location.reload();
+  if (last && moment.number < last.number) { location.reload(); return; }
   compare(moment);
   last = moment;
   requestAnimationFrame(() => moment === last && show(moment));

@@ -5,6 +5,11 @@ import { draw } from "./chart.js";
 const shelves = [...document.querySelectorAll(".shelf")];
 const state = { sale: 0, began: 0, points: [[], []], pauses: [], pausedSince: null };
 
+/** Forgets what was drawn; the next sale begins a new chart. */
+export function clear() {
+  Object.assign(state, { points: [[], []], pauses: [], pausedSince: null });
+}
+
 /** Takes a moment of the stream; returns sentences about what changed since the last one. */
 export function take(moment, last) {
   const { stage } = moment, seen = [];
@@ -18,18 +23,18 @@ export function take(moment, last) {
     // Nothing changes any more once a sale has ended: the chart stops there.
     if (stage.selling || !before || before.sold !== shelf.sold || before.refused !== shelf.refused) points.push({ at, ...shelf });
     if (!before) return;
-    const more = (name, text) => shelf[name] > before[name] && seen.push(`${shelf.strategy}: ${shelf[name] - before[name]} ${text}.`);
-    more("refused", "stale tokens were refused, nothing was written for them");
+    const refused = shelf.refused - before.refused;
+    if (refused > 0) seen.push(`${shelf.strategy}: ${refused} stale ${refused === 1 ? "token was" : "tokens were"} refused, nothing was written.`);
     if (before.oversold === 0 && shelf.oversold > 0) seen.push(`${shelf.strategy}: more was sold than there is.`);
   });
   const was = last?.stage;
   if (stage.paused && !state.pausedSince) {
     state.pausedSince = at;
-    seen.push(`${stage.paused} is stopped right before a write; its lock will end without it.`);
+    seen.push(stage.stops_processes ? `${stage.paused} is stopped right before a write; the lease ends without it.` : `${stage.paused} holds a write; the lease ends without it.`);
   }
   if (!stage.paused && state.pausedSince !== null) {
     state.pauses.push([state.pausedSince, at]);
-    seen.push(`The replica runs again after ${(at - state.pausedSince).toFixed(1)} s and sends its write.`);
+    seen.push(`The write goes on after ${(at - state.pausedSince).toFixed(1)} s.`);
     state.pausedSince = null;
   }
   if (was?.pause_armed && !stage.pause_armed && !stage.paused) seen.push("No write met the pause: sell first, then pause while units are left.");
@@ -50,13 +55,14 @@ export function show(moment) {
   };
   shelves.forEach((section, number) => {
     const shelf = moment.shelves[number];
-    draw(section.querySelector("svg"), state.points[number], pauses, most);
+    draw(section.querySelector(".chart"), state.points[number], pauses, most);
     if (!shelf) return;
     for (const name of ["stock", "sold", "oversold", "refused"]) {
       const node = section.querySelector(`[data-number="${name}"]`);
       node.textContent = name === "oversold" && shelf.oversold > 0 ? `+${shelf.oversold}` : shelf[name];
       node.parentElement.classList.toggle("some", shelf[name] > 0);
     }
+    section.querySelector('[data-number="row"]').textContent = `Row: available ${shelf.available} · fence ${shelf.fence} · applied ${shelf.applied_fence}`;
     const tried = shelf.tried_again > 0 ? `, ${shelf.tried_again} answers after which a customer tried again` : "";
     section.querySelector('[data-number="answers"]').textContent = `${shelf.ended} orders answered, ${shelf.sold_out} of them “sold out”${tried}.`;
   });
