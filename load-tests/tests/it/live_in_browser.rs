@@ -180,11 +180,11 @@ async fn an_order_is_stepped_through_in_the_browser_and_a_held_write_is_accepted
             browser.until(&format!("{step} === '1'")).await;
             let last: usize =
                 browser.value("document.getElementById('view-order').dataset.steps").await.parse().expect("a number");
-            let mut titles = vec![browser.value("document.querySelector('#view-order h3').textContent").await];
+            let mut titles = vec![browser.value("document.querySelector('#view-order h2').textContent").await];
             for number in 2..=last {
                 browser.press("n").await;
                 browser.until(&format!("{step} === '{number}'")).await;
-                titles.push(browser.value("document.querySelector('#view-order h3').textContent").await);
+                titles.push(browser.value("document.querySelector('#view-order h2').textContent").await);
             }
             let titles = titles.join(" | ");
             let mut rest = titles.as_str();

@@ -19,7 +19,7 @@ function card(name, number, refused) {
     return button;
   });
   const group = make("div.faults", ...buttons);
-  return { root: make("section.card.node", make("h3", name), state, reply, group), state, reply, buttons };
+  return { root: make("section.card.node", make("h2", name), state, reply, group), state, reply, buttons };
 }
 
 export function show(moment, refused) {

@@ -90,7 +90,7 @@ export function steps(story) {
     list.push({ at: order.sent_us, from: order.customer, to: order.replica, phase: "request", kind: "call", title: `order ${sent?.lines?.[0]?.quantity ?? 1} unit`, request: order.request,
       means: "The customer sends an Idempotency-Key: the same request sent again is the same order." });
     const failed = !status(order.answer).startsWith("201");
-    list.push({ at: order.answered_us, from: order.replica, to: order.customer, phase: "answer", kind: failed ? "refused" : "sql", title: `${status(order.answer) || "no answer"}${answer?.code ? `, ${answer.code}` : ""}`,
+    list.push({ at: order.answered_us, from: order.replica, to: order.customer, phase: "answer", kind: failed ? "refused" : "sql", title: answer?.code ? `${status(order.answer).split(" ")[0]} ${answer.code}` : status(order.answer) || "no answer",
       request: order.answer ?? "", means: failed ? "The customer has no unit." : "The customer has a unit." });
   }
   for (const write of list.filter((step) => step.phase === "reserve" && step.to.startsWith("inventory"))) {

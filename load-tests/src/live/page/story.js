@@ -43,7 +43,9 @@ function diagram(list, current, choose) {
       const side = a < b ? 1 : -1;
       group.append(svg("line", { x1: a, x2: b - side * 8, y1: down, y2: down }));
       group.append(svg("path", { d: `M${b},${down}l${-side * 9},-5v10z` }));
-      group.append(svg("text", { x: (a + b) / 2, y: down - 6, "text-anchor": "middle" }, step.title));
+      // About seven units a letter: a long title stays inside.
+      const half = step.title.length * 3.5, middle = Math.min(Math.max((a + b) / 2, half), width - half);
+      group.append(svg("text", { x: middle, y: down - 6, "text-anchor": "middle" }, step.title));
     }
     group.addEventListener("click", () => choose(row));
     root.append(group);
@@ -57,7 +59,7 @@ function panel(step, number, of) {
   const row = (name, stored) => [name, `available ${stored.available} · fence ${stored.fence} · applied ${stored.applied_fence}`];
   const code = (text) => { const pre = make("pre", pretty(text)); pre.tabIndex = 0; pre.setAttribute("aria-label", "What was sent"); pre.setAttribute("role", "region"); return pre; };
   return [
-    make("h3", `${number + 1} of ${of}: ${step.title}`),
+    make("h2", `${number + 1} of ${of}: ${step.title}`),
     make("p.muted", `${step.from}${step.from === step.to ? "" : ` → ${step.to}`}, ${began} ms after the first request`),
     make("p", step.means),
     step.request ? code(step.request) : null,
@@ -132,6 +134,9 @@ export class StoryView {
   show(step) {
     this.current = Math.max(0, Math.min(step, this.list.length - 1));
     this.scroll.replaceChildren(diagram(this.list, this.current, (row) => this.go(row)));
+    // Only the diagram scrolls to the step, not the page.
+    const drawn = this.scroll.firstChild;
+    this.scroll.scrollTop = (TOP + ROW * (this.current + 0.75)) * drawn.clientHeight / drawn.getAttribute("height") - this.scroll.clientHeight / 2;
     this.panel.replaceChildren(...panel(this.list[this.current], this.current, this.list.length).filter(Boolean));
     [this.buttons.b.disabled, this.buttons.n.disabled] = [this.current === 0, this.current === this.list.length - 1];
     this.section.dataset.step = this.current + 1;

@@ -134,12 +134,6 @@ async fn an_unknown_strategy_is_422_and_an_unsafe_one_403_while_the_lab_is_off()
 }
 
 #[tokio::test]
-async fn the_labs_routes_are_404_while_it_is_off() {
-    let inventory = Inventory::with(&[]).await;
-    inventory.get("/v1/lab/pauses").await.is(404, "not_found");
-}
-
-#[tokio::test]
 async fn dependency_unavailable_is_503_while_postgres_does_not_answer() {
     let inventory = Inventory::with(&["--lab", "--pool=1"]).await;
     inventory.put("a", 3).await.ok();

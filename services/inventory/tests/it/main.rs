@@ -6,6 +6,7 @@ mod configuration;
 mod database_strategies;
 mod documented;
 mod failures;
+mod lab;
 mod periodic_work;
 mod privileges;
 mod problems;
