@@ -10,9 +10,7 @@ import time
 import axe_playwright_python
 from PIL import Image
 from selenium import webdriver
-from selenium.webdriver.common.by import By
 from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.ui import WebDriverWait
 
 WIDTHS = [390, 1280, 1920]
@@ -48,9 +46,6 @@ class Page:
     def click(self, selector):
         self.until(f"document.querySelector('{selector}')?.disabled === false")
         self.driver.execute_script(f"document.querySelector('{selector}').click()")
-
-    def choose(self, selector, value):
-        Select(self.driver.find_element(By.CSS_SELECTOR, selector)).select_by_value(value)
 
     def picture(self, file=None):
         """The whole page, or the window without a file."""
@@ -125,11 +120,35 @@ def check(url, folder):
     return 1 if failed else 0
 
 
+def visit(url):
+    """A stack in containers: a sale, a held write, and the report of the run."""
+    page = Page(url, 1280, 900, False)
+    page.open("sale")
+    page.click("#sell")
+    page.until("Number(document.querySelectorAll('.shelf')[1].querySelector('[data-number=sold]').textContent) > 0")
+    page.click("#pause")
+    page.until("document.getElementById('replicas').innerText.includes('holds a write')")
+    page.click("#continue")
+    page.until("document.getElementById('events').innerText.includes('The sale ended')")
+    page.until("Number(document.querySelector('.shelf [data-number=oversold]').textContent) > 0")
+    page.open("holder")
+    page.click("#view-holder .tell")
+    page.until("document.querySelector('#view-holder .banner')?.textContent.includes('was refused')")
+    page.open("quorum")
+    page.click("#try")
+    page.until("document.getElementById('quorum-answer').textContent.includes('granted token')")
+    page.open("report")
+    page.until("document.getElementById('report-verdict').textContent.startsWith('PASSED')")
+    defects = page.defects()
+    page.driver.quit()
+    print("\n".join(["a sale, a held write, five grants and the report", *defects]))
+    return 1 if defects else 0
+
+
 def record(url, file):
     """A sale under both strategies, a pause, and the refused write: a frame for every change that can be seen."""
-    page = Page(url, 1100, 690, False)
+    page = Page(url, 1180, 700, False)
     page.open("sale")
-    page.choose("#strategy-0", "redlock")
     frames = [page.picture()]
     page.click("#sell")
     began, paused, resumed = time.monotonic(), None, None
@@ -148,9 +167,9 @@ def record(url, file):
     time.sleep(0.6)
     last = page.picture()
     page.driver.quit()
-    # At most sixty frames: the file is checked in.
-    step = max(1, len(frames) // 60)
-    frames = [frame.resize((880, 552), Image.LANCZOS) for frame in [*frames[::step], last]]
+    # At most fifty frames: the file is checked in.
+    step = max(1, len(frames) // 50)
+    frames = [frame.resize((944, 560), Image.LANCZOS) for frame in [*frames[::step], last]]
     durations = [160] * (len(frames) - 1) + [3500]
     frames[0].save(file, save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=62, method=6)
     print(f"{file}: {len(frames)} frames, {os.path.getsize(file) // 1024} KiB")
@@ -161,4 +180,6 @@ if __name__ == "__main__":
     address = sys.argv[1].rstrip("/") + "/"
     if sys.argv[2] == "--record":
         sys.exit(record(address, sys.argv[3]))
+    if sys.argv[2] == "--visit":
+        sys.exit(visit(address))
     sys.exit(check(address, pathlib.Path(sys.argv[2])))

@@ -98,7 +98,7 @@ pub struct RunArgs {
     #[arg(long, value_parser = number(&(0..=u64::MAX)))]
     pub seed: Option<u64>,
     /// A running stack: the line of `stack --json`, or the URLs of all replicas and both databases
-    #[arg(long, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
+    #[arg(long, env = "OVERSELL_TARGET", hide_env_values = true, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
     pub target: Vec<String>,
     /// Bearer token of inventory, for --target with URLs
     #[arg(long, env = "INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]
@@ -183,7 +183,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8088")]
     pub listen: SocketAddr,
     /// A running stack: the line of `stack --json`, or the URLs of all replicas and both databases
-    #[arg(long, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
+    #[arg(long, env = "OVERSELL_TARGET", hide_env_values = true, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
     pub target: Vec<String>,
     /// Bearer token of inventory, for --target with URLs
     #[arg(long, env = "INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]

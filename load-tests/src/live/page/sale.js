@@ -63,7 +63,7 @@ export function show(moment) {
       node.parentElement.classList.toggle("some", shelf[name] > 0);
     }
     section.querySelector('[data-number="row"]').textContent = `Row: available ${shelf.available} · fence ${shelf.fence} · applied ${shelf.applied_fence}`;
-    const tried = shelf.tried_again > 0 ? `, ${shelf.tried_again} answers after which a customer tried again` : "";
+    const tried = shelf.tried_again > 0 ? `, ${shelf.tried_again} tried again` : "";
     section.querySelector('[data-number="answers"]').textContent = `${shelf.ended} orders answered, ${shelf.sold_out} of them “sold out”${tried}.`;
   });
 }
