@@ -16,7 +16,7 @@ use kuva::render::theme::Theme;
 
 use super::matrix::Matrix;
 use super::model::RunReport;
-use super::timeline::{Moment, Timeline};
+use super::timeline::{LatencyAt, Moment, Timeline};
 use crate::audit::RefusalStep;
 
 /// In units of the SVG, which the page scales. Narrow, so that text is legible on a phone.
@@ -32,7 +32,7 @@ const BAR: f64 = 30.0;
 const LETTER: f64 = 6.2;
 const BESIDE: f64 = 18.0;
 /// Width and height of a field of the heat map.
-const FIELD: (f64, f64) = (74.0, 34.0);
+const FIELD: (f64, f64) = (96.0, 46.0);
 /// The most increases of oversold units that are marked; a row without a lock has more, and shows an area instead.
 const MARKS: usize = 24;
 
@@ -77,6 +77,16 @@ pub(super) fn rate(run: &RunReport) -> String {
     ];
     let layout = over_time(run, top).with_y_label("orders/s");
     svg(plots, layout, "Orders answered per second over time")
+}
+
+/// Median and 99th percentile of latency, over time.
+pub(super) fn latency_over_time(run: &RunReport) -> String {
+    let at = &run.timeline.latency_over_time;
+    let top = at.iter().map(|at| at.p99).fold(1.0, f64::max) * 1.12;
+    let of = |percentile: fn(&LatencyAt) -> f64| at.iter().map(move |at| (seconds(at.at_ms), percentile(at)));
+    let plots = vec![line(of(|at| at.p99), "var(--over)").into(), line(of(|at| at.p50), "var(--rate)").into()];
+    let layout = over_time(run, top).with_y_label("ms, p50 and p99");
+    svg(plots, layout, "Median and 99th percentile of latency over time")
 }
 
 /// The distribution of latency.
@@ -150,9 +160,12 @@ pub(super) fn heat(matrix: &Matrix) -> String {
     layout.show_colorbar = false;
     for (row, cells) in (1_u32..).zip(matrix.cells.iter().rev()) {
         for (column, cell) in (1_u32..).zip(cells) {
-            let middle = f64::from(row) - TEXT_ABOVE / FIELD.1;
-            let text = TextAnnotation::new(cell.to_string(), f64::from(column), middle);
-            layout = layout.with_annotation(text.with_color("var(--ink)").with_font_size(13));
+            let line = |text: String, below: f64, size| {
+                let middle = f64::from(row) - (TEXT_ABOVE + below) / FIELD.1;
+                TextAnnotation::new(text, f64::from(column), middle).with_color("var(--ink)").with_font_size(size)
+            };
+            layout = layout.with_annotation(line(cell.to_string(), -8.0, 14));
+            layout = layout.with_annotation(line(cell.demand(), 8.0, 11));
         }
     }
     svg(plots, layout, "Units oversold by each strategy under each fault")

@@ -40,7 +40,7 @@ pub fn clear_where(folder: &Path, is_report: impl Fn(&str) -> bool) -> io::Resul
         let name = name.to_string_lossy();
         if is_report(&name) || (name.starts_with("history-") && name.ends_with(".jsonl")) {
             fs::remove_file(entry.path())?;
-        } else if name == "logs" {
+        } else if name == "logs" || (name == "charts" && is_report("index.html")) {
             fs::remove_dir_all(entry.path())?;
         }
     }

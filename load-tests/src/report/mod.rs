@@ -5,6 +5,7 @@
 pub mod baseline;
 mod charts;
 pub mod files;
+mod hero;
 mod html;
 mod json;
 mod markdown;

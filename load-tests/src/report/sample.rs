@@ -3,8 +3,8 @@
 use contract::{ProblemCode, Strategy};
 use time::OffsetDateTime;
 
-use super::model::{AuditReport, Latency, LockWait, Machine, Report, RunReport};
-use super::timeline::{LatencyBucket, Moment, Refused, Timeline};
+use super::model::{AuditReport, Latency, LockWait, Machine, Origin, Report, RunReport};
+use super::timeline::{LatencyAt, LatencyBucket, Moment, Refused, Timeline};
 use super::verdict::judge;
 use crate::audit::{RefusalStep, Violation};
 use crate::cluster::config::StackConfig;
@@ -30,7 +30,12 @@ pub(super) fn report() -> Report {
     let plan = Plan { cells: runs.iter().map(cell).collect(), ..plan() };
     let verdict = judge(&runs, None);
     let machine = Machine { cpus: 4, os: "Linux, x86_64".into() };
-    Report { machine, ..Report::new(&plan, OffsetDateTime::UNIX_EPOCH, runs, verdict) }
+    let origin = Origin {
+        command: "oversell run --seed 21".into(),
+        commit: Some("0123456789".into()),
+        load_average: Some([0.5, 1.9]),
+    };
+    Report { machine, origin, ..Report::new(&plan, OffsetDateTime::UNIX_EPOCH, runs, verdict) }
 }
 
 /// A plan without a cell.
@@ -143,5 +148,8 @@ fn timeline(oversold: i64, refused: usize) -> Timeline {
         moments: (0..=100).map(moment).collect(),
         refused: refused.collect(),
         latency: latency.into_iter().map(|(within_ms, count)| LatencyBucket { within_ms, count }).collect(),
+        latency_over_time: (0..30_u32)
+            .map(|at| LatencyAt { at_ms: u64::from(at) * 267 + 133, p50: 8.0, p99: f64::from(20 + at * 3) })
+            .collect(),
     }
 }

@@ -40,6 +40,21 @@ fn passed(verdict: &Verdict) -> String {
     }
 }
 
+/// What the chart of all rows shows: its worst row, and how the others did.
+pub(super) fn finding(runs: &[RunReport]) -> String {
+    let Some(worst) = runs.iter().max_by_key(|run| run.units_oversold).filter(|run| run.units_oversold > 0) else {
+        return "No row sold more than there was".to_owned();
+    };
+    let kept = runs.iter().filter(|run| run.units_oversold == 0).count();
+    let rows = if kept == 1 { "row" } else { "rows" };
+    format!(
+        "{} sold {} units of {}; {kept} {rows} sold no more than there was",
+        worst.name(),
+        worst.units_sold,
+        worst.initial_stock
+    )
+}
+
 /// What a run without any promise shows: its worst row.
 fn shown(runs: &[RunReport]) -> String {
     let oversold = runs.iter().filter(|run| run.units_oversold > 0).count();
@@ -57,7 +72,8 @@ fn shown(runs: &[RunReport]) -> String {
     format!("{shown}; no strategy of this run promises not to.")
 }
 
-fn row(run: &RunReport) -> String {
+/// What one row shows.
+pub(super) fn row(run: &RunReport) -> String {
     let (name, oversold, stock) = (run.name(), run.units_oversold, run.initial_stock);
     let refused = match run.stale_writes_refused {
         0 => String::new(),

@@ -14,6 +14,8 @@ use crate::workload::operation::Operation;
 
 /// A chart is some hundred pixels wide.
 const MOMENTS: u32 = 100;
+/// Windows of latency over time: each has enough orders for a percentile.
+const WINDOWS: u32 = 30;
 /// Upper bounds of the latency buckets, in milliseconds; the last bucket is open.
 const BOUNDS: [f64; 19] = [
     1.0,
@@ -46,6 +48,19 @@ pub struct Timeline {
     pub refused: Vec<Refused>,
     /// The distribution of latency, the fastest bucket first.
     pub latency: Vec<LatencyBucket>,
+    /// Latency over time; without the moments at which nothing was answered.
+    pub latency_over_time: Vec<LatencyAt>,
+}
+
+/// The latency of the orders that were answered around a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LatencyAt {
+    /// Milliseconds since the row began.
+    pub at_ms: u64,
+    /// Median, in milliseconds.
+    pub p50: f64,
+    /// 99th percentile, in milliseconds.
+    pub p99: f64,
 }
 
 /// Sums since the row began.
@@ -106,6 +121,7 @@ impl Timeline {
             moments: moments(history, &snapshot.ledger, clocks),
             refused: refused.collect(),
             latency: latency(history),
+            latency_over_time: latency_over_time(history),
         }
     }
 
@@ -161,6 +177,26 @@ impl<'a> Sales<'a> {
     fn oversold(&self) -> i64 {
         self.skus.values().map(|(stock, sold)| (sold - stock).max(0)).sum()
     }
+}
+
+fn latency_over_time(history: &[Operation]) -> Vec<LatencyAt> {
+    let answers = || history.iter().filter_map(|operation| Some((answered_at(operation)?, operation.invoked)));
+    let end = answers().map(|(at, _)| at).max().unwrap_or_default();
+    let mut windows: Vec<Vec<f64>> = vec![Vec::new(); WINDOWS as usize];
+    for (at, invoked) in answers() {
+        let window = (at.as_secs_f64() / end.as_secs_f64().max(f64::MIN_POSITIVE) * f64::from(WINDOWS)).floor();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to WINDOWS")]
+        let window = (window as usize).min(windows.len() - 1);
+        windows[window].push(at.saturating_sub(invoked).as_secs_f64() * 1000.0);
+    }
+    let of_window = |(number, mut latencies): (u32, Vec<f64>)| {
+        latencies.sort_unstable_by(f64::total_cmp);
+        let at = |hundredth: usize| {
+            latencies.get((latencies.len() * hundredth / 100).min(latencies.len().checked_sub(1)?)).copied()
+        };
+        Some(LatencyAt { at_ms: ms(end * (2 * number + 1) / (2 * WINDOWS)), p50: at(50)?, p99: at(99)? })
+    };
+    (0..).zip(windows).filter_map(of_window).collect()
 }
 
 fn latency(history: &[Operation]) -> Vec<LatencyBucket> {
@@ -261,6 +297,19 @@ mod tests {
         let bars = latency(&history);
         let filled: Vec<_> = bars.iter().filter(|bar| bar.count > 0).map(|bar| (bar.within_ms, bar.count)).collect();
         assert_eq!(filled, [(Some(1.0), 1), (Some(5.0), 1), (None, 1)]);
+    }
+
+    #[test]
+    fn latency_over_time_is_that_of_the_orders_answered_then() {
+        let history = [
+            answered(0, 100, Some(201)),
+            answered(50, 60, Some(409)),
+            answered(2_000, 3_000, Some(201)),
+            answered(0, 9, None),
+        ];
+        let found: Vec<_> = latency_over_time(&history).iter().map(|at| (at.at_ms, at.p50, at.p99)).collect();
+        assert_eq!(found, [(50, 10.0, 10.0), (150, 100.0, 100.0), (2_950, 1000.0, 1000.0)]);
+        assert_eq!(latency_over_time(&[]), []);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::cluster::target::Target;
 use crate::faults::{Fault, Needs};
 use crate::interrupt::Interrupt;
 use crate::report::baseline::Baseline;
-use crate::report::model::{Report, RunReport, Verdict, VoidReason};
+use crate::report::model::{Origin, Report, RunReport, Verdict, VoidReason};
 use crate::report::verdict::{is_worth_repeating, judge};
 use crate::report::{files, terminal};
 use crate::runner::cell::{self, CellRun};
@@ -48,7 +48,7 @@ impl Experiment {
     /// # Errors
     /// The run could not be made, or its report not written.
     pub async fn run(self, interrupt: &Interrupt) -> anyhow::Result<Verdict> {
-        let started_at = OffsetDateTime::now_utc();
+        let (started_at, origin) = (OffsetDateTime::now_utc(), Origin::begin());
         files::clear(&self.folder).with_context(|| format!("{} cannot be written", self.folder.display()))?;
         let mut experiment = self;
         experiment.leave_out()?;
@@ -62,7 +62,7 @@ impl Experiment {
         let verdict = judge(&runs, interrupt.by()).also_void(failed);
         let Self { plan, folder, baseline, wide, .. } = experiment;
         let comparison = baseline.map(|baseline| baseline.compare(&runs));
-        let report = Report { comparison, ..Report::new(&plan, started_at, runs, verdict) };
+        let report = Report { comparison, origin: origin.end(), ..Report::new(&plan, started_at, runs, verdict) };
         files::write(&report, &folder)
             .with_context(|| format!("the report cannot be written to {}", folder.display()))?;
         terminal::print(&report, &folder, wide).context("the verdict cannot be printed")?;

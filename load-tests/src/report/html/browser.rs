@@ -88,7 +88,7 @@ fn open(folder: &Path, width: u32) -> BrowserReport {
 #[test]
 fn the_report_opens_without_an_error_or_a_request_and_fits_a_phone() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("index.html"), text(&sample::report()).expect("a page")).expect("a file");
+    std::fs::write(folder.path().join("index.html"), text(&sample::report()).expect("a page").0).expect("a file");
     for width in [360, 800, 1400] {
         let report = open(folder.path(), width);
         assert!(report.page.text.contains("PASSED: no strategy oversold where it promises not to"), "{report:?}");

@@ -10,13 +10,15 @@ use contract::Strategy;
 use minijinja::Environment;
 use minijinja::value::{Serde, Value};
 use serde::Serialize;
+use strum::VariantArray as _;
 
-use super::charts;
 use super::matrix::Matrix;
 use super::model::{Change, Conclusion, Report, RunReport};
-use super::sentences::{headline, sentences};
+use super::sentences::{finding, headline};
 use super::summary::Summary;
 use super::table::{COLUMNS, COMPARISON_COLUMNS, cells, comparison_cells};
+use super::{charts, hero, sentences};
+use crate::audit::Item;
 use crate::scenario::theory::promises_no_oversell;
 
 /// With more rows than this, only the most significant row of each strategy has charts.
@@ -24,36 +26,67 @@ const CHARTED: usize = 16;
 
 /// Writes it into the folder.
 pub(super) fn write(report: &Report, folder: &Path) -> io::Result<()> {
-    let text = text(report).map_err(io::Error::other)?;
+    let (text, charts) = text(report).map_err(io::Error::other)?;
+    let of_charts = folder.join("charts");
+    std::fs::create_dir_all(&of_charts)?;
+    for (name, svg) in charts {
+        std::fs::write(of_charts.join(format!("{name}.svg")), standalone(&svg))?;
+    }
     std::fs::write(folder.join("index.html"), text)
 }
 
-/// The whole page.
-fn text(report: &Report) -> Result<String, minijinja::Error> {
+/// A chart as a file of its own: with the colours that it takes from the page, and the size at which it is drawn there.
+fn standalone(svg: &str) -> String {
+    let page = include_str!("index.html.j2");
+    let colours = page.split_once("<style>").and_then(|(_, rest)| rest.split_once("* { box-sizing"));
+    let colours = colours.map(|(colours, _)| colours.trim()).unwrap_or_default();
+    let style =
+        format!("<style>{colours} svg {{ background: var(--card); font-family: system-ui, sans-serif; }}</style>");
+    svg.replacen('>', &format!(">{style}"), 1)
+}
+
+/// The charts of a page, each by the name of its file.
+type Charts = Vec<(String, String)>;
+
+/// The whole page, and its charts.
+fn text(report: &Report) -> Result<(String, Charts), minijinja::Error> {
+    let mut charts_of_page = Charts::new();
+    let mut chart = |name: &str, svg: String| {
+        charts_of_page.push((name.to_owned(), svg.clone()));
+        // The SVG of a chart is not escaped; everything else is.
+        Value::from_safe_string(svg)
+    };
     let mut templates = Environment::new();
     templates.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     templates.add_template("index.html", include_str!("index.html.j2"))?;
     let runs = &report.runs;
-    let oversold = |run: &RunReport| float(run.units_oversold);
+    let matrix = Matrix::of(runs);
     let charted = charted(runs);
     let page = Page {
         report,
         conclusion: report.verdict.conclusion(),
         headline: headline(report),
-        sentences: sentences(report),
+        sentences: sentences::sentences(report),
         summary: Summary::of(report),
         columns: COLUMNS,
         rows: runs.iter().map(Row::of).collect(),
         baseline_started_at: report.comparison.as_ref().map(|comparison| comparison.baseline_started_at.as_str()),
         comparison_columns: COMPARISON_COLUMNS,
         changes: report.comparison.iter().flat_map(|comparison| &comparison.rows).map(Compared::of).collect(),
-        oversold: safe(charts::compared(&charted, "units oversold", oversold, "var(--over)")),
-        speed: safe(charts::compared(&charted, "orders per second", |run| run.orders_per_second, "var(--rate)")),
-        heat: Matrix::of(runs).map(|matrix| safe(charts::heat(&matrix))),
+        sold: chart("units-sold", hero::units_sold(&charted)),
+        finding: finding(runs),
+        speed: chart(
+            "orders-per-second",
+            charts::compared(&charted, "orders per second", |run| run.orders_per_second, "var(--rate)"),
+        ),
+        heat: matrix.as_ref().map(|matrix| chart("strategies-and-faults", charts::heat(matrix))),
+        heat_finding: matrix.as_ref().map(Matrix::finding),
+        rules: Item::VARIANTS.iter().map(|item| Rule::of(*item, runs)).collect(),
         without_card: runs.len() - charted.len(),
-        cards: charted.into_iter().map(Card::of).collect(),
+        cards: charted.into_iter().map(|run| Card::of(run, &mut chart)).collect(),
     };
-    templates.get_template("index.html")?.render(Value::from(Serde(page)))
+    let text = templates.get_template("index.html")?.render(Value::from(Serde(page)))?;
+    Ok((text, charts_of_page))
 }
 
 /// The values of the template.
@@ -70,11 +103,31 @@ struct Page<'a> {
     baseline_started_at: Option<&'a str>,
     comparison_columns: [&'static str; COMPARISON_COLUMNS.len()],
     changes: Vec<Compared<'a>>,
-    oversold: Value,
+    sold: Value,
+    /// The title of the first chart.
+    finding: String,
     speed: Value,
     heat: Option<Value>,
+    heat_finding: Option<String>,
+    rules: Vec<Rule>,
     without_card: usize,
     cards: Vec<Card<'a>>,
+}
+
+/// A rule of the auditor, and the rows that broke it.
+#[derive(Serialize)]
+struct Rule {
+    number: u8,
+    text: &'static str,
+    broken_by: Vec<String>,
+}
+
+impl Rule {
+    fn of(item: Item, runs: &[RunReport]) -> Self {
+        let broken = |run: &&RunReport| run.audit.violations.iter().any(|violation| violation.item() == item);
+        let broken_by = runs.iter().filter(broken).map(charts::row_name).collect();
+        Self { number: item.number(), text: item.rule(), broken_by }
+    }
 }
 
 /// A line of the table.
@@ -109,22 +162,26 @@ impl<'a> Compared<'a> {
 #[derive(Serialize)]
 struct Card<'a> {
     run: &'a RunReport,
-    name: String,
+    /// What the row shows.
+    title: String,
     promised: bool,
     units: Value,
     rate: Value,
+    latency_over_time: Value,
     latency: Value,
 }
 
 impl<'a> Card<'a> {
-    fn of(run: &'a RunReport) -> Self {
+    fn of(run: &'a RunReport, chart: &mut impl FnMut(&str, String) -> Value) -> Self {
+        let mut chart = |kind: &str, svg| chart(&format!("{}-{}-{kind}", run.strategy, run.fault), svg);
         Self {
             run,
-            name: charts::row_name(run),
+            title: sentences::row(run),
             promised: promises_no_oversell(run.strategy, run.fault),
-            units: safe(charts::units(run)),
-            rate: safe(charts::rate(run)),
-            latency: safe(charts::latency(run)),
+            units: chart("units", charts::units(run)),
+            rate: chart("orders-per-second", charts::rate(run)),
+            latency_over_time: chart("latency-over-time", charts::latency_over_time(run)),
+            latency: chart("latency", charts::latency(run)),
         }
     }
 }
@@ -139,16 +196,6 @@ fn charted(runs: &[RunReport]) -> Vec<&RunReport> {
     let mut known: HashSet<Strategy> = HashSet::new();
     significant.retain(|run| known.insert(run.strategy));
     significant
-}
-
-/// The SVG of a chart is not escaped; everything else is.
-fn safe(svg: String) -> Value {
-    Value::from_safe_string(svg)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "units of one experiment, for a drawing")]
-fn float(units: u64) -> f64 {
-    units as f64
 }
 
 #[cfg(test)]

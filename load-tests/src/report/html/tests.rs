@@ -7,7 +7,7 @@ use crate::report::model::{RowVoid, VoidReason};
 use crate::report::{json, sample};
 
 fn page(report: &Report) -> String {
-    text(report).expect("a page")
+    text(report).expect("a page").0
 }
 
 #[test]
@@ -19,18 +19,18 @@ fn the_page_opens_with_the_verdict_in_one_sentence() {
     let mut void = report;
     let reason = VoidReason::Row { row: void.runs[0].name(), reason: RowVoid::LoadTooLight { oversold: 1, stock: 9 } };
     void.verdict = void.verdict.also_void(vec![reason]);
-    let page = super::text(&void).expect("a page");
+    let page = super::text(&void).expect("a page").0;
     assert!(page.contains(r#"class="banner" id="verdict">VOID: off without"#));
     assert!(page.contains(r#"<body class="void">"#), "without this class the page of a void run has green");
 }
 
 #[test]
-fn every_row_is_in_the_table_and_has_its_three_charts() {
+fn every_row_is_in_the_table_and_has_its_four_charts() {
     let report = sample::report();
     let page = page(&report);
     assert_eq!(page.matches("<article").count(), report.runs.len());
-    // Three more cover all rows: oversold, orders per second, the heat map.
-    assert_eq!(page.matches("<svg ").count(), report.runs.len() * 3 + 3);
+    // Three more cover all rows: units sold, orders per second, the heat map.
+    assert_eq!(page.matches("<svg ").count(), report.runs.len() * 4 + 3);
     assert_eq!(page.matches("role=\"img\"").count(), page.matches("<svg ").count());
 }
 
@@ -56,7 +56,7 @@ fn no_colour_is_fixed_inside_a_chart() {
 fn a_run_of_one_strategy_has_no_heat_map_and_a_run_of_nothing_has_a_page() {
     let mut report = sample::report();
     report.runs.truncate(1);
-    assert!(!page(&report).contains("Every strategy under every fault"));
+    assert!(!page(&report).contains("cells that may oversell"));
     report.runs.clear();
     assert!(page(&report).contains("no row without a lock was run"));
 }

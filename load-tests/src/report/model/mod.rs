@@ -4,6 +4,7 @@
 //! Absence: no judgement, and no sentence but the `Display` of a reason or a violation.
 
 mod comparison;
+mod origin;
 mod run;
 mod verdict;
 
@@ -12,6 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub use comparison::{Change, Comparison, Pair};
+pub use origin::Origin;
 pub use run::{AuditReport, Latency, LockWait, RowName, RunReport};
 pub use verdict::{BrokenPromise, Conclusion, RowVoid, Verdict, VoidReason, Warning};
 
@@ -29,6 +31,8 @@ pub struct Report {
     pub started_at: String,
     /// The machine that the run was made on.
     pub machine: Machine,
+    /// Where it comes from.
+    pub origin: Origin,
     /// The settings of the run.
     pub settings: Settings,
     /// One entry per row.
@@ -97,7 +101,16 @@ impl Report {
             seed: plan.seed,
         };
         let started_at = started_at.format(&Rfc3339).unwrap_or_default();
-        Self { schema: SCHEMA, started_at, machine: Machine::this(), settings, runs, verdict, comparison: None }
+        Self {
+            schema: SCHEMA,
+            started_at,
+            machine: Machine::this(),
+            origin: Origin::default(),
+            settings,
+            runs,
+            verdict,
+            comparison: None,
+        }
     }
 }
 
