@@ -83,7 +83,7 @@ def something_to_see(page):
     page.until("document.getElementById('events').innerText.includes('The sale ended')")
     for view in ["order", "holder"]:
         page.open(view)
-        page.click(f"#view-{view} .tell")
+        page.click(f"#view-{view} .trace")
         page.until(f"document.querySelector('#view-{view} .panel')")
     page.open("quorum")
     page.click(".node:nth-child(5) [data-fault=kill]")
@@ -132,7 +132,7 @@ def visit(url):
     page.until("document.getElementById('events').innerText.includes('The sale ended')")
     page.until("Number(document.querySelector('.shelf [data-number=oversold]').textContent) > 0")
     page.open("holder")
-    page.click("#view-holder .tell")
+    page.click("#view-holder .trace")
     page.until("document.querySelector('#view-holder .banner')?.textContent.includes('was refused')")
     page.open("quorum")
     page.click("#try")

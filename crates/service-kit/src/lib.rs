@@ -31,7 +31,6 @@
 
 pub mod config;
 pub mod lab;
-pub mod messages;
 pub mod outage;
 pub mod serve;
 pub mod start;
@@ -42,5 +41,5 @@ mod connections;
 mod http;
 mod http1;
 
-pub use http::{auth, deadline, docs, extract, limits, problem};
-pub use telemetry::trace;
+pub use http::{auth, deadline, docs, extract, limits, message_routes, problem};
+pub use telemetry::{messages, trace};

@@ -12,7 +12,7 @@ const FILES: [(&str, &str, &str); 9] = [
     ("chart.js", "text/javascript; charset=utf-8", include_str!("page/chart.js")),
     ("dom.js", "text/javascript; charset=utf-8", include_str!("page/dom.js")),
     ("steps.js", "text/javascript; charset=utf-8", include_str!("page/steps.js")),
-    ("story.js", "text/javascript; charset=utf-8", include_str!("page/story.js")),
+    ("trace.js", "text/javascript; charset=utf-8", include_str!("page/trace.js")),
     ("quorum.js", "text/javascript; charset=utf-8", include_str!("page/quorum.js")),
     ("report.js", "text/javascript; charset=utf-8", include_str!("page/report.js")),
 ];

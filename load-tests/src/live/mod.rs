@@ -8,14 +8,13 @@
 mod assets;
 mod feed;
 mod last_report;
+mod order_trace;
 mod same_site;
 mod stage;
-mod story;
 mod watcher;
 
 use std::convert::Infallible;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -33,10 +32,11 @@ use strum::VariantArray as _;
 use tokio::net::TcpListener;
 
 pub use feed::{EventFeed, Moment, Node, NodeLock, Replica, ShelfMoment};
+pub use order_trace::{Held, PlacedOrder, SentMessage, Trace, TraceKind};
 pub use stage::{Abilities, Action, NodeFault, Refusal, Shelf, Stage, StageHandle, StageState};
-pub use story::{Held, PlacedOrder, Plot, Story, Told};
 pub use watcher::Watcher;
 
+use self::last_report::LastReport;
 use crate::audit::{Auditor, Quiescence, Statement, wait_until_quiescent};
 use crate::interrupt::Interrupt;
 use crate::runner::environment::Environment;
@@ -50,8 +50,7 @@ struct Live {
     auditor: Auditor,
     feed: EventFeed,
     stage: StageHandle,
-    /// Folder of the last report.
-    report: Arc<Path>,
+    report: LastReport,
 }
 
 /// Serves until the interrupt, and then ends the stream of every open page. The last report is read from the folder
@@ -68,7 +67,12 @@ pub async fn serve(
     let (stage, handle) = Stage::new(environment, interrupt);
     let watcher = Watcher::new(environment, handle.clone())?;
     let feed = EventFeed::default();
-    let live = Live { auditor: environment.auditor.clone(), feed: feed.clone(), stage: handle, report: report.into() };
+    let live = Live {
+        auditor: environment.auditor.clone(),
+        feed: feed.clone(),
+        stage: handle,
+        report: LastReport(report.into()),
+    };
     let (closed_at_end, interrupted) = (feed.clone(), interrupt.clone());
     let ended = async move {
         interrupted.asked().await;
@@ -91,9 +95,9 @@ fn router(live: Live) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/audit", get(audit))
         .route("/v1/actions", post(act))
-        .route("/v1/stories/{plot}", get(story))
-        .route("/v1/report", get(last_report::summary))
-        .route("/report/", get(last_report::page))
+        .route("/v1/traces/{kind}", get(trace))
+        .route("/v1/report", get(report))
+        .route("/report/", get(report_page))
         .layer(middleware::from_fn(same_site::require))
         .with_state(live)
 }
@@ -129,10 +133,25 @@ async fn act(State(live): State<Live>, action: Result<Json<Action>, JsonRejectio
     }
 }
 
-/// The last story of a plot.
-async fn story(State(live): State<Live>, UrlPath(plot): UrlPath<String>) -> Response {
-    match plot.parse().ok().and_then(|plot| live.stage.story(plot)) {
-        Some(story) => Json(&*story).into_response(),
+/// When the last run began and what its verdict is.
+async fn report(State(live): State<Live>) -> Response {
+    // No error: a page asks before there is one.
+    live.report
+        .summary()
+        .await
+        .map_or_else(|| StatusCode::NO_CONTENT.into_response(), |summary| Json(summary).into_response())
+}
+
+/// The page of the last report.
+async fn report_page(State(live): State<Live>) -> Response {
+    let none = || problem(StatusCode::NOT_FOUND, "not_found", "no run has written a report yet", false);
+    live.report.page().await.unwrap_or_else(none)
+}
+
+/// The last trace of a kind.
+async fn trace(State(live): State<Live>, UrlPath(kind): UrlPath<String>) -> Response {
+    match kind.parse().ok().and_then(|kind| live.stage.trace(kind)) {
+        Some(trace) => Json(&*trace).into_response(),
         // No error: a page asks before there is one.
         None => StatusCode::NO_CONTENT.into_response(),
     }

@@ -1,6 +1,6 @@
-//! What the buttons of the live page do to the stack: two sales side by side, stories of one or two orders, and faults.
+//! What the buttons of the live page do to the stack: two sales side by side, traces of one or two orders, and faults.
 //!
-//! Invariant: at most one sale and one story at a time, each on SKUs of its own; a paused replica is resumed after
+//! Invariant: at most one sale and one trace at a time, each on SKUs of its own; a paused replica is resumed after
 //! [`LONGEST_PAUSE`] at the latest, and when the stage ends.
 //! Absence: nothing is measured here; the watcher reads the databases.
 
@@ -18,7 +18,7 @@ use tokio::pin;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::story::{Plot, Story, Teller};
+use super::order_trace::{Trace, TraceKind, Tracer};
 use crate::cluster::process::ReplicaProcess;
 use crate::interrupt::Interrupt;
 use crate::runner::environment::Environment;
@@ -71,10 +71,10 @@ pub enum Action {
         /// What happens to it.
         fault: NodeFault,
     },
-    /// Place the orders of a story and record every message.
-    Tell {
-        /// Which story.
-        plot: Plot,
+    /// Place the orders of a trace and record every message.
+    Trace {
+        /// Which trace.
+        kind: TraceKind,
         /// How stock is guarded.
         strategy: Strategy,
     },
@@ -124,10 +124,10 @@ pub struct StageState {
     /// What can be broken here.
     #[serde(flatten)]
     pub abilities: Abilities,
-    /// A story is being recorded.
-    pub telling: Option<Plot>,
-    /// How many stories have been told.
-    pub stories: usize,
+    /// A trace is being recorded.
+    pub tracing_order: Option<TraceKind>,
+    /// How many traces have been shown.
+    pub traces: usize,
     /// Why the last action ended early, if it did.
     pub failed: Option<String>,
 }
@@ -164,11 +164,11 @@ impl PartialEq for Shelf {
 pub struct StageHandle {
     requests: mpsc::Sender<(Action, oneshot::Sender<Result<(), Refusal>>)>,
     state: watch::Receiver<StageState>,
-    stories: Stories,
+    traces: Traces,
 }
 
-/// The last story of each plot.
-type Stories = Arc<Mutex<HashMap<Plot, Arc<Story>>>>;
+/// The last trace of each kind.
+type Traces = Arc<Mutex<HashMap<TraceKind, Arc<Trace>>>>;
 
 impl StageHandle {
     /// Has an action carried out; returns when it has begun.
@@ -182,9 +182,9 @@ impl StageHandle {
         answer.await.unwrap_or_else(|_| Err(busy()))
     }
 
-    /// The last story of this plot.
-    pub fn story(&self, plot: Plot) -> Option<Arc<Story>> {
-        self.stories.lock().unwrap_or_else(PoisonError::into_inner).get(&plot).cloned()
+    /// The last trace of this kind.
+    pub fn trace(&self, kind: TraceKind) -> Option<Arc<Trace>> {
+        self.traces.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned()
     }
 
     /// The state of the stage, now.
@@ -207,7 +207,7 @@ struct Actions<'a> {
     state: watch::Sender<StageState>,
     resume: Notify,
     pauses: AtomicUsize,
-    stories: Stories,
+    traces: Traces,
 }
 
 impl<'a> Stage<'a> {
@@ -220,10 +220,10 @@ impl<'a> Stage<'a> {
         };
         let state = StageState { abilities, ..StageState::default() };
         let (state, watched) = watch::channel(state);
-        let stories = Stories::default();
-        let handle = StageHandle { requests: sender, state: watched, stories: Arc::clone(&stories) };
+        let traces = Traces::default();
+        let handle = StageHandle { requests: sender, state: watched, traces: Arc::clone(&traces) };
         let (resume, pauses) = (Notify::new(), AtomicUsize::new(0));
-        (Self { does: Actions { environment, interrupt, state, resume, pauses, stories }, requests }, handle)
+        (Self { does: Actions { environment, interrupt, state, resume, pauses, traces }, requests }, handle)
     }
 
     /// Carries out actions; never returns.
@@ -231,7 +231,7 @@ impl<'a> Stage<'a> {
     /// # Cancel safety: it may be dropped at any time; paused replicas are resumed.
     pub async fn run(self) -> Infallible {
         let Self { does, mut requests } = self;
-        let (mut sale, mut pause, mut story) = (None::<BoxFuture<'_, ()>>, None::<BoxFuture<'_, ()>>, None);
+        let (mut sale, mut pause, mut trace) = (None::<BoxFuture<'_, ()>>, None::<BoxFuture<'_, ()>>, None);
         loop {
             tokio::select! {
                 Some((action, reply)) = requests.recv() => {
@@ -252,17 +252,17 @@ impl<'a> Stage<'a> {
                         Action::KillNode => does.kill_last_node().await,
                         Action::StartNodes => does.heal_nodes().await,
                         Action::Node { number, fault } => does.to_node(number, fault).await,
-                        Action::Tell { plot, strategy } if story.is_none() => {
-                            story = Some(does.tell(plot, strategy).boxed());
+                        Action::Trace { kind, strategy } if trace.is_none() => {
+                            trace = Some(does.trace(kind, strategy).boxed());
                             Ok(())
                         }
-                        Action::Tell { .. } => refusal("story_in_progress", "a story is being recorded; wait until it has ended"),
+                        Action::Trace { .. } => refusal("trace_in_progress", "a trace is being recorded; wait until it has ended"),
                     };
                     let _ = reply.send(begun);
                 }
                 () = ended(&mut sale) => sale = None,
                 () = ended(&mut pause) => pause = None,
-                () = ended(&mut story) => story = None,
+                () = ended(&mut trace) => trace = None,
             }
         }
     }
@@ -296,15 +296,15 @@ impl Actions<'_> {
         Ok(())
     }
 
-    async fn tell(&self, plot: Plot, strategy: Strategy) {
-        self.state.send_modify(|state| state.telling = Some(plot));
-        let number = self.state.borrow().stories + 1;
-        let told = Teller { environment: self.environment, number, plot, strategy }.tell().await;
-        let told = told.map(|story| {
-            self.stories.lock().unwrap_or_else(PoisonError::into_inner).insert(plot, Arc::new(story));
+    async fn trace(&self, kind: TraceKind, strategy: Strategy) {
+        self.state.send_modify(|state| state.tracing_order = Some(kind));
+        let number = self.state.borrow().traces + 1;
+        let shown = Tracer { environment: self.environment, number, kind, strategy }.trace().await;
+        let shown = shown.map(|trace| {
+            self.traces.lock().unwrap_or_else(PoisonError::into_inner).insert(kind, Arc::new(trace));
         });
-        let failed = failure(told, "the story could not be recorded");
-        self.state.send_modify(|state| (state.telling, state.stories, state.failed) = (None, number, failed));
+        let failed = failure(shown, "the trace could not be recorded");
+        self.state.send_modify(|state| (state.tracing_order, state.traces, state.failed) = (None, number, failed));
     }
 
     fn can_pause(selling: bool, pausing: bool) -> Result<(), Refusal> {
@@ -317,7 +317,7 @@ impl Actions<'_> {
         Ok(())
     }
 
-    /// Stops the replica that is about to write for the sale, or holds the write in it, until it is told to continue.
+    /// Stops the replica that is about to write for the sale, or holds the write in it, until it is shown to continue.
     async fn pause(&self) {
         self.state.send_modify(|state| state.pause_armed = true);
         let replica = self.pauses.fetch_add(1, Ordering::Relaxed) % self.environment.inventory.count();
@@ -450,13 +450,13 @@ impl Actions<'_> {
     }
 }
 
-/// As a network that loses every packet: nobody is told.
+/// As a network that loses every packet: nobody is shown.
 fn silence(proxy: &Proxy) {
     proxy.drop_to_upstream(true);
     proxy.drop_to_client(true);
 }
 
-/// What the page is told about an action that ended early.
+/// What the page is shown about an action that ended early.
 fn failure(result: anyhow::Result<()>, what: &str) -> Option<String> {
     let error = result.err()?;
     tracing::warn!("{what}: {error:#}");

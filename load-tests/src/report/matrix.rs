@@ -87,7 +87,7 @@ impl Matrix {
 }
 
 impl Cell {
-    /// What theory demands, and how often the fault struck; empty if it was not run.
+    /// What theory demands, and how often the fault took effect; empty if it was not run.
     pub(super) fn demand(self) -> String {
         match self {
             Self::NotRun => String::new(),

@@ -134,7 +134,7 @@ async fn the_live_page_shows_units_sold_replicas_that_do_not_respond_and_the_res
         assert!(html.headers()["content-security-policy"].to_str().expect("text").contains("default-src 'none'"));
         assert!(html.text().await.expect("a page").contains("<title>Does it oversell? – live</title>"));
         for file in
-            ["style.css", "app.js", "chart.js", "dom.js", "quorum.js", "report.js", "sale.js", "steps.js", "story.js"]
+            ["style.css", "app.js", "chart.js", "dom.js", "quorum.js", "report.js", "sale.js", "steps.js", "trace.js"]
         {
             assert_eq!(page.get(&format!("/page/{file}")).await.status(), 200, "{file}");
         }

@@ -174,7 +174,7 @@ async fn an_order_is_stepped_through_in_the_browser_and_a_held_write_is_accepted
         in_a_browser(&page.url, async |browser| {
             browser.press("2").await;
             browser.until("!document.getElementById('view-order').hidden").await;
-            browser.until("!document.querySelector('#view-order .tell').disabled").await;
+            browser.until("!document.querySelector('#view-order .trace').disabled").await;
             browser.press("o").await;
             let step = "document.getElementById('view-order').dataset.step";
             browser.until(&format!("{step} === '1'")).await;
@@ -215,12 +215,12 @@ async fn an_order_is_stepped_through_in_the_browser_and_a_held_write_is_accepted
             browser.press("3").await;
             let banner = "document.querySelector('#view-holder .banner')?.textContent";
             browser.choose("#view-holder select", "redlock").await;
-            browser.click("#view-holder .tell").await;
+            browser.click("#view-holder .trace").await;
             browser
                 .until(&format!("{banner} === 'redlock: 1 unit in stock, 2 sold: the late write was accepted.'"))
                 .await;
             browser.choose("#view-holder select", "redlock-fenced").await;
-            browser.click("#view-holder .tell").await;
+            browser.click("#view-holder .trace").await;
             let refused = "redlock-fenced: 1 unit in stock, 1 sold. The late write carried token 1 and was refused.";
             browser.until(&format!("{banner} === '{refused}'")).await;
             let steps = "document.querySelector('#view-holder .diagram').textContent";

@@ -8,6 +8,7 @@ pub mod deadline;
 pub mod docs;
 pub mod extract;
 pub mod limits;
+pub mod message_routes;
 pub mod problem;
 mod problem_schema;
 pub(crate) mod rejections;

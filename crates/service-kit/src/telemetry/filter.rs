@@ -16,7 +16,7 @@ use tracing_subscriber::{
     layer::{Context, Layered},
 };
 
-use crate::messages;
+use crate::telemetry::messages;
 
 /// The subscriber below the layers for logs and spans.
 pub(crate) type FilteredRegistry = Layered<TelemetryFilter, Registry>;

@@ -4,6 +4,7 @@
 
 mod export;
 mod filter;
+pub mod messages;
 pub(crate) mod requests;
 pub mod trace;
 pub(crate) mod trace_context;

@@ -4,13 +4,13 @@ import { at, make, send } from "./dom.js";
 import * as quorum from "./quorum.js";
 import * as report from "./report.js";
 import * as sale from "./sale.js";
-import { StoryView } from "./story.js";
+import { TraceView } from "./trace.js";
 
 const VIEWS = ["sale", "order", "holder", "quorum", "report"];
-const stories = { order: new StoryView(at("view-order"), "order"), holder: new StoryView(at("view-holder"), "holder") };
+const traces = { order: new TraceView(at("view-order"), "order"), holder: new TraceView(at("view-holder"), "holder") };
 const item = (text, kind) => make(kind ? `li.${kind}` : "li", text);
 const refused = (why) => { at("answer").textContent = why; };
-let last = null, view = "sale", told = -1;
+let last = null, view = "sale", shown = -1;
 
 function log(moment, sentence) {
   at("events").prepend(make("li", make("time", `${(moment.at_ms / 1000).toFixed(1)} s`), sentence));
@@ -48,10 +48,10 @@ function show(moment) {
   const disabled = {
     sell: stage.selling, pause: !stage.selling || stage.pause_armed || Boolean(stage.paused), continue: !stage.paused,
     "kill-node": !stage.breaks_nodes || killed === moment.nodes.length, "start-nodes": faults === 0, heal: faults === 0,
-    audit: stage.selling, try: Boolean(stage.telling),
+    audit: stage.selling, try: Boolean(stage.tracing_order),
   };
   for (const [id, off] of Object.entries(disabled)) at(id).disabled = off;
-  for (const button of document.querySelectorAll(".tell")) button.disabled = Boolean(stage.telling);
+  for (const button of document.querySelectorAll(".trace")) button.disabled = Boolean(stage.tracing_order);
   const lock = (held) => `${"AB"[held.shelf]} token ${held.token}${held.holder ? ` by ${held.holder}` : ""}, ${held.left_ms} ms`;
   const chips = moment.nodes.map((node) => item(`${node.name} ${node.fault ? ({ kill: "down", slow: "slow", cut: "cut off" })[node.fault] : !node.responding ? "does not answer" : node.locks.map(lock).join("; ") || "free"}`, node.responding && !node.fault ? "" : "down"));
   at("nodes").replaceChildren(...(chips.length > 0 ? chips : [item("not started by this program, so they are not asked")]));
@@ -59,9 +59,9 @@ function show(moment) {
     const paused = stage.paused === replica.name;
     return item(`${replica.name}${paused ? (stage.stops_processes ? " stopped" : " holds a write") : replica.responding ? "" : " does not answer"}`, replica.responding && !paused ? "" : "down");
   }));
-  if (stage.stories !== told) {
-    told = stage.stories;
-    for (const story of Object.values(stories)) story.load();
+  if (stage.traces !== shown) {
+    shown = stage.traces;
+    for (const trace of Object.values(traces)) trace.load();
     quorum.replies();
   }
 }
@@ -83,7 +83,7 @@ const actions = {
   sell: () => does({ do: "sell", strategies: [at("strategy-0").value, at("strategy-1").value] }),
   pause: () => does({ do: "pause" }), continue: () => does({ do: "continue" }),
   "kill-node": () => does({ do: "kill-node" }), "start-nodes": () => does({ do: "start-nodes" }), heal: () => does({ do: "start-nodes" }),
-  try: () => does({ do: "tell", plot: "order", strategy: strategy("quorum") }),
+  try: () => does({ do: "trace", kind: "order", strategy: strategy("quorum") }),
   audit,
   reset: async () => {
     if (last?.stage.paused) await send({ do: "continue" });
@@ -100,8 +100,8 @@ const actions = {
   "full-screen": () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
 };
 for (const [id, act] of Object.entries(actions)) at(id).addEventListener("click", () => Promise.resolve(act()).catch((error) => refused(`The server does not answer: ${error.message}`)));
-for (const plot of Object.keys(stories)) {
-  at(`view-${plot}`).querySelector(".tell").addEventListener("click", () => does({ do: "tell", plot, strategy: strategy(plot) }));
+for (const kind of Object.keys(traces)) {
+  at(`view-${kind}`).querySelector(".trace").addEventListener("click", () => does({ do: "trace", kind, strategy: strategy(kind) }));
 }
 
 const keys = {
@@ -121,8 +121,8 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select, input")) return;
   const key = event.key.toLowerCase();
   if (VIEWS[Number(key) - 1]) { location.hash = VIEWS[Number(key) - 1]; return; }
-  if (stories[view]?.key(key)) return;
-  const button = keys[view]?.[key] ? at(keys[view][key]) : key === "o" ? at(`view-${view}`).querySelector(".tell") : null;
+  if (traces[view]?.key(key)) return;
+  const button = keys[view]?.[key] ? at(keys[view][key]) : key === "o" ? at(`view-${view}`).querySelector(".trace") : null;
   if (button && !button.disabled) button.click();
 });
 setInterval(() => view === "report" && report.look().catch(() => {}), 2000);

@@ -44,11 +44,11 @@ export function show(moment, refused) {
 
 /** Shows the replies that the last order got. */
 export async function replies() {
-  const answer = await fetch("v1/stories/order");
+  const answer = await fetch("v1/traces/order");
   if (answer.status !== 200) return;
-  const story = await answer.json(), granted = grants(story);
+  const trace = await answer.json(), granted = grants(trace);
   const text = (reply) => reply === undefined ? "no reply in time" : /^\[(\d+)/.test(reply ?? "") ? `granted token ${/^\[(\d+)/.exec(reply)[1]}` : `replied ${reply}`;
   for (const [name, { reply }] of cards) reply.textContent = text(granted.get(name));
   const several = cards.size === 0 ? ` ${[...granted].map(([name, reply]) => `${name} ${text(reply)}`).join(", ")}.` : "";
-  at("quorum-answer").textContent = `${story.strategy}: ${conclusion(story)[0]}${several}`;
+  at("quorum-answer").textContent = `${trace.strategy}: ${conclusion(trace)[0]}${several}`;
 }

@@ -1,4 +1,4 @@
-// Groups the recorded messages of a story into the steps that people talk about.
+// Groups the recorded messages of a trace into the steps that people talk about.
 
 const json = (text) => { try { return JSON.parse(text); } catch { return null; } };
 const isLock = (message) => message.to.startsWith("redis-");
@@ -62,10 +62,10 @@ function sqlStep(message) {
 }
 
 /** Steps in the order in which they happened. */
-export function steps(story) {
-  const nodes = story.nodes || new Set(story.messages.filter(isLock).map((message) => message.to)).size;
+export function steps(trace) {
+  const nodes = trace.nodes || new Set(trace.messages.filter(isLock).map((message) => message.to)).size;
   const lane = `${nodes} × Redis`, list = [], lock = new Map();
-  for (const message of story.messages) {
+  for (const message of trace.messages) {
     if (!isLock(message)) { list.push(message.to === "postgres" ? sqlStep(message) : httpStep(message)); continue; }
     const key = `${message.from} ${script(message)} ${owner(message)}`;
     if (!lock.has(key)) lock.set(key, []);
@@ -77,7 +77,7 @@ export function steps(story) {
     // Leaving a round that did not get the lock is no release.
     if (name === "yield" || (name === "release" && group.every((message) => message.reply === "0"))) continue;
     const step = lockStep(group, nodes, lane);
-    // A waiter asks more than once; the first time tells the story.
+    // A waiter asks more than once; the first time tells the trace.
     if (step.kind === "waits") {
       if (waited.has(step.from)) continue;
       waited.add(step.from);
@@ -85,7 +85,7 @@ export function steps(story) {
     if (step.kind === "granted") waited.delete(step.from);
     list.push(step);
   }
-  for (const order of story.orders) {
+  for (const order of trace.orders) {
     const sent = body(order.request), answer = body(order.answer);
     list.push({ at: order.sent_us, from: order.customer, to: order.replica, phase: "request", kind: "call", title: `order ${sent?.lines?.[0]?.quantity ?? 1} unit`, request: order.request,
       means: "The customer sends an Idempotency-Key: the same request sent again is the same order." });
@@ -97,7 +97,7 @@ export function steps(story) {
     list.push({ at: write.at - 1, from: write.from, to: write.from, phase: "decide", kind: "decide", title: write.observed === undefined ? "decide" : `decide: ${write.observed} − 1 = ${write.observed - 1}`, request: `available ${write.observed ?? "?"}, wanted 1\npayment authorised`,
       means: "The order subtracts what it read, and authorises the payment. What others do between the read and the write, it does not see." });
   }
-  const { held } = story;
+  const { held } = trace;
   if (held) {
     list.push({ at: held.from_us, from: held.replica, to: held.replica, phase: "held", kind: "held", title: "HELD before the write", request: `token ${held.token ?? "none"}`,
       means: "A garbage collector, a hypervisor or a slow network can do this at any moment. The lease ends meanwhile; the holder does not notice." });
@@ -109,19 +109,19 @@ export function steps(story) {
   return list.sort((a, b) => a.at - b.at);
 }
 
-/** What the story shows, in one sentence, and whether it is bad. */
-export function conclusion(story) {
+/** What the trace shows, in one sentence, and whether it is bad. */
+export function conclusion(trace) {
   const units = (count) => `${count} ${count === 1 ? "unit" : "units"}`;
-  if (story.oversold > 0) return [`${units(story.stock)} in stock, ${story.sold} sold: the late write was accepted.`, "over"];
-  if (story.held?.outcome === "stale_fencing_token") return [`${units(story.stock)} in stock, ${story.sold} sold. The late write carried token ${story.held.token} and was refused.`, "good"];
-  if (story.held) return [`${units(story.stock)} in stock, ${story.sold} sold. The late write: ${story.held.outcome ?? "not ended"}.`, "good"];
-  const [order] = story.orders, answer = body(order?.answer);
-  return [order?.answer?.startsWith("201") ? `${units(story.sold)} of ${story.stock} sold.` : `Nothing was sold: ${status(order?.answer) || "no answer"}${answer?.code ? `, ${answer.code}` : ""}.`, story.sold > 0 ? "good" : ""];
+  if (trace.oversold > 0) return [`${units(trace.stock)} in stock, ${trace.sold} sold: the late write was accepted.`, "over"];
+  if (trace.held?.outcome === "stale_fencing_token") return [`${units(trace.stock)} in stock, ${trace.sold} sold. The late write carried token ${trace.held.token} and was refused.`, "good"];
+  if (trace.held) return [`${units(trace.stock)} in stock, ${trace.sold} sold. The late write: ${trace.held.outcome ?? "not ended"}.`, "good"];
+  const [order] = trace.orders, answer = body(order?.answer);
+  return [order?.answer?.startsWith("201") ? `${units(trace.sold)} of ${trace.stock} sold.` : `Nothing was sold: ${status(order?.answer) || "no answer"}${answer?.code ? `, ${answer.code}` : ""}.`, trace.sold > 0 ? "good" : ""];
 }
 
 /** What each lock node replied to the first request for the lock, by name. */
-export function grants(story) {
-  const acquires = story.messages.filter((message) => isLock(message) && script(message) === "acquire");
+export function grants(trace) {
+  const acquires = trace.messages.filter((message) => isLock(message) && script(message) === "acquire");
   const first = acquires.filter((message) => owner(message) === owner(acquires[0] ?? { request: "" }));
   return new Map(first.map((message) => [message.to, message.reply]));
 }

@@ -8,7 +8,7 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     routing::post,
 };
-use service_kit::{auth::require_bearer, deadline, docs, messages};
+use service_kit::{auth::require_bearer, deadline, docs, message_routes};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -38,7 +38,7 @@ pub fn router(state: Arc<AppState>) -> Router {
     let lab = Router::new()
         .route("/v1/lab/pauses", post(lab::arm).get(lab::pauses).delete(lab::disarm))
         .route("/v1/lab/pauses/resume", post(lab::resume))
-        .merge(messages::lab_routes());
+        .merge(message_routes::routes());
     let routes = if state.lab.is_some() { routes.merge(lab) } else { routes };
     let routes = routes.layer(from_fn(deadline::enforce)).layer(from_fn_with_state(token, require_bearer));
     routes.with_state(state).merge(docs::pages(document))

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::{Router, routing::post};
-use service_kit::{docs, messages};
+use service_kit::{docs, message_routes};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -35,7 +35,7 @@ fn lab_routes(lab: Lab) -> Router {
     Router::new()
         .route("/v1/lab/pauses", post(lab::arm_pause).delete(lab::disarm_pauses))
         .route("/v1/lab/slow-payments", post(lab::slow_payments).delete(lab::stop_slow_payments))
-        .merge(messages::lab_routes())
+        .merge(message_routes::routes())
         .with_state(lab)
 }
 

@@ -1,4 +1,4 @@
-// Draws a story as a sequence diagram, and steps through it.
+// Draws a trace as a sequence diagram, and steps through it.
 
 import { make, svg } from "./dom.js";
 import { conclusion, steps } from "./steps.js";
@@ -70,26 +70,26 @@ function panel(step, number, of) {
   ];
 }
 
-/** The view of one plot: shows its last story, a step at a time. */
-export class StoryView {
-  constructor(view, plot) {
-    Object.assign(this, { plot, section: view, told: view.querySelector(".told"), story: null, list: [], current: 0, timer: null });
+/** The view of one kind: shows its last trace, a step at a time. */
+export class TraceView {
+  constructor(view, kind) {
+    Object.assign(this, { kind, section: view, shown: view.querySelector(".shown"), trace: null, list: [], current: 0, timer: null });
   }
 
   async load() {
-    const answer = await fetch(`v1/stories/${this.plot}`);
+    const answer = await fetch(`v1/traces/${this.kind}`);
     if (answer.status !== 200) return;
-    const story = await answer.json();
-    if (this.story?.number === story.number) return;
-    Object.assign(this, { story, list: steps(story) });
+    const trace = await answer.json();
+    if (this.trace?.number === trace.number) return;
+    Object.assign(this, { trace, list: steps(trace) });
     const first = this.list[0]?.at ?? 0;
     for (const step of this.list) step.offset = ((step.at - first) / 1000).toFixed(0);
     this.build();
-    this.go(this.plot === "holder" ? this.list.length - 1 : 0);
+    this.go(this.kind === "holder" ? this.list.length - 1 : 0);
   }
 
   build() {
-    const [text, kind] = conclusion(this.story);
+    const [text, kind] = conclusion(this.trace);
     const button = (name, key, does) => {
       const node = make("button", make("kbd", key), name);
       node.type = "button";
@@ -112,15 +112,15 @@ export class StoryView {
     this.panel = make("div.card.panel");
     this.panel.setAttribute("aria-live", "polite");
     const rows = make("p.muted", this.stored());
-    const all = make("details", make("summary", `All ${this.story.messages.length} messages`), make("ol", ...this.story.messages.map((message) =>
+    const all = make("details", make("summary", `All ${this.trace.messages.length} messages`), make("ol", ...this.trace.messages.map((message) =>
       make("li", `${message.from} → ${message.to}: ${message.request.replace(/\n/g, " ")} ⇒ ${(message.reply ?? "no answer").replace(/\n/g, " ")}`))));
-    const banner = make(`p.banner.${kind || "plain"}`, `${this.story.strategy}: ${text}`);
+    const banner = make(`p.banner.${kind || "plain"}`, `${this.trace.strategy}: ${text}`);
     banner.setAttribute("role", "status");
-    this.told.replaceChildren(banner, stepper, make(lanes(this.list).length > 6 ? "div.played.stacked" : "div.played", this.scroll, this.panel), rows, all);
+    this.shown.replaceChildren(banner, stepper, make(lanes(this.list).length > 6 ? "div.played.stacked" : "div.played", this.scroll, this.panel), rows, all);
   }
 
   stored() {
-    const { ledger, refusals, stock } = this.story.rows;
+    const { ledger, refusals, stock } = this.trace.rows;
     const line = (row) => `${row.kind} ${row.before} → ${row.after}${row.fence ? ` (token ${row.fence})` : ""}`;
     const refused = refusals.map((row) => `token ${row.token} refused at the ${row.step}, the fence was ${row.current}`);
     return `In Postgres: available ${stock?.available}, fence ${stock?.fence}, applied ${stock?.applied_fence}. Ledger: ${ledger.map(line).join("; ")}. ${refused.length > 0 ? `Refusals: ${refused.join("; ")}.` : "No refusals."}`;

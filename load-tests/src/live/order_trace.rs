@@ -1,7 +1,7 @@
-//! What one order did, or two of which one was held before its write: told by the messages that the services recorded, and
+//! What one order did, or two of which one was held before its write: shown by the messages that the services recorded, and
 //! by the rows that the databases store.
 //!
-//! Invariant: nothing is told that was not recorded. Absence: nothing is drawn or judged here.
+//! Invariant: nothing is shown that was not recorded. Absence: nothing is drawn or judged here.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ use crate::runner::environment::Environment;
 
 /// Units in stock.
 const STOCK: u64 = 1;
-/// An order that is not answered by then is told without an answer.
+/// An order that is not answered by then is shown without an answer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(40);
 /// A write is held for no longer than this.
 const HELD_AT_MOST: Duration = Duration::from_secs(50);
@@ -28,30 +28,30 @@ const MET_WITHIN: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
 /// Nothing new was recorded for this long: the last release has arrived.
 const QUIET: Duration = Duration::from_millis(300);
-/// The story is told as far as it was recorded by then.
+/// The trace is shown as far as it was recorded by then.
 const QUIET_WITHIN: Duration = Duration::from_secs(3);
 
-/// Which story.
+/// Which trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, serde::Deserialize, strum::EnumString)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
-pub enum Plot {
+pub enum TraceKind {
     /// One order, from its request to the release of the lock.
     Order,
     /// The write of the first order is held until the second one is answered.
     Holder,
 }
 
-/// A story.
+/// A trace.
 #[derive(Debug, Clone, Serialize)]
-pub struct Story {
-    /// Counts the stories from 1.
+pub struct Trace {
+    /// Counts the traces from 1.
     pub number: usize,
     /// Which.
-    pub plot: Plot,
+    pub kind: TraceKind,
     /// How stock was guarded.
     pub strategy: Strategy,
-    /// The SKU, which was on sale for this story only.
+    /// The SKU, which was on sale for this trace only.
     pub sku: String,
     /// How many lock nodes the stack has; 0 if that is not known.
     pub nodes: usize,
@@ -64,7 +64,7 @@ pub struct Story {
     /// The orders, as their customers saw them.
     pub orders: Vec<PlacedOrder>,
     /// Every recorded message, by the time at which it was sent.
-    pub messages: Vec<Told>,
+    pub messages: Vec<SentMessage>,
     /// The write that was held.
     pub held: Option<Held>,
     /// The rows of the ledger, the refusals, and the row of stock in the end.
@@ -90,7 +90,7 @@ pub struct PlacedOrder {
 
 /// A message and who sent it.
 #[derive(Debug, Clone, Serialize)]
-pub struct Told {
+pub struct SentMessage {
     /// Name of the sender.
     pub from: String,
     /// The message, its receiver by name.
@@ -113,30 +113,30 @@ pub struct Held {
     pub outcome: Option<String>,
 }
 
-/// Places the orders of a story and collects what was recorded.
+/// Places the orders of a trace and collects what was recorded.
 #[derive(Debug)]
-pub(super) struct Teller<'a> {
+pub(super) struct Tracer<'a> {
     pub(super) environment: &'a Environment<'a>,
     pub(super) number: usize,
-    pub(super) plot: Plot,
+    pub(super) kind: TraceKind,
     pub(super) strategy: Strategy,
 }
 
-impl Teller<'_> {
+impl Tracer<'_> {
     /// Has it happen.
     ///
     /// # Errors
     /// A replica or a database does not answer, or its lab is off.
-    pub(super) async fn tell(&self) -> anyhow::Result<Story> {
+    pub(super) async fn trace(&self) -> anyhow::Result<Trace> {
         let environment = self.environment;
-        let sku = format!("{}-story{}", environment.prefix, self.number);
+        let sku = format!("{}-trace{}", environment.prefix, self.number);
         environment.inventory.put_stock(&sku, STOCK).await?;
         for lab in [&environment.orders, &environment.inventory] {
             try_join_all((0..lab.count()).map(|replica| lab.record(replica, &sku))).await?;
         }
-        let (orders, held) = match self.plot {
-            Plot::Order => (vec![self.place("A", 0, &sku).await?], None),
-            Plot::Holder => self.around_a_held_write(&sku).await?,
+        let (orders, held) = match self.kind {
+            TraceKind::Order => (vec![self.place("A", 0, &sku).await?], None),
+            TraceKind::Holder => self.around_a_held_write(&sku).await?,
         };
         let messages = self.messages(&sku).await?;
         for lab in [&environment.orders, &environment.inventory] {
@@ -145,8 +145,8 @@ impl Teller<'_> {
         let stats = environment.auditor.sku_stats(std::slice::from_ref(&sku)).await?;
         let rows = environment.auditor.rows_of(&sku).await?;
         let (nodes, sold, oversold) = (environment.target.redis.len(), stats.sold, stats.oversold);
-        let Self { number, plot, strategy, .. } = *self;
-        Ok(Story { number, plot, strategy, stock: STOCK, sold, oversold, orders, messages, held, rows, sku, nodes })
+        let Self { number, kind, strategy, .. } = *self;
+        Ok(Trace { number, kind, strategy, stock: STOCK, sold, oversold, orders, messages, held, rows, sku, nodes })
     }
 
     /// A's write is held; B orders, waits for the lock until A's lease has ended, and is answered; A's write goes on.
@@ -217,29 +217,29 @@ impl Teller<'_> {
     }
 
     /// Everything that was recorded, once nothing more is.
-    async fn messages(&self, sku: &str) -> anyhow::Result<Vec<Told>> {
+    async fn messages(&self, sku: &str) -> anyhow::Result<Vec<SentMessage>> {
         let ends = Instant::now() + QUIET_WITHIN;
-        let (mut told, mut changed) = (self.recorded(sku).await?, Instant::now());
+        let (mut shown, mut changed) = (self.recorded(sku).await?, Instant::now());
         while changed.elapsed() < QUIET && Instant::now() < ends {
             sleep(POLL).await;
             let now = self.recorded(sku).await?;
-            if now.len() != told.len() {
+            if now.len() != shown.len() {
                 changed = Instant::now();
             }
-            told = now;
+            shown = now;
         }
-        told.sort_by_key(|told| told.message.sent_us);
-        Ok(told)
+        shown.sort_by_key(|shown| shown.message.sent_us);
+        Ok(shown)
     }
 
-    async fn recorded(&self, sku: &str) -> anyhow::Result<Vec<Told>> {
+    async fn recorded(&self, sku: &str) -> anyhow::Result<Vec<SentMessage>> {
         let (environment, names) = (self.environment, self.names());
         let of = async |kind: &str, lab: &LabClient| {
             let recorded = (0..lab.count()).map(async |replica| {
                 let messages = lab.messages(replica, sku).await?.into_iter().map(|mut message| {
                     let known = names.iter().find(|(address, _)| *address == message.to);
                     message.to = known.map_or(message.to, |(_, name)| name.clone());
-                    Told { from: format!("{kind}-{}", replica + 1), message }
+                    SentMessage { from: format!("{kind}-{}", replica + 1), message }
                 });
                 anyhow::Ok(messages.collect::<Vec<_>>())
             });

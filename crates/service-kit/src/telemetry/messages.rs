@@ -15,15 +15,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use axum::{Json, Router, extract::Path, http::StatusCode, routing::put};
 use serde::Serialize;
 use tracing::{
     Event, Metadata,
     callsite::rebuild_interest_cache,
     field::{Field, Visit},
 };
-
-use crate::http::problem::Problem;
 
 /// Where `fenced-lock` emits an event for each command that a lock node answered.
 const WIRE: &str = "fenced_lock::wire";
@@ -130,15 +127,8 @@ fn now_us() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// `PUT`, `GET` and `DELETE /v1/lab/messages/{topic}`: begin a recording, read it, end it. For services whose lab is on.
-pub fn lab_routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new().route("/v1/lab/messages/{topic}", put(begin).get(read).delete(end))
-}
-
-async fn begin(Path(topic): Path<String>) -> Result<StatusCode, Problem> {
-    if topic.len() < 3 {
-        return Err(Problem::not_found("a topic has at least three characters: name a SKU"));
-    }
+/// Begins a recording; one of the same topic is replaced.
+pub(crate) fn begin(topic: String) {
     with(|store| {
         store.recordings.retain(|recording| recording.topic != topic);
         store.begun += 1;
@@ -148,21 +138,20 @@ async fn begin(Path(topic): Path<String>) -> Result<StatusCode, Problem> {
         }
     });
     switch();
-    Ok(StatusCode::NO_CONTENT)
 }
 
-async fn read(Path(topic): Path<String>) -> Result<Json<Vec<Message>>, Problem> {
-    let messages = with(|store| {
+/// The messages of a recording, oldest first; `None` without one.
+pub(crate) fn recorded(topic: &str) -> Option<Vec<Message>> {
+    with(|store| {
         let found = store.recordings.iter().find(|recording| recording.topic == topic);
         found.map(|recording| recording.messages.clone())
-    });
-    messages.map(Json).ok_or_else(|| Problem::not_found("nobody records this topic; begin with PUT"))
+    })
 }
 
-async fn end(Path(topic): Path<String>) -> StatusCode {
+/// Ends a recording.
+pub(crate) fn end(topic: &str) {
     with(|store| store.recordings.retain(|recording| recording.topic != topic));
     switch();
-    StatusCode::NO_CONTENT
 }
 
 /// Has the events of the lock passed on while something is recorded, and only then.
@@ -229,34 +218,28 @@ impl Visit for Wire {
 mod tests {
     use super::*;
 
-    fn stored(topic: &str) -> Vec<Message> {
-        let found = |store: &mut Store| store.recording_of(topic).map(|recording| recording.messages.clone());
-        with(found).unwrap_or_default()
-    }
-
-    #[tokio::test]
-    async fn only_what_is_about_a_recorded_topic_is_stored_until_the_recording_ends() {
+    #[test]
+    fn only_what_is_about_a_recorded_topic_is_stored_until_the_recording_ends() {
         let call = |about: &str| sent(|| "inventory".to_owned(), || format!("claim {about}"));
         assert!(call("tea-1").is_none() && !is_recorded("tea-1"), "nobody records it");
-        begin(Path("tea-1".to_owned())).await.expect("a recording");
+        begin("tea-1".to_owned());
         assert!(call("coffee").is_none());
         let unanswered = call("tea-1").expect("recorded");
         call("tea-1").expect("recorded").replied("200".to_owned());
         unanswered.row(Some("1".to_owned()), None);
-        let messages = stored("tea-1");
+        let messages = recorded("tea-1").expect("a recording");
         let replies: Vec<_> = messages.iter().map(|message| message.reply.as_deref()).collect();
         assert_eq!(replies, [None, Some("200")]);
         assert_eq!(messages[0].before.as_deref(), Some("1"));
 
         for other in 0..RECORDINGS {
-            begin(Path(format!("other-{other}"))).await.expect("a recording");
+            begin(format!("other-{other}"));
         }
         assert!(!is_recorded("tea-1"), "the oldest gave way");
         for other in 0..RECORDINGS {
             assert!(records());
-            end(Path(format!("other-{other}"))).await;
+            end(&format!("other-{other}"));
         }
         assert!(!records() && call("other-1").is_none());
-        assert!(begin(Path("a".to_owned())).await.is_err(), "it would match everything");
     }
 }
