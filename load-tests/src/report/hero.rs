@@ -42,14 +42,11 @@ pub(super) fn units_sold(runs: &[&RunReport]) -> String {
         text(NAMES - 10.0, middle + 4.5, "end", "--ink", &row_name(run));
         let (label, colour) = match run.units_oversold {
             0 => (format!("{}", run.units_sold), "--muted"),
-            over => (format!("{}, {over} too many", run.units_sold), "--over"),
+            over => (format!("{} (+{over})", run.units_sold), "--over"),
         };
         let scale = BARS / most;
         let end = sold(run).max(float(run.initial_stock)) * scale;
-        // Behind the longest bar there is no room; its number stands inside.
-        let inside = end > BARS * 0.9 && run.units_oversold > 0;
-        let (x, anchor) = if inside { (NAMES + BARS + 6.0, "start") } else { (NAMES + end + 6.0, "start") };
-        text(x, middle + 4.5, anchor, colour, &label);
+        text(NAMES + end + 8.0, middle + 4.5, "start", colour, &label);
     }
     for (number, run) in (0_u32..).zip(runs) {
         let top = TOP + ROW * f64::from(number) + (ROW - BAR) / 2.0;
@@ -107,7 +104,7 @@ mod tests {
         let mut off = sample::run(Strategy::Off, Fault::None);
         (off.initial_stock, off.units_sold, off.units_oversold) = (800, 2_800, 2_000);
         let both = units_sold(&[&off, &run]);
-        assert!(both.contains("stock ± 37, enlarged") && both.contains("823, 23 too many"), "{both}");
+        assert!(both.contains("stock ± 37, enlarged") && both.contains("823 (+23)"), "{both}");
         assert_eq!(both.matches("var(--over)\"/>").count(), 4, "the red part of each row, twice");
         (run.units_sold, run.units_oversold) = (800, 0);
         assert!(!units_sold(&[&run]).contains("enlarged"));
