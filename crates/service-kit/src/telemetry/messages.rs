@@ -2,7 +2,7 @@
 //! statements.
 //!
 //! Invariant: nothing is recorded unless somebody asked for it under `/v1/lab/messages`, which is routed only where the lab
-//! is on; while nothing is, a message costs one atomic load. At most [`RECORDINGS`] × [`MESSAGES`] are stored.
+//! is on; while nothing is, a message costs one atomic load. At most eight recordings of a thousand messages are stored.
 //! Absence: credentials; headers are not recorded.
 
 use std::{
