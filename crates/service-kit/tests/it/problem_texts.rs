@@ -40,7 +40,10 @@ fn text_of(name: &str, status: StatusCode, headers: &HeaderMap, body: &Value) ->
         let value = headers.get(header)?.to_str().expect("a header of text");
         Some(format!("{header}: {value}\n"))
     });
-    let body = serde_json::to_string_pretty(body).expect("JSON");
+    let mut body = body.clone();
+    // The order of the keys depends on what else is built.
+    body.sort_all_objects();
+    let body = serde_json::to_string_pretty(&body).expect("JSON");
     format!("## {name}\n{status}\n{}{body}\n", shown.collect::<String>())
 }
 
