@@ -4,6 +4,7 @@
 
 pub mod baseline;
 mod charts;
+pub mod close_up;
 pub mod files;
 mod hero;
 mod html;

@@ -3,6 +3,7 @@
 use contract::{ProblemCode, Strategy};
 use time::OffsetDateTime;
 
+use super::close_up::{CloseUp, OrderSpan, Write};
 use super::model::{AuditReport, Latency, LockWait, Machine, Origin, Report, RunReport};
 use super::timeline::{LatencyAt, LatencyBucket, Moment, Refused, Timeline};
 use super::verdict::judge;
@@ -105,6 +106,7 @@ pub(crate) fn run(strategy: Strategy, fault: Fault) -> RunReport {
         repetition: 1,
         unsettled: None,
         fault_events,
+        close_up: (fault == Fault::PauseInventory).then(|| close_up(oversold > 0)),
         timeline: timeline(oversold, refused),
         history: String::new(),
     }
@@ -124,6 +126,28 @@ fn fault_event(number: u64) -> FaultEvent {
         },
         order_id: None,
         fencing_token: None,
+    }
+}
+
+/// A pause in which another order sold; the late write was accepted, or refused.
+fn close_up(accepted: bool) -> CloseUp {
+    let order = |number: u32, status| OrderSpan {
+        span_ms: (1_950.0 + 70.0 * f64::from(number), 2_300.0 + 75.0 * f64::from(number)),
+        status,
+        paused: number == 0,
+    };
+    let write = |at_ms, units, lost| Write { at_ms, units, lost, paused: lost };
+    let late = accepted.then(|| write(2_702.0, (7, 6), true));
+    CloseUp {
+        replica: "inventory-1".into(),
+        paused_ms: (2_000.0, 2_700.0),
+        token: (!accepted).then_some(33),
+        outcome: if accepted { "written".into() } else { "stale_fencing_token".into() },
+        orders: (0..6)
+            .map(|number| order(number, [Some(201), Some(201), Some(409), None][number as usize % 4]))
+            .collect(),
+        writes: [write(2_410.0, (7, 6), false), write(2_550.0, (6, 5), false)].into_iter().chain(late).collect(),
+        refused_ms: if accepted { Vec::new() } else { vec![2_702.0] },
     }
 }
 

@@ -104,7 +104,7 @@ pub struct Clocks {
 }
 
 impl Clocks {
-    fn in_row(self, at: OffsetDateTime) -> Duration {
+    pub(super) fn in_row(self, at: OffsetDateTime) -> Duration {
         let before = Duration::try_from(self.database - at).unwrap_or_default();
         self.row.saturating_sub(before)
     }

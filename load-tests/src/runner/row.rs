@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::latency::Latencies;
 use crate::audit::{self, DbSnapshot, Evidence, PaymentState, Quiescence, Refusal, RefusalStep, oversold};
 use crate::faults::FaultEvent;
+use crate::report::close_up::CloseUp;
 use crate::report::model::{Latency, LockWait, RunReport};
 use crate::report::timeline::{Clocks, Timeline};
 use crate::scenario::plan::{Plan, RowPlan};
@@ -90,6 +91,7 @@ impl RowMeasurements<'_> {
             tried_again_unavailable: tally.tried_again_unavailable,
             tried_again_overloaded: tally.tried_again_overloaded,
             repetition: self.repetition,
+            close_up: CloseUp::of(&self.events, operations, snapshot, self.clocks),
             fault_events: self.events,
             timeline: Timeline::of(operations, snapshot, self.clocks),
             history: self.file,

@@ -17,7 +17,7 @@ use super::model::{Change, Conclusion, Report, RunReport};
 use super::sentences::{finding, headline};
 use super::summary::Summary;
 use super::table::{COLUMNS, COMPARISON_COLUMNS, cells, comparison_cells};
-use super::{charts, hero, sentences};
+use super::{charts, close_up, hero, sentences};
 use crate::audit::Item;
 use crate::scenario::theory::promises_no_oversell;
 
@@ -169,6 +169,7 @@ struct Card<'a> {
     rate: Value,
     latency_over_time: Value,
     latency: Value,
+    close_up: Option<Value>,
 }
 
 impl<'a> Card<'a> {
@@ -182,6 +183,7 @@ impl<'a> Card<'a> {
             rate: chart("orders-per-second", charts::rate(run)),
             latency_over_time: chart("latency-over-time", charts::latency_over_time(run)),
             latency: chart("latency", charts::latency(run)),
+            close_up: run.close_up.as_ref().map(|close_up| chart("close-up", close_up::lanes(close_up))),
         }
     }
 }

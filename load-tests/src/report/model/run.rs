@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::audit::{Findings, Undecided, Unsettled, Violation};
 use crate::faults::{Fault, FaultEvent};
+use crate::report::close_up::CloseUp;
 use crate::report::timeline::Timeline;
 
 /// One row.
@@ -84,6 +85,8 @@ pub struct RunReport {
     pub fault_events: Vec<FaultEvent>,
     /// The row over time, for charts.
     pub timeline: Timeline,
+    /// One pause as it happened; absent where no write was paused.
+    pub close_up: Option<CloseUp>,
     /// File name of the requests and answers, in the folder of the report.
     pub history: String,
 }
