@@ -93,12 +93,21 @@ def something_to_see(page):
     page.until("document.getElementById('quorum-answer').textContent !== ''")
 
 
+def look(page, file):
+    defects = page.defects()
+    page.picture(file)
+    print(f"{file.stem:28} {len(defects)} findings", flush=True)
+    for defect in defects:
+        print(f"    {defect}")
+    return len(defects)
+
+
 def check(url, folder):
     folder.mkdir(parents=True, exist_ok=True)
     failed = 0
     for dark in [False, True]:
         for width in WIDTHS:
-            page = Page(url, width, 1080 if width == 1920 else 900, dark)
+            page, scheme = Page(url, width, 1080 if width == 1920 else 900, dark), "dark" if dark else "light"
             if (width, dark) == (WIDTHS[0], False):
                 something_to_see(page)
             for view in VIEWS:
@@ -108,15 +117,12 @@ def check(url, folder):
                 if view == "sale":
                     page.click("#audit")
                     page.until("!document.getElementById('statement').hidden")
-                name = f"{view}-{width}-{'dark' if dark else 'light'}"
-                defects = page.defects()
-                page.picture(folder / f"{name}.png")
-                print(f"{name:24} {len(defects)} findings", flush=True)
-                for defect in defects:
-                    print(f"    {defect}")
-                failed += len(defects)
+                failed += look(page, folder / f"{view}-{width}-{scheme}.png")
+            page.driver.get(f"{url}report/")
+            if page.driver.title.startswith("Does it oversell?"):
+                failed += look(page, folder / f"report-alone-{width}-{scheme}.png")
             page.driver.quit()
-    print(f"{len(VIEWS) * len(WIDTHS) * 2} pictures, {failed} findings")
+    print(f"{len(list(folder.glob('*.png')))} pictures, {failed} findings")
     return 1 if failed else 0
 
 

@@ -114,17 +114,23 @@ pub(super) fn latency(run: &RunReport) -> String {
 
 /// One number of every row, side by side.
 pub(super) fn compared(runs: &[&RunReport], what: &str, number: impl Fn(&RunReport) -> f64, colour: &str) -> String {
+    let rows: Vec<_> = runs.iter().map(|run| (row_name(run), number(run))).collect();
+    bars(&rows, what, colour)
+}
+
+/// One number for each name, side by side.
+pub(super) fn bars(rows: &[(String, f64)], what: &str, colour: &str) -> String {
     // kuva draws bars from the bottom up.
     let mut chart = BarPlot::new().with_width(0.7);
-    for run in runs.iter().rev() {
-        chart = chart.with_colored_bar(row_name(run), number(run), colour);
+    for (name, number) in rows.iter().rev() {
+        chart = chart.with_colored_bar(name, *number, colour);
     }
-    let most = runs.iter().map(|run| number(run)).fold(1.0, f64::max);
+    let most = rows.iter().map(|(_, number)| *number).fold(1.0, f64::max);
     let plots = vec![Plot::from(chart.with_horizontal(true))];
     let mut layout =
-        styled(Layout::auto_from_plots(&plots), 90.0 + BAR * float(runs.len())).with_x_label(what).with_ticks(3);
-    for (at, run) in (1_u32..).zip(runs.iter().rev()) {
-        let (value, middle) = (number(run), f64::from(at) - TEXT_ABOVE / BAR);
+        styled(Layout::auto_from_plots(&plots), 90.0 + BAR * float(rows.len())).with_x_label(what).with_ticks(3);
+    for (at, (_, value)) in (1_u32..).zip(rows.iter().rev()) {
+        let middle = f64::from(at) - TEXT_ABOVE / BAR;
         let text = format!("{value:.0}");
         // A text is centred on its position, and as wide as its digits.
         let behind = most * (0.05 + 0.04 * float(text.len()));
@@ -132,7 +138,7 @@ pub(super) fn compared(runs: &[&RunReport], what: &str, number: impl Fn(&RunRepo
         layout = layout.with_annotation(label.with_color("var(--ink)").with_font_size(12));
     }
     let digits = format!("{most:.0}").len();
-    let longest = runs.iter().map(|run| row_name(run).chars().count()).max().unwrap_or_default();
+    let longest = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
     // By default the chart takes the room for names from the right margin, and cuts the last number of the axis.
     let layout = layout.with_force_margins(float(longest) * LETTER + BESIDE, BESIDE);
     svg(plots, layout.with_x_axis_max(most * (1.12 + 0.08 * float(digits))), what)

@@ -5,6 +5,7 @@
 pub mod baseline;
 mod charts;
 pub mod close_up;
+pub mod document;
 pub mod files;
 mod hero;
 mod html;

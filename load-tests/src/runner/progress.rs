@@ -82,7 +82,7 @@ impl<'a> Progress<'a> {
     pub fn ended(&self, number: usize, row: &RunReport) {
         let (cells, accepted, oversold) = (self.plan.cells.len(), row.accepted, row.units_oversold);
         let fired =
-            if row.fault == Fault::None { String::new() } else { format!(", fault fired {} times", row.faults_fired) };
+            if row.fault == Fault::None { String::new() } else { format!(", fault fired {}×", row.faults_fired) };
         eprintln!(
             "{number}/{cells}  {} · {}: {accepted} accepted, {oversold} oversold{fired}",
             row.strategy, row.fault

@@ -24,6 +24,9 @@ use crate::scenario::theory::promises_no_oversell;
 /// With more rows than this, only the most significant row of each strategy has charts.
 const CHARTED: usize = 16;
 
+/// Every page of a report has it inside.
+pub(super) const STYLE: &str = include_str!("style.css");
+
 /// Writes it into the folder.
 pub(super) fn write(report: &Report, folder: &Path) -> io::Result<()> {
     let (text, charts) = text(report).map_err(io::Error::other)?;
@@ -37,9 +40,7 @@ pub(super) fn write(report: &Report, folder: &Path) -> io::Result<()> {
 
 /// A chart as a file of its own: with the colours that it takes from the page, and the size at which it is drawn there.
 fn standalone(svg: &str) -> String {
-    let page = include_str!("index.html.j2");
-    let colours = page.split_once("<style>").and_then(|(_, rest)| rest.split_once("* { box-sizing"));
-    let colours = colours.map(|(colours, _)| colours.trim()).unwrap_or_default();
+    let colours = STYLE.split_once("* { box-sizing").map(|(colours, _)| colours.trim()).unwrap_or_default();
     let style =
         format!("<style>{colours} svg {{ background: var(--card); font-family: system-ui, sans-serif; }}</style>");
     svg.replacen('>', &format!(">{style}"), 1)
@@ -58,6 +59,7 @@ fn text(report: &Report) -> Result<(String, Charts), minijinja::Error> {
     };
     let mut templates = Environment::new();
     templates.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    templates.add_template("style.css", STYLE)?;
     templates.add_template("index.html", include_str!("index.html.j2"))?;
     let runs = &report.runs;
     let matrix = Matrix::of(runs);

@@ -115,7 +115,8 @@ impl Report {
 }
 
 impl Machine {
-    fn this() -> Self {
+    /// This machine.
+    pub fn this() -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
         let pretty = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));

@@ -30,6 +30,8 @@ use self::table::{Conditions, Measurement};
 use crate::cluster::config::StackConfig;
 use crate::cluster::stack::Stack;
 use crate::interrupt::Interrupt;
+use crate::report::document::Document;
+use crate::report::model::Origin;
 use crate::runner::environment::Environment;
 use crate::runner::sale::Sale;
 use crate::scenario::load::Load;
@@ -65,6 +67,7 @@ impl Cost {
     /// # Errors
     /// The stack does not start, a database does not answer, or a file cannot be written.
     pub async fn run(&self, interrupt: &Interrupt) -> anyhow::Result<()> {
+        let origin = Origin::begin();
         std::fs::create_dir_all(&self.folder).with_context(|| self.folder.display().to_string())?;
         let stack_config = stack_config_for(&self.stack_config, &self.strategies, false);
         let stack = tokio::select! {
@@ -86,6 +89,14 @@ impl Cost {
         let text = table::text(&conditions, &measurements, &floor);
         println!("{text}");
         self.write("cost.md", &text)?;
+        let page = Document {
+            title: "What each strategy costs",
+            verdict: None,
+            charts: table::charts(&conditions, &measurements),
+            markdown: &text,
+            origin: origin.end(),
+        };
+        page.write(&self.folder.join("cost.html")).context("cost.html cannot be written")?;
         if let Some((strategy, curve)) = curve? {
             let text = overload::text(strategy, self.lasting, self.stack_config.payment, &curve);
             println!("{text}");

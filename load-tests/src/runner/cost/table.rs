@@ -8,6 +8,8 @@ use contract::Strategy;
 use super::account::KINDS;
 use super::figures::Figures;
 use super::floor::FloorFigures;
+use crate::report::document::Chart;
+
 use super::point::{CLIENT_COUNTS, LINE_COUNTS, Point, SKU_COUNTS, SOLD_OUT, WARM_UP, counted};
 
 /// One measurement.
@@ -66,6 +68,19 @@ pub(super) fn text(conditions: &Conditions<'_>, measurements: &[Measurement], fl
         }
     }
     text
+}
+
+/// Orders per second of each strategy, for one SKU and for many.
+pub(super) fn charts(conditions: &Conditions<'_>, measurements: &[Measurement]) -> Vec<Chart> {
+    let of_point = |point: Point| {
+        let number = |strategy: &Strategy| {
+            let figures = Figures::median(&runs(measurements, point, *strategy))?;
+            Some((*strategy, figures.orders_per_second))
+        };
+        let numbers: Vec<_> = conditions.strategies.iter().filter_map(number).collect();
+        Chart::of_strategies(&point.to_string(), "orders per second", &numbers)
+    };
+    [SKU_COUNTS[0], SKU_COUNTS[SKU_COUNTS.len() - 1]].into_iter().filter_map(of_point).collect()
 }
 
 /// The last row of the table over SKUs.

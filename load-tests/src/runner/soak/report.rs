@@ -15,6 +15,8 @@ use super::plan::SoakPlan;
 use super::protocol_mutation::ProtocolMutation;
 use crate::audit::{Item, Undecided, Unsettled, Violation};
 use crate::faults::{Fault, FaultEvent};
+use crate::report::document::{Chart, Document};
+use crate::report::model::Origin;
 
 /// Why a minute is not clean.
 #[derive(Debug, Clone, PartialEq, Eq, Display)]
@@ -95,6 +97,7 @@ pub struct SoakReport {
     lease_ms: u128,
     payment_ms: u128,
     minutes_planned: u64,
+    origin: Origin,
     minutes: Vec<SoakMinute>,
 }
 
@@ -109,6 +112,7 @@ impl SoakReport {
             lease_ms: plan.stack_config.lease.as_millis(),
             payment_ms: plan.stack_config.payment.as_millis(),
             minutes_planned: plan.minutes,
+            origin: Origin::begin(),
             minutes: Vec::new(),
         }
     }
@@ -171,7 +175,30 @@ impl SoakReport {
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
         let json = serde_json::to_string_pretty(self)?;
         std::fs::write(folder.join("soak.json"), json + "\n")?;
-        std::fs::write(folder.join("soak.md"), self.text())
+        let text = self.text();
+        let verdict = self.verdict();
+        let page = Document {
+            title: "Soak",
+            verdict: Some((&verdict, self.exit_status() == 0)),
+            charts: self.charts(),
+            markdown: &text,
+            origin: self.origin.clone().end(),
+        };
+        page.write(&folder.join("soak.html"))?;
+        std::fs::write(folder.join("soak.md"), text)
+    }
+
+    fn charts(&self) -> Vec<Chart> {
+        #[expect(clippy::cast_precision_loss, reason = "counts of one soak, for a drawing")]
+        let rows: Vec<_> = self.fired().into_iter().map(|(fault, count)| (fault.to_owned(), count as f64)).collect();
+        let faults: usize = self.fired().values().sum();
+        let defects = self.minutes.iter().filter(|minute| !minute.defects.is_empty()).count();
+        let title = format!(
+            "{faults} faults of {} kinds in {} minutes, {defects} with a defect",
+            rows.len(),
+            self.minutes.len()
+        );
+        if rows.is_empty() { Vec::new() } else { vec![Chart::of_rows(title, "faults that took effect", &rows)] }
     }
 
     fn text(&self) -> String {
@@ -260,6 +287,7 @@ mod tests {
             lease_ms: 1,
             payment_ms: 1,
             minutes_planned: 1,
+            origin: Origin::default(),
             minutes,
         }
     }
