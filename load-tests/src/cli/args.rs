@@ -89,7 +89,13 @@ pub struct RunArgs {
     #[arg(long)]
     pub wide: bool,
     /// Folder for the report; the report of an earlier run in it is replaced
-    #[arg(long, value_name = "DIR", default_value = "load-tests/reports/latest")]
+    #[arg(
+        long,
+        env = "OVERSELL_REPORT",
+        hide_env_values = true,
+        value_name = "DIR",
+        default_value = "load-tests/reports/latest"
+    )]
     pub report: PathBuf,
     /// An earlier report.json to compare with; this run may replace it
     #[arg(long, value_name = "FILE")]
@@ -189,7 +195,13 @@ pub struct ServeArgs {
     #[arg(long, env = "INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]
     pub inventory_token: String,
     /// Folder of the report that the page shows
-    #[arg(long, value_name = "DIR", default_value = "load-tests/reports/latest")]
+    #[arg(
+        long,
+        env = "OVERSELL_REPORT",
+        hide_env_values = true,
+        value_name = "DIR",
+        default_value = "load-tests/reports/latest"
+    )]
     pub report: PathBuf,
     /// The stack, if one is started.
     #[command(flatten)]
