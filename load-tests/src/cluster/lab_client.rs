@@ -125,13 +125,18 @@ impl LabClient {
         self.accepted(request, "arming a pause").await.map(drop)
     }
 
-    /// Arms a pause that holds the next write of `sku` inside this replica of inventory, for at most `limit`, up to a
-    /// minute. The replica itself runs on, so this works wherever it runs.
+    /// Arms one pause for the next write of any of `skus` at this replica of inventory. With `hold` that write is held for at
+    /// most so long, up to a minute, while the replica runs on; without, the replica stops itself, perhaps before it answers
+    /// this call.
     ///
     /// # Errors
     /// The lab is off, or the replica did not answer.
-    pub async fn arm_hold(&self, replica: usize, sku: &str, limit: Duration) -> anyhow::Result<()> {
-        let body = json!({ "sku": sku, "hold_ms": limit.as_millis() });
+    pub async fn arm_any(&self, replica: usize, skus: &[String], hold: Option<Duration>) -> anyhow::Result<()> {
+        let Some((sku, others)) = skus.split_first() else { return Ok(()) };
+        let mut body = json!({ "sku": sku, "or_skus": others });
+        if let Some(hold) = hold {
+            body["hold_ms"] = json!(hold.as_millis());
+        }
         let request = self.http.post(self.url(replica, "lab/pauses")).json(&body);
         self.accepted(request, "arming a pause").await.map(drop)
     }

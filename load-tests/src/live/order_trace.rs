@@ -152,8 +152,8 @@ impl Tracer<'_> {
     /// A's write is held; B orders, waits for the lock until A's lease has ended, and is answered; A's write goes on.
     async fn around_a_held_write(&self, sku: &str) -> anyhow::Result<(Vec<PlacedOrder>, Option<Held>)> {
         let inventory = &self.environment.inventory;
-        let replicas = || 0..inventory.count();
-        try_join_all(replicas().map(|replica| inventory.arm_hold(replica, sku, HELD_AT_MOST))).await?;
+        let (replicas, skus) = (|| 0..inventory.count(), [sku.to_owned()]);
+        try_join_all(replicas().map(|replica| inventory.arm_any(replica, &skus, Some(HELD_AT_MOST)))).await?;
         let held_until_answered = async {
             let met = self.met(inventory, sku).await;
             // Whichever replica did not meet it lets the next write pass.

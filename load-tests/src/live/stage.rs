@@ -338,45 +338,44 @@ impl Actions<'_> {
     }
 
     async fn stop_process(&self, replica: usize, process: &ReplicaProcess) -> anyhow::Result<()> {
-        let inventory = &self.environment.inventory;
-        for sku in self.skus() {
-            inventory.arm(replica, &sku).await?;
-        }
-        let Ok(stopped) = timeout(STOPS_WITHIN, process.stopped()).await else {
-            return inventory.disarm(replica).await;
-        };
-        stopped?;
+        let (inventory, skus) = (&self.environment.inventory, self.skus());
+        // Whatever happens: a replica that nobody resumes would stay stopped.
         let paused = process.resume_on_drop();
+        let stopped = timeout(STOPS_WITHIN, process.stopped());
+        pin!(stopped);
+        let met = tokio::select! {
+            armed = inventory.arm_any(replica, &skus, None) => {
+                armed?;
+                stopped.await
+            }
+            // A write met the pause before the call that armed it was answered.
+            met = &mut stopped => met,
+        };
+        match met {
+            Ok(stopped) => stopped?,
+            Err(_elapsed) => tokio::select! {
+                disarmed = inventory.disarm(replica) => return disarmed,
+                // At this very moment: then it does not answer.
+                stopped = process.stopped() => stopped?,
+            },
+        }
         self.show_paused(process.name());
         let _ = timeout(LONGEST_PAUSE, self.resume.notified()).await;
         drop(paused);
-        let disarmed = inventory.disarm(replica);
-        pin!(disarmed);
-        loop {
-            tokio::select! {
-                disarmed = &mut disarmed => return disarmed,
-                // A write of the other shelf met its pause before that was removed.
-                stopped = process.stopped() => stopped.map(|()| process.resume())?,
-            }
-        }
+        Ok(())
     }
 
     async fn hold_write(&self, replica: usize) -> anyhow::Result<()> {
         let inventory = &self.environment.inventory;
         let before = inventory.paused_requests(replica).await?.len();
-        for sku in self.skus() {
-            inventory.arm_hold(replica, &sku, LONGEST_PAUSE).await?;
-        }
+        inventory.arm_any(replica, &self.skus(), Some(LONGEST_PAUSE)).await?;
         let held = async {
             while inventory.paused_requests(replica).await?.len() == before {
                 sleep(POLL).await;
             }
             anyhow::Ok(())
         };
-        let held = timeout(STOPS_WITHIN, held).await;
-        // The other SKU's pause would hold a second write.
-        inventory.disarm(replica).await?;
-        let Ok(held) = held else { return Ok(()) };
+        let Ok(held) = timeout(STOPS_WITHIN, held).await else { return inventory.disarm(replica).await };
         held?;
         self.show_paused(&format!("inventory-{}", replica + 1));
         let _ = timeout(LONGEST_PAUSE, self.resume.notified()).await;

@@ -40,8 +40,8 @@ struct State {
 pub struct Pause {
     /// The kind of write before which it fires.
     pub kind: WriteKind,
-    /// A SKU of the write.
-    pub sku: Sku,
+    /// A write that includes any of them meets it.
+    pub skus: Vec<Sku>,
     /// The write is held for at most this long; `None` stops the process.
     pub hold: Option<Duration>,
 }
@@ -163,8 +163,9 @@ impl Lab {
         self.with(|state| {
             let token_of = |sku: &Sku| write.tokens.iter().find(|(written, _)| written == sku).map(|(_, token)| *token);
             let mut armed = state.armed.iter().enumerate().filter(|(_, pause)| pause.kind == write.kind);
-            let (at, fencing_token) = armed.find_map(|(at, pause)| Some((at, token_of(&pause.sku)?)))?;
-            let (id, Pause { sku, hold, .. }) = (state.paused.len(), state.armed.swap_remove(at));
+            let met = |pause: &Pause| pause.skus.iter().find_map(|sku| Some((sku.clone(), token_of(sku)?)));
+            let (at, (sku, fencing_token)) = armed.find_map(|(at, pause)| Some((at, met(pause)?)))?;
+            let (id, Pause { hold, .. }) = (state.paused.len(), state.armed.swap_remove(at));
             state.paused.push(PausedRequest {
                 id,
                 sku,

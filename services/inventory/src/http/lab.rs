@@ -19,6 +19,10 @@ pub struct ArmPauses {
     /// A write that includes this SKU stops the replica.
     #[garde(dive)]
     sku: SkuField,
+    /// Or one that includes one of these; whichever comes first.
+    #[serde(default)]
+    #[garde(length(max = 100), dive)]
+    or_skus: Vec<SkuField>,
     /// How many writes stop it; one if absent.
     #[serde(default = "one")]
     #[garde(range(min = 1, max = 1000))]
@@ -40,8 +44,11 @@ const fn one() -> usize {
 /// Arms pauses in this replica.
 pub async fn arm(State(state): State<Arc<AppState>>, Json(arm): Json<ArmPauses>) -> Result<StatusCode, StockError> {
     if let Some(lab) = &state.lab {
-        let (kind, sku) = (arm.write, arm.sku.parsed(|| "/sku".to_owned())?);
-        lab.arm(Pause { kind, sku, hold: arm.hold_ms.map(Duration::from_millis) }, arm.count);
+        let mut skus = vec![arm.sku.parsed(|| "/sku".to_owned())?];
+        for (index, sku) in arm.or_skus.into_iter().enumerate() {
+            skus.push(sku.parsed(|| format!("/or_skus/{index}"))?);
+        }
+        lab.arm(Pause { kind: arm.write, skus, hold: arm.hold_ms.map(Duration::from_millis) }, arm.count);
     }
     Ok(StatusCode::NO_CONTENT)
 }

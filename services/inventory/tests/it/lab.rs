@@ -21,7 +21,8 @@ async fn a_held_write_waits_until_it_is_resumed_while_the_replica_serves_others(
     let inventory = Inventory::start().await;
     inventory.put("tea", 1).await.ok();
     inventory.put("coffee", 1).await.ok();
-    let arm = inventory.call(Method::POST, "/v1/lab/pauses").json(&json!({ "sku": "tea", "hold_ms": 60_000 }));
+    let armed = json!({ "sku": "milk", "or_skus": ["tea"], "hold_ms": 60_000 });
+    let arm = inventory.call(Method::POST, "/v1/lab/pauses").json(&armed);
     answer(arm).await.ok();
     let reserve = async |sku| inventory.reserve("off", Uuid::now_v7(), &[(sku, None, 1)]).await;
     let others = async {
