@@ -2,6 +2,7 @@
 //!
 //! Invariant: units are summed over the ledger, never read from `available`.
 
+use serde::Serialize;
 use sqlx::FromRow;
 
 use super::reader::Auditor;
@@ -24,7 +25,7 @@ pub struct LiveStats {
 }
 
 /// Current sums over some SKUs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct SkuStats {
     /// Units in stock.
     pub stock: i64,

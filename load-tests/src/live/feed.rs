@@ -9,6 +9,8 @@ use contract::Strategy;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::audit::SkuStats;
+
 use super::stage::{NodeFault, StageState};
 
 /// Moments that are kept: five minutes, at four per second.
@@ -52,20 +54,9 @@ pub struct Moment {
 pub struct ShelfMoment {
     /// How stock is guarded.
     pub strategy: Strategy,
-    /// Units in stock.
-    pub stock: i64,
-    /// Units reserved or sold.
-    pub sold: i64,
-    /// Units sold beyond stock.
-    pub oversold: i64,
-    /// Stale tokens refused.
-    pub refused: i64,
-    /// Units that the row of stock shows as available.
-    pub available: i64,
-    /// The highest token that was claimed.
-    pub fence: i64,
-    /// The highest token of a write.
-    pub applied_fence: i64,
+    /// What the database of inventory holds of it.
+    #[serde(flatten)]
+    pub stats: SkuStats,
     /// Orders that were answered, or given up.
     pub ended: u64,
     /// Orders that were answered "sold out".

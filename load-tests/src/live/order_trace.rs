@@ -3,7 +3,8 @@
 //!
 //! Invariant: nothing is shown that was not recorded. Absence: nothing is drawn or judged here.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::ops::Range;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use contract::Strategy;
@@ -11,6 +12,7 @@ use futures_util::future::try_join_all;
 use reqwest::Client;
 use serde::Serialize;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::lab_client::{LabClient, Message, PausedRequest};
@@ -83,9 +85,9 @@ pub struct PlacedOrder {
     /// Status and body; absent without an answer.
     pub answer: Option<String>,
     /// When it was sent.
-    pub sent_us: u64,
+    pub sent_us: i128,
     /// When it was answered, or given up.
-    pub answered_us: u64,
+    pub answered_us: i128,
 }
 
 /// A message and who sent it.
@@ -155,10 +157,10 @@ impl Tracer<'_> {
         let (replicas, skus) = (|| 0..inventory.count(), [sku.to_owned()]);
         try_join_all(replicas().map(|replica| inventory.arm_any(replica, &skus, Some(HELD_AT_MOST)))).await?;
         let held_until_answered = async {
-            let met = self.met(inventory, sku).await;
+            let met = timeout(MET_WITHIN, held_write(inventory, replicas(), &skus)).await;
             // Whichever replica did not meet it lets the next write pass.
             try_join_all(replicas().map(|replica| inventory.disarm(replica))).await?;
-            let (replica, id) = met?;
+            let (replica, id) = met.context("no write met the pause")??;
             let second = self.place("B", 1, sku).await;
             inventory.resume_held(replica).await?;
             anyhow::Ok((second?, replica, id))
@@ -176,22 +178,6 @@ impl Tracer<'_> {
         };
         let request = timeout(ANSWERED_WITHIN, ended).await.context("the held write did not end")??;
         Ok((vec![first?, second], Some(held(replica, &request))))
-    }
-
-    /// The replica and the number of the write that met the pause.
-    async fn met(&self, inventory: &LabClient, sku: &str) -> anyhow::Result<(usize, usize)> {
-        let met = async {
-            loop {
-                for replica in 0..inventory.count() {
-                    let requests = inventory.paused_requests(replica).await?;
-                    if let Some(request) = requests.iter().find(|request| request.sku == sku) {
-                        return anyhow::Ok((replica, request.id));
-                    }
-                }
-                sleep(POLL).await;
-            }
-        };
-        timeout(MET_WITHIN, met).await.context("no write met the pause")?
     }
 
     async fn place(&self, customer: &str, turn: usize, sku: &str) -> anyhow::Result<PlacedOrder> {
@@ -266,18 +252,41 @@ impl Tracer<'_> {
     }
 }
 
+/// Waits until one of these replicas holds a write of one of these SKUs; returns the replica and the number of the write.
+///
+/// # Errors
+/// The lab is off, or a replica did not answer.
+pub(super) async fn held_write(
+    inventory: &LabClient,
+    replicas: Range<usize>,
+    skus: &[String],
+) -> anyhow::Result<(usize, usize)> {
+    loop {
+        for replica in replicas.clone() {
+            let requests = inventory.paused_requests(replica).await?;
+            let held = |request: &&PausedRequest| skus.contains(&request.sku) && request.resumed_at.is_none();
+            if let Some(request) = requests.iter().find(held) {
+                return Ok((replica, request.id));
+            }
+        }
+        sleep(POLL).await;
+    }
+}
+
 fn held(replica: usize, request: &PausedRequest) -> Held {
-    let us = |at: time::OffsetDateTime| at.unix_timestamp_nanos() / 1_000;
     Held {
         replica: format!("inventory-{}", replica + 1),
         token: request.fencing_token,
-        from_us: us(request.paused_at),
-        until_us: request.resumed_at.map(us),
+        from_us: micros(request.paused_at),
+        until_us: request.resumed_at.map(micros),
         outcome: request.outcome.as_ref().map(ToString::to_string),
     }
 }
 
-fn now_us() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+fn now_us() -> i128 {
+    micros(OffsetDateTime::now_utc())
+}
+
+fn micros(at: OffsetDateTime) -> i128 {
+    at.unix_timestamp_nanos() / 1_000
 }

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use testbed::Proxy;
 use tokio::pin;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
-use super::order_trace::{Trace, TraceKind, Tracer};
+use super::order_trace::{Trace, TraceKind, Tracer, held_write};
 use crate::cluster::process::ReplicaProcess;
 use crate::interrupt::Interrupt;
 use crate::runner::environment::Environment;
@@ -40,8 +40,6 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(40);
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 /// A paused replica is resumed after this time, unless somebody resumes it before.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// Between two looks at whether a write is held.
-const POLL: Duration = Duration::from_millis(50);
 /// How much later a slow lock node answers.
 const SLOW_BY: Duration = Duration::from_millis(300);
 /// Actions that wait for their turn; more are refused.
@@ -126,7 +124,7 @@ pub struct StageState {
     pub abilities: Abilities,
     /// A trace is being recorded.
     pub tracing_order: Option<TraceKind>,
-    /// How many traces have been shown.
+    /// How many traces have been recorded.
     pub traces: usize,
     /// Why the last action ended early, if it did.
     pub failed: Option<String>,
@@ -317,7 +315,7 @@ impl Actions<'_> {
         Ok(())
     }
 
-    /// Stops the replica that is about to write for the sale, or holds the write in it, until it is shown to continue.
+    /// Stops the replica that is about to write for the sale, or holds the write in it, until it is told to continue.
     async fn pause(&self) {
         self.state.send_modify(|state| state.pause_armed = true);
         let replica = self.pauses.fetch_add(1, Ordering::Relaxed) % self.environment.inventory.count();
@@ -367,23 +365,23 @@ impl Actions<'_> {
 
     async fn hold_write(&self, replica: usize) -> anyhow::Result<()> {
         let inventory = &self.environment.inventory;
-        let before = inventory.paused_requests(replica).await?.len();
-        inventory.arm_any(replica, &self.skus(), Some(LONGEST_PAUSE)).await?;
-        let held = async {
-            while inventory.paused_requests(replica).await?.len() == before {
-                sleep(POLL).await;
-            }
-            anyhow::Ok(())
-        };
-        let Ok(held) = timeout(STOPS_WITHIN, held).await else { return inventory.disarm(replica).await };
+        let skus = self.skus();
+        inventory.arm_any(replica, &skus, Some(LONGEST_PAUSE)).await?;
+        let held = timeout(STOPS_WITHIN, held_write(inventory, replica..replica + 1, &skus)).await;
+        let Ok(held) = held else { return inventory.disarm(replica).await };
         held?;
         self.show_paused(&format!("inventory-{}", replica + 1));
         let _ = timeout(LONGEST_PAUSE, self.resume.notified()).await;
         inventory.resume_held(replica).await
     }
 
+    /// Lock nodes that this program started.
+    fn node_count(&self) -> usize {
+        self.environment.servers.map_or(0, |servers| servers.redis.len())
+    }
+
     async fn kill_last_node(&self) -> Result<(), Refusal> {
-        let count = self.environment.servers.map_or(0, |servers| servers.redis.len());
+        let count = self.node_count();
         let alive = |number: &usize| {
             let fault = self.state.borrow().node_faults.get(&node_name(*number)).copied();
             fault != Some(NodeFault::Kill)
@@ -396,7 +394,7 @@ impl Actions<'_> {
     }
 
     async fn heal_nodes(&self) -> Result<(), Refusal> {
-        let count = self.environment.servers.map_or(0, |servers| servers.redis.len());
+        let count = self.node_count();
         if count == 0 {
             return not_started_here();
         }
@@ -449,13 +447,13 @@ impl Actions<'_> {
     }
 }
 
-/// As a network that loses every packet: nobody is shown.
+/// As a network that loses every packet: nobody is told.
 fn silence(proxy: &Proxy) {
     proxy.drop_to_upstream(true);
     proxy.drop_to_client(true);
 }
 
-/// What the page is shown about an action that ended early.
+/// What the page is told about an action that ended early.
 fn failure(result: anyhow::Result<()>, what: &str) -> Option<String> {
     let error = result.err()?;
     tracing::warn!("{what}: {error:#}");

@@ -96,13 +96,7 @@ impl<'a> Watcher<'a> {
             let tally = *shelf.history.tally().borrow();
             Ok(ShelfMoment {
                 strategy: shelf.strategy,
-                stock: stats.stock,
-                sold: stats.sold,
-                oversold: stats.oversold,
-                refused: stats.refused,
-                available: stats.available,
-                fence: stats.fence,
-                applied_fence: stats.applied_fence,
+                stats,
                 ended: tally.ended,
                 sold_out: tally.sold_out,
                 tried_again: tally.tried_again,
@@ -153,9 +147,9 @@ impl<'a> Watcher<'a> {
 /// What the two shelves show, in one sentence.
 /// Before the first sale, what the databases hold: the attack may come from another terminal.
 fn verdict(shelves: &[ShelfMoment], stage: &StageState, all: &LiveStats, databases_read: bool) -> String {
-    let sold = |shelf: &ShelfMoment| match shelf.oversold {
-        0 => format!("{} sold {} of {}", shelf.strategy, shelf.sold, shelf.stock),
-        over => format!("{} oversold {over} of {}", shelf.strategy, shelf.stock),
+    let sold = |shelf: &ShelfMoment| match shelf.stats.oversold {
+        0 => format!("{} sold {} of {}", shelf.strategy, shelf.stats.sold, shelf.stats.stock),
+        over => format!("{} oversold {over} of {}", shelf.strategy, shelf.stats.stock),
     };
     match (databases_read, shelves, &stage.paused) {
         (false, ..) => "The databases cannot be read.".to_owned(),
@@ -181,18 +175,13 @@ mod tests {
     use contract::Strategy;
 
     use super::*;
+    use crate::audit::SkuStats;
 
     fn shelf(strategy: Strategy, sold: i64) -> ShelfMoment {
         let (ended, sold_out, tried_again) = (0, 0, 0);
         ShelfMoment {
             strategy,
-            stock: 100,
-            sold,
-            oversold: (sold - 100).max(0),
-            refused: 0,
-            available: 100 - sold,
-            fence: 0,
-            applied_fence: 0,
+            stats: SkuStats { stock: 100, sold, oversold: (sold - 100).max(0), ..SkuStats::default() },
             ended,
             sold_out,
             tried_again,

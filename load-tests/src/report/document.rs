@@ -6,13 +6,12 @@ use std::io;
 use std::path::Path;
 
 use contract::Strategy;
-use minijinja::Environment;
-use minijinja::value::{Serde, Value};
+use minijinja::value::Value;
 use pulldown_cmark::{Options, Parser, html};
 use serde::Serialize;
 
 use super::charts;
-use super::html::STYLE;
+use super::html::render;
 use super::model::{Machine, Origin};
 
 /// A page.
@@ -81,10 +80,6 @@ impl Document<'_> {
     }
 
     fn text(&self) -> Result<String, minijinja::Error> {
-        let mut templates = Environment::new();
-        templates.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-        templates.add_template("style.css", STYLE)?;
-        templates.add_template("document.html", include_str!("html/document.html.j2"))?;
         let mut body = String::new();
         // Markup inside the document is text: it is not written by hand.
         let events = Parser::new_ext(self.markdown, Options::ENABLE_TABLES).map(|event| match event {
@@ -111,7 +106,7 @@ impl Document<'_> {
             origin: &self.origin,
             machine: Machine::this(),
         };
-        templates.get_template("document.html")?.render(Value::from(Serde(page)))
+        render(include_str!("html/document.html.j2"), page)
     }
 }
 

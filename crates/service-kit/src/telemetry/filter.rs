@@ -40,15 +40,14 @@ impl TelemetryFilter {
 impl<S: Subscriber> Layer<S> for TelemetryFilter {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         let logged = Layer::<S>::register_callsite(&self.log, metadata);
-        if messages::is_wire(metadata) && messages::records() {
+        if messages::takes(metadata) {
             return Interest::always();
         }
         if self.is_exported(metadata) { Interest::always() } else { logged }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
-        let recorded = messages::is_wire(metadata) && messages::records();
-        self.is_exported(metadata) || recorded || Layer::<S>::enabled(&self.log, metadata, context)
+        self.is_exported(metadata) || messages::takes(metadata) || Layer::<S>::enabled(&self.log, metadata, context)
     }
 
     /// What the lab records is taken out here, so that it is logged only if the directives say so.

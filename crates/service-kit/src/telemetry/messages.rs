@@ -12,7 +12,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::Serialize;
@@ -73,18 +73,16 @@ pub struct Sent {
 
 /// Stores a message, if somebody records what it is about.
 pub fn sent(to: impl FnOnce() -> String, request: impl FnOnce() -> String) -> Option<Sent> {
-    if !RECORDS.load(Ordering::Relaxed) {
+    if !records() {
         return None;
     }
-    let request = request();
-    with(|store| {
-        store.add(|| Message { to: to(), request: request.clone(), sent_us: now_us(), ..Message::default() }, &request)
-    })
+    let message = Message { to: to(), request: request(), sent_us: now_us(), ..Message::default() };
+    with(|store| store.add(message))
 }
 
 /// Whether somebody records what is about `text`.
 pub fn is_recorded(text: &str) -> bool {
-    RECORDS.load(Ordering::Relaxed) && with(|store| store.recording_of(text).is_some())
+    records() && with(|store| store.recording_of(text).is_some())
 }
 
 impl Sent {
@@ -111,9 +109,10 @@ impl Store {
         self.recordings.iter_mut().find(|recording| text.contains(&recording.topic))
     }
 
-    fn add(&mut self, message: impl FnOnce() -> Message, about: &str) -> Option<Sent> {
-        let recording = self.recording_of(about).filter(|recording| recording.messages.len() < MESSAGES)?;
-        recording.messages.push(message());
+    fn add(&mut self, message: Message) -> Option<Sent> {
+        let of_request = self.recording_of(&message.request);
+        let recording = of_request.filter(|recording| recording.messages.len() < MESSAGES)?;
+        recording.messages.push(message);
         Some(Sent { recording: recording.id, index: recording.messages.len() - 1 })
     }
 }
@@ -165,9 +164,14 @@ pub(crate) fn records() -> bool {
     RECORDS.load(Ordering::Relaxed)
 }
 
-/// Whether these are events of the lock that can be recorded.
+/// Whether these are events of the lock.
 pub(crate) fn is_wire(metadata: &Metadata<'_>) -> bool {
     metadata.target() == WIRE
+}
+
+/// Whether these are events of the lock that are recorded now.
+pub(crate) fn takes(metadata: &Metadata<'_>) -> bool {
+    is_wire(metadata) && records()
 }
 
 /// Stores an event of the lock.
@@ -175,18 +179,15 @@ pub(crate) fn take(event: &Event<'_>) {
     let mut wire = Wire::default();
     event.record(&mut wire);
     let replied = now_us();
-    let took = u64::try_from(Duration::from_micros(wire.took_us).as_micros()).unwrap_or_default();
-    with(|store| {
-        let message = || Message {
-            to: wire.node.clone(),
-            request: wire.command.clone(),
-            reply: Some(wire.reply.clone()),
-            sent_us: replied.saturating_sub(took),
-            replied_us: Some(replied),
-            ..Message::default()
-        };
-        store.add(message, &wire.command).map(drop)
-    });
+    let message = Message {
+        to: wire.node,
+        request: wire.command,
+        reply: Some(wire.reply),
+        sent_us: replied.saturating_sub(wire.took_us),
+        replied_us: Some(replied),
+        ..Message::default()
+    };
+    with(|store| store.add(message).map(drop));
 }
 
 #[derive(Default)]

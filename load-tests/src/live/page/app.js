@@ -4,6 +4,7 @@ import { at, make, send } from "./dom.js";
 import * as quorum from "./quorum.js";
 import * as report from "./report.js";
 import * as sale from "./sale.js";
+import { quorumOf } from "./steps.js";
 import { TraceView } from "./trace.js";
 
 const VIEWS = ["sale", "order", "holder", "quorum", "report"];
@@ -22,12 +23,12 @@ function compare(moment) {
     moment[list].forEach((now, number) => {
       const before = last?.[list][number];
       if (before && before.responding !== now.responding) seen.push(`${now.name} ${now.responding ? "answers again" : "does not answer"}.`);
-      if (before && before.fault !== now.fault && now.fault && now.fault !== "kill") seen.push(`${now.name} is ${now.fault === "cut" ? "cut off" : now.fault}.`);
+      if (before && before.fault !== now.fault && now.fault && now.fault !== "kill") seen.push(`${now.name} is ${quorum.SHOWN[now.fault]}.`);
     });
   }
-  const up = (some) => some.nodes.filter((node) => node.responding && !node.fault).length;
+  const up = (some) => quorum.answering(some.nodes);
   if (last && moment.nodes.length > 0) {
-    const needed = Math.floor(moment.nodes.length / 2) + 1;
+    const needed = quorumOf(moment.nodes.length);
     if (up(last) >= needed && up(moment) < needed) seen.push(`${up(moment)} of ${moment.nodes.length} lock nodes are left, fewer than a quorum: nobody gets the lock, orders are answered with 503.`);
     if (up(last) < needed && up(moment) >= needed) seen.push("A quorum of the lock nodes answers again: orders are accepted.");
   }
@@ -53,7 +54,7 @@ function show(moment) {
   for (const [id, off] of Object.entries(disabled)) at(id).disabled = off;
   for (const button of document.querySelectorAll(".trace")) button.disabled = Boolean(stage.tracing_order);
   const lock = (held) => `${"AB"[held.shelf]} token ${held.token}${held.holder ? ` by ${held.holder}` : ""}, ${held.left_ms} ms`;
-  const chips = moment.nodes.map((node) => item(`${node.name} ${node.fault ? ({ kill: "down", slow: "slow", cut: "cut off" })[node.fault] : !node.responding ? "does not answer" : node.locks.map(lock).join("; ") || "free"}`, node.responding && !node.fault ? "" : "down"));
+  const chips = moment.nodes.map((node) => item(`${node.name} ${node.fault ? quorum.SHOWN[node.fault] : !node.responding ? "does not answer" : node.locks.map(lock).join("; ") || "free"}`, node.responding && !node.fault ? "" : "down"));
   at("nodes").replaceChildren(...(chips.length > 0 ? chips : [item("not started by this program, so they are not asked")]));
   at("replicas").replaceChildren(...moment.replicas.map((replica) => {
     const paused = stage.paused === replica.name;

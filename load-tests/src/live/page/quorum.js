@@ -1,11 +1,12 @@
 // The lock nodes: break them one by one, and see which replies an order gets.
 
 import { at, make, send } from "./dom.js";
-import { conclusion, grants } from "./steps.js";
+import { conclusion, grants, quorumOf } from "./steps.js";
 
 const FAULTS = [["kill", "Kill", "its locks and counters are gone"], ["wipe", "Wipe", "it forgets every key and answers on"],
   ["slow", "Slow", "it answers 300 ms late, after the caller has stopped waiting"], ["cut", "Cut", "nothing reaches it"], ["heal", "Heal", "as it was before"]];
-const SHOWN = { kill: "down", slow: "slow", cut: "cut off" };
+/** A broken node, in words. */
+export const SHOWN = { kill: "down", slow: "slow", cut: "cut off" };
 let cards = new Map(), before = "";
 
 function card(name, number, refused) {
@@ -22,6 +23,9 @@ function card(name, number, refused) {
   return { root: make("section.card.node", make("h2", name), state, reply, group), state, reply, buttons };
 }
 
+/** How many nodes answer in time. */
+export const answering = (nodes) => nodes.filter((node) => node.responding && !node.fault).length;
+
 export function show(moment, refused) {
   const { nodes, stage } = moment, names = nodes.map((node) => node.name).join();
   if (names !== before) {
@@ -35,7 +39,7 @@ export function show(moment, refused) {
     root.classList.toggle("down", Boolean(node.fault) || !node.responding);
     for (const button of buttons) button.disabled = !stage.breaks_nodes || (button.dataset.fault === "heal" ? !node.fault : node.fault === button.dataset.fault || (node.fault === "kill" && button.dataset.fault !== "heal"));
   }
-  const well = nodes.filter((node) => node.responding && !node.fault).length, quorum = Math.floor(nodes.length / 2) + 1;
+  const well = answering(nodes), quorum = quorumOf(nodes.length);
   const verdict = at("quorum-verdict");
   verdict.textContent = nodes.length === 0 ? "This program did not start the lock nodes, so it cannot break them. Order one unit to see their replies."
     : well >= quorum ? `${well} of ${nodes.length} nodes answer in time, ${quorum} are a quorum: the lock is granted.` : `${well} of ${nodes.length} nodes answer in time, ${quorum} are a quorum: nobody gets the lock, and nothing is written.`;

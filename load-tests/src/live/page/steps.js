@@ -11,7 +11,7 @@ const token = (reply) => /^\[(\d+)/.exec(reply ?? "")?.[1];
 /** One step: from lane to lane, a title, what it means, and what was sent. */
 function lockStep(group, nodes, lane) {
   const [first] = group, name = script(first);
-  const granted = group.filter((message) => token(message.reply)), quorum = Math.floor(nodes / 2) + 1;
+  const granted = group.filter((message) => token(message.reply)), quorum = quorumOf(nodes);
   const step = {
     at: first.sent_us, from: first.from, to: lane, phase: name === "acquire" ? "acquire" : "release", request: first.request,
     replies: group.map((message) => [message.to, message.reply ?? "no answer"]),
@@ -108,6 +108,9 @@ export function steps(trace) {
   }
   return list.sort((a, b) => a.at - b.at);
 }
+
+/** How many of these nodes are a quorum. */
+export const quorumOf = (nodes) => Math.floor(nodes / 2) + 1;
 
 /** What the trace shows, in one sentence, and whether it is bad. */
 export function conclusion(trace) {

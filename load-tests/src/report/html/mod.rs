@@ -25,7 +25,7 @@ use crate::scenario::theory::promises_no_oversell;
 const CHARTED: usize = 16;
 
 /// Every page of a report has it inside.
-pub(super) const STYLE: &str = include_str!("style.css");
+const STYLE: &str = include_str!("style.css");
 
 /// Writes it into the folder.
 pub(super) fn write(report: &Report, folder: &Path) -> io::Result<()> {
@@ -57,10 +57,6 @@ fn text(report: &Report) -> Result<(String, Charts), minijinja::Error> {
         // The SVG of a chart is not escaped; everything else is.
         Value::from_safe_string(svg)
     };
-    let mut templates = Environment::new();
-    templates.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-    templates.add_template("style.css", STYLE)?;
-    templates.add_template("index.html", include_str!("index.html.j2"))?;
     let runs = &report.runs;
     let matrix = Matrix::of(runs);
     let charted = charted(runs);
@@ -87,8 +83,16 @@ fn text(report: &Report) -> Result<(String, Charts), minijinja::Error> {
         without_card: runs.len() - charted.len(),
         cards: charted.into_iter().map(|run| Card::of(run, &mut chart)).collect(),
     };
-    let text = templates.get_template("index.html")?.render(Value::from(Serde(page)))?;
-    Ok((text, charts_of_page))
+    Ok((render(include_str!("index.html.j2"), page)?, charts_of_page))
+}
+
+/// A page from its template, with the style of every page of a report.
+pub(super) fn render(template: &'static str, page: impl Serialize) -> Result<String, minijinja::Error> {
+    let mut templates = Environment::new();
+    templates.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    templates.add_template("style.css", STYLE)?;
+    templates.add_template("page.html", template)?;
+    templates.get_template("page.html")?.render(Value::from(Serde(page)))
 }
 
 /// The values of the template.

@@ -61,7 +61,7 @@ impl StockDb {
                     cross join lateral stock_claim(l.sku, l.token, $3) as c order by l.n";
         let skus: Vec<_> = tokens.keys().map(Sku::as_str).collect();
         let values: Vec<_> = tokens.values().copied().collect();
-        let recorded = Recorded { pool: &self.pool, skus: skus.clone(), sql };
+        let recorded = Recorded { pool: &self.pool, skus: skus.iter().copied(), sql };
         let claim = sqlx::query_as(sql).bind(&skus).bind(&values).bind(source.name()).fetch_all(&self.pool);
         let shown = |rows: &Vec<StockSnapshot>| json!(rows).to_string();
         let claimed = recorded.run(|| json!([skus, values, source.name()]), claim, shown).await;
@@ -102,7 +102,7 @@ impl StockDb {
         let (strategy, sql) = (request.strategy, "select reserve($1, $2, $3, $4, $5)");
         let (name, check) = (strategy.name(), strategy.check().name());
         let (source, hold) = (strategy.token_source().map(TokenSource::name), request.hold_seconds);
-        let skus = request.lines.keys().map(Sku::as_str).collect();
+        let skus = request.lines.keys().map(Sku::as_str);
         let write = sqlx::query_scalar(sql).bind(name).bind(check).bind(source).bind(hold).bind(Json(reservation));
         let recorded = Recorded { pool: &self.pool, skus, sql };
         let shown = |hold_ends: &OffsetDateTime| format!("held until {hold_ends}");

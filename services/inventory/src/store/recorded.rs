@@ -8,13 +8,13 @@ use service_kit::messages;
 
 /// A statement about some SKUs.
 #[derive(Debug)]
-pub(super) struct Recorded<'a> {
+pub(super) struct Recorded<'a, S> {
     pub(super) pool: &'a Pool,
-    pub(super) skus: Vec<&'a str>,
+    pub(super) skus: S,
     pub(super) sql: &'static str,
 }
 
-impl Recorded<'_> {
+impl<'a, S: Iterator<Item = &'a str> + Clone> Recorded<'a, S> {
     /// Runs it.
     ///
     /// # Errors
@@ -25,7 +25,7 @@ impl Recorded<'_> {
         run: impl Future<Output = Result<T, sqlx::Error>>,
         shown: impl FnOnce(&T) -> String,
     ) -> Result<T, sqlx::Error> {
-        if !self.skus.iter().any(|sku| messages::is_recorded(sku)) {
+        if !self.skus.clone().any(messages::is_recorded) {
             return run.await;
         }
         let before = self.rows().await;
@@ -40,6 +40,10 @@ impl Recorded<'_> {
 
     async fn rows(&self) -> Option<String> {
         let rows = "select string_agg(to_jsonb(s)::text, ' ' order by sku) from stock s where sku = any($1)";
-        sqlx::query_scalar(rows).bind(&self.skus).fetch_one(self.pool).await.unwrap_or_default()
+        sqlx::query_scalar(rows)
+            .bind(self.skus.clone().collect::<Vec<_>>())
+            .fetch_one(self.pool)
+            .await
+            .unwrap_or_default()
     }
 }

@@ -46,7 +46,7 @@ impl Statement for ClaimTokens {
         let skus: Vec<_> = lines().map(|(.., (sku, _))| sku.as_str()).collect();
         let tokens: Vec<_> = lines().map(|(.., (_, token))| *token).collect();
         let sources: Vec<_> = lines().map(|(_, claim, _)| claim.source.name()).collect();
-        let recorded = Recorded { pool: &self.pool, skus: skus.clone(), sql: CLAIM };
+        let recorded = Recorded { pool: &self.pool, skus: skus.iter().copied(), sql: CLAIM };
         let parameters = || json!([requests, skus, tokens, sources]);
         let claim = sqlx::query_as(CLAIM).bind(&requests).bind(&skus).bind(&tokens).bind(&sources);
         let shown = |rows: &Vec<ClaimedRow>| json!(rows.iter().map(|row| &row.stock).collect::<Vec<_>>()).to_string();

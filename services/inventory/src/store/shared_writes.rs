@@ -75,7 +75,7 @@ impl Statement for WriteFenced {
         let available: Vec<_> = lines().map(|(.., (_, row))| row.available).collect();
         let sources: Vec<_> = lines().map(|(_, write, _)| write.source.name()).collect();
         let reservations: Vec<_> = reservations.collect();
-        let recorded = Recorded { pool: &self.pool, skus: skus.clone(), sql: WRITE };
+        let recorded = Recorded { pool: &self.pool, skus: skus.iter().copied(), sql: WRITE };
         let parameters = || json!([numbers, skus, tokens, available, sources, reservations]);
         let write = sqlx::query_as(WRITE).bind(&numbers).bind(&skus).bind(&tokens).bind(&available).bind(&sources);
         let write = write.bind(Json(&reservations)).fetch_all(&self.pool);
