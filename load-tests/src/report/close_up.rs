@@ -4,12 +4,12 @@
 //! Absence: nothing is judged here. Colours are variables of the page.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::drawing::Drawing;
 use super::timeline::Clocks;
 use crate::audit::{DbSnapshot, LedgerKind, RefusalStep};
 use crate::cluster::lab_client::WriteOutcome;
@@ -137,18 +137,14 @@ pub(super) fn lanes(close_up: &CloseUp) -> String {
     let x = |at: f64| NAMES + LANES * ((at - from) / (to - from)).clamp(0.0, 1.0);
     let orders = u32::try_from(close_up.orders.len()).unwrap_or(0);
     let height = TOP + LANE * (f64::from(orders) + 3.2) + 22.0;
-    let mut svg = format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="One pause, the orders for the same SKU, and what was written" fill="var(--ink)" style="min-width: {:.0}px" font-size="13">"#,
-        WIDTH * 0.75
-    );
+    let mut svg = Drawing::new(WIDTH, height, "One pause, the orders for the same SKU, and what was written");
     let (begin, end) = (x(close_up.paused_ms.0), x(close_up.paused_ms.1));
     let bottom = height - 22.0;
-    let _ = write!(
-        svg,
+    svg.add(format_args!(
         r#"<rect x="{begin:.1}" y="{TOP}" width="{:.1}" height="{:.1}" fill="var(--fault)" opacity="0.3"/>"#,
         end - begin,
         bottom - TOP
-    );
+    ));
     for (number, order) in (1_u32..).zip(&close_up.orders) {
         let (left, right, top) = (x(order.span_ms.0), x(order.span_ms.1), TOP + LANE * f64::from(number) + 5.0);
         let colour = match order.status {
@@ -156,31 +152,26 @@ pub(super) fn lanes(close_up: &CloseUp) -> String {
             Some(409) => "--line",
             _ => "--refused",
         };
-        let _ = write!(
-            svg,
-            r#"<rect x="{left:.1}" y="{top:.1}" width="{:.1}" height="{:.1}" rx="3" fill="var({colour})" opacity="0.8"/>"#,
+        svg.add(format_args!(r#"<rect x="{left:.1}" y="{top:.1}" width="{:.1}" height="{:.1}" rx="3" fill="var({colour})" opacity="0.8"/>"#,
             (right - left).max(2.0),
             LANE - 10.0
-        );
+        ));
     }
-    let mut text = |x: f64, y: f64, anchor: &str, colour: &str, what: &str| {
-        let _ = write!(svg, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" fill="var({colour})">{what}</text>"#);
-    };
     let token = close_up.token.map(|token| format!(", token {token}")).unwrap_or_default();
     let paused = format!("paused for {:.0} ms{token}", close_up.paused_ms.1 - close_up.paused_ms.0);
-    text(NAMES - 8.0, TOP + LANE * 0.7, "end", "--ink", &close_up.replica);
-    text(f64::midpoint(begin, end), TOP + LANE * 0.7, "middle", "--ink", &paused);
+    svg.text(NAMES - 8.0, TOP + LANE * 0.7, "end", "--ink", &close_up.replica);
+    svg.text(f64::midpoint(begin, end), TOP + LANE * 0.7, "middle", "--ink", &paused);
     for (number, order) in (1_u32..).zip(&close_up.orders) {
         let name = if order.paused { "the paused order" } else { "an order" };
-        text(NAMES - 8.0, TOP + LANE * (f64::from(number) + 0.7), "end", "--muted", name);
+        svg.text(NAMES - 8.0, TOP + LANE * (f64::from(number) + 0.7), "end", "--muted", name);
         let status = order.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
         let end = x(order.span_ms.1);
         // At the right edge the status stands inside.
         let (at, anchor) = if end > NAMES + LANES - 40.0 { (end - 5.0, "end") } else { (end + 5.0, "start") };
-        text(at, TOP + LANE * (f64::from(number) + 0.7), anchor, "--ink", &status);
+        svg.text(at, TOP + LANE * (f64::from(number) + 0.7), anchor, "--ink", &status);
     }
     let ledger = TOP + LANE * (f64::from(orders) + 1.0);
-    text(NAMES - 8.0, ledger + LANE * 0.7, "end", "--ink", "ledger");
+    svg.text(NAMES - 8.0, ledger + LANE * 0.7, "end", "--ink", "ledger");
     // Labels that would overlap are left out; the first lost update has a line of its own.
     let first_lost = close_up.writes.iter().find(|write| write.lost);
     let mut free_from = 0.0;
@@ -192,30 +183,34 @@ pub(super) fn lanes(close_up: &CloseUp) -> String {
             let label =
                 format!("{} → {}{}", write.units.0, write.units.1, if write.lost { " lost update" } else { "" });
             let colour = if write.lost { "--over" } else { "--muted" };
-            text(at.clamp(NAMES + 70.0, NAMES + LANES - 60.0), ledger + LANE * (1.5 + lower), "middle", colour, &label);
+            svg.text(
+                at.clamp(NAMES + 70.0, NAMES + LANES - 60.0),
+                ledger + LANE * (1.5 + lower),
+                "middle",
+                colour,
+                &label,
+            );
             if !write.lost {
                 free_from = at + 78.0;
             }
         }
     }
-    text(NAMES, height - 4.0, "start", "--muted", &format!("{from:.0} ms"));
-    text(NAMES + LANES, height - 4.0, "end", "--muted", &format!("{to:.0} ms after the row began"));
+    svg.text(NAMES, height - 4.0, "start", "--muted", &format!("{from:.0} ms"));
+    svg.text(NAMES + LANES, height - 4.0, "end", "--muted", &format!("{to:.0} ms after the row began"));
     for write in &close_up.writes {
         let at = x(write.at_ms);
         let (colour, width) = if write.lost { ("--over", 4) } else { ("--sold", 2) };
-        let _ = write!(
-            svg,
+        svg.add(format_args!(
             r#"<line x1="{at:.1}" x2="{at:.1}" y1="{:.1}" y2="{:.1}" stroke="var({colour})" stroke-width="{width}"/>"#,
             ledger + 4.0,
             ledger + LANE - 2.0
-        );
+        ));
     }
     for at in &close_up.refused_ms {
         let (across, down) = (x(*at), ledger + LANE / 2.0);
-        let _ = write!(svg, r#"<path d="M{across:.1},{:.1}l7,8l-7,8l-7,-8z" fill="var(--refused)"/>"#, down - 8.0);
+        svg.add(format_args!(r#"<path d="M{across:.1},{:.1}l7,8l-7,8l-7,-8z" fill="var(--refused)"/>"#, down - 8.0));
     }
-    svg.push_str("</svg>");
-    svg
+    svg.finish()
 }
 
 fn millis(since: Duration) -> f64 {

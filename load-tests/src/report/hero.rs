@@ -3,9 +3,8 @@
 //!
 //! Absence: every number comes from the report. Colours are variables of the page.
 
-use std::fmt::Write as _;
-
 use super::charts::row_name;
+use super::drawing::Drawing;
 use super::model::RunReport;
 
 /// In units of the SVG: the column of names, the bars, the numbers behind them, and the enlarged part.
@@ -26,27 +25,21 @@ pub(super) fn units_sold(runs: &[&RunReport]) -> String {
     let small = |run: &&&RunReport| run.units_oversold > 0 && float(run.units_oversold) < TOO_SMALL * most;
     let around = runs.iter().filter(small).map(|run| float(run.units_oversold)).fold(0.0, f64::max) * 1.6;
     let height = TOP + ROW * float(u64::try_from(runs.len()).unwrap_or_default()) + 8.0;
-    let mut svg = format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="Units sold by every row against its stock" fill="var(--ink)" style="min-width: {:.0}px" font-size="13">"#,
-        WIDTH * 0.75
-    );
-    let mut text = |x: f64, y: f64, anchor: &str, colour: &str, what: &str| {
-        let _ = write!(svg, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" fill="var({colour})">{what}</text>"#);
-    };
-    text(NAMES, 18.0, "start", "--muted", "units sold");
+    let mut svg = Drawing::new(WIDTH, height, "Units sold by every row against its stock");
+    svg.text(NAMES, 18.0, "start", "--muted", "units sold");
     if around > 0.0 {
-        text(WIDTH - ENLARGED / 2.0, 18.0, "middle", "--muted", &format!("stock ± {around:.0}, enlarged"));
+        svg.text(WIDTH - ENLARGED / 2.0, 18.0, "middle", "--muted", &format!("stock ± {around:.0}, enlarged"));
     }
     for (number, run) in (0_u32..).zip(runs) {
         let middle = TOP + ROW * (f64::from(number) + 0.5);
-        text(NAMES - 10.0, middle + 4.5, "end", "--ink", &row_name(run));
+        svg.text(NAMES - 10.0, middle + 4.5, "end", "--ink", &row_name(run));
         let (label, colour) = match run.units_oversold {
             0 => (format!("{}", run.units_sold), "--muted"),
             over => (format!("{} (+{over})", run.units_sold), "--over"),
         };
         let scale = BARS / most;
         let end = sold(run).max(float(run.initial_stock)) * scale;
-        text(NAMES + end + 8.0, middle + 4.5, "start", colour, &label);
+        svg.text(NAMES + end + 8.0, middle + 4.5, "start", colour, &label);
     }
     for (number, run) in (0_u32..).zip(runs) {
         let top = TOP + ROW * f64::from(number) + (ROW - BAR) / 2.0;
@@ -57,27 +50,25 @@ pub(super) fn units_sold(runs: &[&RunReport]) -> String {
             bar(&mut svg, run, top, left, place);
         }
     }
-    svg.push_str("</svg>");
-    svg
+    svg.finish()
 }
 
 /// What was sold of the stock, what was sold beyond it, and the stock.
-fn bar(svg: &mut String, run: &RunReport, top: f64, left: f64, place: impl Fn(f64) -> f64) {
+fn bar(svg: &mut Drawing, run: &RunReport, top: f64, left: f64, place: impl Fn(f64) -> f64) {
     let (stock, sold) = (float(run.initial_stock), sold(run));
     let in_stock = (sold - float(run.units_oversold)).clamp(0.0, stock);
     let mut part = |from: f64, to: f64, colour: &str| {
         let (x, width) = (left + place(from), (place(to) - place(from)).max(0.0));
-        let _ =
-            write!(svg, r#"<rect x="{x:.1}" y="{top:.1}" width="{width:.1}" height="{BAR}" fill="var({colour})"/>"#);
+        svg.add(format_args!(
+            r#"<rect x="{x:.1}" y="{top:.1}" width="{width:.1}" height="{BAR}" fill="var({colour})"/>"#
+        ));
     };
     part(0.0, in_stock, "--sold-fill");
     part(in_stock, sold, "--over");
     let x = left + place(stock);
     let (above, below) = (top - 5.0, top + BAR + 5.0);
-    let _ = write!(
-        svg,
-        r#"<line x1="{x:.1}" x2="{x:.1}" y1="{above:.1}" y2="{below:.1}" stroke="var(--ink)" stroke-width="2" stroke-dasharray="5 3"/>"#
-    );
+    svg.add(format_args!(r#"<line x1="{x:.1}" x2="{x:.1}" y1="{above:.1}" y2="{below:.1}" stroke="var(--ink)" stroke-width="2" stroke-dasharray="5 3"/>"#
+    ));
 }
 
 fn sold(run: &RunReport) -> f64 {

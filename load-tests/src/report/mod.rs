@@ -6,6 +6,7 @@ pub mod baseline;
 mod charts;
 pub mod close_up;
 pub mod document;
+mod drawing;
 pub mod files;
 mod hero;
 mod html;
