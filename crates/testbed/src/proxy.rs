@@ -155,7 +155,7 @@ impl Proxy {
     /// Ends every fault: no latency, no held bytes. New connections are accepted when this returns.
     ///
     /// # Panics
-    /// If another process bound the port while the proxy was cut.
+    /// If a process that does not draw its ports here bound the port while the proxy was cut.
     pub fn heal(&self) {
         let _context = self.runtime.enter();
         if !self.slot.is_open() {

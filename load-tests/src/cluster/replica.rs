@@ -29,11 +29,9 @@ impl Replica {
     ///
     /// # Cancel safety: a process already started is ended.
     pub async fn start(mut spec: ProcessSpec, listen: &str) -> anyhow::Result<Self> {
-        let free_port = (listen.to_owned(), "127.0.0.1:0".to_owned());
-        let first = ProcessSpec { envs: [spec.envs.clone(), vec![free_port]].concat(), ..spec.clone() };
-        let (process, url) = started(first).await?;
-        let addr = url.strip_prefix("http://").context("the first line of a service is not http://ADDR")?.to_owned();
-        spec.envs.push((listen.to_owned(), addr));
+        let addr = testbed::free_port().context("no port is free")?;
+        spec.envs.push((listen.to_owned(), addr.to_string()));
+        let (process, url) = started(spec.clone()).await?;
         Ok(Self { spec, url, process: Mutex::new(Arc::new(process)) })
     }
 
