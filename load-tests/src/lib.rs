@@ -50,9 +50,10 @@ use crate::commands::exit_status;
 /// generated once, with the library, and not a second time with the program.
 pub fn run() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| cli::exit(&error));
-    // Postgres sends notices when a fault crashes it on purpose; they are not worth a line.
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sqlx::postgres::notice=off"));
+    // Faults crash Postgres and slow statements down on purpose: neither its notices nor the warnings of sqlx about slow
+    // statements and connections are worth a line.
+    let quiet = || EnvFilter::new("warn,sqlx=error,sqlx::postgres::notice=off");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| quiet());
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).with_env_filter(filter).init();
     let executed = Runtime::new().map_err(anyhow::Error::from);

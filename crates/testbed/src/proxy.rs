@@ -207,8 +207,14 @@ impl ListenerSlot {
         }
     }
 
+    /// Connections are refused when this returns. To drop the listener is not enough: a child process that was forked
+    /// and has not executed its program yet has a copy of the handle, and the system would go on accepting.
     fn close(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).listener = None;
+        let listener = self.state.lock().unwrap_or_else(PoisonError::into_inner).listener.take();
+        if let Some(listener) = listener {
+            // It fails only where the system does not listen any more.
+            let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
+        }
     }
 
     fn is_open(&self) -> bool {

@@ -1,5 +1,8 @@
 //! Each fault of the proxy, between a real client and a real Redis node.
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use testbed::{Proxy, RedisNode};
@@ -145,6 +148,27 @@ async fn a_cut_closes_and_refuses_until_it_is_healed() {
     drop(proxy);
     TcpStream::connect(addr).await.expect_err("the listener is closed");
     timeout(LIMIT, ask(&mut stream, "PING")).await.expect("at once").expect_err("the connection is closed");
+}
+
+/// A child that was forked and has not executed its program yet has a copy of every handle, that of the listener too.
+#[tokio::test]
+async fn a_cut_is_in_effect_at_once_while_child_processes_are_started() {
+    let (_node, proxy) = through_a_proxy().await;
+    std::thread::scope(|threads| {
+        let start_children = || {
+            for _ in 0..200 {
+                // The account makes the library fork, as it does for a server that may not run as root.
+                Command::new("true").gid(rustix::process::getgid().as_raw()).status().expect("it ran");
+            }
+        };
+        let starting = [(); 4].map(|()| threads.spawn(start_children));
+        while !starting.iter().all(ScopedJoinHandle::is_finished) {
+            proxy.cut();
+            std::net::TcpStream::connect(proxy.addr()).expect_err("no new connections");
+            proxy.heal();
+            std::net::TcpStream::connect(proxy.addr()).expect("connections are accepted again");
+        }
+    });
 }
 
 #[tokio::test]
