@@ -1,7 +1,7 @@
 # Two images: `services` (inventory and order) and `load-test` (oversell).
 # RUST_IMAGE and RUNTIME_IMAGE may be any Debian-based pair whose runtime is not older than the builder.
 #
-# As `./demo` builds them: without TLS, etcd and ZooKeeper, which docker-compose.yml does not use, in about five minutes
+# As `./demo` builds them: without TLS, etcd and ZooKeeper, which docker-compose.yml does not use, in five to ten minutes
 # on two cores. With everything, optimised in full: --build-arg PROFILE=release --build-arg FEATURES=
 ARG RUST_IMAGE=rust:1.95-slim-bookworm
 ARG RUNTIME_IMAGE=debian:bookworm-slim

@@ -25,5 +25,5 @@ pub use processes::{Process, ProcessSpec};
 pub use proxy::Proxy;
 pub use servers::{
     Etcd, PgBench, PgBenchResult, PgBouncer, Pooling, Postgres, PostgresOptions, RedisNode, Zookeeper, redis_cluster,
-    redis_nodes, single_shard_nodes,
+    redis_command, redis_nodes, single_shard_nodes,
 };

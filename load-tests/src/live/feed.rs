@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use crate::audit::SkuStats;
 
-use super::stage::{NodeFault, StageState};
+use super::lock_nodes::NodeFault;
+use super::stage::StageState;
 
 /// Moments that are kept: five minutes, at four per second.
 const KEPT: usize = 1_200;

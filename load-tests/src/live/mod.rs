@@ -8,6 +8,7 @@
 mod assets;
 mod feed;
 mod last_report;
+mod lock_nodes;
 mod order_trace;
 mod same_site;
 mod stage;
@@ -32,8 +33,9 @@ use strum::VariantArray as _;
 use tokio::net::TcpListener;
 
 pub use feed::{EventFeed, Moment, Node, NodeLock, Replica, ShelfMoment};
+pub use lock_nodes::NodeFault;
 pub use order_trace::{Held, PlacedOrder, SentMessage, Trace, TraceKind};
-pub use stage::{Abilities, Action, NodeFault, Refusal, Shelf, Stage, StageHandle, StageState};
+pub use stage::{Abilities, Action, Refusal, Shelf, Stage, StageHandle, StageState};
 pub use watcher::Watcher;
 
 use self::last_report::LastReport;
@@ -65,7 +67,7 @@ pub async fn serve(
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
     let (stage, handle) = Stage::new(environment, interrupt);
-    let watcher = Watcher::new(environment, handle.clone())?;
+    let (watcher, last) = (Watcher::new(environment, handle.clone())?, handle.clone());
     let feed = EventFeed::default();
     let live = Live {
         auditor: environment.auditor.clone(),
@@ -79,11 +81,14 @@ pub async fn serve(
         // Otherwise open pages would keep the server running.
         closed_at_end.close();
     };
-    tokio::select! {
+    let served = tokio::select! {
         served = axum::serve(listener, router(live)).with_graceful_shutdown(ended) => served.context("the live page failed"),
         never = watcher.watch(&feed) => match never {},
         never = stage.run() => match never {},
-    }
+    };
+    // The nodes may be those of a stack that goes on.
+    lock_nodes::heal_all(environment, &last.state().node_faults).await;
+    served
 }
 
 fn router(live: Live) -> Router {

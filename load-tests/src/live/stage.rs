@@ -13,11 +13,11 @@ use std::time::Duration;
 use contract::Strategy;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use serde::{Deserialize, Serialize};
-use testbed::Proxy;
 use tokio::pin;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
+use super::lock_nodes::{LockNodes, NodeFault, node_name, not_known};
 use super::order_trace::{Trace, TraceKind, Tracer, held_write};
 use crate::cluster::process::ReplicaProcess;
 use crate::interrupt::Interrupt;
@@ -40,8 +40,6 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(40);
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 /// A paused replica is resumed after this time, unless somebody resumes it before.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// How much later a slow lock node answers.
-const SLOW_BY: Duration = Duration::from_millis(300);
 /// Actions that wait for their turn; more are refused.
 const QUEUED: usize = 8;
 
@@ -58,11 +56,11 @@ pub enum Action {
     Pause,
     /// Resume it.
     Continue,
-    /// Kill a lock node, the last one that runs.
-    KillNode,
+    /// Kill the last lock node without a fault; pause it where its process is not known.
+    BreakNode,
     /// Undo what was done to the lock nodes; those that were killed start empty.
-    StartNodes,
-    /// Break one lock node, or have it wiped, or as it was.
+    HealNodes,
+    /// Break one lock node, wipe it, or heal it.
     Node {
         /// Counts from 1.
         number: usize,
@@ -76,22 +74,6 @@ pub enum Action {
         /// How stock is guarded.
         strategy: Strategy,
     },
-}
-
-/// What can be done to a lock node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NodeFault {
-    /// Its process is killed.
-    Kill,
-    /// All its keys are deleted, as by a restart without persistence.
-    Wipe,
-    /// It answers late.
-    Slow,
-    /// Nothing reaches it, and nothing comes back.
-    Cut,
-    /// None: it is as it was; started empty, if it was killed.
-    Heal,
 }
 
 /// Why an action was not carried out.
@@ -135,8 +117,8 @@ pub struct StageState {
 pub struct Abilities {
     /// A paused replica is stopped as a whole: its process is known here. Otherwise one write is held in it.
     pub stops_processes: bool,
-    /// Lock nodes can be broken: this process started them.
-    pub breaks_nodes: bool,
+    /// The faults that a lock node can have.
+    pub offered_node_faults: &'static [NodeFault],
 }
 
 /// One strategy's shelf.
@@ -206,22 +188,24 @@ struct Actions<'a> {
     resume: Notify,
     pauses: AtomicUsize,
     traces: Traces,
+    nodes: LockNodes<'a>,
 }
 
 impl<'a> Stage<'a> {
     /// A stage on this stack, and the handle for it.
     pub fn new(environment: &'a Environment<'a>, interrupt: &'a Interrupt) -> (Self, StageHandle) {
         let (sender, requests) = mpsc::channel(QUEUED);
+        let nodes = LockNodes::of(environment);
         let abilities = Abilities {
             stops_processes: environment.processes.inventory.len() == environment.inventory.count(),
-            breaks_nodes: environment.servers.is_some(),
+            offered_node_faults: nodes.faults(),
         };
         let state = StageState { abilities, ..StageState::default() };
         let (state, watched) = watch::channel(state);
         let traces = Traces::default();
         let handle = StageHandle { requests: sender, state: watched, traces: Arc::clone(&traces) };
         let (resume, pauses) = (Notify::new(), AtomicUsize::new(0));
-        (Self { does: Actions { environment, interrupt, state, resume, pauses, traces }, requests }, handle)
+        (Self { does: Actions { environment, interrupt, state, resume, pauses, traces, nodes }, requests }, handle)
     }
 
     /// Carries out actions; never returns.
@@ -247,9 +231,12 @@ impl<'a> Stage<'a> {
                             Ok(())
                         }
                         Action::Continue => refusal("nothing_paused", "no replica is paused"),
-                        Action::KillNode => does.kill_last_node().await,
-                        Action::StartNodes => does.heal_nodes().await,
-                        Action::Node { number, fault } => does.to_node(number, fault).await,
+                        Action::BreakNode => does.break_last_node().await,
+                        Action::HealNodes => does.heal_nodes().await,
+                        Action::Node { number, fault } => match does.nodes.index(number) {
+                            Ok(index) => does.to_node(index, fault).await,
+                            Err(refusal) => Err(refusal),
+                        },
                         Action::Trace { kind, strategy } if trace.is_none() => {
                             trace = Some(does.trace(kind, strategy).boxed());
                             Ok(())
@@ -375,82 +362,36 @@ impl Actions<'_> {
         inventory.resume_held(replica).await
     }
 
-    /// Lock nodes that this program started.
-    fn node_count(&self) -> usize {
-        self.environment.servers.map_or(0, |servers| servers.redis.len())
-    }
-
-    async fn kill_last_node(&self) -> Result<(), Refusal> {
-        let count = self.node_count();
-        let alive = |number: &usize| {
-            let fault = self.state.borrow().node_faults.get(&node_name(*number)).copied();
-            fault != Some(NodeFault::Kill)
+    async fn break_last_node(&self) -> Result<(), Refusal> {
+        let fault = match self.nodes.faults() {
+            [] => return not_known(),
+            offered if offered.contains(&NodeFault::Kill) => NodeFault::Kill,
+            _ => NodeFault::Pause,
         };
-        match (0..count).rev().find(alive) {
-            Some(number) => self.to_node(number + 1, NodeFault::Kill).await,
-            None if count == 0 => not_started_here(),
-            None => refusal("no_node_left", "every lock node is down; start them again first"),
+        let whole = |index: &usize| !self.state.borrow().node_faults.contains_key(&node_name(*index));
+        match (0..self.nodes.urls.len()).rev().find(whole) {
+            Some(index) => self.to_node(index, fault).await,
+            None => refusal("no_node_left", "every lock node has a fault; heal them first"),
         }
     }
 
     async fn heal_nodes(&self) -> Result<(), Refusal> {
-        let count = self.node_count();
-        if count == 0 {
-            return not_started_here();
-        }
-        for number in 1..=count {
-            self.to_node(number, NodeFault::Heal).await?;
+        for index in 0..self.nodes.urls.len() {
+            self.to_node(index, NodeFault::Heal).await?;
         }
         Ok(())
     }
 
-    async fn to_node(&self, number: usize, fault: NodeFault) -> Result<(), Refusal> {
-        let Some(servers) = self.environment.servers else { return not_started_here() };
-        let Some(index) = number.checked_sub(1).filter(|index| *index < servers.redis.len()) else {
-            return refusal(
-                "no_such_node",
-                &format!("there is no lock node {number}; they are 1 to {}", servers.redis.len()),
-            );
-        };
-        let (name, proxy) = (node_name(index), servers.proxies.as_ref().and_then(|proxies| proxies.redis.get(index)));
-        let before = self.state.borrow().node_faults.get(&name).copied();
-        let mut node = servers.redis[index].lock().await;
-        let failed = |error: testbed::TestbedError| Refusal { code: "node_failed", detail: format!("{name}: {error}") };
-        match (fault, before, proxy) {
-            (NodeFault::Wipe, Some(NodeFault::Kill), _) => {
-                return refusal("node_down", &format!("{name} is down; start it first"));
-            }
-            // What else is wrong with it remains.
-            (NodeFault::Wipe, ..) => return node.command(&["FLUSHALL"]).await.map(drop).map_err(failed),
-            (NodeFault::Slow | NodeFault::Cut, _, None) => {
-                return refusal("not_available", "this stack has no proxies, so its nodes cannot be slow or cut off");
-            }
-            (NodeFault::Kill, ..) => node.kill().await,
-            (_, Some(NodeFault::Kill), _) => node.restart().await.map_err(failed)?,
-            _ => {}
-        }
-        if let Some(proxy) = proxy {
-            proxy.heal();
-        }
-        match (fault, proxy) {
-            (NodeFault::Slow, Some(proxy)) => proxy.set_latency(SLOW_BY),
-            (NodeFault::Cut, Some(proxy)) => silence(proxy),
-            _ => {}
-        }
-        self.state.send_modify(|state| {
-            state.node_faults.remove(&name);
-            if fault != NodeFault::Heal {
-                state.node_faults.insert(name, fault);
-            }
+    async fn to_node(&self, index: usize, fault: NodeFault) -> Result<(), Refusal> {
+        let name = node_name(index);
+        let now = self.state.borrow().node_faults.get(&name).copied();
+        let after = self.nodes.act(index, now, fault).await?;
+        self.state.send_modify(|state| match after {
+            Some(fault) => drop(state.node_faults.insert(name, fault)),
+            None => drop(state.node_faults.remove(&name)),
         });
         Ok(())
     }
-}
-
-/// As a network that loses every packet: nobody is told.
-fn silence(proxy: &Proxy) {
-    proxy.drop_to_upstream(true);
-    proxy.drop_to_client(true);
 }
 
 /// What the page is told about an action that ended early.
@@ -460,16 +401,7 @@ fn failure(result: anyhow::Result<()>, what: &str) -> Option<String> {
     Some(format!("{what}: {error:#}"))
 }
 
-fn not_started_here() -> Result<(), Refusal> {
-    refusal("not_available", "the lock nodes were not started by this program, so it cannot break them")
-}
-
-/// `redis-1` is the first.
-pub(super) fn node_name(number: usize) -> String {
-    format!("redis-{}", number + 1)
-}
-
-fn refusal(code: &'static str, detail: &str) -> Result<(), Refusal> {
+pub(super) fn refusal<T>(code: &'static str, detail: &str) -> Result<T, Refusal> {
     Err(Refusal { code, detail: detail.to_owned() })
 }
 

@@ -11,7 +11,8 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::feed::{EventFeed, Moment, Node, NodeLock, Replica, ShelfMoment};
-use super::stage::{StageHandle, StageState, node_name};
+use super::lock_nodes::node_name;
+use super::stage::{StageHandle, StageState};
 use crate::audit::LiveStats;
 use crate::faults::locks_of;
 use crate::runner::environment::Environment;
@@ -105,13 +106,11 @@ impl<'a> Watcher<'a> {
         .await
     }
 
-    /// The lock nodes that this process started.
+    /// The lock nodes whose addresses are known.
     async fn nodes(&self, stage: &StageState) -> Vec<Node> {
         let skus: Vec<_> = stage.shelves.iter().flat_map(|shelf| shelf.skus.iter().map(String::as_str)).collect();
-        let nodes = self.environment.servers.map(|servers| servers.redis.as_slice()).unwrap_or_default();
-        join_all(nodes.iter().enumerate().map(async |(number, node)| {
-            let locks = async { locks_of(&skus, &*node.lock().await).await.ok() };
-            let locks = timeout(RESPONDS_WITHIN, locks).await.ok().flatten();
+        join_all(self.environment.lock_nodes.iter().enumerate().map(async |(number, url)| {
+            let locks = timeout(RESPONDS_WITHIN, locks_of(&skus, url)).await.ok().and_then(Result::ok);
             let (name, responding) = (node_name(number), locks.is_some());
             let locks = locks.into_iter().flatten().filter_map(|lock| {
                 let of_lock = stage.shelves.iter().position(|one| one.skus.contains(&lock.sku))?;

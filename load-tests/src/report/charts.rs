@@ -33,8 +33,6 @@ const LETTER: f64 = 6.2;
 const BESIDE: f64 = 18.0;
 /// Width and height of a field of the heat map.
 const FIELD: (f64, f64) = (96.0, 46.0);
-/// The most increases of oversold units that are marked; a row without a lock has more, and shows an area instead.
-const MARKS: usize = 24;
 
 /// Units sold against the stock over time, with oversold units, faults and refused tokens marked.
 pub(super) fn units(run: &RunReport) -> String {
@@ -51,16 +49,21 @@ pub(super) fn units(run: &RunReport) -> String {
     let sold = area(timeline.moments.iter().map(in_stock), "var(--sold)", 1.0);
     plots.push(sold.with_color("var(--sold-fill)").into());
     plots.push(line(timeline.moments.iter().map(in_stock), "var(--sold)").into());
-    let grew: Vec<_> = timeline.moments.windows(2).filter(|pair| pair[1].oversold > pair[0].oversold).collect();
-    if grew.len() <= MARKS {
-        let marks = grew.iter().map(|pair| (seconds(pair[1].at_ms), float(pair[1].sold)));
-        plots.push(marked(marks, "var(--over)", MarkerShape::Cross, 7.0).into());
+    let at = |at_ms: u64| {
+        let then = timeline.moments.iter().rev().find(|moment| moment.at_ms <= at_ms);
+        (seconds(at_ms), float(then.map_or(0, |moment| moment.sold)))
+    };
+    for lost in &timeline.lost_updates {
+        if let Some(from) = lost.paused_from_ms {
+            // From the units that it had read to those that it found when it wrote.
+            plots.push(line([at(from), at(lost.at_ms)].into_iter(), "var(--over)").with_dashed().into());
+        }
     }
-    let refused = timeline.refused.iter().filter(|refused| refused.step == RefusalStep::Write).map(|refused| {
-        let sold_then = timeline.moments.iter().rev().find(|moment| moment.at_ms <= refused.at_ms);
-        (seconds(refused.at_ms), float(sold_then.map_or(0, |moment| moment.sold)))
-    });
-    plots.push(marked(refused, "var(--refused)", MarkerShape::Diamond, 6.0).into());
+    plots.push(
+        marked(timeline.lost_updates.iter().map(|lost| at(lost.at_ms)), "var(--over)", MarkerShape::Cross, 6.0).into(),
+    );
+    let refused = timeline.refused.iter().filter(|refused| refused.step == RefusalStep::Write);
+    plots.push(marked(refused.map(|refused| at(refused.at_ms)), "var(--refused)", MarkerShape::Diamond, 6.0).into());
     let layout = over_time(run, top)
         .with_y_label("units")
         .with_reference_line(ReferenceLine::horizontal(stock).with_color("var(--ink)").with_dasharray("6 4"));

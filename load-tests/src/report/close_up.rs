@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::drawing::Drawing;
 use super::timeline::Clocks;
-use crate::audit::{DbSnapshot, LedgerKind, RefusalStep};
+use crate::audit::{DbSnapshot, RefusalStep};
 use crate::cluster::lab_client::WriteOutcome;
 use crate::faults::{EventOutcome, FaultEvent};
 use crate::workload::operation::Operation;
@@ -80,17 +80,15 @@ impl CloseUp {
 
         let reservations: HashSet<Uuid> =
             snapshot.reservations.iter().filter(|one| of_event(Some(one.order_id))).map(|one| one.id).collect();
-        let mut after = None;
-        let mut writes = Vec::new();
-        for row in snapshot.ledger.iter().filter(|row| row.sku == event.sku) {
-            let lost = row.kind != LedgerKind::Put && after.is_some_and(|after| after != row.before);
-            after = Some(row.after);
-            let at_ms = millis(clocks.in_row(row.at));
-            let paused = row.reservation_id.is_some_and(|id| reservations.contains(&id));
-            if within(at_ms) {
-                writes.push(Write { at_ms, units: (row.before, row.after), lost, paused });
-            }
-        }
+        let lost_updates: HashSet<i64> = snapshot.lost_updates().iter().map(|lost| lost.seq).collect();
+        let of_sku = snapshot.ledger.iter().filter(|row| row.sku == event.sku);
+        let writes = of_sku.map(|row| Write {
+            at_ms: millis(clocks.in_row(row.at)),
+            units: (row.before, row.after),
+            lost: lost_updates.contains(&row.seq),
+            paused: row.reservation_id.is_some_and(|id| reservations.contains(&id)),
+        });
+        let writes = writes.filter(|write| within(write.at_ms)).collect();
 
         let of_sku = history.iter().filter(|one| one.invocation.sku == event.sku);
         let spans = of_sku.filter_map(|one| {
@@ -228,7 +226,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::audit::{LedgerRow, Refusal};
+    use crate::audit::{LedgerKind, LedgerRow, Refusal};
     use crate::workload::operation::{Answer, Invocation};
 
     const ZERO: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -249,7 +247,7 @@ mod tests {
 
     fn row(at_ms: u64, before: i64, after: i64) -> LedgerRow {
         LedgerRow {
-            seq: 0,
+            seq: i64::try_from(at_ms).expect("small"),
             sku: "a".into(),
             delta: after - before,
             before,

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::close_up::{CloseUp, OrderSpan, Write};
 use super::model::{AuditReport, Latency, LockWait, Machine, Origin, Report, RunReport};
-use super::timeline::{LatencyAt, LatencyBucket, Moment, Refused, Timeline};
+use super::timeline::{LatencyAt, LatencyBucket, LostWrite, Moment, Refused, Timeline};
 use super::verdict::judge;
 use crate::audit::{RefusalStep, Violation};
 use crate::cluster::config::StackConfig;
@@ -168,7 +168,9 @@ fn timeline(oversold: i64, refused: usize) -> Timeline {
     };
     let refused = (1..=refused as u64).map(|number| Refused { at_ms: number * 2_000 + 720, step: RefusalStep::Write });
     let latency = [(Some(5.0), 40), (Some(7.0), 120), (Some(10.0), 150), (Some(20.0), 60), (Some(30.0), 25), (None, 5)];
+    let lost = |number: u64| LostWrite { at_ms: number * 2_000 + 702, paused_from_ms: Some(number * 2_000) };
     Timeline {
+        lost_updates: if oversold > 0 && oversold < STOCK { (1..=3).map(lost).collect() } else { Vec::new() },
         moments: (0..=100).map(moment).collect(),
         refused: refused.collect(),
         latency: latency.into_iter().map(|(within_ms, count)| LatencyBucket { within_ms, count }).collect(),

@@ -10,12 +10,15 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::audit::{DbSnapshot, LedgerKind, LedgerRow, RefusalStep};
+use crate::faults::FaultEvent;
 use crate::workload::operation::Operation;
 
 /// A chart is some hundred pixels wide.
 const MOMENTS: u32 = 100;
 /// Windows of latency over time: each has enough orders for a percentile.
 const WINDOWS: u32 = 30;
+/// With more lost updates than this the marks would cover each other; the row still counts them.
+const LOST_UPDATES: usize = 64;
 /// Upper bounds of the latency buckets, in milliseconds; the last bucket is open.
 const BOUNDS: [f64; 19] = [
     1.0,
@@ -46,6 +49,8 @@ pub struct Timeline {
     pub moments: Vec<Moment>,
     /// Stale tokens that were refused.
     pub refused: Vec<Refused>,
+    /// Lost updates, oldest first; empty if there are too many to be told apart.
+    pub lost_updates: Vec<LostWrite>,
     /// The distribution of latency, the fastest bucket first.
     pub latency: Vec<LatencyBucket>,
     /// Latency over time; without the moments at which nothing was answered.
@@ -85,6 +90,15 @@ pub struct Refused {
     pub step: RefusalStep,
 }
 
+/// A write that did not begin where the one before it had ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LostWrite {
+    /// Milliseconds since the row began.
+    pub at_ms: u64,
+    /// When the pause of this very write began; absent where the write was not paused.
+    pub paused_from_ms: Option<u64>,
+}
+
 /// A bucket of the distribution of latency.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct LatencyBucket {
@@ -111,8 +125,8 @@ impl Clocks {
 }
 
 impl Timeline {
-    /// The timeline of a history and of the ledger that it led to.
-    pub fn of(history: &[Operation], snapshot: &DbSnapshot, clocks: Clocks) -> Self {
+    /// The timeline of a history, of the faults during it, and of the ledger that it led to.
+    pub fn of(history: &[Operation], events: &[FaultEvent], snapshot: &DbSnapshot, clocks: Clocks) -> Self {
         let refused = snapshot
             .refusals
             .iter()
@@ -120,6 +134,7 @@ impl Timeline {
         Self {
             moments: moments(history, &snapshot.ledger, clocks),
             refused: refused.collect(),
+            lost_updates: lost_updates(events, snapshot, clocks),
             latency: latency(history),
             latency_over_time: latency_over_time(history),
         }
@@ -149,6 +164,24 @@ fn moments(history: &[Operation], ledger: &[LedgerRow], clocks: Clocks) -> Vec<M
         Moment { at_ms: ms(until), sold: sales.sold, oversold: sales.oversold(), answered }
     };
     (0..=MOMENTS).map(moment).collect()
+}
+
+fn lost_updates(events: &[FaultEvent], snapshot: &DbSnapshot, clocks: Clocks) -> Vec<LostWrite> {
+    let lost = snapshot.lost_updates();
+    if lost.len() > LOST_UPDATES {
+        return Vec::new();
+    }
+    let rows: HashMap<i64, &LedgerRow> = snapshot.ledger.iter().map(|row| (row.seq, row)).collect();
+    let orders: HashMap<_, _> = snapshot.reservations.iter().map(|one| (one.id, one.order_id)).collect();
+    let written = lost.iter().filter_map(|lost| rows.get(&lost.seq)).map(|row| {
+        let order = row.reservation_id.and_then(|id| orders.get(&id));
+        let paused = order.and_then(|order| events.iter().find(|event| event.fired && event.order_id == Some(*order)));
+        let paused_from_ms = paused.and_then(|event| event.from_ms.try_into().ok());
+        LostWrite { at_ms: ms(clocks.in_row(row.at)), paused_from_ms }
+    });
+    let mut written: Vec<_> = written.collect();
+    written.sort_by_key(|lost| lost.at_ms);
+    written
 }
 
 fn answered_at(operation: &Operation) -> Option<Duration> {
@@ -220,8 +253,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::audit::Refusal;
+    use crate::audit::{Refusal, Reservation};
+    use crate::cluster::lab_client::WriteOutcome;
+    use crate::faults::EventOutcome;
     use crate::workload::operation::{Answer, Invocation};
+    use contract::ReservationStatus;
 
     const NOON: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -276,7 +312,8 @@ mod tests {
             at: NOON + Duration::from_secs(3),
         }];
         let snapshot = DbSnapshot { ledger, refusals, ..DbSnapshot::default() };
-        let timeline = Timeline::of(&[answered(0, 9_990, Some(201)), answered(0, 10_000, None)], &snapshot, clocks());
+        let timeline =
+            Timeline::of(&[answered(0, 9_990, Some(201)), answered(0, 10_000, None)], &[], &snapshot, clocks());
         assert_eq!(timeline.length_ms(), 10_000);
         let at = |ms: u64| timeline.moments.iter().find(|moment| moment.at_ms == ms).expect("a moment");
         assert_eq!((at(2_900).sold, at(2_900).oversold), (0, 0));
@@ -284,6 +321,42 @@ mod tests {
         assert_eq!((at(5_000).sold, at(5_000).oversold), (3, 2));
         assert_eq!((at(10_000).sold, at(10_000).oversold, at(10_000).answered), (4, 2, 1));
         assert_eq!(timeline.refused, [Refused { at_ms: 4_000, step: RefusalStep::Write }]);
+    }
+
+    #[test]
+    fn a_lost_update_is_tied_to_the_pause_of_its_own_write_and_to_no_other() {
+        let id = Uuid::from_u128;
+        let written = |seq, before, at_ms, reservation| LedgerRow {
+            seq,
+            before,
+            after: before - 1,
+            reservation_id: Some(id(reservation)),
+            ..entry("a", LedgerKind::Reserve, -1, at_ms)
+        };
+        let put = LedgerRow { after: 9, ..entry("a", LedgerKind::Put, 9, 0) };
+        let ledger = vec![put, written(1, 9, 1_000, 1), written(2, 9, 2_000, 2), written(3, 9, 3_000, 3)];
+        let reservation = |reservation, order| Reservation {
+            id: id(reservation),
+            order_id: id(order),
+            status: ReservationStatus::Confirmed,
+            lines: Vec::new(),
+        };
+        let reservations = vec![reservation(1, 11), reservation(2, 12), reservation(3, 13)];
+        let snapshot = DbSnapshot { ledger, reservations, ..DbSnapshot::default() };
+        let event = |order, from_ms| FaultEvent {
+            strategy: None,
+            replica: "inventory-1".into(),
+            sku: "a".into(),
+            from_ms,
+            to_ms: from_ms + 600,
+            fired: true,
+            outcome: EventOutcome::PausedWrite { ended: Some(WriteOutcome::Written), stale: true },
+            order_id: Some(id(order)),
+            fencing_token: None,
+        };
+        let lost = lost_updates(&[event(11, 400), event(13, 3_300)], &snapshot, clocks());
+        let expected = [(3_000, None), (4_000, Some(3_300))];
+        assert_eq!(lost.iter().map(|lost| (lost.at_ms, lost.paused_from_ms)).collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -314,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_row_without_events_has_a_timeline() {
-        let timeline = Timeline::of(&[], &DbSnapshot::default(), clocks());
+        let timeline = Timeline::of(&[], &[], &DbSnapshot::default(), clocks());
         assert!(timeline.moments.iter().all(|moment| *moment == Moment::default()));
     }
 }

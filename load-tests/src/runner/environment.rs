@@ -26,6 +26,8 @@ pub struct Environment<'a> {
     pub processes: ReplicaProcesses,
     /// The servers; absent unless this process started them.
     pub servers: Option<&'a Servers>,
+    /// The URLs of the lock nodes, past the proxies; empty if they are not known.
+    pub lock_nodes: Vec<String>,
     /// Reads both databases.
     pub auditor: Auditor,
     /// Folder for the histories.
@@ -41,7 +43,12 @@ impl<'a> Environment<'a> {
     /// A database does not answer.
     pub async fn own_stack(stack: &'a Stack, folder: &'a Path) -> anyhow::Result<Self> {
         let auditor = Auditor::connect(&stack.audit).await?;
+        let mut lock_nodes = Vec::new();
+        for node in &stack.servers.redis {
+            lock_nodes.push(node.lock().await.url());
+        }
         Ok(Self {
+            lock_nodes,
             processes: stack.replica_processes(),
             servers: Some(&stack.servers),
             ..Self::of(&stack.target, auditor, folder)?
@@ -67,6 +74,7 @@ impl<'a> Environment<'a> {
             orders,
             processes: ReplicaProcesses::default(),
             servers: None,
+            lock_nodes: target.redis.clone(),
             auditor,
             folder,
             prefix,

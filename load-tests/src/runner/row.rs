@@ -92,8 +92,8 @@ impl RowMeasurements<'_> {
             tried_again_overloaded: tally.tried_again_overloaded,
             repetition: self.repetition,
             close_up: CloseUp::of(&self.events, operations, snapshot, self.clocks),
+            timeline: Timeline::of(operations, &self.events, snapshot, self.clocks),
             fault_events: self.events,
-            timeline: Timeline::of(operations, snapshot, self.clocks),
             history: self.file,
         }
     }

@@ -12,6 +12,7 @@ use load_tests::live::serve;
 use load_tests::runner::environment::Environment;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
+use testbed::redis_command;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -28,8 +29,16 @@ pub(crate) struct Page<'a> {
     pub(crate) report: &'a Path,
 }
 
-/// Serves the page of a stack of its own while the test runs.
+/// Serves the page of a stack that this process started while the test runs.
 pub(crate) async fn on_a_page(test: impl AsyncFnOnce(&Page<'_>)) {
+    let (stack, folder) = (small_stack().await, tempfile::tempdir().expect("a folder"));
+    let environment = Environment::own_stack(&stack, folder.path()).await.expect("an environment");
+    while_served(&stack, &environment, test).await;
+    drop(environment);
+    stack.shut_down().await;
+}
+
+async fn small_stack() -> Stack {
     let ms = Duration::from_millis;
     let stack_config = StackConfig {
         redis_nodes: 3,
@@ -41,26 +50,21 @@ pub(crate) async fn on_a_page(test: impl AsyncFnOnce(&Page<'_>)) {
         etcd: false,
         zookeeper: false,
     };
-    let stack = Stack::start(&stack_config, &binaries(), None).await.expect("a stack");
-    let folder = tempfile::tempdir().expect("a folder");
-    let environment = Environment::own_stack(&stack, folder.path()).await.expect("an environment");
+    Stack::start(&stack_config, &binaries(), None).await.expect("a stack")
+}
+
+async fn while_served(stack: &Stack, environment: &Environment<'_>, test: impl AsyncFnOnce(&Page<'_>)) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let (end, interrupt) = Interrupt::on_request();
-    let page = Page {
-        stack: &stack,
-        http: Client::builder().no_proxy().build().expect("a client"),
-        url,
-        report: folder.path(),
-    };
+    let http = Client::builder().no_proxy().build().expect("a client");
+    let page = Page { stack, http, url, report: environment.folder };
     let tested = async {
         test(&page).await;
         end.send_replace(Some("the test"));
     };
-    let (served, ()) = tokio::join!(serve(listener, &environment, folder.path(), &interrupt), tested);
+    let (served, ()) = tokio::join!(serve(listener, environment, environment.folder, &interrupt), tested);
     served.expect("it served, and ended when it was asked to");
-    drop(environment);
-    stack.shut_down().await;
 }
 
 impl Page<'_> {
@@ -209,13 +213,13 @@ async fn a_sale_by_button_oversells_without_a_lock_and_not_with_the_fence_and_a_
 async fn lock_nodes_are_killed_one_by_one_and_started_again() {
     on_a_page(async |page| {
         for killed in [vec!["redis-3"], vec!["redis-2", "redis-3"]] {
-            assert_eq!(page.act(json!({"do": "kill-node"})).await.0, 202);
+            assert_eq!(page.act(json!({"do": "break-node"})).await.0, 202);
             page.until(|moment| not_responding(moment, "nodes") == killed).await;
         }
         // One of three nodes is no quorum: nobody gets the lock, and inventory needs it to set stock, too.
         let order = page.order("k1", "a").await;
         assert!(matches!(order, 404 | 503), "{order}");
-        assert_eq!(page.act(json!({"do": "start-nodes"})).await.0, 202);
+        assert_eq!(page.act(json!({"do": "heal-nodes"})).await.0, 202);
         page.until(|moment| moment["stage"]["node_faults"] == json!({}) && not_responding(moment, "nodes").is_empty())
             .await;
         page.put_stock("a", 1).await;
@@ -224,6 +228,39 @@ async fn lock_nodes_are_killed_one_by_one_and_started_again() {
         timeout(TIME_LIMIT, ordered).await.expect("an order, once the nodes run again");
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_another_program_started_are_paused_and_wiped_and_go_on_when_the_page_ends() {
+    let (stack, folder) = (small_stack().await, tempfile::tempdir().expect("a folder"));
+    let environment = Environment::external(&stack.target, folder.path()).await.expect("an environment");
+    while_served(&stack, &environment, async |page| {
+        let seen = page.until(|moment| not_responding(moment, "nodes").is_empty()).await;
+        assert_eq!(seen["stage"]["offered_node_faults"], json!(["pause", "wipe", "heal"]));
+        let node = |number: usize, fault: &str| json!({"do": "node", "number": number, "fault": fault});
+        assert_eq!(page.act(node(1, "kill")).await, (409, "not_available".to_owned()));
+        assert_eq!(page.act(node(4, "pause")).await, (409, "no_such_node".to_owned()));
+        assert_eq!(page.act(node(0, "pause")).await, (409, "no_such_node".to_owned()));
+
+        page.put_stock("a", 2).await;
+        assert_eq!(page.act(node(1, "wipe")).await.0, 202);
+        assert_eq!(page.act(json!({"do": "break-node"})).await.0, 202);
+        assert_eq!(page.order("k1", "a").await, 201, "two of three nodes are a quorum");
+        assert_eq!(page.act(json!({"do": "break-node"})).await.0, 202);
+        let paused = json!({"redis-2": "pause", "redis-3": "pause"});
+        page.until(|moment| moment["stage"]["node_faults"] == paused).await;
+        assert_eq!(page.order("k2", "a").await, 503, "one of three nodes is none");
+        assert_eq!(page.act(json!({"do": "heal-nodes"})).await.0, 202);
+        // A replica that asks before its connections are made again answers 503 and has the customer retry.
+        let ordered = async { while page.order("k2", "a").await != 201 {} };
+        timeout(TIME_LIMIT, ordered).await.expect("an order, once the nodes go on");
+        assert_eq!(page.act(json!({"do": "break-node"})).await.0, 202);
+    })
+    .await;
+    let written = redis_command(&stack.target.redis[2], &["SET", "a", "1"]).await;
+    assert_eq!(written.expect("an answer"), "OK", "a node must not stay paused when the page ends");
+    drop(environment);
+    stack.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

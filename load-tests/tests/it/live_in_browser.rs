@@ -148,9 +148,9 @@ async fn a_sale_in_the_browser_oversells_without_a_lock_and_not_with_the_fence_a
             browser.until(&format!("{EVENTS}.match(/The sale ended/g)?.length === 2")).await;
             assert_eq!(browser.value(&shelf(0, "oversold")).await, "0");
 
-            browser.click("#kill-node").await;
+            browser.click("#break-node").await;
             browser.until("document.getElementById('nodes').innerText.includes('redis-3 down')").await;
-            browser.click("#start-nodes").await;
+            browser.click("#heal-nodes").await;
             browser.until("!document.getElementById('nodes').innerText.includes('down')").await;
             browser.press("k").await;
             browser.until("document.getElementById('nodes').innerText.includes('redis-3 down')").await;
@@ -245,7 +245,9 @@ async fn lock_nodes_are_broken_one_by_one_in_the_browser_and_a_report_is_shown()
             let verdict = "document.getElementById('quorum-verdict').textContent";
             let answer = "document.getElementById('quorum-answer').textContent";
             browser.until(&format!("{} === 'answers'", state(3))).await;
-            for (fault, shown) in [("slow", "slow"), ("cut", "cut off"), ("kill", "down"), ("heal", "answers")] {
+            for (fault, shown) in
+                [("slow", "slow"), ("pause", "paused"), ("cut", "cut off"), ("kill", "down"), ("heal", "answers")]
+            {
                 browser.click(&format!(".node:nth-child(3) [data-fault={fault}]")).await;
                 browser.until(&format!("{} === '{shown}'", state(3))).await;
             }

@@ -10,7 +10,7 @@ mod redis;
 pub(crate) mod server;
 mod zookeeper;
 
-pub use self::redis::{RedisNode, redis_cluster, redis_nodes, single_shard_nodes};
+pub use self::redis::{RedisNode, redis_cluster, redis_command, redis_nodes, single_shard_nodes};
 pub use etcd::Etcd;
 pub use pgbench::{PgBench, PgBenchResult};
 pub use pgbouncer::{PgBouncer, Pooling};

@@ -173,12 +173,22 @@ impl RedisNode {
     /// # Errors
     /// [`TestbedError::Redis`] for an error reply or a refused connection, [`TestbedError::RedisTimeout`] after 2 s.
     pub async fn command(&self, args: &[&str]) -> Result<String, TestbedError> {
-        let (node, command) = (self.addr().to_string(), args.first().copied().unwrap_or_default().to_owned());
-        match timeout(COMMAND_LIMIT, ask(self.addr(), args)).await {
-            Ok(Ok(reply)) => Ok(render(&reply)),
-            Ok(Err(source)) => Err(TestbedError::Redis { node, command, source }),
-            Err(_) => Err(TestbedError::RedisTimeout { node, command, limit: COMMAND_LIMIT }),
-        }
+        redis_command(&self.url(), args).await
+    }
+}
+
+/// As [`RedisNode::command`], to any node, at `redis://HOST:PORT`.
+///
+/// # Errors
+/// As there; also for what is no such URL.
+pub async fn redis_command(url: &str, args: &[&str]) -> Result<String, TestbedError> {
+    let command = args.first().copied().unwrap_or_default().to_owned();
+    // Without the scheme, and without a password before the host.
+    let node = url.rsplit(['@', '/']).find(|part| part.contains(':')).unwrap_or(url).to_owned();
+    match timeout(COMMAND_LIMIT, ask(url, args)).await {
+        Ok(Ok(reply)) => Ok(render(&reply)),
+        Ok(Err(source)) => Err(TestbedError::Redis { node, command, source }),
+        Err(_) => Err(TestbedError::RedisTimeout { node, command, limit: COMMAND_LIMIT }),
     }
 }
 
@@ -222,8 +232,8 @@ fn container_spec(settings: &[&str]) -> ContainerSpec {
     ContainerSpec { image: IMAGE, args, envs: Vec::new() }
 }
 
-async fn ask(addr: SocketAddr, args: &[&str]) -> Result<Value, redis::RedisError> {
-    let mut connection = redis::Client::open(url(addr))?.get_multiplexed_async_connection().await?;
+async fn ask(url: &str, args: &[&str]) -> Result<Value, redis::RedisError> {
+    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
     let mut command = redis::Cmd::new();
     command.arg(args);
     command.query_async(&mut connection).await
@@ -231,11 +241,11 @@ async fn ask(addr: SocketAddr, args: &[&str]) -> Result<Value, redis::RedisError
 
 /// Succeeds on `PONG`, and only from the process `pid` if that is known.
 async fn probe(addr: SocketAddr, pid: Option<u32>) -> Result<(), String> {
-    let pong = ask(addr, &["PING"]).await.map_err(|error| error.to_string())?;
+    let pong = ask(&url(addr), &["PING"]).await.map_err(|error| error.to_string())?;
     let Some(pid) = pid else {
         return (render(&pong) == "PONG").then_some(()).ok_or_else(|| "no PONG".to_owned());
     };
-    let info = ask(addr, &["INFO", "server"]).await.map_err(|error| error.to_string())?;
+    let info = ask(&url(addr), &["INFO", "server"]).await.map_err(|error| error.to_string())?;
     let is_ours = render(&info).lines().any(|line| line.trim() == format!("process_id:{pid}"));
     is_ours.then_some(()).ok_or_else(|| format!("another Redis answers on {addr}"))
 }

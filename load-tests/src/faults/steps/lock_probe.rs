@@ -1,6 +1,6 @@
 //! Which locks a lock node stores.
 
-use testbed::{RedisNode, TestbedError};
+use testbed::{RedisNode, TestbedError, redis_command};
 
 use crate::faults::context::FaultContext;
 
@@ -29,20 +29,20 @@ pub(crate) async fn stored_locks(
     node: &RedisNode,
 ) -> Result<Vec<StoredLock>, TestbedError> {
     let skus: Vec<_> = context.targets.iter().flat_map(|target| target.skus.iter().map(String::as_str)).collect();
-    locks_of(&skus, node).await
+    locks_of(&skus, &node.url()).await
 }
 
-/// The locks of these SKUs at this node.
-pub(crate) async fn locks_of(skus: &[&str], node: &RedisNode) -> Result<Vec<StoredLock>, TestbedError> {
+/// The locks of these SKUs at the node with this URL.
+pub(crate) async fn locks_of(skus: &[&str], url: &str) -> Result<Vec<StoredLock>, TestbedError> {
     if skus.is_empty() {
-        return node.command(&["PING"]).await.map(|_| Vec::new());
+        return redis_command(url, &["PING"]).await.map(|_| Vec::new());
     }
     let keys: Vec<String> = skus.iter().map(|sku| lock_key(sku)).collect();
     let command: Vec<&str> = std::iter::once("MGET").chain(keys.iter().map(String::as_str)).collect();
-    let values = node.command(&command).await?;
+    let values = redis_command(url, &command).await?;
     let stored = |(sku, value): (&&str, &str)| {
         (!value.is_empty()).then(|| StoredLock { sku: (*sku).to_owned(), value: value.to_owned() })
     };
-    // `redis-cli` prints one line a key, an empty one for an absent key.
+    // One line a key, an empty one for an absent key.
     Ok(skus.iter().zip(values.split('\n')).filter_map(stored).collect())
 }

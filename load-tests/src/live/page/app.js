@@ -45,17 +45,18 @@ function show(moment) {
   at("verdict").className = `banner ${over || !moment.databases_read ? "over" : kept ? "good" : ""}`;
   sale.show(moment);
   quorum.show(moment, refused);
-  const killed = moment.nodes.filter((node) => node.fault === "kill").length, faults = Object.keys(stage.node_faults).length;
+  const faults = Object.keys(stage.node_faults).length;
+  if (stage.offered_node_faults.length > 0 && !stage.offered_node_faults.includes("kill")) at("break-node").querySelector("b").textContent = "Pause a lock node";
   const disabled = {
     sell: stage.selling, pause: !stage.selling || stage.pause_armed || Boolean(stage.paused), continue: !stage.paused,
-    "kill-node": !stage.breaks_nodes || killed === moment.nodes.length, "start-nodes": faults === 0, heal: faults === 0,
+    "break-node": stage.offered_node_faults.length === 0 || faults === moment.nodes.length, "heal-nodes": faults === 0, heal: faults === 0,
     audit: stage.selling, try: Boolean(stage.tracing_order),
   };
   for (const [id, off] of Object.entries(disabled)) at(id).disabled = off;
   for (const button of document.querySelectorAll(".trace")) button.disabled = Boolean(stage.tracing_order);
   const lock = (held) => `${"AB"[held.shelf]} token ${held.token}${held.holder ? ` by ${held.holder}` : ""}, ${held.left_ms} ms`;
   const chips = moment.nodes.map((node) => item(`${node.name} ${node.fault ? quorum.SHOWN[node.fault] : !node.responding ? "does not answer" : node.locks.map(lock).join("; ") || "free"}`, node.responding && !node.fault ? "" : "down"));
-  at("nodes").replaceChildren(...(chips.length > 0 ? chips : [item("not started by this program, so they are not asked")]));
+  at("nodes").replaceChildren(...(chips.length > 0 ? chips : [item("their addresses are not known here")]));
   at("replicas").replaceChildren(...moment.replicas.map((replica) => {
     const paused = stage.paused === replica.name;
     return item(`${replica.name}${paused ? (stage.stops_processes ? " stopped" : " holds a write") : replica.responding ? "" : " does not answer"}`, replica.responding && !paused ? "" : "down");
@@ -83,12 +84,12 @@ const does = async (action) => refused(await send(action));
 const actions = {
   sell: () => does({ do: "sell", strategies: [at("strategy-0").value, at("strategy-1").value] }),
   pause: () => does({ do: "pause" }), continue: () => does({ do: "continue" }),
-  "kill-node": () => does({ do: "kill-node" }), "start-nodes": () => does({ do: "start-nodes" }), heal: () => does({ do: "start-nodes" }),
+  "break-node": () => does({ do: "break-node" }), "heal-nodes": () => does({ do: "heal-nodes" }), heal: () => does({ do: "heal-nodes" }),
   try: () => does({ do: "trace", kind: "order", strategy: strategy("quorum") }),
   audit,
   reset: async () => {
     if (last?.stage.paused) await send({ do: "continue" });
-    if (Object.keys(last?.stage.node_faults ?? {}).length > 0) await send({ do: "start-nodes" });
+    if (Object.keys(last?.stage.node_faults ?? {}).length > 0) await send({ do: "heal-nodes" });
     at("events").replaceChildren();
     at("statement").hidden = true;
     refused("");
@@ -106,7 +107,7 @@ for (const kind of Object.keys(traces)) {
 }
 
 const keys = {
-  sale: { s: "sell", p: "pause", c: "continue", k: "kill-node", r: "start-nodes", a: "audit" },
+  sale: { s: "sell", p: "pause", c: "continue", k: "break-node", r: "heal-nodes", a: "audit" },
   quorum: { o: "try", r: "heal" },
 };
 function choose() {

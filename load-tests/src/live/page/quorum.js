@@ -3,15 +3,16 @@
 import { at, make, send } from "./dom.js";
 import { conclusion, grants, quorumOf } from "./steps.js";
 
-const FAULTS = [["kill", "Kill", "its locks and counters are gone"], ["wipe", "Wipe", "it forgets every key and answers on"],
+const FAULTS = [["kill", "Kill", "its locks and counters are gone"], ["pause", "Pause", "it grants no lock until it is healed; what it was sent is done then"],
+  ["wipe", "Wipe", "it forgets every key and answers on"],
   ["slow", "Slow", "it answers 300 ms late, after the caller has stopped waiting"], ["cut", "Cut", "nothing reaches it"], ["heal", "Heal", "as it was before"]];
 /** A broken node, in words. */
-export const SHOWN = { kill: "down", slow: "slow", cut: "cut off" };
+export const SHOWN = { kill: "down", pause: "paused", slow: "slow", cut: "cut off" };
 let cards = new Map(), before = "";
 
-function card(name, number, refused) {
+function card(name, number, offered, refused) {
   const state = make("p.state"), reply = make("p.reply.muted", "not asked yet");
-  const buttons = FAULTS.map(([fault, label, shows]) => {
+  const buttons = FAULTS.filter(([fault]) => offered.includes(fault)).map(([fault, label, shows]) => {
     const button = make("button", label);
     Object.assign(button, { type: "button", title: `${label} ${name}: ${shows}` });
     button.dataset.fault = fault;
@@ -30,18 +31,18 @@ export function show(moment, refused) {
   const { nodes, stage } = moment, names = nodes.map((node) => node.name).join();
   if (names !== before) {
     before = names;
-    cards = new Map(nodes.map((node, index) => [node.name, card(node.name, index + 1, refused)]));
+    cards = new Map(nodes.map((node, index) => [node.name, card(node.name, index + 1, stage.offered_node_faults, refused)]));
     at("quorum-nodes").replaceChildren(...[...cards.values()].map((card) => card.root));
   }
   for (const node of nodes) {
     const { state, root, buttons } = cards.get(node.name);
     state.textContent = SHOWN[node.fault] ?? (node.responding ? "answers" : "does not answer");
     root.classList.toggle("down", Boolean(node.fault) || !node.responding);
-    for (const button of buttons) button.disabled = !stage.breaks_nodes || (button.dataset.fault === "heal" ? !node.fault : node.fault === button.dataset.fault || (node.fault === "kill" && button.dataset.fault !== "heal"));
+    for (const button of buttons) button.disabled = button.dataset.fault === "heal" ? !node.fault : node.fault === button.dataset.fault || node.fault === "kill";
   }
   const well = answering(nodes), quorum = quorumOf(nodes.length);
   const verdict = at("quorum-verdict");
-  verdict.textContent = nodes.length === 0 ? "This program did not start the lock nodes, so it cannot break them. Order one unit to see their replies."
+  verdict.textContent = nodes.length === 0 ? "The addresses of the lock nodes are not known here, so they cannot be broken. Order one unit to see their replies."
     : well >= quorum ? `${well} of ${nodes.length} nodes answer in time, ${quorum} are a quorum: the lock is granted.` : `${well} of ${nodes.length} nodes answer in time, ${quorum} are a quorum: nobody gets the lock, and nothing is written.`;
   verdict.className = `banner ${nodes.length > 0 && well < quorum ? "over" : "good"}`;
 }
