@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use contract::ProblemCode;
+use contract::{ProblemCode, Strategy};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -219,6 +219,16 @@ impl LabClient {
     pub async fn stop_slow_payments(&self, replica: usize) -> anyhow::Result<()> {
         let request = self.http.delete(self.url(replica, "lab/slow-payments"));
         self.accepted(request, "ending the delays of payments").await.map(drop)
+    }
+
+    /// The strategies that this replica of order has the lock of.
+    ///
+    /// # Errors
+    /// The lab is off, or the replica did not answer.
+    pub async fn strategies(&self, replica: usize) -> anyhow::Result<Vec<Strategy>> {
+        let answer =
+            self.accepted(self.http.get(self.url(replica, "lab/strategies")), "reading the strategies").await?;
+        answer.json().await.context("the lab's list of strategies could not be decoded")
     }
 
     /// Sets the stock of a SKU, at inventory.

@@ -16,6 +16,7 @@ mod watcher;
 
 use std::convert::Infallible;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -52,6 +53,8 @@ struct Live {
     auditor: Auditor,
     feed: EventFeed,
     stage: StageHandle,
+    /// Those that this stack has the locks of.
+    strategies: Arc<[Strategy]>,
     report: LastReport,
 }
 
@@ -66,13 +69,18 @@ pub async fn serve(
     report: &Path,
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
-    let (stage, handle) = Stage::new(environment, interrupt);
+    let strategies = environment.orders.strategies(0).await.unwrap_or_else(|error| {
+        tracing::warn!("the page can only be watched, because orders cannot choose a strategy here: {error:#}");
+        Vec::new()
+    });
+    let (stage, handle) = Stage::new(environment, interrupt, strategies.clone());
     let (watcher, last) = (Watcher::new(environment, handle.clone())?, handle.clone());
     let feed = EventFeed::default();
     let live = Live {
         auditor: environment.auditor.clone(),
         feed: feed.clone(),
         stage: handle,
+        strategies: strategies.into(),
         report: LastReport(report.into()),
     };
     let (closed_at_end, interrupted) = (feed.clone(), interrupt.clone());
@@ -107,9 +115,11 @@ fn router(live: Live) -> Router {
         .with_state(live)
 }
 
-/// Every strategy, in the order of reports, and what it promises.
-async fn strategies() -> impl IntoResponse {
-    let all = Strategy::VARIANTS.iter().map(|strategy| json!({ "name": strategy, "safe": strategy.is_safe() }));
+/// Every strategy, in the order of reports, what it promises, and whether this stack has its lock.
+async fn strategies(State(live): State<Live>) -> impl IntoResponse {
+    let all = Strategy::VARIANTS.iter().map(|strategy| {
+        json!({ "name": strategy, "safe": strategy.is_safe(), "available": live.strategies.contains(strategy) })
+    });
     Json(all.collect::<Vec<_>>())
 }
 

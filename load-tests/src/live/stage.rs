@@ -189,11 +189,17 @@ struct Actions<'a> {
     pauses: AtomicUsize,
     traces: Traces,
     nodes: LockNodes<'a>,
+    /// Those that this stack has the locks of.
+    strategies: Vec<Strategy>,
 }
 
 impl<'a> Stage<'a> {
-    /// A stage on this stack, and the handle for it.
-    pub fn new(environment: &'a Environment<'a>, interrupt: &'a Interrupt) -> (Self, StageHandle) {
+    /// A stage on this stack, which has the locks of these strategies, and the handle for it.
+    pub fn new(
+        environment: &'a Environment<'a>,
+        interrupt: &'a Interrupt,
+        strategies: Vec<Strategy>,
+    ) -> (Self, StageHandle) {
         let (sender, requests) = mpsc::channel(QUEUED);
         let nodes = LockNodes::of(environment);
         let abilities = Abilities {
@@ -205,7 +211,13 @@ impl<'a> Stage<'a> {
         let traces = Traces::default();
         let handle = StageHandle { requests: sender, state: watched, traces: Arc::clone(&traces) };
         let (resume, pauses) = (Notify::new(), AtomicUsize::new(0));
-        (Self { does: Actions { environment, interrupt, state, resume, pauses, traces, nodes }, requests }, handle)
+        (
+            Self {
+                does: Actions { environment, interrupt, state, resume, pauses, traces, nodes, strategies },
+                requests,
+            },
+            handle,
+        )
     }
 
     /// Carries out actions; never returns.
@@ -218,10 +230,9 @@ impl<'a> Stage<'a> {
             tokio::select! {
                 Some((action, reply)) = requests.recv() => {
                     let begun = match action {
-                        Action::Sell { strategies } if sale.is_none() => {
+                        Action::Sell { strategies } if sale.is_none() => does.has_locks_of(&strategies).map(|()| {
                             sale = Some(does.sell(strategies).boxed());
-                            Ok(())
-                        }
+                        }),
                         Action::Sell { .. } => refusal("sale_in_progress", "a sale is in progress; wait until it has ended"),
                         Action::Pause => Actions::can_pause(sale.is_some(), pause.is_some()).map(|()| {
                             pause = Some(does.pause().boxed());
@@ -237,10 +248,9 @@ impl<'a> Stage<'a> {
                             Ok(index) => does.to_node(index, fault).await,
                             Err(refusal) => Err(refusal),
                         },
-                        Action::Trace { kind, strategy } if trace.is_none() => {
+                        Action::Trace { kind, strategy } if trace.is_none() => does.has_locks_of(&[strategy]).map(|()| {
                             trace = Some(does.trace(kind, strategy).boxed());
-                            Ok(())
-                        }
+                        }),
                         Action::Trace { .. } => refusal("trace_in_progress", "a trace is being recorded; wait until it has ended"),
                     };
                     let _ = reply.send(begun);
@@ -254,6 +264,18 @@ impl<'a> Stage<'a> {
 }
 
 impl Actions<'_> {
+    fn has_locks_of(&self, strategies: &[Strategy]) -> Result<(), Refusal> {
+        match strategies.iter().find(|strategy| !self.strategies.contains(strategy)) {
+            Some(strategy) => refusal(
+                "strategy_not_configured",
+                &format!(
+                    "orders cannot choose {strategy} here: this stack has no server for its lock, or its lab is off"
+                ),
+            ),
+            None => Ok(()),
+        }
+    }
+
     async fn sell(&self, strategies: [Strategy; 2]) {
         let number = self.state.borrow().sale + 1;
         let failed = failure(self.try_sell(number, strategies).await, "the sale could not be made");

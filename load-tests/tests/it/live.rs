@@ -175,6 +175,11 @@ async fn a_sale_by_button_oversells_without_a_lock_and_not_with_the_fence_and_a_
         assert_eq!(page.act(json!({"do": "pause"})).await, (409, "no_sale".to_owned()));
         assert_eq!(page.act(json!({"do": "continue"})).await, (409, "nothing_paused".to_owned()));
         assert_eq!(page.act(json!({"do": "dance"})).await.0, 422);
+        let strategies: Value = page.get("/v1/strategies").await.json().await.expect("JSON");
+        let lacking = strategies.as_array().into_iter().flatten().filter(|one| one["available"] == false);
+        assert_eq!(lacking.map(|one| &one["name"]).collect::<Vec<_>>(), ["etcd-fenced", "zookeeper-fenced"]);
+        let lacking = json!({"do": "sell", "strategies": ["off", "etcd-fenced"]});
+        assert_eq!(page.act(lacking).await, (409, "strategy_not_configured".to_owned()));
         assert_eq!(page.act(sell()).await.0, 202);
         page.until(|moment| moment["stage"]["selling"] == true && moment["shelves"][1]["sold"].as_i64() > Some(0))
             .await;

@@ -136,7 +136,8 @@ impl App {
         let limits = Limits { body_bytes: config.max_body_bytes, concurrency: config.max_concurrency };
         let section = placement.section();
         let slow_payments = section.payments.slow.clone();
-        let lab = section.pauses.clone().map(|pauses| Lab { pauses, slow_payments });
+        let strategies = section.strategies();
+        let lab = section.pauses.clone().map(|pauses| Lab { pauses, slow_payments, strategies });
         let routes = router::router(Arc::clone(&self.api), lab);
         let app = self.clone();
         let ready = move || -> Readiness {

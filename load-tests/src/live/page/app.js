@@ -131,7 +131,8 @@ setInterval(() => view === "report" && report.look().catch(() => {}), 2000);
 
 const strategies = await (await fetch("v1/strategies")).json();
 for (const select of document.querySelectorAll("select.strategy")) {
-  const option = ({ name }) => Object.assign(document.createElement("option"), { value: name, textContent: name, selected: name === select.dataset.chosen });
+  const option = ({ name, available }) => Object.assign(document.createElement("option"), {
+    value: name, textContent: available ? name : `${name} (no server here)`, disabled: !available, selected: name === select.dataset.chosen });
   select.replaceChildren(...strategies.map(option));
 }
 choose();

@@ -1,10 +1,10 @@
-//! The lab's handlers: arm and disarm the pauses of this replica, and slow its payments down. Served only
-//! where the lab is switched on.
+//! The lab's handlers: arm and disarm the pauses of this replica, slow its payments down, and name its strategies.
+//! Served only where the lab is switched on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use axum::{extract::State, http::StatusCode};
-use contract::Sku;
+use axum::{Json as Body, extract::State, http::StatusCode};
+use contract::{Sku, Strategy};
 use serde::Deserialize;
 use service_kit::extract::Json;
 
@@ -17,6 +17,8 @@ pub struct Lab {
     pub pauses: WritePauses,
     /// The delays of payments.
     pub slow_payments: SlowPayments,
+    /// The strategies whose lock is configured.
+    pub strategies: Arc<[Strategy]>,
 }
 
 /// The pause to arm.
@@ -52,6 +54,11 @@ pub async fn arm_pause(State(lab): State<Lab>, Json(pause): Json<ArmPause>) -> S
 pub async fn disarm_pauses(State(lab): State<Lab>) -> StatusCode {
     lab.pauses.disarm_all();
     StatusCode::NO_CONTENT
+}
+
+/// `GET /v1/lab/strategies`: what an order may ask for here.
+pub async fn strategies(State(lab): State<Lab>) -> Body<Arc<[Strategy]>> {
+    Body(lab.strategies)
 }
 
 /// `POST /v1/lab/slow-payments`: authorisations take longer from now on.

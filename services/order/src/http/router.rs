@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use axum::{Router, routing::post};
+use axum::{
+    Router,
+    routing::{get, post},
+};
 use service_kit::{docs, message_routes};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -35,6 +38,7 @@ fn lab_routes(lab: Lab) -> Router {
     Router::new()
         .route("/v1/lab/pauses", post(lab::arm_pause).delete(lab::disarm_pauses))
         .route("/v1/lab/slow-payments", post(lab::slow_payments).delete(lab::stop_slow_payments))
+        .route("/v1/lab/strategies", get(lab::strategies))
         .merge(message_routes::routes())
         .with_state(lab)
 }

@@ -13,6 +13,7 @@ use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use contract::{LockKind, Proof, Sku, Strategy};
 use fenced_lock::{Grants, Lease, Locks, Resource, Token, Wait};
+use strum::VariantArray as _;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -108,6 +109,11 @@ impl CriticalSection {
         }
         self.reserve(batch, grants, &observed).await;
         decide_deferred(batch, &observed);
+    }
+
+    /// Those whose lock is configured.
+    pub fn strategies(&self) -> Arc<[Strategy]> {
+        Strategy::VARIANTS.iter().copied().filter(|strategy| self.lock(*strategy).is_ok()).collect()
     }
 
     /// The lock of a strategy.
