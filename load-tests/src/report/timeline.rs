@@ -19,6 +19,8 @@ const MOMENTS: u32 = 100;
 const WINDOWS: u32 = 30;
 /// With more lost updates than this the marks would cover each other; the row still counts them.
 const LOST_UPDATES: usize = 64;
+/// What a replica was stopped in it does in the first moments after it goes on.
+const RESUMED_WITHIN_MS: u128 = 100;
 /// Upper bounds of the latency buckets, in milliseconds; the last bucket is open.
 const BOUNDS: [f64; 19] = [
     1.0,
@@ -95,7 +97,8 @@ pub struct Refused {
 pub struct LostWrite {
     /// Milliseconds since the row began.
     pub at_ms: u64,
-    /// When the pause of this very write began; absent where the write was not paused.
+    /// When the pause began that delayed it: its own, or that of another write, since a replica is stopped as a whole.
+    /// Absent where no pause ended around this time.
     pub paused_from_ms: Option<u64>,
 }
 
@@ -175,9 +178,12 @@ fn lost_updates(events: &[FaultEvent], snapshot: &DbSnapshot, clocks: Clocks) ->
     let orders: HashMap<_, _> = snapshot.reservations.iter().map(|one| (one.id, one.order_id)).collect();
     let written = lost.iter().filter_map(|lost| rows.get(&lost.seq)).map(|row| {
         let order = row.reservation_id.and_then(|id| orders.get(&id));
-        let paused = order.and_then(|order| events.iter().find(|event| event.fired && event.order_id == Some(*order)));
-        let paused_from_ms = paused.and_then(|event| event.from_ms.try_into().ok());
-        LostWrite { at_ms: ms(clocks.in_row(row.at)), paused_from_ms }
+        let at_ms = ms(clocks.in_row(row.at));
+        let fired = || events.iter().filter(|event| event.fired);
+        let own = order.and_then(|order| fired().find(|event| event.order_id == Some(*order)));
+        let ended_then = |event: &&FaultEvent| event.to_ms.abs_diff(at_ms.into()) <= RESUMED_WITHIN_MS;
+        let paused_from_ms = own.or_else(|| fired().find(ended_then)).and_then(|event| event.from_ms.try_into().ok());
+        LostWrite { at_ms, paused_from_ms }
     });
     let mut written: Vec<_> = written.collect();
     written.sort_by_key(|lost| lost.at_ms);
@@ -324,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_update_is_tied_to_the_pause_of_its_own_write_and_to_no_other() {
+    fn a_lost_update_is_tied_to_the_pause_of_its_write_or_to_one_that_ended_as_it_was_written() {
         let id = Uuid::from_u128;
         let written = |seq, before, at_ms, reservation| LedgerRow {
             seq,
@@ -354,9 +360,12 @@ mod tests {
             order_id: Some(id(order)),
             fencing_token: None,
         };
-        let lost = lost_updates(&[event(11, 400), event(13, 3_300)], &snapshot, clocks());
-        let expected = [(3_000, None), (4_000, Some(3_300))];
-        assert_eq!(lost.iter().map(|lost| (lost.at_ms, lost.paused_from_ms)).collect::<Vec<_>>(), expected);
+        let tied = |events: &[FaultEvent]| {
+            let lost = lost_updates(events, &snapshot, clocks());
+            lost.iter().map(|lost| (lost.at_ms, lost.paused_from_ms)).collect::<Vec<_>>()
+        };
+        assert_eq!(tied(&[event(11, 400), event(13, 3_000)]), [(3_000, None), (4_000, Some(3_000))]);
+        assert_eq!(tied(&[event(14, 2_450)]), [(3_000, Some(2_450)), (4_000, None)]);
     }
 
     #[test]
