@@ -103,15 +103,23 @@ pub struct RunArgs {
     /// Decides the sequence of orders and the schedule of faults; any number from 0 to 18446744073709551615 [default: random]
     #[arg(long, value_parser = number(&(0..=u64::MAX)))]
     pub seed: Option<u64>,
+    /// A stack that runs already.
+    #[command(flatten)]
+    pub running: RunningStackArgs,
+    /// The stack; with --target, the settings that it was started with.
+    #[command(flatten)]
+    pub stack_config: StackConfigArgs,
+}
+
+/// A stack that runs already; without one, a stack is started.
+#[derive(Debug, Clone, Args)]
+pub struct RunningStackArgs {
     /// A running stack: the line of `stack --json`, or the URLs of all replicas and both databases
     #[arg(long, env = "OVERSELL_TARGET", hide_env_values = true, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
     pub target: Vec<String>,
     /// Bearer token of inventory, for --target with URLs
     #[arg(long, env = "INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]
     pub inventory_token: String,
-    /// The stack; with --target, the settings that it was started with.
-    #[command(flatten)]
-    pub stack_config: StackConfigArgs,
 }
 
 /// The settings of a stack.
@@ -188,12 +196,9 @@ pub struct ServeArgs {
     /// Address of the page
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8088")]
     pub listen: SocketAddr,
-    /// A running stack: the line of `stack --json`, or the URLs of all replicas and both databases
-    #[arg(long, env = "OVERSELL_TARGET", hide_env_values = true, num_args = 1.., value_name = "URL", conflicts_with_all = ["redis_nodes", "replicas"])]
-    pub target: Vec<String>,
-    /// Bearer token of inventory, for --target with URLs
-    #[arg(long, env = "INVENTORY_TOKEN", default_value = LAB_TOKEN, hide_env_values = true, hide_default_value = true)]
-    pub inventory_token: String,
+    /// A stack that runs already.
+    #[command(flatten)]
+    pub running: RunningStackArgs,
     /// Folder of the report that the page shows
     #[arg(
         long,

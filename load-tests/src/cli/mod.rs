@@ -4,7 +4,9 @@ mod args;
 mod exit;
 mod plan;
 
-pub use args::{AuditArgs, Cli, Command, CostArgs, RunArgs, ServeArgs, SoakArgs, StackArgs, StackConfigArgs};
+pub use args::{
+    AuditArgs, Cli, Command, CostArgs, RunArgs, RunningStackArgs, ServeArgs, SoakArgs, StackArgs, StackConfigArgs,
+};
 pub use exit::exit;
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ mod serve;
 mod soak;
 mod stack;
 
-use crate::cli::Command;
+use crate::cli::{Command, RunningStackArgs};
+use crate::cluster::target::Target;
 
 /// Runs a subcommand and returns the exit status.
 ///
@@ -26,5 +27,13 @@ pub async fn execute(command: Command) -> anyhow::Result<u8> {
         Command::Soak(args) => Box::pin(soak::run(args)).await,
         Command::Cost(args) => Box::pin(cost::run(args)).await,
         Command::Serve(args) => serve::run(args).await,
+    }
+}
+
+/// The stack that the arguments name; `None`: one has to be started.
+async fn running_stack(args: &RunningStackArgs) -> anyhow::Result<Option<Target>> {
+    match args.target.as_slice() {
+        [] => Ok(None),
+        words => Target::find(words, &args.inventory_token).await.map(Some),
     }
 }

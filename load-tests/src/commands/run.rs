@@ -2,9 +2,8 @@
 
 use anyhow::Context as _;
 
-use super::{binaries, exit_status};
+use super::{binaries, exit_status, running_stack};
 use crate::cli::{self, RunArgs};
-use crate::cluster::target::Target;
 use crate::interrupt::Interrupt;
 use crate::report::baseline::Baseline;
 use crate::runner::experiment::Experiment;
@@ -12,10 +11,7 @@ use crate::runner::experiment::Experiment;
 pub(super) async fn run(args: RunArgs) -> anyhow::Result<u8> {
     let mut plan = args.plan().unwrap_or_else(|error| cli::exit(&error));
     let interrupt = Interrupt::listen().context("signal handlers cannot be installed")?;
-    let target = match args.target.as_slice() {
-        [] => None,
-        words => Some(Target::find(words, &args.inventory_token).await?),
-    };
+    let target = running_stack(&args.running).await?;
     if let Some(target) = &target {
         (plan.stack_config.redis_nodes, plan.stack_config.replicas) = (target.redis.len(), target.orders.len());
     }

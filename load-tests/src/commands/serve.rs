@@ -3,10 +3,9 @@
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 
-use super::{binaries, exit_status};
+use super::{binaries, exit_status, running_stack};
 use crate::cli::ServeArgs;
 use crate::cluster::stack::Stack;
-use crate::cluster::target::Target;
 use crate::interrupt::Interrupt;
 use crate::live;
 use crate::runner::environment::Environment;
@@ -16,7 +15,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<u8> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let page = listener.local_addr().context("the live page has no address")?;
     let folder = tempfile::tempdir().context("no temporary folder for the histories of sales")?;
-    if args.target.is_empty() {
+    let Some(target) = running_stack(&args.running).await? else {
         let (stack_config, binaries) = (args.stack_config(), binaries::folder()?);
         let stack = tokio::select! {
             stack = Stack::start(&stack_config, &binaries, None) => stack.context("the stack did not start")?,
@@ -31,11 +30,10 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<u8> {
         };
         stack.shut_down().await;
         served?;
-    } else {
-        let target = Target::find(&args.target, &args.inventory_token).await?;
-        let environment = Environment::external(&target, folder.path()).await?;
-        println!("http://{page}/");
-        live::serve(listener, &environment, &args.report, &interrupt).await?;
-    }
+        return Ok(exit_status::PASSED);
+    };
+    let environment = Environment::external(&target, folder.path()).await?;
+    println!("http://{page}/");
+    live::serve(listener, &environment, &args.report, &interrupt).await?;
     Ok(exit_status::PASSED)
 }

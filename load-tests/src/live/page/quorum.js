@@ -40,6 +40,10 @@ export function show(moment, refused) {
     root.classList.toggle("down", Boolean(node.fault) || !node.responding);
     for (const button of buttons) button.disabled = button.dataset.fault === "heal" ? !node.fault : node.fault === button.dataset.fault || node.fault === "kill";
   }
+  if (stage.tracing_order === "order") {
+    at("quorum-answer").textContent = "An order is on its way.";
+    for (const { reply } of cards.values()) reply.textContent = "asked";
+  }
   const well = answering(nodes), quorum = quorumOf(nodes.length);
   const verdict = at("quorum-verdict");
   verdict.textContent = nodes.length === 0 ? "The addresses of the lock nodes are not known here, so they cannot be broken. Order one unit to see their replies."
@@ -50,7 +54,7 @@ export function show(moment, refused) {
 /** Shows the replies that the last order got. */
 export async function replies() {
   const answer = await fetch("v1/traces/order");
-  if (answer.status !== 200) return;
+  if (answer.status !== 200) { at("quorum-answer").textContent = ""; return; }
   const trace = await answer.json(), granted = grants(trace);
   const text = (reply) => reply === undefined ? "no reply in time" : /^\[(\d+)/.test(reply ?? "") ? `granted token ${/^\[(\d+)/.exec(reply)[1]}` : `replied ${reply}`;
   for (const [name, { reply }] of cards) reply.textContent = text(granted.get(name));
