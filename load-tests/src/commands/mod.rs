@@ -8,12 +8,12 @@ mod cost;
 pub mod exit_status;
 mod first_order;
 mod run;
+mod running_stack;
 mod serve;
 mod soak;
 mod stack;
 
-use crate::cli::{Command, RunningStackArgs};
-use crate::cluster::target::Target;
+use crate::cli::Command;
 
 /// Runs a subcommand and returns the exit status.
 ///
@@ -27,13 +27,5 @@ pub async fn execute(command: Command) -> anyhow::Result<u8> {
         Command::Soak(args) => Box::pin(soak::run(args)).await,
         Command::Cost(args) => Box::pin(cost::run(args)).await,
         Command::Serve(args) => serve::run(args).await,
-    }
-}
-
-/// The stack that the arguments name; `None`: one has to be started.
-async fn running_stack(args: &RunningStackArgs) -> anyhow::Result<Option<Target>> {
-    match args.target.as_slice() {
-        [] => Ok(None),
-        words => Target::find(words, &args.inventory_token).await.map(Some),
     }
 }

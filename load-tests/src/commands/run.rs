@@ -11,7 +11,7 @@ use crate::runner::experiment::Experiment;
 pub(super) async fn run(args: RunArgs) -> anyhow::Result<u8> {
     let mut plan = args.plan().unwrap_or_else(|error| cli::exit(&error));
     let interrupt = Interrupt::listen().context("signal handlers cannot be installed")?;
-    let target = running_stack(&args.running).await?;
+    let target = running_stack::find(&args.running).await?;
     if let Some(target) = &target {
         (plan.stack_config.redis_nodes, plan.stack_config.replicas) = (target.redis.len(), target.orders.len());
     }

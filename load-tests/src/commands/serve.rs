@@ -15,7 +15,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<u8> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let page = listener.local_addr().context("the live page has no address")?;
     let folder = tempfile::tempdir().context("no temporary folder for the histories of sales")?;
-    let Some(target) = running_stack(&args.running).await? else {
+    let Some(target) = running_stack::find(&args.running).await? else {
         let (stack_config, binaries) = (args.stack_config(), binaries::folder()?);
         let stack = tokio::select! {
             stack = Stack::start(&stack_config, &binaries, None) => stack.context("the stack did not start")?,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use testbed::{Proxy, TestbedError, redis_command};
 
-use super::stage::{Refusal, refusal};
+use super::refusal::{Refusal, refuse};
 use crate::cluster::servers::Servers;
 use crate::runner::environment::Environment;
 
@@ -67,7 +67,7 @@ impl<'a> LockNodes<'a> {
         match number.checked_sub(1).filter(|index| *index < nodes) {
             Some(index) => Ok(index),
             None if nodes == 0 => not_known(),
-            None => refusal("no_such_node", &format!("there is no lock node {number}; they are 1 to {nodes}")),
+            None => refuse("no_such_node", &format!("there is no lock node {number}; they are 1 to {nodes}")),
         }
     }
 
@@ -80,7 +80,7 @@ impl<'a> LockNodes<'a> {
     ) -> Result<Option<NodeFault>, Refusal> {
         let url = &self.urls[index];
         if !self.faults().contains(&fault) {
-            return refusal(
+            return refuse(
                 "not_available",
                 "the lock nodes were not started by this program, so it can only pause and wipe them",
             );
@@ -89,7 +89,7 @@ impl<'a> LockNodes<'a> {
             |error: TestbedError| Refusal { code: "node_failed", detail: format!("{}: {error}", node_name(index)) };
         let down = now == Some(NodeFault::Kill);
         if down && fault != NodeFault::Kill && fault != NodeFault::Heal {
-            return refusal("node_down", &format!("{} is down; start it first", node_name(index)));
+            return refuse("node_down", &format!("{} is down; start it first", node_name(index)));
         }
         if fault == NodeFault::Wipe {
             redis_command(url, &["FLUSHALL"]).await.map_err(failed)?;
@@ -127,7 +127,7 @@ impl<'a> LockNodes<'a> {
 }
 
 pub(super) fn not_known<T>() -> Result<T, Refusal> {
-    refusal("not_available", "the lock nodes of this stack are not known, so none can be broken")
+    refuse("not_available", "the lock nodes of this stack are not known, so none can be broken")
 }
 
 /// Undoes these faults, each of the node with this name; says which cannot be undone.

@@ -10,6 +10,7 @@ mod feed;
 mod last_report;
 mod lock_nodes;
 mod order_trace;
+mod refusal;
 mod same_site;
 mod stage;
 mod watcher;
@@ -36,7 +37,8 @@ use tokio::net::TcpListener;
 pub use feed::{EventFeed, Moment, Node, NodeLock, Replica, ShelfMoment};
 pub use lock_nodes::NodeFault;
 pub use order_trace::{Held, PlacedOrder, SentMessage, Trace, TraceKind};
-pub use stage::{Abilities, Action, Refusal, Shelf, Stage, StageHandle, StageState};
+pub use refusal::Refusal;
+pub use stage::{Abilities, Action, Shelf, Stage, StageHandle, StageState};
 pub use watcher::Watcher;
 
 use self::last_report::LastReport;

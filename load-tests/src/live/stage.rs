@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::lock_nodes::{LockNodes, NodeFault, node_name, not_known};
 use super::order_trace::{Trace, TraceKind, Tracer, held_write};
+use super::refusal::{Refusal, refuse};
 use crate::cluster::process::ReplicaProcess;
 use crate::interrupt::Interrupt;
 use crate::runner::environment::Environment;
@@ -74,15 +75,6 @@ pub enum Action {
         /// How stock is guarded.
         strategy: Strategy,
     },
-}
-
-/// Why an action was not carried out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// For programs.
-    pub code: &'static str,
-    /// For people.
-    pub detail: String,
 }
 
 /// What the page shows of the stage.
@@ -233,7 +225,7 @@ impl<'a> Stage<'a> {
                         Action::Sell { strategies } if sale.is_none() => does.has_locks_of(&strategies).map(|()| {
                             sale = Some(does.sell(strategies).boxed());
                         }),
-                        Action::Sell { .. } => refusal("sale_in_progress", "a sale is in progress; wait until it has ended"),
+                        Action::Sell { .. } => refuse("sale_in_progress", "a sale is in progress; wait until it has ended"),
                         Action::Pause => Actions::can_pause(sale.is_some(), pause.is_some()).map(|()| {
                             pause = Some(does.pause().boxed());
                         }),
@@ -241,7 +233,7 @@ impl<'a> Stage<'a> {
                             does.resume.notify_one();
                             Ok(())
                         }
-                        Action::Continue => refusal("nothing_paused", "no replica is paused"),
+                        Action::Continue => refuse("nothing_paused", "no replica is paused"),
                         Action::BreakNode => does.break_last_node().await,
                         Action::HealNodes => does.heal_nodes().await,
                         Action::Node { number, fault } => match does.nodes.index(number) {
@@ -251,7 +243,7 @@ impl<'a> Stage<'a> {
                         Action::Trace { kind, strategy } if trace.is_none() => does.has_locks_of(&[strategy]).map(|()| {
                             trace = Some(does.trace(kind, strategy).boxed());
                         }),
-                        Action::Trace { .. } => refusal("trace_in_progress", "a trace is being recorded; wait until it has ended"),
+                        Action::Trace { .. } => refuse("trace_in_progress", "a trace is being recorded; wait until it has ended"),
                     };
                     let _ = reply.send(begun);
                 }
@@ -266,7 +258,7 @@ impl<'a> Stage<'a> {
 impl Actions<'_> {
     fn has_locks_of(&self, strategies: &[Strategy]) -> Result<(), Refusal> {
         match strategies.iter().find(|strategy| !self.strategies.contains(strategy)) {
-            Some(strategy) => refusal(
+            Some(strategy) => refuse(
                 "strategy_not_configured",
                 &format!(
                     "orders cannot choose {strategy} here: this stack has no server for its lock, or its lab is off"
@@ -316,10 +308,10 @@ impl Actions<'_> {
 
     fn can_pause(selling: bool, pausing: bool) -> Result<(), Refusal> {
         if !selling {
-            return refusal("no_sale", "nothing is being sold; sell first, then pause");
+            return refuse("no_sale", "nothing is being sold; sell first, then pause");
         }
         if pausing {
-            return refusal("already_paused", "a replica is paused already; continue it first");
+            return refuse("already_paused", "a replica is paused already; continue it first");
         }
         Ok(())
     }
@@ -393,7 +385,7 @@ impl Actions<'_> {
         let whole = |index: &usize| !self.state.borrow().node_faults.contains_key(&node_name(*index));
         match (0..self.nodes.urls.len()).rev().find(whole) {
             Some(index) => self.to_node(index, fault).await,
-            None => refusal("no_node_left", "every lock node has a fault; heal them first"),
+            None => refuse("no_node_left", "every lock node has a fault; heal them first"),
         }
     }
 
@@ -421,10 +413,6 @@ fn failure(result: anyhow::Result<()>, what: &str) -> Option<String> {
     let error = result.err()?;
     tracing::warn!("{what}: {error:#}");
     Some(format!("{what}: {error:#}"))
-}
-
-pub(super) fn refusal<T>(code: &'static str, detail: &str) -> Result<T, Refusal> {
-    Err(Refusal { code, detail: detail.to_owned() })
 }
 
 /// Resolves when the future has ended; never without one.
