@@ -183,8 +183,9 @@ impl RedisNode {
 /// As there; also for what is no such URL.
 pub async fn redis_command(url: &str, args: &[&str]) -> Result<String, TestbedError> {
     let command = args.first().copied().unwrap_or_default().to_owned();
-    // Without the scheme, and without a password before the host.
-    let node = url.rsplit(['@', '/']).find(|part| part.contains(':')).unwrap_or(url).to_owned();
+    // Host and port alone: the URL may have a password.
+    let addr = redis::Client::open(url).map(|client| client.get_connection_info().addr().to_string());
+    let node = addr.unwrap_or_else(|_| "the lock node".to_owned());
     match timeout(COMMAND_LIMIT, ask(url, args)).await {
         Ok(Ok(reply)) => Ok(render(&reply)),
         Ok(Err(source)) => Err(TestbedError::Redis { node, command, source }),

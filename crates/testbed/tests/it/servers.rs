@@ -50,6 +50,17 @@ mod redis {
     }
 
     #[tokio::test]
+    async fn the_error_of_a_node_that_does_not_answer_names_it_without_its_password() {
+        let addr = testbed::free_port().expect("a port").to_string();
+        for (url, node) in
+            [(format!("redis://:secret@{addr}/0"), addr.as_str()), ("redis://:secret@".into(), "the lock node")]
+        {
+            let error = testbed::redis_command(&url, &["PING"]).await.expect_err("nobody listens").to_string();
+            assert!(error.contains(node) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[tokio::test]
     async fn several_nodes_are_independent_of_each_other() {
         let nodes = assert_send(testbed::redis_nodes(3)).await.expect("three nodes");
         nodes[0].command(&["SET", "x", "1"]).await.expect("a reply");
