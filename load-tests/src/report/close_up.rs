@@ -227,22 +227,13 @@ mod tests {
 
     use super::*;
     use crate::audit::{LedgerKind, LedgerRow, Refusal};
+    use crate::report::sample::paused_write;
     use crate::workload::operation::{Answer, Invocation};
 
     const ZERO: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
     fn event(from_ms: u128, ended: WriteOutcome) -> FaultEvent {
-        FaultEvent {
-            strategy: None,
-            replica: "inventory-1".into(),
-            sku: "a".into(),
-            from_ms,
-            to_ms: from_ms + 600,
-            fired: true,
-            outcome: EventOutcome::PausedWrite { ended: Some(ended), stale: true },
-            order_id: None,
-            fencing_token: None,
-        }
+        paused_write(from_ms, from_ms + 600, ended)
     }
 
     fn row(at_ms: u64, before: i64, after: i64) -> LedgerRow {

@@ -113,17 +113,22 @@ pub(crate) fn run(strategy: Strategy, fault: Fault) -> RunReport {
 }
 
 fn fault_event(number: u64) -> FaultEvent {
+    let refused = WriteOutcome::Refused(ProblemCode::StaleFencingToken);
+    let from_ms = u128::from(number) * 2_000;
+    let replica = format!("inventory-{}", number % 2 + 1);
+    FaultEvent { replica, ..paused_write(from_ms, from_ms + 700, refused) }
+}
+
+/// A pause of a stale write of the SKU `a` that fired.
+pub(crate) fn paused_write(from_ms: u128, to_ms: u128, ended: WriteOutcome) -> FaultEvent {
     FaultEvent {
         strategy: None,
-        replica: format!("inventory-{}", number % 2 + 1),
+        replica: "inventory-1".into(),
         sku: "a".into(),
-        from_ms: u128::from(number) * 2_000,
-        to_ms: u128::from(number) * 2_000 + 700,
+        from_ms,
+        to_ms,
         fired: true,
-        outcome: EventOutcome::PausedWrite {
-            ended: Some(WriteOutcome::Refused(ProblemCode::StaleFencingToken)),
-            stale: true,
-        },
+        outcome: EventOutcome::PausedWrite { ended: Some(ended), stale: true },
         order_id: None,
         fencing_token: None,
     }

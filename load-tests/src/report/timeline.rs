@@ -256,14 +256,14 @@ fn ms(since: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use contract::ReservationStatus;
     use uuid::Uuid;
 
     use super::*;
     use crate::audit::{Refusal, Reservation};
     use crate::cluster::lab_client::WriteOutcome;
-    use crate::faults::EventOutcome;
+    use crate::report::sample::paused_write;
     use crate::workload::operation::{Answer, Invocation};
-    use contract::ReservationStatus;
 
     const NOON: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -350,15 +350,8 @@ mod tests {
         let reservations = vec![reservation(1, 11), reservation(2, 12), reservation(3, 13)];
         let snapshot = DbSnapshot { ledger, reservations, ..DbSnapshot::default() };
         let event = |order, from_ms| FaultEvent {
-            strategy: None,
-            replica: "inventory-1".into(),
-            sku: "a".into(),
-            from_ms,
-            to_ms: from_ms + 600,
-            fired: true,
-            outcome: EventOutcome::PausedWrite { ended: Some(WriteOutcome::Written), stale: true },
             order_id: Some(id(order)),
-            fencing_token: None,
+            ..paused_write(from_ms, from_ms + 600, WriteOutcome::Written)
         };
         let tied = |events: &[FaultEvent]| {
             let lost = lost_updates(events, &snapshot, clocks());
